@@ -1,0 +1,58 @@
+# ssegw: `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/.bin
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
+FUZZTIME ?= 20s
+BENCH ?= .
+BENCHTIME ?= 1s
+
+.PHONY: help build test unit e2e race lint fuzz bench demo clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the gateway: .bin/ssegw
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ssegw ./cmd/ssegw
+
+demo: ## start KES, a store and the gateway and show them at work (ONCE=1: then end)
+	@go -C e2e run ./demo $(if $(ONCE),-once)
+
+test: unit e2e ## all tests
+
+unit: ## unit tests, with the race detector where there is a C compiler
+	go vet ./...
+	go test $(RACE) ./...
+
+e2e: ## the gateway between real clients, KES and MinIO
+	go -C e2e vet ./...
+	go -C e2e test -v -count=1 -timeout 30m ./...
+
+race: ## unit tests with the race detector, three times each
+	go test -race -count=3 ./...
+
+lint: ## gofmt and golangci-lint, for both modules
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "not gofmt'd:"; echo "$$unformatted"; exit 1; fi
+	@mkdir -p $(BIN)
+	go -C e2e/tools/lint build -mod=readonly -buildvcs=false -o $(BIN)/golangci-lint tool
+	$(BIN)/golangci-lint run ./...
+	cd e2e && $(BIN)/golangci-lint run ./...
+
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+bench: ## benchmarks (BENCH=pattern, BENCHTIME=1s)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+clean: ## delete what the targets have built
+	rm -rf $(BIN)

@@ -1,0 +1,231 @@
+// Package ssegw_test holds the architecture of the module as a test: which
+// package may import which, who owns a dependency, and how long files and
+// functions may get. A change of the architecture is a change of these tables;
+// .golangci.yml states the same imports for editors and linters.
+package ssegw_test
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const (
+	module       = "ssegw"
+	maxFileLines = 600 // of a file that is no test
+	maxFuncLines = 100 // of a function outside tests, signature and braces included
+)
+
+// packages lists every folder with Go code and what it imports of ours; its
+// tests may import itself and the tests column too.
+var packages = []struct {
+	dir, imports, tests string
+}{
+	// Leaves: they import nothing of ours.
+	{"sealer", "", ""},
+	{"kms", "", "kms/kmstest"},
+	{"config", "", ""},
+	{"proxy/s3", "", ""},
+	{"proxy/sigv4", "", ""},
+
+	{"kms/kmstest", "kms", ""},
+	{"proxy", "kms sealer proxy/s3 proxy/sigv4", "kms/kmstest"},
+	{"proxy/admin", "kms", "kms/kmstest"},
+	{"proxy/console", "proxy/admin", ""},
+
+	{"cmd/ssegw", "config kms sealer proxy proxy/s3 proxy/sigv4 proxy/admin proxy/console", "kms/kmstest"},
+	{".", "", ""},
+}
+
+// owners lists the imports that only some folders may have, by prefix.
+var owners = []struct {
+	prefix, dirs string
+	tests        bool // tests of other folders may import it too
+}{
+	{"github.com/minio/sio", "sealer", false},
+	{"github.com/minio/kms-go", "kms kms/kmstest", false},
+	{"github.com/caarlos0/env", "config", false},
+	{"github.com/alecthomas/kong", "cmd/ssegw", false},
+	{"math/rand", "", true}, // crypto/rand, so that nobody has to tell which one matters
+}
+
+// denied lists what a folder does without, outside its tests.
+var denied = []struct {
+	dir, imports, why string
+}{
+	{"sealer", "net net/http context time os", "a format has no network, no context, no clock and no files"},
+	{"proxy/s3", "os", "a vocabulary has no files"},
+	{"proxy/sigv4", "os", "signatures have no files"},
+}
+
+func TestArchitecture(t *testing.T) {
+	for _, problem := range check(os.DirFS(".")) {
+		t.Error(problem)
+	}
+}
+
+// Each rule finds what it is for.
+func TestArchitectureRules(t *testing.T) {
+	long := "package p\n\nfunc F() {\n" + strings.Repeat("\t_ = 0\n", maxFuncLines) + "}\n"
+	for _, tt := range []struct {
+		file, source, want string
+	}{
+		{"sealer/a.go", `package sealer; import _ "ssegw/kms"`, "sealer/a.go imports ssegw/kms: sealer may import nothing of ours"},
+		{"sealer/a_test.go", `package sealer_test; import _ "ssegw/sealer"; import _ "time"`, ""},
+		{"sealer/a_test.go", `package sealer_test; import _ "ssegw/kms"`, "sealer/a_test.go imports ssegw/kms: sealer may import nothing of ours"},
+		{"sealer/a.go", `package sealer; import _ "time"`, "sealer/a.go imports time: a format has no network, no context, no clock and no files"},
+		{"proxy/a.go", `package proxy; import _ "ssegw/proxy/s3"; import _ "ssegw/sealer"`, ""},
+		{"proxy/a.go", `package proxy; import _ "ssegw/config"`, "proxy/a.go imports ssegw/config: proxy may import kms sealer proxy/s3 proxy/sigv4 of ours"},
+		{"proxy/a.go", `package proxy; import _ "ssegw/kms/kmstest"`, "proxy/a.go imports ssegw/kms/kmstest: proxy may import kms sealer proxy/s3 proxy/sigv4 of ours"},
+		{"proxy/a_test.go", `package proxy; import _ "ssegw/kms/kmstest"`, ""},
+		{"proxy/admin/a.go", `package admin; import _ "ssegw/proxy"`, "proxy/admin/a.go imports ssegw/proxy: proxy/admin may import kms of ours"},
+		{"proxy/a_test.go", `package proxy; import _ "github.com/minio/sio"`, "proxy/a_test.go imports github.com/minio/sio: only sealer may"},
+		{"kms/a.go", `package kms; import _ "github.com/minio/kms-go/kes"`, ""},
+		{"kms/a.go", `package kms; import _ "math/rand/v2"`, "kms/a.go imports math/rand/v2: only tests may"},
+		{"kms/a_test.go", `package kms; import _ "math/rand/v2"`, ""},
+		{"proxy/util/a.go", `package util`, "proxy/util has no rule: add it to the table of packages"},
+		{"kms/.hidden/a.go", `not Go`, ""},
+		{"kms/testdata/a.go", `not Go`, ""},
+		{"kms/a.go", long, "kms/a.go:3: function of 102 lines: the most is 100"},
+		{"kms/a.go", strings.Replace(long, "func F() {", "var F = func() {", 1), "kms/a.go:3: function of 102 lines: the most is 100"},
+		{"kms/a_test.go", long, ""},
+		{"kms/a.go", "package kms\n" + strings.Repeat("\n", maxFileLines), "kms/a.go has 601 lines: the most is 600"},
+		{"kms/a.go", "package kms\n" + strings.Repeat("//\n", maxFileLines-1), ""},
+	} {
+		got := strings.Join(check(fstest.MapFS{tt.file: {Data: []byte(tt.source)}}), "\n")
+		if got != tt.want {
+			t.Errorf("%s: %.60q\n got %q\nwant %q", tt.file, tt.source, got, tt.want)
+		}
+	}
+	nested := fstest.MapFS{"e2e/go.mod": {Data: []byte("module x")}, "e2e/a.go": {Data: []byte(`package e2e; import _ "ssegw/config"`)}}
+	if got := check(nested); len(got) != 0 {
+		t.Errorf("another module's files are checked: %q", got)
+	}
+}
+
+// check returns what in the Go files of fsys breaks the rules.
+func check(fsys fs.FS) []string {
+	var problems []string
+	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && skipped(fsys, name):
+			return fs.SkipDir
+		case entry.IsDir() || path.Ext(name) != ".go":
+			return nil
+		}
+		found, err := checkFile(fsys, name)
+		problems = append(problems, found...)
+		return err
+	})
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	return problems
+}
+
+// skipped reports whether the go command leaves dir out of the module.
+func skipped(fsys fs.FS, dir string) bool {
+	if dir == "." {
+		return false
+	}
+	base := path.Base(dir)
+	_, err := fs.Stat(fsys, path.Join(dir, "go.mod"))
+	return err == nil || base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")
+}
+
+// checkFile returns what breaks the rules in one Go file.
+func checkFile(fsys fs.FS, name string) ([]string, error) {
+	source, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, name, source, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	dir, isTest := path.Dir(name), strings.HasSuffix(name, "_test.go")
+
+	var problems []string
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, err
+		}
+		if why := importProblem(dir, imported, isTest); why != "" {
+			problems = append(problems, fmt.Sprintf("%s imports %s: %s", name, imported, why))
+		}
+	}
+	if !slices.ContainsFunc(packages, func(p struct{ dir, imports, tests string }) bool { return p.dir == dir }) {
+		problems = append(problems, dir+" has no rule: add it to the table of packages")
+	}
+	if isTest {
+		return problems, nil
+	}
+	if n := bytes.Count(source, []byte("\n")); n > maxFileLines {
+		problems = append(problems, fmt.Sprintf("%s has %d lines: the most is %d", name, n, maxFileLines))
+	}
+	return append(problems, longFunctions(files, file)...), nil
+}
+
+// importProblem says why a file in dir may not import what it does; empty when
+// it may.
+func importProblem(dir, imported string, isTest bool) string {
+	if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+		for _, p := range packages {
+			if p.dir != dir || has(p.imports, ours) || isTest && (ours == dir || has(p.tests, ours)) {
+				continue
+			}
+			if p.imports == "" {
+				return dir + " may import nothing of ours"
+			}
+			return dir + " may import " + p.imports + " of ours"
+		}
+	}
+	for _, o := range owners {
+		if imported != o.prefix && !strings.HasPrefix(imported, o.prefix+"/") || has(o.dirs, dir) || isTest && o.tests {
+			continue
+		}
+		if o.dirs == "" {
+			return "only tests may"
+		}
+		return "only " + o.dirs + " may"
+	}
+	for _, d := range denied {
+		if d.dir == dir && has(d.imports, imported) && !isTest {
+			return d.why
+		}
+	}
+	return ""
+}
+
+// has reports whether word is one of the words of list.
+func has(list, word string) bool { return slices.Contains(strings.Fields(list), word) }
+
+// longFunctions reports the functions of file that are too long.
+func longFunctions(files *token.FileSet, file *ast.File) []string {
+	var problems []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.FuncDecl, *ast.FuncLit:
+			start, end := files.Position(n.Pos()), files.Position(n.End())
+			if lines := end.Line - start.Line + 1; lines > maxFuncLines {
+				problems = append(problems, fmt.Sprintf("%s:%d: function of %d lines: the most is %d", start.Filename, start.Line, lines, maxFuncLines))
+			}
+		}
+		return true
+	})
+	return problems
+}

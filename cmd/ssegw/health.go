@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"ssegw/config"
+)
+
+// health asks the gateway that the same environment started whether it is
+// alive. It is the health check of a container that has no other program.
+func health(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	host, port, err := net.SplitHostPort(cfg.Address)
+	if err != nil {
+		return fmt.Errorf("address: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	scheme := "http"
+	if cfg.TLSCertFile != "" {
+		scheme = "https"
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/minio/health/live", nil)
+	if err != nil {
+		return fmt.Errorf("health: %w", err)
+	}
+	client := http.Client{Transport: &http.Transport{
+		// The certificate is for the name that clients use, not for this address, and
+		// nothing secret is sent.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
+	}}
+	resp, err := client.Do(r)
+	if err != nil {
+		return fmt.Errorf("health: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("health: %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"ssegw/config"
+	"ssegw/kms"
+	"ssegw/proxy"
+	"ssegw/sealer"
+)
+
+// The settings' words and what they mean to the packages.
+var (
+	autoEncryption = map[config.AutoEncryption]sealer.Scheme{
+		config.AutoEncryptionSSES3:  sealer.SSES3,
+		config.AutoEncryptionSSEKMS: sealer.SSEKMS,
+	}
+	sealedOnly = map[config.SealedOnly]proxy.SealedOnly{
+		config.SealedOnlyAlways: proxy.SealedOnlyAlways,
+		config.SealedOnlyNever:  proxy.SealedOnlyNever,
+	}
+	framings = map[config.UpstreamBody]proxy.Framing{
+		config.UpstreamBodyTrailer: proxy.FramingTrailer,
+		config.UpstreamBodySigned:  proxy.FramingSigned,
+		config.UpstreamBodyPlain:   proxy.FramingPlain,
+	}
+)
+
+// newLogger returns a logger of JSON lines on standard error.
+func newLogger(level string) (*zap.Logger, error) {
+	l, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("log level: %w", err)
+	}
+	c := zap.NewProductionConfig()
+	c.Level = zap.NewAtomicLevelAt(l)
+	c.Sampling = nil // an access log that drops lines is none
+	c.DisableStacktrace = true
+	c.DisableCaller = true
+	c.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
+	c.EncoderConfig.EncodeDuration = zapcore.SecondsDurationEncoder
+	return c.Build()
+}
+
+func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
+	endpoints, err := kms.ParseEndpoints(cfg.KESEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	return kms.New(kms.Config{
+		Endpoints: endpoints, DefaultKey: cfg.KESKeyName,
+		APIKey: cfg.KESAPIKey.Reveal(), CertFile: cfg.KESCertFile, KeyFile: cfg.KESKeyFile, KeyPassword: cfg.KESKeyPassword.Reveal(),
+		CAPath: cfg.KESCAPath, Log: log,
+	})
+}
+
+func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, error) {
+	roots, err := upstreamRoots(cfg.UpstreamCAPath)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := upstreamCredentials(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.NewUpstream(proxy.UpstreamConfig{
+		Endpoint: cfg.UpstreamEndpoint, Region: cfg.UpstreamRegion, Credentials: credentials,
+		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
+	}), nil
+}
+
+// upstreamCredentials are the configured keys, or those of the default chain.
+func upstreamCredentials(ctx context.Context, cfg *config.Config) (aws.CredentialsProvider, error) {
+	if cfg.UpstreamAccessKey != "" {
+		keys := aws.Credentials{AccessKeyID: cfg.UpstreamAccessKey, SecretAccessKey: cfg.UpstreamSecretKey.Reveal()}
+		return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return keys, nil }), nil
+	}
+	chain, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.UpstreamRegion))
+	if err != nil {
+		return nil, fmt.Errorf("upstream credentials: %w", err)
+	}
+	return aws.NewCredentialsCache(chain.Credentials), nil
+}
+
+// upstreamRoots are the system's roots and the PEM certificates at path, a file
+// or a folder; nil stands for the system's alone.
+func upstreamRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	files := []string{path}
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
+	} else if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "*")); err != nil {
+			return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
+		}
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	found := false
+	for _, file := range files {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			if len(files) > 1 {
+				continue // a folder in the folder
+			}
+			return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
+		}
+		found = roots.AppendCertsFromPEM(pem) || found
+	}
+	if !found {
+		return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: no certificate in %s", path)
+	}
+	return roots, nil
+}

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+const (
+	minAccessKey = 3 // characters
+	minSecretKey = 8 // characters
+)
+
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	regionName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+)
+
+// shippedSecrets are secret keys that object stores ship or that their
+// documentation shows, so that everybody knows them.
+var shippedSecrets = []string{"minioadmin", "rustfsadmin", "password", "changeme", "12345678"}
+
+// validate checks what the types of the fields do not, and brings Domain into
+// its one form.
+func (c *Config) validate(in *input) {
+	for _, s := range settings {
+		in.checkTags(s)
+	}
+	in.checkAddress("SSEGW_ADDRESS", c.Address)
+	in.checkAddress("SSEGW_ADMIN_ADDRESS", c.AdminAddress)
+	if c.Address == c.AdminAddress && !strings.HasSuffix(c.Address, ":0") {
+		in.report("SSEGW_ADMIN_ADDRESS", "SSEGW_ADMIN_ADDRESS and SSEGW_ADDRESS must not be the same: %q", c.Address)
+	}
+	c.checkCredentials(in)
+	if problem := bucketProblem(c.State); problem != "" {
+		in.report("SSEGW_STATE", "SSEGW_STATE %s: %q", problem, c.State)
+	}
+	in.checkRegion("SSEGW_REGION", c.Region)
+	in.checkRegion("SSEGW_UPSTREAM_REGION", c.UpstreamRegion)
+	c.checkDomain(in)
+	in.checkPair("SSEGW_TLS_CERT_FILE", "SSEGW_TLS_KEY_FILE", c.TLSCertFile != "", c.TLSKeyFile != "")
+	if c.DrainTimeout < 0 {
+		in.report("SSEGW_DRAIN_TIMEOUT", "SSEGW_DRAIN_TIMEOUT must not be negative: %v", c.DrainTimeout)
+	}
+	if c.MaxRequests < 1 {
+		in.report("SSEGW_MAX_REQUESTS", "SSEGW_MAX_REQUESTS must be at least 1, not %d", c.MaxRequests)
+	}
+}
+
+// checkTags checks the value of s against its values and path tags, and keeps
+// control characters out of secrets: they are a second line break at the end
+// of a file, which would show as wrong signatures only.
+func (in *input) checkTags(s setting) {
+	v := in.values[s.name]
+	if v.text == "" {
+		return
+	}
+	if s.values != nil && !slices.Contains(s.values, v.text) {
+		in.report(s.name, "%s must be %s, not %q", v.from, orList(s.values), v.text)
+	}
+	if s.path != "" {
+		switch info, err := os.Stat(v.text); {
+		case err != nil:
+			in.report(s.name, "%s: %v", v.from, err)
+		case s.path == "file" && info.IsDir():
+			in.report(s.name, "%s: %s is a folder, not a file", v.from, v.text)
+		}
+	}
+	if s.secret && strings.ContainsFunc(v.text, unicode.IsControl) {
+		in.report(s.name, "%s must not have line breaks or other control characters", v.from)
+	}
+}
+
+// orList joins words as "a, b or c".
+func orList(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// checkAddress checks an address to listen on.
+func (in *input) checkAddress(variable, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		in.report(variable, "%s must be HOST:PORT or :PORT with a port from 0 to 65535, not %q", variable, address)
+	}
+}
+
+// checkCredentials checks the root credential and the store's. An access key
+// is a part of the credential scope of a signature, so that the characters
+// which end it there can't be in it.
+func (c *Config) checkCredentials(in *input) {
+	name := in.shown("SSEGW_ACCESS_KEY")
+	if len(c.AccessKey) < minAccessKey {
+		in.report("SSEGW_ACCESS_KEY", "%s must have at least %d characters", name, minAccessKey)
+	}
+	if strings.ContainsFunc(c.AccessKey, badInAccessKey) {
+		in.report("SSEGW_ACCESS_KEY", "%s must be letters, digits and signs other than / , and =", name)
+	}
+	if strings.ContainsFunc(c.UpstreamAccessKey, badInAccessKey) {
+		in.report("SSEGW_UPSTREAM_ACCESS_KEY", "%s must be letters, digits and signs other than / , and =", in.shown("SSEGW_UPSTREAM_ACCESS_KEY"))
+	}
+
+	name = in.shown("SSEGW_SECRET_KEY")
+	secret := c.SecretKey.Reveal()
+	switch {
+	case secret != "" && secret == c.AccessKey:
+		in.report("SSEGW_SECRET_KEY", "%s must not be the same as the access key", name)
+	case slices.Contains(shippedSecrets, secret):
+		in.report("SSEGW_SECRET_KEY", "%s must not be a well-known default", name)
+	case len(secret) < minSecretKey:
+		in.report("SSEGW_SECRET_KEY", "%s must have at least %d characters", name, minSecretKey)
+	}
+	in.checkPair("SSEGW_UPSTREAM_ACCESS_KEY", "SSEGW_UPSTREAM_SECRET_KEY", c.UpstreamAccessKey != "", !c.UpstreamSecretKey.IsZero())
+}
+
+// badInAccessKey reports whether r can't be in an access key.
+func badInAccessKey(r rune) bool {
+	return r <= ' ' || r > '~' || r == '/' || r == ',' || r == '='
+}
+
+// checkPair reports the missing one of two variables that belong together.
+func (in *input) checkPair(a, b string, hasA, hasB bool) {
+	switch {
+	case in.wrong[a] || in.wrong[b] || hasA == hasB:
+	case hasA:
+		in.report(b, "%s is required when %s is set", b, in.shown(a))
+	default:
+		in.report(a, "%s is required when %s is set", a, in.shown(b))
+	}
+}
+
+// bucketProblem says what is wrong with a bucket's name, by the rules of S3
+// for general purpose buckets; empty when it is fine.
+func bucketProblem(name string) string {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return "must not be an IP address"
+	}
+	if !bucketName.MatchString(name) || strings.Contains(name, "..") {
+		return "must be a bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
+	}
+	return ""
+}
+
+// checkRegion checks the name of a region: it is a part of every signature.
+func (in *input) checkRegion(variable, region string) {
+	if !regionName.MatchString(region) {
+		in.report(variable, "%s must be a region such as us-east-1, not %q", variable, region)
+	}
+}
+
+// checkDomain checks the domains and leaves them trimmed, in lower case, each
+// once, without empty items.
+func (c *Config) checkDomain(in *input) {
+	var domains []string
+	for _, item := range c.Domain {
+		domain := strings.ToLower(strings.TrimSpace(item))
+		if domain == "" || slices.Contains(domains, domain) {
+			continue
+		}
+		if _, err := netip.ParseAddr(domain); err == nil || !domainName.MatchString(domain) {
+			in.report("SSEGW_DOMAIN", "SSEGW_DOMAIN must be host names without a port, not %q", domain)
+		}
+		domains = append(domains, domain)
+	}
+	c.Domain = domains
+}
+
+// parseEndpoint parses the URL of the store. No error repeats the URL, which
+// may hold a password.
+func parseEndpoint(text string) (url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return url.URL{}, errors.New("is not a URL: want http://HOST:PORT or https://HOST:PORT")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return url.URL{}, errors.New("must start with http:// or https://")
+	case u.User != nil:
+		return url.URL{}, errors.New("must not hold credentials: use SSEGW_UPSTREAM_ACCESS_KEY and SSEGW_UPSTREAM_SECRET_KEY")
+	case u.Hostname() == "":
+		return url.URL{}, errors.New("must name a host")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return url.URL{}, errors.New("must not have a path or a query")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return url.URL{}, errors.New("must have a port from 1 to 65535")
+		}
+	}
+	return url.URL{Scheme: u.Scheme, Host: strings.TrimSuffix(u.Host, ":")}, nil
+}

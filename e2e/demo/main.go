@@ -1,0 +1,116 @@
+// Command demo shows the gateway at work on this machine: it builds and starts
+// KES, versitygw (the S3 store) and ssegw on loopback with fresh keys, stores
+// one object through the gateway, prints what the client and what the store
+// see of it, and stays up until it is interrupted.
+//
+// Usage:
+//
+//	demo [-once]
+//
+// With -once it ends after the round trip. The exit code is 0 only when the
+// object came back whole and the store holds no plaintext of it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"ssegw/e2e/stack"
+)
+
+func main() {
+	once := flag.Bool("once", false, "end after the round trip")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *once); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run shows the demo in a directory of its own, which is gone afterwards.
+func run(ctx context.Context, once bool) (err error) {
+	dir, err := os.MkdirTemp("", "ssegw-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s, err := stack.New(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+
+	d, err := start(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := d.show(ctx); err != nil {
+		return err
+	}
+	d.printTry()
+	if once {
+		return nil
+	}
+	fmt.Println("\nEverything runs until you press Ctrl-C; then it is deleted.")
+	<-ctx.Done()
+	fmt.Println("\nStopped.")
+	return nil
+}
+
+// demo is what runs.
+type demo struct {
+	kes     *stack.KES
+	store   *stack.Store
+	gateway *stack.Gateway
+}
+
+// start builds and starts the programs, telling how long that took.
+func start(ctx context.Context, s *stack.Stack) (*demo, error) {
+	begin := time.Now()
+	fmt.Println("Building KES, versitygw and ssegw (minutes the first time, seconds later) ...")
+	if err := s.Tools().Build(ctx, stack.ToolVersitygw, stack.ToolKES, stack.ToolGateway); err != nil {
+		return nil, err
+	}
+	var d demo
+	var err error
+	if d.kes, err = s.StartKES(ctx, stack.KESOptions{}); err != nil {
+		return nil, err
+	}
+	if d.store, err = s.StartVersitygw(ctx); err != nil {
+		return nil, err
+	}
+	d.gateway, err = s.StartGateway(ctx, stack.GatewayOptions{
+		KES: []*stack.KES{d.kes}, Upstream: d.store, KeyName: keyName,
+	})
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("Up and healthy after %.1f s:\n\n", time.Since(begin).Seconds())
+	fmt.Printf("  you  ->  ssegw %s  ->  versitygw %s\n", d.gateway.Endpoint, d.store.Endpoint)
+	fmt.Printf("             |\n             +-- keys from KES %s\n", d.kes.Endpoint)
+	return &d, nil
+}
+
+// printTry tells how to go on by hand.
+func (d *demo) printTry() {
+	g := d.gateway
+	fmt.Printf("\nTry it:\n\n")
+	fmt.Printf("  endpoint    %s   (store, ciphertext only: %s)\n", g.Endpoint, d.store.Endpoint)
+	fmt.Printf("  access key  %s\n  secret key  %s\n  region      %s\n\n", g.AccessKey, g.SecretKey, stack.Region)
+	fmt.Printf("  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_REGION=%s\n",
+		g.AccessKey, g.SecretKey, stack.Region)
+	fmt.Printf("  aws --endpoint-url %s s3 cp README.md s3://%s/\n\n", g.Endpoint, bucket)
+	fmt.Printf("  mc alias set demo %s %s %s && mc stat demo/%s/%s\n\n",
+		g.Endpoint, g.AccessKey, g.SecretKey, bucket, object)
+	fmt.Printf("  curl --aws-sigv4 aws:amz:%s:s3 --user %s:%s -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' %s/%s/%s\n",
+		stack.Region, g.AccessKey, g.SecretKey, g.Endpoint, bucket, object)
+}

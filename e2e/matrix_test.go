@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"testing"
+
+	"ssegw/e2e/stack"
+)
+
+const (
+	kib = int64(1) << 10
+	mib = int64(1) << 20
+	gib = int64(1) << 30
+)
+
+// matrixSizes are around the edges of the sealed format: the empty object, a
+// package (64 KiB), and the bound up to which a body is read whole (1 MiB).
+var matrixSizes = []int64{0, 1, 64*kib - 1, 64 * kib, 64*kib + 1, mib - 1, mib, mib + 1, 64 * mib}
+
+// big lists the few cases with 1 GiB, a different client, transport and scheme each.
+var big = map[string]bool{
+	"aws-sdk-go-v2/http/SSE-KMS": true,
+	"minio-go/https/SSE-S3":      true,
+	"mc/https/SSE-C":             true,
+}
+
+// TestMatrix stores and reads objects with each client, over http and https,
+// with each scheme and size, in one PutObject request each. Then it looks at
+// the bucket from both sides.
+func TestMatrix(t *testing.T) {
+	r := newRig(t)
+	for _, transport := range []string{"http", "https"} {
+		g := r.gateway(t, transport == "https")
+		clients := newClients(t, r.stack, g)
+		for _, name := range slices.Sorted(maps.Keys(clients)) {
+			t.Run(name+"/"+transport, func(t *testing.T) {
+				matrixOf(t, r, g, name+"/"+transport, clients[name])
+			})
+		}
+		if runtime.GOOS == "linux" {
+			wantBoundedMemory(t, g)
+		}
+	}
+}
+
+// maxRSS bounds the gateway's memory, whatever the size of the objects: bytes.
+const maxRSS = 256 * mib
+
+// wantBoundedMemory looks at the highest memory that the gateway has used.
+func wantBoundedMemory(t *testing.T, g *stack.Gateway) {
+	t.Helper()
+	u := must(g.Usage())(t)
+	t.Logf("%s: at most %d MiB resident, %v of CPU", g.Name(), u.PeakRSS/mib, u.CPU)
+	if u.PeakRSS > maxRSS {
+		t.Errorf("%s used up to %d MiB, want at most %d", g.Name(), u.PeakRSS/mib, maxRSS/mib)
+	}
+}
+
+// matrixOf runs one client against one gateway.
+func matrixOf(t *testing.T, r *rig, g *stack.Gateway, name string, c client) {
+	bucket := fmt.Sprintf("matrix-%d", hash(name)%1_000_000)
+	makeBucket(t, sdkOf(t, g), bucket)
+	want := make(map[string]int64)
+	schemes := []scheme{sseS3, sseKMS}
+	if g.CAFile != "" {
+		schemes = append(schemes, sseC)
+	}
+	for _, s := range schemes {
+		sizes := matrixSizes
+		if big[name+"/"+string(s)] {
+			sizes = append(slices.Clone(sizes), gib)
+		}
+		for _, size := range sizes {
+			key := fmt.Sprintf("%s/%d", s, size)
+			want[key] = size
+			t.Run(key, func(t *testing.T) {
+				roundTrip(t, c, bucket, key, s, content{seed: hash(name + key), size: size}, g.KeyName)
+			})
+		}
+	}
+	if got, err := c.list(t.Context(), bucket); err != nil || !maps.Equal(got, want) {
+		t.Errorf("LIST: %v, error %v\nwant %v", got, err, want)
+	}
+	wantSealedUpstream(t, sdkOf(t, g), r.direct(t), bucket)
+}
+
+// roundTrip puts, heads and gets one object.
+func roundTrip(t *testing.T, c client, bucket, key string, s scheme, body content, keyName string) {
+	t.Helper()
+	if err := c.put(t.Context(), bucket, key, s, body); err != nil {
+		t.Fatal("PUT:", err)
+	}
+	if got, err := c.head(t.Context(), bucket, key, s); err != nil || got != wantFacts(s, body.size, keyName) {
+		t.Errorf("HEAD: %+v, error %v; want %+v", got, err, wantFacts(s, body.size, keyName))
+	}
+	v := &verifier{want: body}
+	if err := c.get(t.Context(), bucket, key, s, v); err != nil {
+		t.Fatalf("GET: %v after %d of %d bytes", err, v.off, body.size)
+	}
+	if err := v.complete(); err != nil {
+		t.Errorf("GET: a clean end after %d of %d bytes", v.off, body.size)
+	}
+}
+
+// hash is FNV-1a: a seed or a name from a string.
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}

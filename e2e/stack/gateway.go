@@ -1,0 +1,157 @@
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// Probes that StartGateway can wait for.
+const (
+	WaitReady = "ready" // KES and the upstream answer: the default
+	WaitLive  = "live"  // the server listens
+)
+
+// GatewayOptions says how a gateway is started.
+type GatewayOptions struct {
+	KES      []*KES // its endpoints, in this order; at least one
+	Upstream *Store
+	KeyName  string // default KES key, "e2e-key" when empty
+
+	// UpstreamEndpoint takes the place of Upstream.Endpoint, for a proxy in between.
+	UpstreamEndpoint string
+	// Like makes a replica: credentials, certificate and settings of another
+	// gateway, on ports of its own. Env still overrides; other options are not looked at.
+	Like *Gateway
+	// TLS makes the gateway listen with a fresh certificate.
+	TLS bool
+	// Env overrides single variables; an empty value removes one.
+	Env map[string]string
+	// WaitFor is the probe that ends the start: WaitReady or WaitLive.
+	WaitFor string
+}
+
+// Gateway is one ssegw process.
+type Gateway struct {
+	*Service
+	Endpoint      string // http or https://127.0.0.1:PORT
+	AdminEndpoint string // http://127.0.0.1:PORT
+	AccessKey     string
+	SecretKey     string
+	CAFile        string // what to trust when Endpoint is https, else empty
+	KeyName       string // default KES key
+	Env           map[string]string
+}
+
+// stateBucket is the state bucket upstream of every gateway of a stack.
+const stateBucket = "ssegw-state"
+
+// StartGateway builds the gateway from the present sources and starts it.
+func (s *Stack) StartGateway(ctx context.Context, o GatewayOptions) (*Gateway, error) {
+	if err := s.tools.Build(ctx, ToolGateway); err != nil {
+		return nil, err
+	}
+	g, cmd, ready, err := s.prepareGateway(o)
+	if err != nil {
+		return nil, err
+	}
+	g.Service, err = s.start(ctx, cmd, ready)
+	return g, err
+}
+
+// ContainerGateway returns a gateway with all settings that the caller starts
+// itself, as a container on the host's network, for example, and that ends when
+// the channel is closed. Of its methods only WaitReady and Running work.
+func (s *Stack) ContainerGateway(o GatewayOptions, exited <-chan struct{}) (*Gateway, error) {
+	g, cmd, ready, err := s.prepareGateway(o)
+	if err != nil {
+		return nil, err
+	}
+	g.Service = &Service{cmd: cmd, ready: ready, done: exited}
+	return g, nil
+}
+
+// prepareGateway does all but the start.
+func (s *Stack) prepareGateway(o GatewayOptions) (*Gateway, command, probe, error) {
+	id, dir, err := s.subdir("ssegw")
+	if err != nil {
+		return nil, command{}, nil, err
+	}
+	g, err := newGateway(o, dir)
+	if err != nil {
+		return nil, command{}, nil, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, command{}, nil, err
+	}
+	adminAddr, err := freeAddr()
+	if err != nil {
+		return nil, command{}, nil, err
+	}
+	g.Env["SSEGW_ADDRESS"], g.Env["SSEGW_ADMIN_ADDRESS"] = addr, adminAddr
+	g.Endpoint, g.AdminEndpoint = "http://"+addr, "http://"+adminAddr
+	if g.CAFile != "" {
+		g.Endpoint = "https://" + addr
+	}
+	for k, v := range o.Env {
+		if g.Env[k] = v; v == "" {
+			delete(g.Env, k)
+		}
+	}
+	client, err := HTTPClient(g.CAFile)
+	if err != nil {
+		return nil, command{}, nil, err
+	}
+	wait := o.WaitFor
+	if wait == "" {
+		wait = WaitReady
+	}
+	cmd := command{name: id, path: s.tools.Path(ToolGateway), dir: dir, env: g.Env}
+	return g, cmd, httpOK(client, g.Endpoint+"/minio/health/"+wait), nil
+}
+
+// newGateway returns a gateway that has all settings but its addresses.
+func newGateway(o GatewayOptions, dir string) (*Gateway, error) {
+	if o.Like != nil {
+		g := *o.Like
+		g.Service, g.Env = nil, maps.Clone(o.Like.Env)
+		return &g, nil
+	}
+	if len(o.KES) == 0 || o.Upstream == nil {
+		return nil, fmt.Errorf("stack: a gateway needs a KES server and an upstream")
+	}
+	g := &Gateway{AccessKey: "ssegw-client", SecretKey: rand.Text(), KeyName: o.KeyName}
+	if g.KeyName == "" {
+		g.KeyName = "e2e-key"
+	}
+	var endpoints []string
+	for _, k := range o.KES {
+		endpoints = append(endpoints, k.Endpoint)
+	}
+	upstream := o.UpstreamEndpoint
+	if upstream == "" {
+		upstream = o.Upstream.Endpoint
+	}
+	g.Env = map[string]string{
+		"SSEGW_ACCESS_KEY": g.AccessKey, "SSEGW_SECRET_KEY": g.SecretKey,
+		"SSEGW_UPSTREAM_ENDPOINT": upstream, "SSEGW_UPSTREAM_REGION": Region,
+		"SSEGW_UPSTREAM_ACCESS_KEY": o.Upstream.AccessKey, "SSEGW_UPSTREAM_SECRET_KEY": o.Upstream.SecretKey,
+		"SSEGW_STATE":            stateBucket,
+		"MINIO_KMS_KES_ENDPOINT": strings.Join(endpoints, ","),
+		"MINIO_KMS_KES_API_KEY":  o.KES[0].APIKey,
+		"MINIO_KMS_KES_CAPATH":   o.KES[0].CAFile,
+		"MINIO_KMS_KES_KEY_NAME": g.KeyName,
+	}
+	if o.TLS {
+		cert, err := NewCertificate(dir, "gateway")
+		if err != nil {
+			return nil, err
+		}
+		g.CAFile = cert.CertFile
+		g.Env["SSEGW_TLS_CERT_FILE"], g.Env["SSEGW_TLS_KEY_FILE"] = cert.CertFile, cert.KeyFile
+	}
+	return g, nil
+}

@@ -1,0 +1,111 @@
+package stack
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A probe asks whether a service is healthy.
+type probe func(ctx context.Context) error
+
+// wait calls the probe until it returns nil. It gives up when ctx or the
+// process ends.
+func (p probe) wait(ctx context.Context, exited <-chan struct{}) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		last := p(ctx)
+		if last == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			return ErrExited
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), last)
+		case <-tick.C:
+		}
+	}
+}
+
+// httpOK returns a probe that wants a 200 from url.
+func httpOK(client *http.Client, url string) probe {
+	return httpStatus(client, url, http.StatusOK)
+}
+
+// httpStatus returns a probe that wants an answer with that status from url.
+func httpStatus(client *http.Client, url string, want int) probe {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+		if resp.StatusCode != want {
+			return fmt.Errorf("%s: %s %s", url, resp.Status, body)
+		}
+		return nil
+	}
+}
+
+// HTTPClient returns a client with connections of its own that trusts the
+// certificates in the PEM file caFile, or the system's when it is empty.
+func HTTPClient(caFile string) (*http.Client, error) {
+	t := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("stack: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("stack: %s holds no certificate", caFile)
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: t}, nil
+}
+
+// Ports are taken below the range from which Linux takes the local ports of
+// outgoing connections, so that a port that was free stays free until its
+// service listens, and is never given out twice in one program.
+const firstPort, lastPort = 20000, 32000
+
+var ports = struct {
+	sync.Mutex
+	next int
+}{next: firstPort + os.Getpid()*7%(lastPort-firstPort)} // programs at the same time start apart
+
+// freeAddr returns a loopback address, host:port, on which nothing listens.
+func freeAddr() (string, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	for range lastPort - firstPort {
+		ports.next++
+		if ports.next >= lastPort {
+			ports.next = firstPort
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
+	}
+	return "", errors.New("stack: no free loopback port")
+}

@@ -1,0 +1,146 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A Tool names a program that the package can build.
+type Tool string
+
+// The programs. All but ToolGateway are pinned by e2e/tools/NAME/go.mod.
+const (
+	ToolKES       Tool = "kes"
+	ToolMinIO     Tool = "minio"
+	ToolMC        Tool = "mc"
+	ToolVersitygw Tool = "versitygw"
+	ToolGateway   Tool = "ssegw"
+)
+
+// Tools builds programs into the directory .bin of the repository.
+type Tools struct{ root string }
+
+// OpenTools finds the repository around the working directory.
+func OpenTools() (*Tools, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("stack: %w", err)
+	}
+	for {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(mod), "module ssegw\n") {
+			return &Tools{root: dir}, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return nil, errors.New("stack: the working directory is outside the repository")
+		}
+		dir = parent
+	}
+}
+
+// Root returns the repository's top directory.
+func (t *Tools) Root() string { return t.root }
+
+// Path returns where the program is once it has been built.
+func (t *Tools) Path(tool Tool) string { return filepath.Join(t.root, ".bin", string(tool)) }
+
+// Build builds the programs that are not up to date. Concurrent calls, also
+// of other processes, wait for each other.
+func (t *Tools) Build(ctx context.Context, tools ...Tool) error {
+	if err := os.MkdirAll(filepath.Join(t.root, ".bin"), 0o750); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	// Two at a time: one downloads and links while the other compiles.
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(2)
+	for _, tool := range tools {
+		g.Go(func() error { return t.build(ctx, tool) })
+	}
+	return g.Wait()
+}
+
+func (t *Tools) build(ctx context.Context, tool Tool) error {
+	unlock, err := lockFile(t.Path(tool) + ".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if tool == ToolGateway {
+		// The go command itself knows whether the sources have changed.
+		return t.goBuild(ctx, t.root, tool, "-trimpath", "./cmd/ssegw")
+	}
+	dir := filepath.Join(t.root, "e2e", "tools", string(tool))
+	stamp, err := toolStamp(dir)
+	if err != nil {
+		return err
+	}
+	stampFile := t.Path(tool) + ".stamp"
+	if old, err := os.ReadFile(stampFile); err == nil && string(old) == stamp && exists(t.Path(tool)) {
+		return nil
+	}
+	if err := t.goBuild(ctx, dir, tool, "-mod=readonly", "tool"); err != nil {
+		return err
+	}
+	return os.WriteFile(stampFile, []byte(stamp), 0o600)
+}
+
+// goBuild runs go build in dir. The result replaces the old program at once,
+// so that one that runs goes on running.
+func (t *Tools) goBuild(ctx context.Context, dir string, tool Tool, args ...string) error {
+	out := t.Path(tool) + ".new"
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-buildvcs=false", "-o", out}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("stack: building %s: %w\n%s", tool, err, b)
+	}
+	if err := os.Rename(out, t.Path(tool)); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	return nil
+}
+
+// toolStamp identifies what a tool is built from: its module requirements
+// with their hashes, and the Go version.
+func toolStamp(dir string) (string, error) {
+	text := fmt.Appendf(nil, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", fmt.Errorf("stack: %w", err)
+		}
+		text = fmt.Appendf(text, "%s %d\n%s", name, len(b), b)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// lockFile takes an exclusive lock that ends with the process.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("stack: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("stack: locking %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}

@@ -1,0 +1,265 @@
+package kms_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/kms-go/kes"
+
+	"ssegw/kms"
+	"ssegw/kms/kmstest"
+)
+
+// newOtherClient returns a client with an API key of its own.
+func newOtherClient(t *testing.T, server *kmstest.Server) *kms.Client {
+	t.Helper()
+	key, err := kes.GenerateAPIKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.AddIdentity(key.Identity())
+	config := server.Config()
+	config.APIKey = key.String()
+	return newClient(t, config)
+}
+
+// keyPair is a client certificate in files.
+type keyPair struct {
+	certFile, keyFile string
+	id                kes.Identity
+}
+
+// writeKeyPair makes a client certificate and writes it to dir, in place of any before. A password encrypts the key.
+func writeKeyPair(t *testing.T, dir, password string) keyPair {
+	t.Helper()
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "gateway"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, priv.Public(), priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := &pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}
+	if password != "" {
+		block, err = x509.EncryptPEMBlock(rand.Reader, block.Type, keyDER, []byte(password), x509.PEMCipherAES256) //nolint:staticcheck // what operators have
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	p := keyPair{filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key"), kes.Identity(hex.EncodeToString(sum[:]))}
+	writeFile(t, p.certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	writeFile(t, p.keyFile, pem.EncodeToMemory(block))
+	return p
+}
+
+func writeFile(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClientCertificateFiles(t *testing.T) {
+	for _, password := range []string{"", "correct horse"} {
+		server := kmstest.NewServer(t)
+		pair := writeKeyPair(t, t.TempDir(), password)
+		server.AddIdentity(pair.id)
+		config := server.Config()
+		config.APIKey, config.CertFile, config.KeyFile, config.KeyPassword = "", pair.certFile, pair.keyFile, password
+		if err := newClient(t, config).Check(t.Context(), kmstest.DefaultKey); err != nil {
+			t.Errorf("password %q: %v", password, err)
+		}
+	}
+}
+
+func TestClientCertificateIsReadAgain(t *testing.T) {
+	server := kmstest.NewServer(t)
+	dir := t.TempDir()
+	first := writeKeyPair(t, dir, "")
+	server.AddIdentity(first.id)
+	config := server.Config()
+	config.APIKey, config.CertFile, config.KeyFile = "", first.certFile, first.keyFile
+	client := newClient(t, config)
+	check := func() error {
+		client.Close() // the certificate is for new connections
+		return client.Check(t.Context(), kmstest.DefaultKey)
+	}
+	if err := check(); err != nil {
+		t.Fatal(err)
+	}
+
+	writeFile(t, first.keyFile, []byte("half of a rotation"))
+	if err := check(); err != nil {
+		t.Errorf("the last certificate is not in use while the files do not match: %v", err)
+	}
+	second := writeKeyPair(t, dir, "")
+	later := time.Now().Add(time.Minute) // file systems may have coarse times
+	if err := os.Chtimes(second.certFile, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); !errors.Is(err, kms.ErrNotAllowed) {
+		t.Errorf("got %v, want ErrNotAllowed: the new certificate is not known yet", err)
+	}
+	server.AddIdentity(second.id)
+	if err := check(); err != nil {
+		t.Errorf("new certificate: %v", err)
+	}
+	if err := os.Remove(second.keyFile); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); err != nil {
+		t.Errorf("the last certificate is not in use when a file is gone: %v", err)
+	}
+}
+
+func TestNewErrors(t *testing.T) {
+	server := kmstest.NewServer(t)
+	dir := t.TempDir()
+	pair := writeKeyPair(t, dir, "")
+	locked := writeKeyPair(t, t.TempDir(), "hunter2")
+	write := func(name, content string) string {
+		name = filepath.Join(dir, name)
+		writeFile(t, name, []byte(content))
+		return name
+	}
+	notPEM := write("not.pem", "hello")
+	badCert := write("bad.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n")
+	pkcs8 := write("pkcs8.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\naGVsbG8=\n-----END ENCRYPTED PRIVATE KEY-----\n")
+	twoKeys := write("two.pem", strings.Repeat("-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n", 2))
+	empty := t.TempDir()
+	missing := filepath.Join(dir, "missing")
+
+	tests := []struct {
+		name   string
+		change func(*kms.Config)
+		want   string
+	}{
+		{"no endpoint", func(c *kms.Config) { c.Endpoints = nil }, "no KES endpoint given"},
+		{"http endpoint", func(c *kms.Config) { c.Endpoints = []string{"http://kes:7373"} }, "must begin with https://"},
+		{"no default key", func(c *kms.Config) { c.DefaultKey = "" }, "default key: kms: invalid key name"},
+		{"bad default key", func(c *kms.Config) { c.DefaultKey = "my.key" }, `"my.key"`},
+		{"negative timeout", func(c *kms.Config) { c.AttemptTimeout = -1 }, "attempt timeout"},
+		{"no credentials", func(c *kms.Config) { c.APIKey = "" }, "neither an API key nor a client certificate"},
+		{"both credentials", func(c *kms.Config) { c.CertFile, c.KeyFile = pair.certFile, pair.keyFile }, "both an API key and"},
+		{"password beside API key", func(c *kms.Config) { c.KeyPassword = "x" }, "both an API key and"},
+		{"bad API key", func(c *kms.Config) { c.APIKey = "kes:v1:hunter2" }, "invalid API key"},
+		{"short API key", func(c *kms.Config) { c.APIKey = "aHVudGVyMg==" }, "invalid API key"},
+		{"no key file", func(c *kms.Config) { c.APIKey, c.CertFile = "", pair.certFile }, "needs both"},
+		{"no cert file", func(c *kms.Config) { c.APIKey, c.KeyFile = "", pair.keyFile }, "needs both"},
+		{"missing cert file", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", missing, pair.keyFile }, missing + ": no such file"},
+		{"missing key file", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", pair.certFile, missing }, missing + ": no such file"},
+		{"key is not PEM", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", pair.certFile, notPEM }, notPEM + ": no PEM"},
+		{"two keys", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", pair.certFile, twoKeys }, "more than one PEM block"},
+		{"encrypted PKCS #8", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", pair.certFile, pkcs8 }, "PKCS #8 is not supported"},
+		{"key of another certificate", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", server.CAFile(), pair.keyFile }, "private key does not match"},
+		{"no password", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", locked.certFile, locked.keyFile }, "password does not open it"},
+		{"wrong password", func(c *kms.Config) {
+			c.APIKey, c.CertFile, c.KeyFile, c.KeyPassword = "", locked.certFile, locked.keyFile, "hunter3"
+		}, "password does not open it"},
+		{"missing CA path", func(c *kms.Config) { c.CAPath = missing }, missing + ": no such file"},
+		{"CA file without certificate", func(c *kms.Config) { c.CAPath = notPEM }, "no certificate found"},
+		{"CA file with a bad certificate", func(c *kms.Config) { c.CAPath = badCert }, badCert},
+		{"CA folder without certificate", func(c *kms.Config) { c.CAPath = empty }, "no certificate found"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			config := server.Config()
+			tt.change(&config)
+			client, err := kms.New(config)
+			if err == nil {
+				client.Close()
+				t.Fatal("no error")
+			}
+			if s := err.Error(); !strings.Contains(s, tt.want) || strings.Contains(s, "hunter") || strings.Contains(s, "\n") {
+				t.Errorf("got %q, want one line with %q and no secret", s, tt.want)
+			}
+		})
+	}
+}
+
+func TestAPIKeyWithoutPrefix(t *testing.T) {
+	server := kmstest.NewServer(t)
+	config := server.Config()
+	config.APIKey = strings.TrimPrefix(config.APIKey, "kes:v1:")
+	if err := newClient(t, config).Check(t.Context(), config.DefaultKey); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCAPath(t *testing.T) {
+	server, other := kmstest.NewServer(t), kmstest.NewServer(t)
+	ca, err := os.ReadFile(server.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherCA, err := os.ReadFile(other.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	writeFile(t, filepath.Join(folder, "a.crt"), otherCA)
+	writeFile(t, filepath.Join(folder, "README"), []byte("no certificate"))
+	if err := os.Mkdir(filepath.Join(folder, "..data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(folder, "..data", "b.crt"), ca)
+	if err := os.Symlink(filepath.Join("..data", "b.crt"), filepath.Join(folder, "b.crt")); err != nil {
+		t.Fatal(err)
+	}
+	bundle := filepath.Join(t.TempDir(), "bundle.pem")
+	writeFile(t, bundle, append(otherCA, ca...))
+	tests := []struct {
+		name, path string
+		trusted    bool
+	}{
+		{"file", server.CAFile(), true},
+		{"bundle", bundle, true},
+		{"folder", folder, true},
+		{"another CA", other.CAFile(), false},
+		{"system roots", "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			config := server.Config()
+			config.CAPath = tt.path
+			err := newClient(t, config).Check(t.Context(), config.DefaultKey)
+			var unknown x509.UnknownAuthorityError
+			switch {
+			case tt.trusted && err != nil:
+				t.Error(err)
+			case !tt.trusted && (!errors.Is(err, kms.ErrUnreachable) || !errors.As(err, &unknown)):
+				t.Errorf("got %v, want ErrUnreachable for an unknown authority", err)
+			}
+		})
+	}
+}

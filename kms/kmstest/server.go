@@ -1,0 +1,234 @@
+package kmstest
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/minio/kms-go/kes"
+
+	"ssegw/kms"
+)
+
+// DefaultKey is the KES key that every store begins with, and the DefaultKey of Config.
+const DefaultKey = "default-key"
+
+// Server is one KES server. It is safe for concurrent use and stops when its test ends.
+type Server struct {
+	t        testing.TB
+	store    *store
+	addr     string
+	caFile   string
+	pageSize int
+	handler  http.Handler
+
+	mu       sync.Mutex
+	run      *run // nil while stopped
+	fault    *fault
+	requests map[Op]int
+}
+
+// run is a server from Start to Stop.
+type run struct {
+	http   *http.Server
+	ctx    context.Context // ends with Stop
+	cancel context.CancelFunc
+	active sync.WaitGroup // requests, and the accept loop
+}
+
+// Option changes a server that is being made.
+type Option func(*Server)
+
+// WithStore makes the server share the keys, the clients and the certificate of other.
+func WithStore(other *Server) Option { return func(s *Server) { s.store = other.store } }
+
+// WithKeys makes KES keys.
+func WithKeys(names ...string) Option {
+	return func(s *Server) {
+		for _, name := range names {
+			s.CreateKey(name)
+		}
+	}
+}
+
+// WithPageSize sets how many names a listing answers with at most; 1024, as KES does, without it.
+func WithPageSize(n int) Option { return func(s *Server) { s.pageSize = n } }
+
+// NewServer starts a server on a free port of 127.0.0.1. WithStore goes before options that make keys.
+func NewServer(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	s := &Server{
+		t:        t,
+		addr:     "127.0.0.1:0",
+		pageSize: 1024,
+		fault:    newFault(Fault{}),
+		requests: make(map[Op]int),
+	}
+	s.store = newStore(t)
+	for _, opt := range opts {
+		opt(s)
+	}
+	s.caFile = filepath.Join(t.TempDir(), "kes-ca.pem")
+	if err := os.WriteFile(s.caFile, s.store.certPEM, 0o600); err != nil {
+		t.Fatalf("kmstest: %v", err)
+	}
+	s.handler = s.routes()
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// attemptTimeout is enough for a busy machine.
+const attemptTimeout = 5 * time.Second
+
+// Config returns the configuration of a client of this server and the given others, which share its store. Its attempts may
+// take 5 seconds, so that no test fails for want of time; a test of servers that hang sets AttemptTimeout to less.
+func (s *Server) Config(others ...*Server) kms.Config {
+	c := kms.Config{
+		Endpoints:  []string{s.Endpoint()},
+		APIKey:     s.APIKey(),
+		CAPath:     s.caFile,
+		DefaultKey: DefaultKey,
+
+		AttemptTimeout: attemptTimeout,
+	}
+	for _, other := range others {
+		c.Endpoints = append(c.Endpoints, other.Endpoint())
+	}
+	return c
+}
+
+// Endpoint returns the server's https://host:port, which stays the same when it is stopped and started.
+func (s *Server) Endpoint() string { return "https://" + s.addr }
+
+// APIKey returns the API key of a client that the server knows.
+func (s *Server) APIKey() string { return s.store.apiKey.String() }
+
+// CAFile returns the PEM file of the server's certificate.
+func (s *Server) CAFile() string { return s.caFile }
+
+// Stop closes the listener and every connection, whatever is going on, as a killed server does. It returns when no request
+// is left. Stopping twice is no error.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	r := s.run
+	s.run = nil
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	r.cancel()
+	r.http.Close() //nolint:errcheck // the listener may be closed already
+	r.active.Wait()
+}
+
+// Start listens again, on the same port. Starting twice is no error.
+func (s *Server) Start() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil {
+		return
+	}
+	ln, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		s.t.Fatalf("kmstest: %v", err)
+	}
+	s.addr = ln.Addr().String()
+	r := &run{}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.http = &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.serve(r, w, req) }),
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0),
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				return s.handshake(r)
+			},
+			Certificates: []tls.Certificate{s.store.cert},
+			ClientAuth:   tls.RequestClientCert,
+		},
+	}
+	s.run = r
+	r.active.Go(func() {
+		r.http.ServeTLS(ln, "", "") //nolint:errcheck // ends with Stop
+	})
+}
+
+// enter adds a request to those that Stop waits for, unless Stop was called.
+func (s *Server) enter(r *run) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != r {
+		return false
+	}
+	r.active.Add(1)
+	return true
+}
+
+// handshake holds a TLS handshake up while the server hangs.
+func (s *Server) handshake(r *run) (*tls.Config, error) {
+	f := s.currentFault()
+	if f.Hang && len(f.Ops) == 0 && f.Times == 0 {
+		return nil, f.wait(r.ctx) // nil, nil goes on
+	}
+	return nil, nil // means the configuration that is there
+}
+
+// CreateKey makes a KES key if there is none of that name.
+func (s *Server) CreateKey(name string) {
+	if err := kms.ValidKeyName(name); err != nil {
+		s.t.Fatalf("kmstest: %v", err)
+	}
+	s.store.create(name, s.store.apiKey.Identity())
+}
+
+// DeleteKey deletes a KES key, and with it all that was sealed under it.
+func (s *Server) DeleteKey(name string) { s.store.remove(name) }
+
+// HasKey reports whether there is a KES key of that name.
+func (s *Server) HasKey(name string) bool {
+	_, ok := s.store.get(name)
+	return ok
+}
+
+// Deny refuses all that has to do with a KES key with 403, until Allow.
+func (s *Server) Deny(name string) { s.store.deny(name, true) }
+
+// Allow ends a Deny.
+func (s *Server) Allow(name string) { s.store.deny(name, false) }
+
+// AddIdentity lets one more client in: the holder of a certificate whose public key has that identity.
+func (s *Server) AddIdentity(id kes.Identity) { s.store.admit(id) }
+
+// Requests returns how many requests of an operation arrived since the start or the last ResetRequests, also those that
+// were refused or failed on demand.
+func (s *Server) Requests(op Op) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests[op]
+}
+
+// AllRequests returns a copy of all counts.
+func (s *Server) AllRequests() map[Op]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.requests)
+}
+
+// ResetRequests sets all counts to zero.
+func (s *Server) ResetRequests() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.requests)
+}

@@ -1,0 +1,68 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// statusTimeout bounds Status.
+const statusTimeout = 2 * time.Second
+
+// EndpointStatus is what one endpoint said when it was asked for its version.
+type EndpointStatus struct {
+	Endpoint string        // https://host[:port]
+	Online   bool          // whether it answered 200
+	Err      string        // why it is not online, one short line without secrets; empty when it is
+	Latency  time.Duration // until the answer, or until it was given up
+}
+
+// Status asks each endpoint for its version, all at once, and returns an element for each in the order of Config.Endpoints,
+// when all have answered, ctx has ended or two seconds have passed. The version needs no certificate and no policy, so
+// an endpoint that is online may still refuse this client: see Check.
+func (c *Client) Status(ctx context.Context) []EndpointStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	status := make([]EndpointStatus, len(c.pool.endpoints))
+	var wg sync.WaitGroup
+	for i, e := range c.pool.endpoints {
+		wg.Go(func() { status[i] = c.pool.probe(ctx, e) })
+	}
+	wg.Wait()
+	return status
+}
+
+// probe asks one endpoint for its version. One that answers is in good health again.
+func (p *pool) probe(ctx context.Context, e *endpoint) EndpointStatus {
+	start := time.Now()
+	ans, err := e.send(ctx, call{op: "version", method: http.MethodGet, path: pathVersion}, statusTimeout)
+	if err == nil {
+		err = ans.decode(nil)
+	}
+	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Latency: time.Since(start)}
+	if err != nil {
+		s.Err = shortReason(err)
+		return s
+	}
+	p.recovered(e)
+	return s
+}
+
+// shortReason returns the innermost description of err that still says what happened.
+func shortReason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNoAnswer) {
+		return errNoAnswer.Error()
+	}
+	if u := errors.Unwrap(err); u != nil { // without the endpoint, which stands beside it
+		err = u
+	}
+	var uerr *url.Error
+	if errors.As(err, &uerr) {
+		err = uerr.Err
+	}
+	msg := err.Error()
+	return msg[:min(len(msg), maxMessage)]
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+)
+
+// errStalled says that a client's body stood still for longer than IdleTimeout.
+var errStalled = errors.New("proxy: the client's body stands still")
+
+// clientBody is the client's body, decoded and verified by sigv4. It keeps the
+// first error, since net/http wraps or drops what a request body returns.
+type clientBody struct {
+	*sigv4.Body
+	failed atomic.Pointer[error] // the transport reads on its own goroutine
+}
+
+// failure returns the first error that Read returned, io.EOF not counted.
+func (b *clientBody) failure() error {
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// body returns the request's body. Every Read renews the connection's deadline.
+func (c *call) body() (*clientBody, error) {
+	raw := &rollingReader{
+		r:       c.in.Body,
+		control: http.NewResponseController(c.w.ResponseWriter),
+		idle:    c.IdleTimeout,
+	}
+	b, err := c.auth.Body(raw)
+	if err != nil {
+		return nil, err
+	}
+	return &clientBody{Body: b}, nil
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	if err := b.failure(); err != nil {
+		return 0, err
+	}
+	n, err := b.Body.Read(p)
+	if err != nil && err != io.EOF {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errStalled
+		}
+		err = fmt.Errorf("proxy: reading the client's body: %w", err)
+		b.failed.Store(&err)
+	}
+	return n, err
+}
+
+// rollingReader gives every Read of a connection its own deadline.
+type rollingReader struct {
+	r       io.Reader
+	control *http.ResponseController
+	idle    time.Duration
+}
+
+func (r *rollingReader) Read(p []byte) (int, error) {
+	// A connection without deadlines (in tests) has none to renew.
+	_ = r.control.SetReadDeadline(time.Now().Add(r.idle))
+	n, err := r.r.Read(p)
+	if err != nil {
+		// net/http goes on reading, to notice a client that leaves: that read has all
+		// the time of the answer.
+		_ = r.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// readSmall reads the whole body, at most limit bytes, and returns it only
+// after it was verified.
+func readSmall(b *clientBody, limit int64) ([]byte, error) {
+	if b.Size() > limit {
+		return nil, s3.ErrorByCode("MaxMessageLengthExceeded")
+	}
+	var buf bytes.Buffer
+	if b.Size() > 0 {
+		buf.Grow(int(b.Size()) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(b, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if n > limit {
+		return nil, s3.ErrorByCode("MaxMessageLengthExceeded")
+	}
+	return buf.Bytes(), nil
+}
+
+func hexSHA256(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"ssegw/proxy/s3"
+)
+
+// The operations on a bucket's default encryption are the gateway's own: the
+// upstream never sees a rule.
+
+// ownBucket checks that a request about a rule may be made: by somebody, about
+// a bucket that is there.
+func (c *call) ownBucket() error {
+	if c.auth.Anonymous() {
+		return s3.ErrAccessDenied
+	}
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodHead, bucket: c.req.Bucket})
+	if statusOf(err) == http.StatusNotFound {
+		return s3.ErrNoSuchBucket
+	}
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// getBucketEncryption is GetBucketEncryption.
+func (c *call) getBucketEncryption() error {
+	if err := c.ownBucket(); err != nil {
+		return err
+	}
+	rule, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return s3.ErrEncryptionNotFound
+	}
+	doc := (&s3.Encryption{Algorithm: rule.Algorithm, KeyID: rule.KeyID, BucketKey: rule.BucketKey, Blocked: rule.Blocked}).Marshal()
+	c.w.Header().Set("Content-Type", "application/xml")
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(doc)))
+	_, err = c.w.Write(doc)
+	return err
+}
+
+// putBucketEncryption is PutBucketEncryption. The KES key is tried first: a
+// rule that no write could follow is not stored.
+func (c *call) putBucketEncryption() error {
+	doc, _, err := c.document()
+	if err != nil {
+		return err
+	}
+	e, err := s3.ParseEncryption(doc)
+	if err != nil {
+		return err
+	}
+	if err := c.ownBucket(); err != nil {
+		return err
+	}
+	if e.Algorithm == s3.AWSKMS {
+		name, err := c.keyName(e.KeyID)
+		if err != nil {
+			return err
+		}
+		if err := c.KMS.Check(c.ctx(), name); err != nil {
+			return err
+		}
+	}
+	old, had, err := c.State.rule(c.ctx(), c.req.Bucket)
+	if err != nil {
+		return err
+	}
+	rule := Rule{Algorithm: e.Algorithm, KeyID: e.KeyID, BucketKey: e.BucketKey, SealedOnly: had && old.SealedOnly}
+	if !slices.Contains(e.Blocked, "NONE") {
+		rule.Blocked = e.Blocked
+	}
+	if !had {
+		if rule.SealedOnly, err = c.bucketEmpty(); err != nil {
+			return err
+		}
+	}
+	if err := c.State.setRule(c.ctx(), c.req.Bucket, &rule); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// bucketEmpty reports whether the bucket has neither objects nor versions.
+func (c *call) bucketEmpty() (bool, error) {
+	for _, query := range []url.Values{{"versions": {""}, "max-keys": {"1"}}, {"list-type": {"2"}, "max-keys": {"1"}}} {
+		resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, bucket: c.req.Bucket, query: query})
+		if statusOf(err) == http.StatusNotImplemented {
+			continue // a store without versions
+		}
+		if err != nil {
+			return false, err
+		}
+		doc, err := readListing(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			return false, err
+		}
+		listing, err := s3.ParseListing(doc)
+		if err != nil {
+			return false, err
+		}
+		if len(listing.Entries) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// deleteBucketEncryption is DeleteBucketEncryption. It succeeds without a rule too.
+func (c *call) deleteBucketEncryption() error {
+	if err := c.ownBucket(); err != nil {
+		return err
+	}
+	if err := c.dropRule(); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (c *call) dropRule() error {
+	_, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
+	if err != nil || !ok {
+		return err
+	}
+	return c.State.setRule(c.ctx(), c.req.Bucket, nil)
+}
+
+// deleteBucket is DeleteBucket. A rule ends with its bucket: one of the same
+// name starts without.
+func (c *call) deleteBucket() error {
+	resp, err := c.forwarded()
+	if err != nil {
+		return err
+	}
+	defer discard(resp)
+	if err := c.dropRule(); err != nil {
+		return err
+	}
+	copyAnswer(c.w.Header(), resp.Header, false)
+	c.w.WriteHeader(resp.StatusCode)
+	return nil
+}

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"ssegw/kms"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+var (
+	// errIntegrity says that the upstream returned something else than what was stored.
+	errIntegrity = errors.New("proxy: object is not authentic")
+	// errOpening marks a KMS failure on a read, where 404 would read as "no such object".
+	errOpening = errors.New("proxy: opening the data key")
+	// errNotSealed says that a sealed-only bucket holds an object that is not sealed.
+	errNotSealed = errors.New("proxy: object is not sealed in a sealed-only bucket")
+)
+
+// answers maps errors to what clients see. The first match counts.
+var answers = []struct {
+	is     error
+	answer *s3.Error
+}{
+	{errNotSealed, s3.ErrAccessDenied.Msg("The object is not sealed, and the bucket accepts sealed objects only.")},
+	{errNotReady, s3.ErrServiceUnavailable.Msg("The gateway is starting.")},
+	{errRules, s3.ErrServiceUnavailable.Msg("The encryption rules of the buckets are not available.")},
+	{errUpstream, s3.ErrServiceUnavailable.Msg("The object store is not available.")},
+	{errStalled, s3.ErrRequestTimeout},
+	{errIntegrity, s3.ErrObjectTampered},
+	{errSourceSize, s3.ErrIncompleteBody},
+	{sealer.ErrSize, s3.ErrIncompleteBody},
+	{sealer.ErrWrongKey, s3.ErrAccessDenied}, // of SSE-C; for data keys of the KMS it is errIntegrity
+	{sealer.ErrNotAuthentic, s3.ErrObjectTampered},
+	{sealer.ErrMalformed, s3.ErrObjectTampered},
+	{sealer.ErrUnknownRoot, s3.ErrObjectTampered},
+	{sealer.ErrTooLarge, s3.ErrEntityTooLarge},
+	{kms.ErrInvalidKeyName, s3.ErrInvalidArgument.Msg("The KMS key ID is not valid.")},
+	{kms.ErrInvalidContext, s3.ErrInvalidArgument.Msg("The encryption context is not valid.")},
+	{kms.ErrContextConflict, s3.ErrInvalidArgument.Msg("The encryption context must not have the name of the bucket as a key.")},
+	{kms.ErrKeyNotFound, s3.ErrKMSKeyNotFound},
+	{kms.ErrNotAllowed, s3.ErrKMSNotAuthorized},
+	{kms.ErrUnreachable, s3.ErrServiceUnavailable.Msg("The KMS is not available.")},
+	{kms.ErrBadAnswer, s3.ErrServiceUnavailable.Msg("The KMS is not available.")},
+	{context.DeadlineExceeded, s3.ErrServiceUnavailable},
+	{context.Canceled, s3.ErrRequestTimeout}, // the client has gone: nobody reads this
+}
+
+// s3Error returns the S3 error that err stands for: our own as it is, then the
+// table above, then InternalError. No text of err itself reaches a client.
+func s3Error(err error) *s3.Error {
+	var own *s3.Error
+	if errors.As(err, &own) {
+		return own
+	}
+	var signature *sigv4.Error
+	if errors.As(err, &signature) {
+		return s3.ErrorByCode(signature.Code).Msg("%s", signature.Message)
+	}
+	if errors.Is(err, errOpening) {
+		switch {
+		case errors.Is(err, kms.ErrKeyNotFound):
+			return s3.ErrKMSNotFoundOnRead
+		case errors.Is(err, kms.ErrInvalidCiphertext):
+			return s3.ErrObjectTampered
+		}
+	}
+	for _, a := range answers {
+		if errors.Is(err, a.is) {
+			return a.answer
+		}
+	}
+	return s3.ErrInternal
+}
+
+// discard closes an answer whose body nobody needs. A short rest is read, so
+// that the connection can serve again.
+func discard(resp *http.Response) {
+	if resp.ContentLength >= 0 && resp.ContentLength <= 4<<10 {
+		var rest [4 << 10]byte
+		for {
+			if _, err := resp.Body.Read(rest[:]); err != nil {
+				break
+			}
+		}
+	}
+	_ = resp.Body.Close() // nothing was asked of it any more
+}

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/md5" //nolint:gosec // Content-MD5 is S3's transport checksum, not a security measure
+	"encoding/base64"
+	"encoding/xml"
+	"net/http"
+	"strings"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+)
+
+// maxDocument bounds the body of an operation that takes no document, in bytes.
+const maxDocument = 64 << 10
+
+// forward sends a request on as it is and the answer back. A body is a small
+// document: it is verified whole before the upstream sees any of it.
+func (c *call) forward() error {
+	resp, err := c.forwarded()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	copyAnswer(c.w.Header(), resp.Header, false)
+	c.w.WriteHeader(resp.StatusCode)
+	if c.in.Method == http.MethodHead {
+		return nil
+	}
+	_, err = copyBody(c.rollingWriter(), resp.Body)
+	return err
+}
+
+// forwarded is the upstream's answer to the request as it is.
+func (c *call) forwarded() (*http.Response, error) {
+	header := upstreamHeader(c.req.Header)
+	if c.req.Key != "" {
+		if err := c.translateConditions(header); err != nil {
+			return nil, err
+		}
+	}
+	o := outgoing{
+		method: c.in.Method, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header,
+		anonymous: c.auth.Anonymous(),
+	}
+	if err := c.addDocument(&o); err != nil {
+		return nil, err
+	}
+	return c.Upstream.expect(c.ctx(), o)
+}
+
+// addDocument reads, verifies and checks the request's document.
+func (c *call) addDocument(o *outgoing) error {
+	doc, body, err := c.document()
+	if err != nil || len(doc) == 0 {
+		return err
+	}
+	if namesBucket(doc, c.State.Bucket()) {
+		return s3.ErrNoSuchBucket
+	}
+	o.body, o.size, o.hash = bytes.NewReader(doc), int64(len(doc)), hexSHA256(doc)
+	sum := md5.Sum(doc) //nolint:gosec // see the import
+	o.header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+	for _, s := range body.Checksums() {
+		o.header.Set(sigv4.HeaderName(s.Algorithm), checksumText(s.Value))
+		o.header.Set(s3.HeaderSDKChecksumAlgorithm, s.Algorithm)
+	}
+	return nil
+}
+
+// document reads and verifies a small body.
+func (c *call) document() ([]byte, *clientBody, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, nil, err
+	}
+	limit := c.req.Route.BodyLimit()
+	if limit == 0 {
+		limit = maxDocument
+	}
+	doc, err := readSmall(body, limit)
+	return doc, body, err
+}
+
+// namesBucket reports whether an XML document names a bucket in any element: as
+// the target of logs, inventories or the like.
+func namesBucket(doc []byte, bucket string) bool {
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			// The end, or a document that the store has to judge: it names nothing that
+			// a store could read out of it.
+			return false
+		}
+		if text, ok := token.(xml.CharData); ok {
+			name := strings.TrimSpace(string(text))
+			if name == bucket || strings.HasSuffix(name, ":::"+bucket) {
+				return true
+			}
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the gateway's own figures. No label holds a bucket or key.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	inFlight  prometheus.Gauge
+	panics    prometheus.Counter
+	integrity *prometheus.CounterVec
+	listHeads prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ssegw_http_requests_total", Help: "Requests answered, by S3 operation and status.",
+		}, []string{"op", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ssegw_http_request_duration_seconds", Help: "Time from request to the end of its answer, by S3 operation.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 3, 11),
+		}, []string{"op"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "ssegw_http_in_flight", Help: "Requests being served.",
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ssegw_panics_total", Help: "Requests that ended in a panic.",
+		}),
+		integrity: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ssegw_integrity_failures_total", Help: "Objects that the upstream returned changed, by what was found.",
+		}, []string{"reason"}),
+		listHeads: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ssegw_list_heads_total", Help: "HEAD requests made to learn the sizes on a listing page.",
+		}),
+	}
+	if r != nil {
+		r.MustRegister(m.requests, m.duration, m.inFlight, m.panics, m.integrity, m.listHeads)
+	}
+	return m
+}
+
+func (m *metrics) observe(action string, status int, took time.Duration) {
+	m.requests.WithLabelValues(action, strconv.Itoa(status)).Inc()
+	m.duration.WithLabelValues(action).Observe(took.Seconds())
+}

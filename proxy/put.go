@@ -1,0 +1,278 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+const (
+	// smallBody is the size in bytes up to which a body is read and verified
+	// whole before anything is sent. All its facts then fit the header.
+	smallBody = 1 << 20
+
+	// maxPut is Amazon S3's bound on the bytes of a single PUT, as stored.
+	maxPut = 5 << 30
+)
+
+// putObject is PutObject.
+func (c *call) putObject() error {
+	s, err := c.writeSealing()
+	if err != nil {
+		return err
+	}
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	if body.Size() < 0 {
+		return s3.ErrMissingContentLength
+	}
+	header := upstreamHeader(c.req.Header)
+	if err := c.translateConditions(header); err != nil {
+		return err
+	}
+	if s == nil {
+		return c.putPlain(header, body)
+	}
+	return c.putSealed(s, header, body)
+}
+
+// putSealed seals the body on its way upstream.
+func (c *call) putSealed(s *sealing, header http.Header, body *clientBody) error {
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", defaultContentType)
+	}
+	if err := c.checkBudget(s, header, body); err != nil {
+		return err
+	}
+	src, sums, err := sourceOf(body)
+	if err != nil {
+		return err
+	}
+	sealed, err := c.seal(s, header, src, sums, body)
+	if err != nil {
+		return err
+	}
+	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, anonymous: c.auth.Anonymous()}
+	c.Upstream.frame(&o, sealed.body, sealed.size, c.framing(), nil)
+	resp, err := c.send(o, body)
+	if err != nil {
+		return err
+	}
+	defer discard(resp)
+
+	h := c.w.Header()
+	copyAnswer(h, resp.Header, true)
+	h.Del("Content-Length")
+	h.Set("ETag", s3.ETagShown(resp.Header.Get("ETag"), true))
+	s.setHeaders(h)
+	setChecksums(h, body.Checksums())
+	c.remember(resp.Header, sealed.size, body.Size())
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// sourceOf returns the reader of the plaintext and the checksums that are known
+// before it is sealed. A small body is read and verified here.
+func sourceOf(body *clientBody) (io.Reader, []sigv4.Checksum, error) {
+	if body.Size() > smallBody {
+		return body, body.Declared(), nil
+	}
+	b, err := readSmall(body, smallBody)
+	if err != nil {
+		return nil, nil, err
+	}
+	return bytes.NewReader(b), body.Checksums(), nil
+}
+
+// sealedBody is what goes upstream for a body.
+type sealedBody struct {
+	body io.Reader
+	size int64
+}
+
+// seal adds the object's header to the upstream header and returns the sealed body.
+func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.Checksum, body *clientBody) (*sealedBody, error) {
+	size := body.Size()
+	trailer := size > smallBody && body.TrailerAlgorithm() != ""
+	dataKey, sealedKey, err := c.newKey(s)
+	if err != nil {
+		return nil, err
+	}
+	defer dataKey.Wipe()
+	h, k, err := sealer.Seal(sealer.SealParams{
+		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey,
+		Context: s.encoded, Size: size, Trailer: trailer, Root: c.State.Root(),
+		Facts: sealer.Facts{Headers: headersDigest(header), Checksums: storedChecksums(sums)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("proxy: sealing: %w", err)
+	}
+	sealed, err := k.SealBody(src, size)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: sealing: %w", err)
+	}
+	out := &sealedBody{body: sealed, size: sealer.SealedSize(size)}
+	if !trailer {
+		k.Wipe()
+	} else {
+		out.body = io.MultiReader(sealed, &lateReader{make: func() ([]byte, error) {
+			return k.SealTrailer(storedChecksums(body.Checksums()), size)
+		}})
+		out.size += sealer.SingleTrailerSize
+	}
+	header.Set(sealer.MetadataKey, h.Encode())
+	return out, nil
+}
+
+func (c *call) binding() sealer.Binding {
+	return sealer.Binding{Bucket: c.req.Bucket, Key: c.req.Key}
+}
+
+// framing is how this request's body travels: an anonymous one has no key to
+// sign chunks with, and stores refuse unsigned framing without a signature.
+func (c *call) framing() Framing {
+	if c.auth.Anonymous() {
+		return FramingPlain
+	}
+	return c.Upstream.framing.get()
+}
+
+// checkBudget refuses, before the body is read, what cannot be stored: too much
+// metadata beside the sealed header, or a body over the single PUT's limit.
+func (c *call) checkBudget(s *sealing, header http.Header, body *clientBody) error {
+	sealed := sealer.SealedSize(body.Size())
+	if sealed < 0 || sealed+sealer.SingleTrailerSize > maxPut {
+		return s3.ErrEntityTooLarge
+	}
+	if userMetadataSize(header)+len(sealer.MetadataKey)-len(metaPrefix)+sealedHeaderSize(s) > maxUserMetadata {
+		return s3.ErrMetadataTooLarge
+	}
+	return nil
+}
+
+// sealedHeaderSize is an upper bound on the encoded header, in bytes, for a data
+// key as KES makes them and the largest facts of a single PUT.
+func sealedHeaderSize(s *sealing) int {
+	const fixed, kesDataKey, facts = 4 + 16 + 32 + 8 + 1 + 2 + 2 + 32 + 48 + 8 + 16 + 2, 128, 32 + 1 + 2 + 64 + 32 + 16
+	n := fixed + facts + len(s.keyName) + len(s.encoded)
+	if s.scheme != sealer.SSEC {
+		n += kesDataKey
+	}
+	return (n*4 + 2) / 3
+}
+
+// putPlain forwards the body as it is, in a bucket where nothing asks for more.
+// The upstream gets a checksum or signatures to hold against what arrives.
+func (c *call) putPlain(header http.Header, body *clientBody) error {
+	if body.Size() > maxPut {
+		return s3.ErrEntityTooLarge
+	}
+	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, anonymous: c.auth.Anonymous()}
+	c.framePlain(&o, body)
+	resp, err := c.send(o, body)
+	if err != nil {
+		return err
+	}
+	defer discard(resp)
+	copyAnswer(c.w.Header(), resp.Header, false)
+	c.w.Header().Del("Content-Length")
+	c.w.WriteHeader(resp.StatusCode)
+	return nil
+}
+
+// framePlain chooses the framing of a plaintext body so that the store keeps
+// the checksums the client sent and no others.
+func (c *call) framePlain(o *outgoing, body *clientBody) {
+	framing := c.framing()
+	verifiable := false
+	if md5 := c.req.Header.Get("Content-Md5"); md5 != "" {
+		o.header.Set("Content-Md5", md5)
+		verifiable = true
+	}
+	for _, sum := range body.Declared() {
+		o.header.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
+		o.header.Set(s3.HeaderSDKChecksumAlgorithm, sum.Algorithm)
+		verifiable = true
+	}
+	algorithm := body.TrailerAlgorithm()
+	switch {
+	case body.Size() == 0 && algorithm == "":
+		o.body, o.size = nil, 0
+		framing = FramingPlain
+	case algorithm != "" && framing == FramingTrailer:
+		passed := &passedChecksum{name: sigv4.HeaderName(algorithm), value: func() []byte { return body.Checksums()[0].Value }}
+		if h, ok := sigv4.NewHash(algorithm); ok {
+			passed.length = h.Size()
+		}
+		o.header.Set(s3.HeaderSDKChecksumAlgorithm, algorithm)
+		c.Upstream.frame(o, body, body.Size(), FramingTrailer, passed)
+		return
+	case verifiable:
+		framing = FramingPlain
+	case framing == FramingTrailer:
+		framing = FramingSigned
+	}
+	c.Upstream.frame(o, body, body.Size(), framing, nil)
+}
+
+// send sends a write. A body that failed its verification is what the client is
+// told, whatever the upstream said about what arrived of it.
+func (c *call) send(o outgoing, body *clientBody) (*http.Response, error) {
+	if o.size == 0 {
+		// No byte will be asked of the body, so its end is read here.
+		if err := expectEnd(body); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := c.Upstream.expect(c.ctx(), o)
+	if failed := body.failure(); failed != nil {
+		if err == nil {
+			discard(resp)
+		}
+		return nil, failed
+	}
+	return resp, err
+}
+
+// lateReader makes its bytes when they are first asked for.
+type lateReader struct {
+	make func() ([]byte, error)
+	r    *bytes.Reader
+}
+
+func (l *lateReader) Read(p []byte) (int, error) {
+	if l.r == nil {
+		b, err := l.make()
+		if err != nil {
+			return 0, err
+		}
+		l.r = bytes.NewReader(b)
+	}
+	return l.r.Read(p)
+}
+
+// storedChecksums converts verified checksums to facts.
+func storedChecksums(sums []sigv4.Checksum) []sealer.Checksum {
+	var out []sealer.Checksum
+	for _, s := range sums {
+		if a, ok := sealer.ParseAlgorithm(s.Algorithm); ok {
+			out = append(out, sealer.Checksum{Algorithm: a, Digest: s.Value})
+		}
+	}
+	return out
+}
+
+// setChecksums shows a client the checksums of its upload.
+func setChecksums(h http.Header, sums []sigv4.Checksum) {
+	for _, s := range sums {
+		h.Set(sigv4.HeaderName(s.Algorithm), checksumText(s.Value))
+		h.Set(s3.HeaderChecksumType, "FULL_OBJECT")
+	}
+}

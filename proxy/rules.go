@@ -1,0 +1,238 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ssegw/sealer"
+)
+
+// rulesStale is the age above which no answer rests on the rules at hand.
+const rulesStale = 5 * time.Second
+
+// errRules says that the rules cannot be relied on: every operation that
+// depends on them is refused.
+var errRules = errors.New("proxy: bucket rules unavailable")
+
+// Rule is the default encryption of one bucket.
+type Rule struct {
+	Algorithm  string   `json:"algorithm,omitempty"` // AES256, aws:kms; "" if only Blocked is set
+	KeyID      string   `json:"key,omitempty"`       // as the client set it, with or without arn:aws:kms:
+	BucketKey  bool     `json:"bucketKey,omitempty"`
+	Blocked    []string `json:"blocked,omitempty"`    // encryption types that writes may not ask for
+	SealedOnly bool     `json:"sealedOnly,omitempty"` // the bucket was empty when the rule was set
+}
+
+// rulesDocument is the one document that holds all rules. Its revision grows
+// with every change and tells an old copy from the present one.
+type rulesDocument struct {
+	Revision uint64          `json:"revision"`
+	Buckets  map[string]Rule `json:"buckets"`
+}
+
+// rulesSnapshot is what a replica knows of the rules. It never changes.
+type rulesSnapshot struct {
+	rulesDocument
+	etag    string    // of the stored document
+	checked time.Time // when the store last said that this is the present one
+	err     error     // errRules: the store holds no usable rules now
+}
+
+// rulesStore keeps a replica's snapshot fresh and changes the stored document.
+type rulesStore struct {
+	state   *State
+	current atomic.Pointer[rulesSnapshot]
+	mu      sync.Mutex // held by the one refresh or change under way
+}
+
+// open reads the rules, or writes revision 1 of a first start.
+func (s *State) openRules(ctx context.Context, root sealer.Root, initialised bool) error {
+	r := &s.rules
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	snapshot, err := r.fetch(ctx, root, "")
+	if statusOf(err) == http.StatusNotFound {
+		if initialised {
+			return fmt.Errorf("%w: the rules in bucket %s were deleted", errState, s.cfg.Bucket)
+		}
+		if _, err := r.write(ctx, root, rulesDocument{Revision: 1, Buckets: map[string]Rule{}}, ""); err != nil &&
+			statusOf(err) != http.StatusPreconditionFailed {
+			return err
+		}
+		snapshot, err = r.fetch(ctx, root, "")
+	}
+	if err != nil {
+		if errors.Is(err, errRules) {
+			return fmt.Errorf("%w: %w", errState, err)
+		}
+		return fmt.Errorf("proxy: reading the rules: %w", err)
+	}
+	r.current.Store(snapshot)
+	return nil
+}
+
+// fetch reads the stored document. With an ETag it returns nil when the
+// document is still that one. A document that does not open is errRules.
+func (r *rulesStore) fetch(ctx context.Context, root sealer.Root, etag string) (*rulesSnapshot, error) {
+	h := http.Header{}
+	if etag != "" {
+		h.Set("If-None-Match", etag)
+	}
+	now := time.Now()
+	u := r.state.cfg.Upstream
+	resp, err := u.do(ctx, outgoing{method: http.MethodGet, bucket: r.state.cfg.Bucket, key: rulesObject, header: h})
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusNotModified && etag != "" {
+		return nil, resp.Body.Close()
+	}
+	if resp.StatusCode >= 300 {
+		return nil, readError(resp)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxRules))
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the rules: %w", errUpstream, err)
+	}
+	snapshot := &rulesSnapshot{etag: resp.Header.Get("ETag"), checked: now}
+	plain, err := sealer.OpenRecord(root, rulesObject, b)
+	if err == nil {
+		err = json.Unmarshal(plain, &snapshot.rulesDocument)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the stored document: %w", errRules, err)
+	}
+	return snapshot, nil
+}
+
+// write stores a document over the one of that ETag ("": where there is none).
+func (r *rulesStore) write(ctx context.Context, root sealer.Root, doc rulesDocument, etag string) (string, error) {
+	plain, err := json.Marshal(doc)
+	if err != nil {
+		return "", fmt.Errorf("proxy: encoding the rules: %w", err)
+	}
+	return r.state.put(ctx, rulesObject, sealer.SealRecord(root, rulesObject, plain), etag)
+}
+
+// refresh brings the snapshot up to date. While the upstream is away the old
+// one stays and ages; rules that are gone, do not open or are older than ones
+// already seen make a snapshot that refuses.
+func (r *rulesStore) refresh(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refreshLocked(ctx)
+}
+
+func (r *rulesStore) refreshLocked(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	old := r.current.Load()
+	now := time.Now()
+	fresh, err := r.fetch(ctx, r.state.Root(), old.etag)
+	switch {
+	case err == nil && fresh == nil:
+		same := *old
+		same.checked = now
+		fresh = &same
+	case err == nil && fresh.Revision < old.Revision:
+		err = fmt.Errorf("%w: revision %d after %d was seen: the store went back", errRules, fresh.Revision, old.Revision)
+	case statusOf(err) == http.StatusNotFound:
+		err = fmt.Errorf("%w: the stored document is gone", errRules)
+	}
+	if err != nil {
+		if !errors.Is(err, errRules) {
+			r.state.cfg.Log.Warn("rules not refreshed", zap.Error(err))
+			return
+		}
+		r.state.cfg.Log.Error("rules refused", zap.Error(err))
+		// The ETag is forgotten, so that the next look reads the document again.
+		fresh = &rulesSnapshot{rulesDocument: old.rulesDocument, checked: now, err: err}
+	}
+	r.current.Store(fresh)
+}
+
+// get returns a snapshot that the store confirmed at most maxAge ago, or errRules.
+func (r *rulesStore) get(ctx context.Context, maxAge time.Duration) (*rulesSnapshot, error) {
+	s := r.current.Load()
+	if time.Since(s.checked) > maxAge {
+		r.mu.Lock()
+		// Whoever held the lock may have brought fresh rules.
+		if s = r.current.Load(); time.Since(s.checked) > maxAge {
+			r.refreshLocked(ctx)
+			s = r.current.Load()
+		}
+		r.mu.Unlock()
+		if time.Since(s.checked) > maxAge && s.err == nil {
+			return nil, fmt.Errorf("%w: not confirmed for %s", errRules, time.Since(s.checked).Round(time.Millisecond))
+		}
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s, nil
+}
+
+// rule returns the bucket's rule. An answer that leads to plaintext rests on
+// rules at most rulesMaxAge old, any other on rules at most rulesStale old.
+func (s *State) rule(ctx context.Context, bucket string) (Rule, bool, error) {
+	snapshot, err := s.rules.get(ctx, rulesStale)
+	if err != nil {
+		return Rule{}, false, err
+	}
+	if rule, ok := snapshot.Buckets[bucket]; ok && rule.Algorithm != "" {
+		return rule, true, nil
+	}
+	if snapshot, err = s.rules.get(ctx, rulesMaxAge); err != nil {
+		return Rule{}, false, err
+	}
+	rule, ok := snapshot.Buckets[bucket]
+	return rule, ok, nil
+}
+
+// setRule stores the bucket's rule; nil removes it. The change is in force here
+// when setRule returns, on other replicas within rulesStale.
+func (s *State) setRule(ctx context.Context, bucket string, rule *Rule) error {
+	r := &s.rules
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range 10 {
+		old, err := r.fetch(ctx, s.Root(), "")
+		if statusOf(err) == http.StatusNotFound {
+			return fmt.Errorf("%w: the stored document is gone", errRules)
+		}
+		if err != nil {
+			return fmt.Errorf("proxy: reading the rules: %w", err)
+		}
+		if seen := r.current.Load(); old.Revision < seen.Revision {
+			return fmt.Errorf("%w: the store went back from revision %d to %d", errRules, seen.Revision, old.Revision)
+		}
+		doc := rulesDocument{Revision: old.Revision + 1, Buckets: maps.Clone(old.Buckets)}
+		if rule == nil {
+			delete(doc.Buckets, bucket)
+		} else {
+			doc.Buckets[bucket] = *rule
+		}
+		now := time.Now()
+		etag, err := r.write(ctx, s.Root(), doc, old.etag)
+		if statusOf(err) == http.StatusPreconditionFailed {
+			continue // another replica changed a rule in between
+		}
+		if err != nil {
+			return err
+		}
+		r.current.Store(&rulesSnapshot{rulesDocument: doc, etag: etag, checked: now})
+		return nil
+	}
+	return fmt.Errorf("%w: the rules change too often", errRules)
+}

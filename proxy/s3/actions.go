@@ -1,0 +1,40 @@
+package s3
+
+// The actions that the gateway itself knows by name: all but those that are only forwarded or refused.
+const (
+	AbortMultipartUpload    Action = "AbortMultipartUpload"
+	CompleteMultipartUpload Action = "CompleteMultipartUpload"
+	CopyObject              Action = "CopyObject"
+	CreateBucket            Action = "CreateBucket"
+	CreateMultipartUpload   Action = "CreateMultipartUpload"
+	DeleteBucket            Action = "DeleteBucket"
+	DeleteBucketEncryption  Action = "DeleteBucketEncryption"
+	DeleteObject            Action = "DeleteObject"
+	DeleteObjects           Action = "DeleteObjects"
+	GetBucketEncryption     Action = "GetBucketEncryption"
+	GetBucketLocation       Action = "GetBucketLocation"
+	GetObject               Action = "GetObject"
+	GetObjectAttributes     Action = "GetObjectAttributes"
+	HeadBucket              Action = "HeadBucket"
+	HeadObject              Action = "HeadObject"
+	ListBuckets             Action = "ListBuckets"
+	ListMultipartUploads    Action = "ListMultipartUploads"
+	ListObjects             Action = "ListObjects"
+	ListObjectsV2           Action = "ListObjectsV2"
+	ListObjectVersions      Action = "ListObjectVersions"
+	ListParts               Action = "ListParts"
+	Preflight               Action = "Preflight" // OPTIONS, the CORS preflight; it has no name in the API
+	PostObject              Action = "PostObject"
+	PutBucketEncryption     Action = "PutBucketEncryption"
+	PutBucketInventory      Action = "PutBucketInventoryConfiguration"
+	PutBucketLogging        Action = "PutBucketLogging"
+	PutBucketReplication    Action = "PutBucketReplication"
+	PutObject               Action = "PutObject"
+	UpdateObjectEncryption  Action = "UpdateObjectEncryption"
+	UploadPart              Action = "UploadPart"
+	UploadPartCopy          Action = "UploadPartCopy"
+	WriteGetObjectResponse  Action = "WriteGetObjectResponse"
+)
+
+// writeGetObjectResponsePath is the fixed path of the one operation that has neither bucket nor key in a path of its own.
+const writeGetObjectResponsePath = "/WriteGetObjectResponse"

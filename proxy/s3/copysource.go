@@ -1,0 +1,61 @@
+package s3
+
+import (
+	"net/url"
+	"strings"
+)
+
+// CopySource is the object that x-amz-copy-source names.
+type CopySource struct {
+	Bucket, Key string
+	VersionID   string // "" for the current version
+}
+
+// ParseCopySource reads the value of x-amz-copy-source: "[/]bucket/key[?versionId=id]", percent-encoded. Bucket and key
+// obey the same rules as those of a request. Errors are InvalidArgument (also for URLs), NotImplemented for access
+// points and other ARNs, or what [CheckBucket] and [CheckKey] return.
+func ParseCopySource(s string) (*CopySource, error) {
+	raw, query, hasQuery := strings.Cut(s, "?")
+	path, err := url.PathUnescape(raw)
+	if err != nil {
+		return nil, ErrInvalidArgument.Msg("Copy Source must be percent-encoded.").With(err)
+	}
+	path = strings.TrimPrefix(path, "/")
+	switch lower := strings.ToLower(path); {
+	case strings.HasPrefix(lower, "arn:"):
+		return nil, ErrNotImplemented.Msg("Access points are not implemented as a copy source.")
+	case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
+		return nil, ErrInvalidArgument.Msg("Copy Source must not be a URL.")
+	}
+	src := &CopySource{}
+	var ok bool
+	if src.Bucket, src.Key, ok = strings.Cut(path, "/"); !ok || src.Bucket == "" || src.Key == "" {
+		return nil, ErrInvalidArgument.Msg("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+	}
+	if err := CheckBucket(src.Bucket); err != nil {
+		return nil, err
+	}
+	if err := CheckKey(src.Key); err != nil {
+		return nil, err
+	}
+	if !hasQuery {
+		return src, nil
+	}
+	version, ok := strings.CutPrefix(query, "versionId=")
+	if ok {
+		src.VersionID, err = url.QueryUnescape(version)
+	}
+	if !ok || err != nil || src.VersionID == "" || strings.ContainsAny(version, "&;") || !isHeaderValue(src.VersionID) {
+		return nil, ErrInvalidArgument.Msg("Copy Source may only be followed by a versionId.")
+	}
+	return src, nil
+}
+
+// String returns the source in the form of the header, percent-encoded, without a leading slash.
+func (c *CopySource) String() string {
+	s := EscapePath(c.Bucket, c.Key)[1:]
+	if c.VersionID != "" {
+		s += "?versionId=" + url.QueryEscape(c.VersionID)
+	}
+	return s
+}

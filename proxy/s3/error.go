@@ -1,0 +1,55 @@
+package s3
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Error is an answer that is an S3 error. Values of the table are shared and never changed; Msg and With make copies,
+// which errors.Is still takes for the original.
+type Error struct {
+	Code    string      // such as "NoSuchKey"
+	Message string      // the only text of the gateway that clients ever see
+	Status  int         // HTTP status
+	Header  http.Header // further headers of the answer, such as Retry-After; nil for most
+	cause   error       // for logs, never sent
+}
+
+// Error returns code, message and cause, for logs.
+func (e *Error) Error() string {
+	if e.cause == nil {
+		return "s3: " + e.Code + ": " + e.Message
+	}
+	return "s3: " + e.Code + ": " + e.Message + ": " + e.cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is reports whether target is an *Error of the same code and status, whatever its message and cause.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code && t.Status == e.Status
+}
+
+// Msg returns a copy of e with another message. Clients see it: it must hold nothing secret.
+func (e *Error) Msg(format string, a ...any) *Error {
+	c := *e
+	c.Message = fmt.Sprintf(format, a...)
+	return &c
+}
+
+// With returns a copy of e with a cause.
+func (e *Error) With(cause error) *Error {
+	c := *e
+	c.cause = cause
+	return &c
+}
+
+// ErrorByCode returns the table's error for an S3 error code, or InternalError for a code that is not in the table.
+func ErrorByCode(code string) *Error {
+	if e, ok := errorTable[code]; ok {
+		return e
+	}
+	return ErrInternal
+}

@@ -1,0 +1,111 @@
+package s3
+
+import (
+	"slices"
+	"strings"
+)
+
+// Names of the headers that the gateway reads or writes, in lower case.
+const (
+	HeaderACL                    = "x-amz-acl"
+	HeaderAlgorithm              = "x-amz-checksum-algorithm"
+	HeaderBucketRegion           = "x-amz-bucket-region"
+	HeaderBypassGovernance       = "x-amz-bypass-governance-retention"
+	HeaderChecksumMode           = "x-amz-checksum-mode"
+	HeaderChecksumType           = "x-amz-checksum-type"
+	HeaderContentSHA256          = "x-amz-content-sha256"
+	HeaderDate                   = "x-amz-date"
+	HeaderDecodedContentLength   = "x-amz-decoded-content-length"
+	HeaderDeleteMarker           = "x-amz-delete-marker"
+	HeaderExpectedOwner          = "x-amz-expected-bucket-owner"
+	HeaderExpiration             = "x-amz-expiration"
+	HeaderID2                    = "x-amz-id-2"
+	HeaderMaxParts               = "x-amz-max-parts"
+	HeaderMetadataDirective      = "x-amz-metadata-directive"
+	HeaderMFA                    = "x-amz-mfa"
+	HeaderMissingMeta            = "x-amz-missing-meta"
+	HeaderMPObjectSize           = "x-amz-mp-object-size"
+	HeaderObjectAttributes       = "x-amz-object-attributes"
+	HeaderObjectLockHold         = "x-amz-object-lock-legal-hold"
+	HeaderObjectLockMode         = "x-amz-object-lock-mode"
+	HeaderObjectLockRetainUntil  = "x-amz-object-lock-retain-until-date"
+	HeaderOptionalAttributes     = "x-amz-optional-object-attributes"
+	HeaderPartNumberMarker       = "x-amz-part-number-marker"
+	HeaderPartsCount             = "x-amz-mp-parts-count"
+	HeaderReplicationStatus      = "x-amz-replication-status"
+	HeaderRequestID              = "x-amz-request-id"
+	HeaderRequestPayer           = "x-amz-request-payer"
+	HeaderRestore                = "x-amz-restore"
+	HeaderSDKChecksumAlgorithm   = "x-amz-sdk-checksum-algorithm"
+	HeaderSecurityToken          = "x-amz-security-token"
+	HeaderSourceExpectedOwner    = "x-amz-source-expected-bucket-owner"
+	HeaderStorageClass           = "x-amz-storage-class"
+	HeaderTagging                = "x-amz-tagging"
+	HeaderTaggingCount           = "x-amz-tagging-count"
+	HeaderTaggingDirective       = "x-amz-tagging-directive"
+	HeaderTrailer                = "x-amz-trailer"
+	HeaderVersionID              = "x-amz-version-id"
+	HeaderWebsiteRedirect        = "x-amz-website-redirect-location"
+	HeaderWriteOffset            = "x-amz-write-offset-bytes"
+	HeaderCopySource             = "x-amz-copy-source"
+	HeaderCopySourceRange        = "x-amz-copy-source-range"
+	HeaderCopySourceIfMatch      = "x-amz-copy-source-if-match"
+	HeaderCopySourceIfNoneMatch  = "x-amz-copy-source-if-none-match"
+	HeaderCopySourceIfModified   = "x-amz-copy-source-if-modified-since"
+	HeaderCopySourceIfUnmodified = "x-amz-copy-source-if-unmodified-since"
+	HeaderCopySourceVersionID    = "x-amz-copy-source-version-id"
+)
+
+// Names of the headers of server-side encryption, in lower case.
+const (
+	HeaderSSE           = "x-amz-server-side-encryption"
+	HeaderSSEKeyID      = "x-amz-server-side-encryption-aws-kms-key-id"
+	HeaderSSEContext    = "x-amz-server-side-encryption-context"
+	HeaderSSEBucketKey  = "x-amz-server-side-encryption-bucket-key-enabled"
+	HeaderSSECAlgorithm = "x-amz-server-side-encryption-customer-algorithm"
+	HeaderSSECKey       = "x-amz-server-side-encryption-customer-key"
+	HeaderSSECKeyMD5    = "x-amz-server-side-encryption-customer-key-md5"
+
+	HeaderCopySourceSSECAlgorithm = "x-amz-copy-source-server-side-encryption-customer-algorithm"
+	HeaderCopySourceSSECKey       = "x-amz-copy-source-server-side-encryption-customer-key"
+	HeaderCopySourceSSECKeyMD5    = "x-amz-copy-source-server-side-encryption-customer-key-md5"
+)
+
+// Values of x-amz-server-side-encryption and of the SSE-C algorithm headers.
+const (
+	AES256 = "AES256"
+	AWSKMS = "aws:kms"
+)
+
+const (
+	// MetaPrefix begins the name of every header of user metadata.
+	MetaPrefix = "x-amz-meta-"
+	// HeaderSealed is the header of upstream user metadata that makes an object a sealed one. Clients neither send nor
+	// see it.
+	HeaderSealed = MetaPrefix + "ssegw"
+	// ChecksumPrefix begins the name of every checksum header, and of the three that only speak about checksums.
+	ChecksumPrefix = "x-amz-checksum-"
+
+	amzPrefix = "x-amz-"
+)
+
+// singleHeaders are the lower-cased standard headers that must not have two values, because two readers of the request
+// could each take another.
+var singleHeaders = []string{"authorization", "content-md5", "content-type", "date", "range"}
+
+// listHeaders are the lower-cased x-amz-* headers whose lines make one list.
+var listHeaders = []string{HeaderObjectAttributes, HeaderOptionalAttributes}
+
+// contentHeaders is what ContentHeaders returns.
+var contentHeaders = []string{
+	"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
+}
+
+// ContentHeaders returns the lower-cased names of the standard headers that a store keeps with an object and that the
+// digest of its headers covers, sorted. User metadata (MetaPrefix) and HeaderWebsiteRedirect are covered too.
+func ContentHeaders() []string { return slices.Clone(contentHeaders) }
+
+// isJoined reports whether several lines of the lower-cased header mean one comma-separated value.
+func isJoined(lower string) bool {
+	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(listHeaders, lower)
+}

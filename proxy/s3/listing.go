@@ -1,0 +1,192 @@
+package s3
+
+import (
+	"fmt"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// maxListingDepth bounds the nesting of a listing; metadata of an entry is at depth 4.
+const maxListingDepth = 16
+
+// Listing is a page of a listing as the upstream sent it, with the places of what encryption changes.
+type Listing struct {
+	Entries      []Entry // Contents, Version, DeleteMarker or Part elements, in document order
+	EncodingType string  // "url" when keys are percent-encoded in the document; Entry.Key is decoded
+	Bucket       string  // Name or, for parts, Bucket
+	IsTruncated  bool    // there are more pages
+
+	doc []byte
+}
+
+// Entry is an object, a version, a delete marker or a part of a listing.
+type Entry struct {
+	Key          string // decoded; "" for parts
+	VersionID    string // "" in listings without versions
+	ETag         string // as in the document, quoted or not
+	Size         int64  // upstream's, in bytes
+	LastModified string // as in the document
+	PartNumber   int    // of parts, else 0
+	DeleteMarker bool
+	HasMetadata  bool   // the upstream sent user metadata (MinIO's metadata=true)
+	Sealed       string // value of the gateway's own metadata in it, "" if absent
+
+	place     element // of the entry itself
+	size      element // whole.end is 0 for elements that are absent
+	etag      element
+	checksums []element // ChecksumAlgorithm, ChecksumType
+	metadata  []element // UserMetadata, UserTags, Internal
+	own       []element // the gateway's own metadata
+}
+
+// listRoots are the known listings, with the names of the elements that are entries.
+var listRoots = map[string][]string{
+	"ListBucketResult":   {"Contents"},
+	"ListVersionsResult": {"Version", "DeleteMarker"},
+	"ListPartsResult":    {"Part"},
+}
+
+// ParseListing reads the answer of ListObjects, ListObjectsV2, ListObjectVersions or ListParts. doc is kept and must not
+// be changed. Keys with control characters, which XML 1.0 cannot hold, are read as stores send them. The error is
+// [ErrDocument] for anything else, or for an entry without a number as Size.
+func ParseListing(doc []byte) (*Listing, error) {
+	p := listingParser{list: &Listing{doc: doc}}
+	if err := walk(doc, maxListingDepth, p.visit); err != nil {
+		return nil, err
+	}
+	return p.finish()
+}
+
+// listingParser collects a listing bottom up: elements arrive when they end.
+type listingParser struct {
+	list  *Listing
+	root  string
+	leafs []element // children of the element at depth 1 that is being read
+	inner []element // children of the element at depth 2 that is being read
+	kids  []entryElement
+}
+
+// entryElement is an element at depth 1 with its children.
+type entryElement struct {
+	element
+	children []element
+	own      []element
+}
+
+func (p *listingParser) visit(depth int, e element) error {
+	switch depth {
+	case 0:
+		p.root = e.name
+	case 1:
+		p.kids = append(p.kids, entryElement{element: e, children: p.leafs, own: p.inner})
+		p.leafs, p.inner = nil, nil
+	case 2:
+		p.leafs = append(p.leafs, e)
+	case 3:
+		if strings.EqualFold(e.name, HeaderSealed) {
+			p.inner = append(p.inner, e)
+		}
+	}
+	return nil
+}
+
+// finish interprets what was collected, now that the root's name is known.
+func (p *listingParser) finish() (*Listing, error) {
+	names, ok := listRoots[p.root]
+	if !ok {
+		return nil, fmt.Errorf("%w: root %q", ErrDocument, p.root)
+	}
+	l := p.list
+	for _, k := range p.kids {
+		switch k.name {
+		case "EncodingType":
+			l.EncodingType = text(k.inner.of(l.doc))
+		case "Name", "Bucket":
+			l.Bucket = text(k.inner.of(l.doc))
+		case "IsTruncated":
+			l.IsTruncated = text(k.inner.of(l.doc)) == "true"
+		}
+	}
+	for _, k := range p.kids {
+		if k.name != names[0] && k.name != names[len(names)-1] {
+			continue
+		}
+		e, err := l.entry(k)
+		if err != nil {
+			return nil, err
+		}
+		l.Entries = append(l.Entries, e)
+	}
+	return l, nil
+}
+
+// entry reads one entry.
+func (l *Listing) entry(k entryElement) (Entry, error) {
+	e := Entry{place: k.element, DeleteMarker: k.name == "DeleteMarker"}
+	var err error
+	for _, c := range k.children {
+		content := func() string { return text(c.inner.of(l.doc)) }
+		switch c.name {
+		case "Key":
+			e.Key, err = l.key(content())
+		case "VersionId":
+			e.VersionID = content()
+		case "ETag":
+			e.ETag, e.etag = content(), c
+		case "Size":
+			e.size = c
+			e.Size, err = number(content(), math.MaxInt64)
+		case "LastModified":
+			e.LastModified = content()
+		case "PartNumber":
+			var n int64
+			n, err = number(content(), math.MaxInt32)
+			e.PartNumber = int(n)
+		case "ChecksumAlgorithm", "ChecksumType":
+			e.checksums = append(e.checksums, c)
+		case "UserMetadata", "UserTags", "Internal":
+			e.metadata = append(e.metadata, c)
+			if c.name == "UserMetadata" {
+				e.HasMetadata = true
+				e.readOwn(l.doc, c, k.own)
+			}
+		}
+		if err != nil {
+			return Entry{}, err
+		}
+	}
+	return e, nil
+}
+
+// readOwn finds the gateway's metadata in the user metadata.
+func (e *Entry) readOwn(doc []byte, metadata element, own []element) {
+	for _, o := range own {
+		if metadata.inner.start <= o.whole.start && o.whole.end <= metadata.inner.end {
+			e.own = append(e.own, o)
+			e.Sealed = text(o.inner.of(doc))
+		}
+	}
+}
+
+// key decodes a key of the document.
+func (l *Listing) key(s string) (string, error) {
+	if l.EncodingType != "url" {
+		return s, nil
+	}
+	k, err := url.QueryUnescape(s)
+	if err != nil {
+		return "", fmt.Errorf("%w: key: %w", ErrDocument, err)
+	}
+	return k, nil
+}
+
+// number reads a decimal number between 0 and limit.
+func number(s string, limit int64) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || n < 0 || n > limit {
+		return 0, fmt.Errorf("%w: number %q", ErrDocument, s)
+	}
+	return n, nil
+}

@@ -1,0 +1,82 @@
+package s3
+
+import (
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxKeyLength is the longest key in bytes of UTF-8.
+const maxKeyLength = 1024
+
+// CheckBucket returns InvalidBucketName unless s is a bucket name by Amazon's current rules: 3 to 63 lower-case
+// letters, digits, dots and hyphens, a letter or digit at both ends and around dots, not an IP address.
+func CheckBucket(s string) error {
+	if len(s) < 3 || len(s) > 63 || !isLowerAlphanumeric(s[0]) || !isLowerAlphanumeric(s[len(s)-1]) {
+		return ErrInvalidBucketName
+	}
+	for i := range len(s) {
+		if c := s[i]; !isLowerAlphanumeric(c) && c != '.' && c != '-' {
+			return ErrInvalidBucketName
+		}
+	}
+	if strings.Contains(s, "..") {
+		return ErrInvalidBucketName
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return ErrInvalidBucketName
+	}
+	return nil
+}
+
+// CheckKey returns an error unless s can be kept byte for byte by every store: 1 to 1,024 bytes of UTF-8 without NUL
+// (else KeyTooLongError or InvalidURI). Segments "." and ".." are refused because stores on file systems resolve them;
+// empty segments are fine.
+func CheckKey(s string) error {
+	switch {
+	case s == "":
+		return ErrInvalidURI
+	case len(s) > maxKeyLength:
+		return ErrKeyTooLong
+	case !utf8.ValidString(s), strings.IndexByte(s, 0) >= 0:
+		return ErrInvalidURI
+	}
+	for segment := range strings.SplitSeq(s, "/") {
+		if segment == "." || segment == ".." {
+			return ErrInvalidURI
+		}
+	}
+	return nil
+}
+
+// EscapePath returns the path of a path-style URL for bucket and key: the bytes of A-Z a-z 0-9 - . _ ~ and / as they
+// are, all others percent-encoded in upper case, as signatures need it. Without key it is "/bucket", without both "/".
+func EscapePath(bucket, key string) string {
+	var b strings.Builder
+	b.Grow(len(bucket) + len(key) + 2)
+	b.WriteByte('/')
+	escapeTo(&b, bucket)
+	if key != "" {
+		b.WriteByte('/')
+		escapeTo(&b, key)
+	}
+	return b.String()
+}
+
+func escapeTo(b *strings.Builder, s string) {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		if isAlphanumeric(c) || strings.IndexByte("-._~/", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
+	}
+}
+
+func isLowerAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+
+func isAlphanumeric(c byte) bool { return isLowerAlphanumeric(c) || 'A' <= c && c <= 'Z' }

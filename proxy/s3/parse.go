@@ -1,0 +1,129 @@
+package s3
+
+import (
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Request is the one parsed view of a client's request. Signature, authorization, rules, the binding of sealed
+// objects and the upstream's URL are all made from it.
+type Request struct {
+	Route  Route
+	Bucket string // "" at the service level
+	Key    string // "" but at the object level
+	// Path is the path as it was sent, percent-decoded once: with the bucket in path style, without it in
+	// virtual-host style. Signatures are made over it.
+	Path        string
+	VirtualHost bool // the bucket was named by the Host header
+
+	// Query has the parameters of the operation, decoded, one value each: those in Route.Query and Route.Optional and
+	// no others. Signature parameters, values that count as headers and custom "x-" parameters are not in it.
+	Query url.Values
+	// SignedQuery has every parameter as it was sent, decoded.
+	SignedQuery url.Values
+	// Header is a copy of the request's headers with the x-amz-* values that a presigner moved into the query.
+	// Except for user metadata and lists, whose lines are joined with a comma, every x-amz-* header has one value.
+	Header http.Header
+
+	CopySource *CopySource // set exactly when Route.CopySource is
+}
+
+// Parse finds out which operation r is. domains are the virtual-host domains: a Host "bucket.domain" names the bucket.
+//
+// The error is an *Error: a request that is not exactly one route of the table is refused with NotImplemented,
+// MethodNotAllowed or InvalidArgument, a path that no store could keep as it is with InvalidURI. Operations of class
+// Refuse are not errors here, so that they can be authenticated and counted under their names first.
+func Parse(r *http.Request, domains []string) (*Request, error) {
+	req := &Request{}
+	level, err := req.parseTarget(r, domains)
+	if err != nil {
+		return nil, err
+	}
+	if err := req.parseQuery(r.URL.RawQuery); err != nil {
+		return nil, err
+	}
+	if err := req.mergeHeaders(r); err != nil {
+		return nil, err
+	}
+	keys := make([]string, 0, len(req.Query))
+	for k := range req.Query {
+		keys = append(keys, k)
+	}
+	_, copySource := req.Header[http.CanonicalHeaderKey(HeaderCopySource)]
+	req.Route, err = match(call{
+		method: r.Method, level: level, path: req.Path, keys: keys,
+		copySource: copySource, form: isForm(r.Header.Get("Content-Type")),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if req.Route.Action == Preflight {
+		req.Query = url.Values{}
+	}
+	if err := checkValues(req.Query); err != nil {
+		return nil, err
+	}
+	if req.Route.CopySource {
+		req.CopySource, err = ParseCopySource(req.Header.Get(HeaderCopySource))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// parseTarget splits host and path into bucket and key.
+func (req *Request) parseTarget(r *http.Request, domains []string) (Level, error) {
+	// net/http decodes the path of the request line once into URL.Path, without cleaning it, and has refused bad
+	// percent-encoding. RawPath is only a hint for encoding it again, and is not looked at.
+	path := r.URL.Path
+	if !strings.HasPrefix(path, "/") {
+		return 0, ErrInvalidURI
+	}
+	req.Path = path
+	rest := path[1:]
+	req.Bucket, req.VirtualHost = bucketOfHost(r.Host, domains)
+	switch {
+	case req.VirtualHost:
+		req.Key = rest
+	case rest == "", r.Method == http.MethodPost && path == writeGetObjectResponsePath:
+		return Service, nil
+	default:
+		req.Bucket, req.Key, _ = strings.Cut(rest, "/")
+	}
+	if err := CheckBucket(req.Bucket); err != nil {
+		return 0, err
+	}
+	if req.Key == "" {
+		return Bucket, nil
+	}
+	return Object, CheckKey(req.Key)
+}
+
+// bucketOfHost returns the bucket that a Host header names in virtual-host style.
+func bucketOfHost(host string, domains []string) (bucket string, ok bool) {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	longest := 0
+	for _, d := range domains {
+		d = strings.Trim(strings.ToLower(d), ".")
+		if b, found := strings.CutSuffix(host, "."+d); found && d != "" && len(d) > longest {
+			bucket, ok, longest = b, true, len(d)
+		}
+		if host == d {
+			return "", false // one domain can be a sub-domain of another
+		}
+	}
+	return bucket, ok
+}
+
+// isForm reports whether a Content-Type is that of a browser's form upload.
+func isForm(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return t == "multipart/form-data" && err == nil
+}

@@ -1,0 +1,141 @@
+package s3
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxParameters bounds the query parameters of a request. S3 knows no operation with more than a dozen; presigners add
+// up to eight, and the headers that they move.
+const maxParameters = 64
+
+// signatureKeys are the lower-cased query parameters of a signature itself.
+var signatureKeys = []string{
+	"x-amz-algorithm", "x-amz-content-sha256", "x-amz-credential", "x-amz-date", "x-amz-expires",
+	"x-amz-region-set", "x-amz-security-token", "x-amz-signature", "x-amz-signedheaders",
+}
+
+// parseQuery decodes the raw query into SignedQuery and, less what is not the operation's, into Query.
+func (req *Request) parseQuery(raw string) error {
+	if strings.Count(raw, "&") >= maxParameters {
+		return ErrInvalidArgument.Msg("Too many query parameters.")
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return ErrInvalidURI.With(err)
+	}
+	req.SignedQuery = values
+	req.Query = url.Values{}
+	for k, v := range values {
+		lower := strings.ToLower(k)
+		switch {
+		case len(v) != 1:
+			return ErrInvalidArgument.Msg("Duplicate query parameter.")
+		case !utf8.ValidString(k) || !utf8.ValidString(v[0]):
+			return ErrInvalidArgument.Msg("A query parameter is not valid UTF-8.")
+		case k == "AWSAccessKeyId":
+			return ErrInvalidRequest.Msg("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+		case strings.HasPrefix(lower, "x-"):
+			// Signature, moved header (mergeHeaders), or a note for the access log, such as the SDKs' x-id.
+		default:
+			req.Query[k] = v
+		}
+	}
+	return nil
+}
+
+// movedHeaders returns the parameters of the query that are headers which a presigner moved there.
+func (req *Request) movedHeaders() []string {
+	var moved []string
+	for k := range req.SignedQuery {
+		lower := strings.ToLower(k)
+		if strings.HasPrefix(lower, amzPrefix) && !slices.Contains(signatureKeys, lower) {
+			moved = append(moved, k)
+		}
+	}
+	slices.Sort(moved)
+	return moved
+}
+
+// mergeHeaders makes Header of the request's headers and of those in the query. The headers are taken as they came: what
+// a Connection header lists stays.
+func (req *Request) mergeHeaders(r *http.Request) error {
+	req.Header = r.Header.Clone()
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	for k, v := range req.Header {
+		if len(v) < 2 {
+			continue
+		}
+		lower := strings.ToLower(k)
+		switch {
+		case isJoined(lower):
+			req.Header[k] = []string{strings.Join(v, ",")}
+		case strings.HasPrefix(lower, amzPrefix), slices.Contains(singleHeaders, lower):
+			return ErrInvalidArgument.Msg("The request has more than one %s header.", lower)
+		}
+	}
+	for _, k := range req.movedHeaders() {
+		v := req.SignedQuery.Get(k)
+		if !isHeaderName(k) || !isHeaderValue(v) {
+			return ErrInvalidArgument.Msg("A query parameter is not a valid header.")
+		}
+		canonical := http.CanonicalHeaderKey(k)
+		if have, ok := req.Header[canonical]; ok && (len(have) != 1 || have[0] != v) {
+			return ErrInvalidArgument.Msg("The header %s and a query parameter contradict each other.", strings.ToLower(k))
+		}
+		req.Header[canonical] = []string{v}
+	}
+	return nil
+}
+
+// checkValues refuses values of operation parameters that would change the meaning of a request on a store which
+// takes an empty value for an absent parameter: DELETE ?uploadId= must not delete the object.
+func checkValues(q url.Values) error {
+	for k, v := range q {
+		switch k {
+		case "uploadId":
+			if v[0] == "" {
+				return ErrNoSuchUpload
+			}
+		case "versionId":
+			if v[0] == "" {
+				return ErrInvalidArgument.Msg("Version id cannot be the empty string")
+			}
+		case "partNumber", "id", "annotationName":
+			if v[0] == "" {
+				return ErrInvalidArgument.Msg("The parameter %s must not be empty.", k)
+			}
+		case "list-type":
+			if v[0] != "2" {
+				return ErrInvalidArgument.Msg("Invalid List Type specified in Request")
+			}
+		}
+	}
+	return nil
+}
+
+// isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.
+func isHeaderName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isHeaderValue reports whether s can be a field value of RFC 9110, section 5.5.
+func isHeaderValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,199 @@
+package s3
+
+import (
+	"slices"
+	"strings"
+)
+
+// Action is the name of an S3 operation as Amazon's API reference spells it, such as "PutObject". It is the label of
+// metrics, logs and audit records.
+type Action string
+
+// Class says what the gateway does with an operation.
+type Class uint8
+
+const (
+	Seal    Class = iota // the body or the header of an object is sealed on its way upstream
+	Unseal               // an object, or what its header knows, is opened on its way to the client
+	Rewrite              // forwarded, and the answer or the request is changed
+	Own                  // answered by the gateway itself
+	Forward              // forwarded as it is
+	Refuse               // answered with NotImplemented after authentication
+)
+
+// String returns the lower-case name of the class.
+func (c Class) String() string {
+	return nameAt([]string{"seal", "unseal", "rewrite", "own", "forward", "refuse"}, int(c))
+}
+
+// Level says what an operation addresses.
+type Level uint8
+
+const (
+	Service Level = iota // neither bucket nor key
+	Bucket               // a bucket
+	Object               // a bucket and a key
+)
+
+// String returns the lower-case name of the level.
+func (l Level) String() string { return nameAt([]string{"service", "bucket", "object"}, int(l)) }
+
+func nameAt(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return "invalid"
+}
+
+// Route is one row of the table of operations. Values are shared: do not change the slices.
+type Route struct {
+	Action     Action
+	Class      Class
+	Method     string   // HTTP method
+	Level      Level    // what is addressed
+	Query      []string // query keys that must be present; they tell the operation apart
+	Optional   []string // further query keys known to the operation
+	CopySource bool     // takes x-amz-copy-source, and must have it
+	Write      bool     // changes something upstream
+	XMLBody    bool     // the body is a small document: read it whole, at most BodyLimit bytes
+}
+
+// Limits of small document bodies in bytes.
+const (
+	documentLimit     = 1 << 20
+	longDocumentLimit = 2 << 20 // CompleteMultipartUpload with 10,000 parts, DeleteObjects with 1,000 long keys
+)
+
+// BodyLimit returns the largest document in bytes that the operation accepts, or 0 when its body is not a document.
+func (r Route) BodyLimit() int64 {
+	switch {
+	case !r.XMLBody:
+		return 0
+	case r.Action == CompleteMultipartUpload || r.Action == DeleteObjects:
+		return longDocumentLimit
+	default:
+		return documentLimit
+	}
+}
+
+// Routes returns the whole table: all operations of the S3 API, the form upload and the CORS preflight.
+func Routes() []Route { return slices.Concat(serviceRoutes, bucketRoutes, objectRoutes) }
+
+// RouteOf returns the first row of an action. The preflight is the only action with two rows.
+func RouteOf(a Action) (Route, bool) {
+	for _, table := range [][]Route{serviceRoutes, bucketRoutes, objectRoutes} {
+		if i := slices.IndexFunc(table, func(r Route) bool { return r.Action == a }); i >= 0 {
+			return table[i], true
+		}
+	}
+	return Route{}, false
+}
+
+// routesOf returns the rows of one level.
+func routesOf(l Level) []Route {
+	switch l {
+	case Service:
+		return serviceRoutes
+	case Bucket:
+		return bucketRoutes
+	default:
+		return objectRoutes
+	}
+}
+
+// call is what decides on the route of a request.
+type call struct {
+	method     string
+	level      Level
+	path       string
+	keys       []string // decoded query keys, sorted, without those that never name a route
+	copySource bool
+	form       bool // the body is multipart/form-data
+}
+
+// match returns the one route of c, or the error that S3 gives for a request that is none.
+func match(c call) (Route, error) {
+	best, found := Route{}, false
+	methodKnown := false
+	for _, r := range routesOf(c.level) {
+		if r.Method != c.method {
+			continue
+		}
+		methodKnown = true
+		if !r.admits(c) || !containsAll(c.keys, r.Query) {
+			continue
+		}
+		if !found || len(r.Query) > len(best.Query) || len(r.Query) == len(best.Query) && r.CopySource {
+			best, found = r, true
+		}
+	}
+	if !methodKnown {
+		return Route{}, ErrMethodNotAllowed
+	}
+	unknown := c.unknownTo(best)
+	switch {
+	case c.method == "OPTIONS":
+		// A preflight repeats the query of the request it asks for; none of it is acted upon.
+		return best, nil
+	case found && len(unknown) == 0:
+		if c.copySource && !best.CopySource {
+			return Route{}, ErrInvalidArgument.Msg("You can only specify a copy source header for copy requests.")
+		}
+		return best, nil
+	default:
+		return Route{}, c.refusal(best, unknown)
+	}
+}
+
+// admits reports whether the parts of c other than its query fit r.
+func (r Route) admits(c call) bool {
+	switch r.Action {
+	case WriteGetObjectResponse:
+		return c.path == writeGetObjectResponsePath
+	case PostObject:
+		return c.form
+	}
+	return !r.CopySource || c.copySource
+}
+
+// unknownTo returns the keys of c that r does not know.
+func (c call) unknownTo(r Route) []string {
+	var unknown []string
+	for _, k := range c.keys {
+		if !slices.Contains(r.Query, k) && !slices.Contains(r.Optional, k) {
+			unknown = append(unknown, k)
+		}
+	}
+	return unknown
+}
+
+// refusal explains why c, whose nearest route is best, is none.
+func (c call) refusal(best Route, unknown []string) error {
+	var sub []string // unknown keys that name a sub-resource of this level, whatever the method
+	for _, k := range unknown {
+		if slices.ContainsFunc(routesOf(c.level), func(r Route) bool { return slices.Contains(r.Query, k) }) {
+			sub = append(sub, k)
+		}
+	}
+	switch {
+	case len(sub) > 0 && len(sub) == len(unknown) && len(best.Query) > 0:
+		return ErrInvalidArgument.Msg("Conflicting query string parameters: %s.", strings.Join(slices.Concat(best.Query, sub), ", "))
+	case len(sub) > 0 && len(sub) == len(unknown):
+		return ErrMethodNotAllowed
+	case len(unknown) > 0:
+		return ErrNotImplemented.Msg("A query parameter you provided implies functionality that is not implemented.")
+	case c.method == "POST" && c.level == Bucket:
+		return ErrPreconditionFailed.Msg("Bucket POST must be of the enclosure-type multipart/form-data")
+	default:
+		return ErrMethodNotAllowed
+	}
+}
+
+func containsAll(have, want []string) bool {
+	for _, w := range want {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,172 @@
+package s3
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrDocument is the error of an upstream's document that cannot be understood.
+var ErrDocument = errors.New("s3: unexpected XML document")
+
+// span is a half-open interval of bytes in a document.
+type span struct{ start, end int }
+
+func (s span) of(doc []byte) []byte { return doc[s.start:s.end] }
+
+// element is an element's place in a document: with its tags, and the content between them. A self-closing element has
+// an empty content at its end.
+type element struct {
+	name         string // without namespace
+	whole, inner span
+}
+
+// selfClosing reports whether e is written as <Name/>.
+func (e element) selfClosing() bool { return e.inner.end == e.whole.end }
+
+// walk calls visit for each element of doc when it ends, with the number of elements around it; children come before
+// their parents. visit gets the element and may stop the walk with an error. Nesting deeper than limit, a document
+// type and trailing elements are errors.
+func walk(doc []byte, limit int, visit func(depth int, e element) error) error {
+	d := xml.NewDecoder(bytes.NewReader(maskControls(doc)))
+	var open []element
+	for rooted := false; ; {
+		start := int(d.InputOffset())
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) && rooted {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDocument, err)
+		}
+		end := int(d.InputOffset())
+		switch t := tok.(type) {
+		case xml.Directive:
+			return fmt.Errorf("%w: document type", ErrDocument)
+		case xml.StartElement:
+			if len(open) == limit || len(open) == 0 && rooted {
+				return fmt.Errorf("%w: too many elements", ErrDocument)
+			}
+			rooted = true
+			open = append(open, element{name: t.Name.Local, whole: span{start: start}, inner: span{start: end}})
+		case xml.EndElement:
+			depth := len(open) - 1
+			e := open[depth]
+			open = open[:depth]
+			e.inner.end, e.whole.end = start, end
+			if err := visit(depth, e); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// maskControls returns doc with everything replaced, byte for byte, that XML 1.0 cannot hold but stores send for keys
+// with odd characters: control characters, references to them, and bytes that are not UTF-8. Offsets stay the same.
+func maskControls(doc []byte) []byte {
+	var masked []byte
+	for i := 0; i < len(doc); {
+		r, n := rune(doc[i]), 1
+		switch {
+		case r == '&':
+			if r, n = reference(doc[i:]); n == 0 {
+				r, n = '&', 1
+			}
+		case r >= utf8.RuneSelf:
+			if r, n = utf8.DecodeRune(doc[i:]); n == 1 {
+				r = 0 // not UTF-8
+			}
+		}
+		if !isXMLChar(r) {
+			if masked == nil {
+				masked = slices.Clone(doc)
+			}
+			for k := i; k < i+n; k++ {
+				masked[k] = '?'
+			}
+		}
+		i += n
+	}
+	if masked == nil {
+		return doc
+	}
+	return masked
+}
+
+// maxReference is the longest character reference in bytes that is looked at.
+const maxReference = 16
+
+// reference reads the numeric character reference that s, which begins with '&', begins with. n is its length, or 0 if
+// there is none.
+func reference(s []byte) (r rune, n int) {
+	end := bytes.IndexByte(s[:min(len(s), maxReference)], ';')
+	if end < 3 || s[1] != '#' {
+		return 0, 0
+	}
+	digits, base := string(s[2:end]), 10
+	if digits[0] == 'x' {
+		digits, base = digits[1:], 16
+	}
+	v, err := strconv.ParseUint(digits, base, 31)
+	if err != nil {
+		return 0, 0
+	}
+	return rune(v), end + 1
+}
+
+// isXMLChar reports whether r is a Char of XML 1.0, section 2.2.
+func isXMLChar(r rune) bool {
+	return r == '\t' || r == '\n' || r == '\r' || r >= ' ' && r <= 0xD7FF ||
+		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= utf8.MaxRune
+}
+
+// entities are the named references of XML without a document type.
+var entities = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&apos;", "'", "&amp;", "&")
+
+// text returns the character data of element content that holds no other elements. References to control characters,
+// which XML 1.0 forbids, are decoded too.
+func text(content []byte) string {
+	if bytes.IndexByte(content, '<') >= 0 {
+		return markedText(content)
+	}
+	if bytes.IndexByte(content, '&') < 0 {
+		return string(content)
+	}
+	var b strings.Builder
+	for {
+		i := bytes.Index(content, []byte("&#"))
+		if i < 0 {
+			break
+		}
+		b.WriteString(entities.Replace(string(content[:i])))
+		r, n := reference(content[i:])
+		if n == 0 {
+			r, n = '&', 1 // the decoder has refused it before: not reached for what walk has passed
+		}
+		b.WriteRune(r)
+		content = content[i+n:]
+	}
+	b.WriteString(entities.Replace(string(content)))
+	return b.String()
+}
+
+// markedText is text for content with comments or CDATA sections.
+func markedText(content []byte) string {
+	var b strings.Builder
+	d := xml.NewDecoder(bytes.NewReader(maskControls(content)))
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return b.String()
+		}
+		if chars, ok := tok.(xml.CharData); ok {
+			b.Write(chars)
+		}
+	}
+}

@@ -1,0 +1,291 @@
+// Package proxy is the gateway: it takes S3 requests, verifies them, seals or
+// opens the bodies of the operations that carry objects, and sends everything
+// on to the upstream store.
+//
+// A request keeps its method, path, query and headers; only what encryption
+// changes is replaced. No path stores plaintext because something failed: the
+// scheme of a write is decided once, before its body is read, and every error
+// after that refuses the request.
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"ssegw/kms"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+// SealedOnly says when objects that are not sealed are refused on read.
+type SealedOnly uint8
+
+const (
+	SealedOnlyAuto   SealedOnly = iota // in buckets that were empty when their rule was set
+	SealedOnlyAlways                   // in every bucket whose objects are to be sealed
+	SealedOnlyNever                    // nowhere
+)
+
+// Config holds what a Server needs. All fields are required but those with a
+// stated zero value.
+type Config struct {
+	Upstream  *Upstream
+	KMS       *kms.Client
+	State     *State
+	AccessKey string // of the root credential
+	SecretKey string // of the root credential
+	Region    string // that clients sign for
+
+	Domains          []string      // for virtual-host style; none: path style only
+	AutoEncryption   sealer.Scheme // of buckets without a rule; 0: none
+	SealedOnly       SealedOnly
+	TLSTerminated    bool          // a terminator in front speaks TLS with the clients
+	WarnHeaderDigest bool          // log instead of refuse when the store changed content headers
+	MaxRequests      int           // served at a time, above which clients are told to slow down
+	IdleTimeout      time.Duration // a body may stand still this long; 0: 30 s
+	Operator         http.Handler  // serves the paths below /minio/; nil: 404
+	Log              *zap.Logger
+	Metrics          prometheus.Registerer
+}
+
+// Server is the gateway's S3 endpoint. It is safe for concurrent use.
+type Server struct {
+	Config
+	verifier *sigv4.Verifier
+	admitted chan struct{}
+	metrics  *metrics
+	facts    *factsCache
+}
+
+// New returns the server that cfg describes.
+func New(cfg Config) *Server {
+	if cfg.IdleTimeout == 0 {
+		cfg.IdleTimeout = 30 * time.Second
+	}
+	return &Server{
+		Config:   cfg,
+		admitted: make(chan struct{}, cfg.MaxRequests),
+		metrics:  newMetrics(cfg.Metrics),
+		facts:    newFactsCache(),
+		verifier: sigv4.New(sigv4.Config{
+			Region: cfg.Region,
+			Secret: func(accessKey string) (string, bool) {
+				if accessKey != cfg.AccessKey {
+					return "", false
+				}
+				return cfg.SecretKey, true
+			},
+		}),
+	}
+}
+
+// call is one request on its way through the gateway.
+type call struct {
+	*Server
+	w    *answer
+	in   *http.Request // as the client sent it; never changed
+	req  *s3.Request   // what it means
+	auth *sigv4.Auth
+	id   string // of the answer's x-amz-request-id
+	log  *zap.Logger
+}
+
+func (c *call) ctx() context.Context { return c.in.Context() }
+
+// operatorPaths are served by Config.Operator. They shadow a bucket of the name
+// "minio", as on MinIO.
+var operatorPaths = []string{"/minio/health/", "/minio/admin/", "/minio/kms/", "/minio/v2/metrics/"}
+
+// ServeHTTP is the one wrapper around every operation: request ID,
+// authentication, errors, metrics and the access log live here.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := requestID()
+	w.Header().Set("X-Amz-Request-Id", id)
+	w.Header().Set("Server", "ssegw")
+	for _, prefix := range operatorPaths {
+		if strings.HasPrefix(r.URL.Path, prefix) && s.Operator != nil {
+			s.Operator.ServeHTTP(w, r)
+			return
+		}
+	}
+	c := &call{Server: s, w: &answer{ResponseWriter: w}, in: r, id: id, log: s.Log.With(zap.String("request_id", id))}
+	// net/http does not take back the write deadline of the request before.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	start := time.Now()
+	s.metrics.inFlight.Inc()
+	defer c.finish(start)
+	if err := c.serve(); err != nil {
+		c.fail(err)
+	}
+}
+
+// serve parses, verifies and runs the request.
+func (c *call) serve() (err error) {
+	select {
+	case c.admitted <- struct{}{}:
+		defer func() { <-c.admitted }()
+	default:
+		return s3.ErrSlowDown
+	}
+	if c.in.ContentLength == 0 && strings.EqualFold(c.in.Header.Get("Expect"), "100-continue") {
+		// net/http answers an empty body's Expect with the final status alone, which
+		// botocore takes for the interim one and then misreads the next answer.
+		c.w.ResponseWriter.WriteHeader(http.StatusContinue)
+	}
+	if c.req, err = s3.Parse(c.in, c.Domains); err != nil {
+		return err
+	}
+	if err := c.authenticate(); err != nil {
+		return err
+	}
+	if err := c.checkBuckets(); err != nil {
+		return err
+	}
+	if err := checkHeaders(c.req.Header); err != nil {
+		return err
+	}
+	if err := c.State.Ready(); err != nil {
+		return err
+	}
+	return handlerOf(c.req.Route)(c)
+}
+
+// authenticate verifies the request's signature. A browser's preflight has none
+// of its own, though it repeats the query of the request it asks about.
+func (c *call) authenticate() (err error) {
+	r := &sigv4.Request{
+		Method: c.in.Method, Path: c.req.Path, Query: c.req.SignedQuery, Header: c.in.Header,
+		Host: c.in.Host, ContentLength: c.in.ContentLength, TLS: c.secure(),
+	}
+	if c.req.Route.Action == s3.Preflight {
+		r.Query, r.Header = nil, nil
+	}
+	c.auth, err = c.verifier.Verify(r)
+	return err
+}
+
+// secure reports whether the client's connection is encrypted.
+func (c *call) secure() bool { return c.in.TLS != nil || c.TLSTerminated }
+
+// checkBuckets hides the state bucket, under every name a request can give it.
+func (c *call) checkBuckets() error {
+	if c.req.Bucket == c.State.Bucket() {
+		if c.req.Route.Action == "CreateBucket" {
+			return s3.ErrorByCode("BucketAlreadyExists")
+		}
+		return s3.ErrNoSuchBucket
+	}
+	if src := c.req.CopySource; src != nil && src.Bucket == c.State.Bucket() {
+		return s3.ErrNoSuchBucket
+	}
+	return nil
+}
+
+// fail answers with the S3 error that err stands for. After the first byte of
+// an answer only a broken connection can still say that something failed.
+func (c *call) fail(err error) {
+	if c.w.status != 0 {
+		c.log.Warn("answer aborted", zap.Error(err))
+		panic(http.ErrAbortHandler)
+	}
+	var up *upstreamError
+	if errors.As(err, &up) && !errors.Is(err, errUpstream) {
+		c.passError(up)
+		return
+	}
+	e := s3Error(err)
+	if e.Status >= 500 || errors.Is(err, errIntegrity) {
+		c.log.Error("request failed", zap.String("code", e.Code), zap.Error(err))
+	}
+	s3.WriteError(c.w, c.in, e, c.id)
+}
+
+// passError answers with an upstream's error as it came.
+func (c *call) passError(e *upstreamError) {
+	h := c.w.Header()
+	copyAnswer(h, e.header, false)
+	h.Del("Content-Length")
+	h.Del("ETag")
+	if ct := e.header.Get("Content-Type"); ct != "" {
+		h.Set("Content-Type", ct)
+	}
+	c.w.WriteHeader(e.status)
+	if c.in.Method != http.MethodHead {
+		_, _ = c.w.Write(e.body) // a client that has gone needs no answer
+	}
+}
+
+// finish records the request, whatever became of it.
+func (c *call) finish(start time.Time) {
+	c.metrics.inFlight.Dec()
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the very value is meant
+		c.metrics.panics.Inc()
+		c.log.Error("panic", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		if c.w.status == 0 {
+			s3.WriteError(c.w, c.in, s3.ErrInternal, c.id)
+			p = nil
+		}
+	}
+	action, bucket, key := "Unknown", "", ""
+	if c.req != nil {
+		action, bucket, key = string(c.req.Route.Action), c.req.Bucket, c.req.Key
+	}
+	took := time.Since(start)
+	c.metrics.observe(action, c.w.status, took)
+	fields := []zap.Field{
+		zap.String("action", action), zap.String("bucket", bucket), zap.String("key", key),
+		zap.Int("status", c.w.status), zap.Int64("bytes_out", c.w.bytes), zap.Duration("took", took),
+		zap.String("remote", c.in.RemoteAddr),
+	}
+	if c.auth != nil {
+		fields = append(fields, zap.String("access_key", c.auth.AccessKey()))
+	}
+	if p != nil {
+		c.log.Info("request", append(fields, zap.Bool("aborted", true))...)
+		panic(http.ErrAbortHandler)
+	}
+	c.log.Info("request", fields...)
+}
+
+// answer counts what is sent to the client.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func requestID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return strings.ToUpper(hex.EncodeToString(b[:]))
+}

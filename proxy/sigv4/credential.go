@@ -1,0 +1,118 @@
+package sigv4
+
+import (
+	"crypto/hmac"
+	"strings"
+	"time"
+)
+
+const (
+	algorithmV4   = "AWS4-HMAC-SHA256"
+	algorithmV4A  = "AWS4-ECDSA-P256-SHA256"
+	scopeTerminal = "aws4_request"
+	serviceS3     = "s3"
+
+	dayFormat  = "20060102"
+	timeFormat = "20060102T150405Z"
+	maxSkew    = 15 * time.Minute
+
+	// dummySecret stands in for the secret of an unknown access key, so that such a request costs the same work.
+	dummySecret = "an unknown access key is answered after the same work"
+)
+
+// scope is a credential scope without its terminal string.
+type scope struct {
+	date, region, service string
+}
+
+// String is the scope as it appears in a string to sign.
+func (s scope) String() string {
+	return s.date + "/" + s.region + "/" + s.service + "/" + scopeTerminal
+}
+
+// credential is what a client claims, whatever the mechanism.
+type credential struct {
+	accessKey string
+	scope     scope
+	time      string // timeFormat
+	signature string
+}
+
+// mechanism words the refusals of one way to send a credential.
+type mechanism struct {
+	code   string
+	prefix string
+}
+
+var (
+	byHeader = mechanism{CodeAuthorizationMalformed, "The authorization header is malformed; "}
+	byQuery  = mechanism{CodeAuthorizationQuery, "Error parsing the X-Amz-Credential parameter; "}
+	byPolicy = mechanism{CodeInvalidArgument, "Error parsing the X-Amz-Credential field; "}
+)
+
+func (m mechanism) refuse(detail string) *Error { return newError(m.code, m.prefix+detail) }
+
+// parseCredential splits "access key/date/region/service/aws4_request". An access key may itself contain slashes.
+func (m mechanism) parseCredential(value string) (accessKey string, s scope, err error) {
+	fields := strings.Split(value, "/")
+	n := len(fields)
+	if n < 5 || fields[n-1] != scopeTerminal {
+		return "", scope{}, m.refuse(
+			`the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`)
+	}
+	accessKey = strings.Join(fields[:n-4], "/")
+	if accessKey == "" {
+		return "", scope{}, m.refuse(`the Credential names no access key.`)
+	}
+	return accessKey, scope{date: fields[n-4], region: fields[n-3], service: fields[n-2]}, nil
+}
+
+// check compares the scope with what the gateway stands for and with the time of the request.
+func (m mechanism) check(c *credential, region string, allowEmptyRegion bool) error {
+	if _, err := time.Parse(dayFormat, c.scope.date); err != nil {
+		return m.refuse(`incorrect date format. This date in the credential must be in the format "yyyyMMdd".`)
+	}
+	if !strings.HasPrefix(c.time, c.scope.date+"T") {
+		return m.refuse("Invalid credential date. This date is not the same as X-Amz-Date.")
+	}
+	if c.scope.service != serviceS3 {
+		return m.refuse(`incorrect service. This endpoint belongs to "s3".`)
+	}
+	if c.scope.region != region && (c.scope.region != "" || !allowEmptyRegion) {
+		err := m.refuse("the region is wrong; expecting '" + region + "'")
+		err.Region = region
+		return err
+	}
+	return nil
+}
+
+// verifySignature checks the credential's signature of stringToSign and returns the signing key. It does the same work
+// for unknown access keys.
+func (v *Verifier) verifySignature(c *credential, stringToSign string) (signingKey, error) {
+	secret, known := v.cfg.Secret(c.accessKey)
+	if !known || secret == "" {
+		known, secret = false, dummySecret
+	}
+	key := deriveKey(secret, c.scope)
+	valid := hmac.Equal([]byte(key.sign(stringToSign)), []byte(c.signature))
+	switch {
+	case !known:
+		return nil, newError(CodeInvalidAccessKeyID, "The AWS Access Key Id you provided does not exist in our records.")
+	case !valid:
+		return nil, errSignature()
+	}
+	return key, nil
+}
+
+// accept verifies the request's signature over its canonical form and returns the Auth.
+func (v *Verifier) accept(w *view, c *credential, signed []string, p payload) (*Auth, error) {
+	canonical, err := canonicalRequest(w.request, signed, p.canonical)
+	if err != nil {
+		return nil, err
+	}
+	key, err := v.verifySignature(c, stringToSign(c, canonical))
+	if err != nil {
+		return nil, err
+	}
+	return &Auth{view: w, accessKey: c.accessKey, payload: p, chunks: newChunkSigner(key, c)}, nil
+}

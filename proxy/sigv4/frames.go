@@ -1,0 +1,176 @@
+package sigv4
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+)
+
+const (
+	// maxLine bounds a chunk header and a line of the trailer, in bytes.
+	maxLine = 4 << 10
+	// maxTrailer bounds all lines after the final chunk, in bytes.
+	maxTrailer = 8 << 10
+
+	trailerSignature = "x-amz-trailer-signature"
+)
+
+// frames decodes aws-chunked:
+//
+//	1*( hex-size [";chunk-signature=" 64hex] CRLF data CRLF ) 0 [";chunk-signature=" 64hex] CRLF trailer CRLF
+//
+// Lines end in CRLF, sizes have at most 16 digits, and the sizes add up to the declared length. Data is read from the
+// raw body directly into the caller's buffer, hashed on the way, and the chunk's signature is checked at its end.
+type frames struct {
+	raw     *bufio.Reader
+	budget  int64 // declared bytes that no chunk header has claimed yet
+	left    int64 // bytes left in the current chunk
+	inChunk bool
+	ended   bool
+
+	signer *chunkSigner // nil where chunks are unsigned
+
+	readsTrailer bool
+	trailerName  string // the announced trailer, lower case; "" for none
+	trailerValue string
+}
+
+func newFrames(raw io.Reader, size int64) *frames {
+	return &frames{raw: bufio.NewReaderSize(raw, maxLine), budget: size}
+}
+
+// Read returns decoded bytes, and io.EOF after the end of the whole raw body.
+func (f *frames) Read(p []byte) (int, error) {
+	if !f.inChunk && !f.ended {
+		if err := f.openChunk(); err != nil {
+			return 0, err
+		}
+	}
+	if f.ended {
+		return 0, io.EOF
+	}
+	n, err := f.raw.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	if f.signer != nil {
+		f.signer.data.Write(p[:n])
+	}
+	switch {
+	case err == io.EOF && f.left > 0:
+		return 0, errTruncated(nil)
+	case err != nil && err != io.EOF:
+		return 0, err
+	case f.left == 0:
+		if err := f.closeChunk(); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// openChunk reads a chunk header, and after the final one the rest of the body.
+func (f *frames) openChunk() error {
+	line, err := f.line()
+	if err != nil {
+		return err
+	}
+	line, ok := bytes.CutSuffix(line, []byte("\r\n"))
+	if !ok {
+		return errFraming("a chunk header does not end in CRLF")
+	}
+	digits, extension, hasExtension := bytes.Cut(line, []byte(";"))
+	size, err := parseChunkSize(digits)
+	if err != nil {
+		return err
+	}
+	if size > f.budget || size == 0 && f.budget > 0 {
+		return errBodyLength()
+	}
+	if f.signer != nil {
+		if err := f.signer.open(extension); err != nil {
+			return err
+		}
+	} else if hasExtension {
+		return errFraming("an unsigned chunk has an extension")
+	}
+	if size == 0 {
+		return f.end()
+	}
+	f.budget -= size
+	f.left, f.inChunk = size, true
+	return nil
+}
+
+func parseChunkSize(digits []byte) (int64, error) {
+	if len(digits) > 0 && len(digits) <= 16 && digits[0] != '+' && digits[0] != '-' {
+		if size, err := strconv.ParseInt(string(digits), 16, 64); err == nil {
+			return size, nil
+		}
+	}
+	return 0, newError(CodeInvalidChunkSize, "A chunk size of the aws-chunked request body is invalid.")
+}
+
+func (f *frames) closeChunk() error {
+	f.inChunk = false
+	if err := f.crlf("a chunk's data is not followed by CRLF"); err != nil {
+		return err
+	}
+	return f.checkChunk()
+}
+
+func (f *frames) checkChunk() error {
+	if f.signer == nil {
+		return nil
+	}
+	return f.signer.close()
+}
+
+// end reads what follows the header of the final chunk.
+func (f *frames) end() error {
+	if err := f.checkChunk(); err != nil {
+		return err
+	}
+	if f.readsTrailer {
+		if err := f.readTrailer(); err != nil {
+			return err
+		}
+	} else if err := f.crlf("the final chunk is not followed by CRLF"); err != nil {
+		return err
+	}
+	switch _, err := f.raw.ReadByte(); {
+	case err == nil:
+		return errFraming("there are bytes after its end")
+	case err != io.EOF:
+		return err
+	}
+	f.ended = true
+	return nil
+}
+
+// crlf consumes CRLF.
+func (f *frames) crlf(otherwise string) error {
+	two, err := f.raw.Peek(2)
+	switch {
+	case len(two) > 0 && two[0] != '\r', len(two) == 2 && two[1] != '\n':
+		return errFraming(otherwise)
+	case err == io.EOF:
+		return errTruncated(nil)
+	case err != nil:
+		return err
+	}
+	_, err = f.raw.Discard(2)
+	return err
+}
+
+// line returns the next line with its line feed. It is valid until the next read.
+func (f *frames) line() ([]byte, error) {
+	line, err := f.raw.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, errFraming("a line is too long")
+	case err == io.EOF:
+		return nil, errTruncated(nil)
+	}
+	return line, err
+}

@@ -1,0 +1,94 @@
+package sigv4
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// verifyHeader authenticates a request by its Authorization header.
+func (v *Verifier) verifyHeader(w *view, authorization string) (*Auth, error) {
+	c, signed, err := parseAuthorization(authorization)
+	if err != nil {
+		return nil, err
+	}
+	at, err := requestTime(w.request)
+	if err != nil {
+		return nil, err
+	}
+	c.time = at.Format(timeFormat)
+	if err := byHeader.check(c, v.cfg.Region, w.request.AllowEmptyRegion); err != nil {
+		return nil, err
+	}
+	if skew := v.cfg.Now().Sub(at); skew > maxSkew || skew < -maxSkew {
+		return nil, newError(CodeRequestTimeTooSkewed,
+			"The difference between the request time and the current time is too large.")
+	}
+	if err := checkSigned(w.request, signed); err != nil {
+		return nil, err
+	}
+	if len(w.request.Header.Values(headerContentSHA256)) == 0 {
+		return nil, newError(CodeInvalidRequest, "Missing required header for this request: x-amz-content-sha256")
+	}
+	value, _, err := w.value(headerContentSHA256)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parsePayload(value)
+	if err != nil {
+		return nil, err
+	}
+	return v.accept(w, c, signed, p)
+}
+
+// parseAuthorization reads "AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., Signature=...". The parts may come in
+// any order, with or without spaces after the commas.
+func parseAuthorization(value string) (*credential, []string, error) {
+	algorithm, rest, found := strings.Cut(strings.TrimSpace(value), " ")
+	switch {
+	case algorithm == "AWS" || algorithm == algorithmV4A:
+		return nil, nil, errNotV4()
+	case algorithm == "" || !found:
+		return nil, nil, newError(CodeInvalidArgument,
+			"Authorization header is invalid -- one and only one ' ' (space) required.")
+	case algorithm != algorithmV4:
+		return nil, nil, newError(CodeInvalidArgument, "Unsupported Authorization Type")
+	}
+	parts := map[string]string{}
+	for part := range strings.SplitSeq(rest, ",") {
+		name, value, found := strings.Cut(strings.TrimSpace(part), "=")
+		if _, twice := parts[name]; twice || !found || value == "" || len(parts) == 3 {
+			return nil, nil, byHeader.refuse("expecting Credential, SignedHeaders and Signature once each.")
+		}
+		parts[name] = value
+	}
+	accessKey, s, err := byHeader.parseCredential(parts["Credential"])
+	if err != nil {
+		return nil, nil, err
+	}
+	signed, ok := parseSignedHeaders(parts["SignedHeaders"])
+	if !ok {
+		return nil, nil, byHeader.refuse("the SignedHeaders are missing or mal-formed.")
+	}
+	if parts["Signature"] == "" {
+		return nil, nil, byHeader.refuse("the Signature is missing.")
+	}
+	return &credential{accessKey: accessKey, scope: s, signature: parts["Signature"]}, signed, nil
+}
+
+// requestTime returns the time a header-signed request was made: x-amz-date, else Date.
+func requestTime(r *Request) (time.Time, error) {
+	if values := r.Header.Values(headerDate); len(values) > 0 {
+		if at, err := time.Parse(timeFormat, values[0]); err == nil && len(values) == 1 {
+			return at, nil
+		}
+	} else if values := r.Header.Values("Date"); len(values) == 1 {
+		if at, err := http.ParseTime(values[0]); err == nil {
+			return at.UTC(), nil
+		}
+		if at, err := time.Parse(timeFormat, values[0]); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, newError(CodeAccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
+}

@@ -1,0 +1,83 @@
+package sigv4
+
+import (
+	"slices"
+	"strings"
+)
+
+// Header names of this package, lower case.
+const (
+	headerContentSHA256 = "x-amz-content-sha256"
+	headerDate          = "x-amz-date"
+	headerDecodedLength = "x-amz-decoded-content-length"
+	headerSDKChecksum   = "x-amz-sdk-checksum-algorithm"
+	headerTrailer       = "x-amz-trailer"
+)
+
+// Query parameters that carry a credential, as the specification writes them.
+const (
+	paramAlgorithm     = "X-Amz-Algorithm"
+	paramCredential    = "X-Amz-Credential"
+	paramDate          = "X-Amz-Date"
+	paramExpires       = "X-Amz-Expires"
+	paramSignature     = "X-Amz-Signature"
+	paramSignedHeaders = "X-Amz-SignedHeaders"
+	paramToken         = "X-Amz-Security-Token"
+)
+
+var authParams = []string{
+	paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignature, paramSignedHeaders, paramToken,
+}
+
+// view indexes the x-amz-* query parameters of a request, which count as headers: presigners move headers there.
+type view struct {
+	request   *Request
+	amz       map[string]string // lower-case name -> value, from the query
+	queryAuth bool              // any parameter of a V4 credential is present, whatever its case
+	queryV2   bool              // any parameter of a V2 credential is present
+}
+
+func newView(r *Request) (*view, error) {
+	w := &view{request: r, amz: map[string]string{}}
+	for name, values := range r.Query {
+		if name == "AWSAccessKeyId" || name == "Signature" {
+			w.queryV2 = true
+		}
+		lower := strings.ToLower(name)
+		if !strings.HasPrefix(lower, "x-amz-") {
+			continue
+		}
+		if slices.ContainsFunc(authParams, func(p string) bool { return strings.EqualFold(p, name) }) {
+			w.queryAuth = true
+		}
+		if _, twice := w.amz[lower]; twice || len(values) != 1 {
+			return nil, newError(CodeInvalidArgument, "An x-amz- query parameter was given more than once.")
+		}
+		w.amz[lower] = values[0]
+	}
+	return w, nil
+}
+
+// has reports whether the query has the parameter, in any case.
+func (w *view) has(name string) bool {
+	_, ok := w.amz[strings.ToLower(name)]
+	return ok
+}
+
+// value returns an x-amz-* value (name in lower case) from the headers or the query. Given in both places, or twice,
+// the two must agree.
+func (w *view) value(name string) (value string, ok bool, err error) {
+	values := w.request.Header.Values(name)
+	if moved, ok := w.amz[name]; ok {
+		values = append(slices.Clip(values), moved)
+	}
+	if len(values) == 0 {
+		return "", false, nil
+	}
+	for _, other := range values[1:] {
+		if other != values[0] {
+			return "", false, newError(CodeInvalidArgument, "The "+name+" value was given more than once.")
+		}
+	}
+	return values[0], true, nil
+}

@@ -1,0 +1,311 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // Content-MD5 is S3's transport checksum, not a security measure
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ssegw/kms"
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// Objects of the state bucket.
+const (
+	rootObject  = "root"
+	rulesObject = "rules"
+	probeObject = "probe" // written and removed by Upstream.Probe
+
+	maxRootRecord = 8 << 10  // bytes
+	maxRules      = 16 << 20 // bytes
+
+	rulesPoll    = 2 * time.Second // a replica knows a changed rule after at most this and a request
+	rulesMaxAge  = time.Second     // of the rules behind an answer in plaintext
+	retryOpening = time.Second
+)
+
+var (
+	// errNotReady says that the gateway has not opened its state yet.
+	errNotReady = errors.New("proxy: the gateway is not ready")
+	// errState says that the state bucket holds something that no gateway wrote
+	// or lacks something that one did.
+	errState = errors.New("proxy: state refused")
+)
+
+// StateConfig holds what a State needs. All fields are required.
+type StateConfig struct {
+	Bucket   string // dedicated to the gateways, made if absent
+	Upstream *Upstream
+	KMS      *kms.Client
+	Log      *zap.Logger
+}
+
+// State is the gateways' own: the root and the bucket rules, sealed in the
+// state bucket (docs/FORMAT.md, "State"). It is safe for concurrent use.
+type State struct {
+	cfg   StateConfig
+	root  atomic.Pointer[sealer.Root] // nil until opened
+	rules rulesStore
+}
+
+// NewState returns a state that is not open yet. Run opens it.
+func NewState(cfg StateConfig) *State {
+	s := &State{cfg: cfg}
+	s.rules.state = s
+	return s
+}
+
+// Bucket returns the name of the state bucket.
+func (s *State) Bucket() string { return s.cfg.Bucket }
+
+// Ready returns nil once the state is open, otherwise errNotReady.
+func (s *State) Ready() error {
+	if s.root.Load() == nil {
+		return errNotReady
+	}
+	return nil
+}
+
+// Root returns the root that facts are sealed under; the state must be ready.
+func (s *State) Root() sealer.Root { return *s.root.Load() }
+
+// Run opens the state, retrying while KES or the upstream is away, and then
+// keeps the rules fresh until ctx ends. It returns an error only for what no
+// retry mends: state that was tampered with, or a root that its key cannot open.
+func (s *State) Run(ctx context.Context) error {
+	for {
+		err := s.open(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, errState) {
+			return err
+		}
+		s.cfg.Log.Warn("waiting to open the state", zap.String("bucket", s.cfg.Bucket), zap.Error(err))
+		if !pause(ctx, retryOpening) {
+			return nil
+		}
+	}
+	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket))
+	for pause(ctx, rulesPoll) {
+		s.rules.refresh(ctx)
+	}
+	return nil
+}
+
+// pause waits for d and reports whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// open finds or makes the root and the rules.
+func (s *State) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := s.ensureBucket(ctx); err != nil {
+		return err
+	}
+	root, record, etag, err := s.findRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.KMS.Ensure(ctx, s.cfg.KMS.DefaultKey()); err != nil {
+		return fmt.Errorf("proxy: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
+	}
+	if err := s.openRules(ctx, root, record.Initialised); err != nil {
+		return err
+	}
+	if err := s.cfg.Upstream.probe(ctx, s.cfg.Bucket); err != nil {
+		return err
+	}
+	if !record.Initialised || record.KeyName != s.cfg.KMS.DefaultKey() {
+		if err := s.writeRoot(ctx, root, true, etag); err != nil && statusOf(err) != http.StatusPreconditionFailed {
+			return err
+		}
+	}
+	s.root.Store(&root)
+	return nil
+}
+
+func (s *State) ensureBucket(ctx context.Context) error {
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodHead, bucket: s.cfg.Bucket})
+	if err == nil {
+		return resp.Body.Close()
+	}
+	if statusOf(err) != http.StatusNotFound {
+		return fmt.Errorf("proxy: state bucket %s: %w", s.cfg.Bucket, err)
+	}
+	resp, err = s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodPut, bucket: s.cfg.Bucket})
+	if statusOf(err) == http.StatusConflict {
+		return nil // another replica was faster
+	}
+	if err != nil {
+		return fmt.Errorf("proxy: making the state bucket %s: %w", s.cfg.Bucket, err)
+	}
+	return resp.Body.Close()
+}
+
+// findRoot reads the root, or makes one in an empty bucket. It returns the ETag
+// of the record beside it.
+func (s *State) findRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
+	none := sealer.Root{}
+	b, etag, err := s.cfg.Upstream.get(ctx, s.cfg.Bucket, rootObject, maxRootRecord)
+	if statusOf(err) == http.StatusNotFound {
+		if err := s.makeRoot(ctx); err != nil {
+			return none, nil, "", err
+		}
+		b, etag, err = s.cfg.Upstream.get(ctx, s.cfg.Bucket, rootObject, maxRootRecord)
+	}
+	if err != nil {
+		return none, nil, "", fmt.Errorf("proxy: reading the root: %w", err)
+	}
+	record, err := sealer.ParseRootRecord(b)
+	if err != nil {
+		return none, nil, "", fmt.Errorf("%w: the root in bucket %s: %w", errState, s.cfg.Bucket, err)
+	}
+	root, err := s.openRoot(ctx, record)
+	return root, record, etag, err
+}
+
+// openRoot opens the root with the KES key that its record names. That key
+// being gone or denied is final: no other key opens it.
+func (s *State) openRoot(ctx context.Context, record *sealer.RootRecord) (sealer.Root, error) {
+	kctx, err := s.rootContext()
+	if err != nil {
+		return sealer.Root{}, err
+	}
+	dataKey, err := s.cfg.KMS.Unseal(ctx, record.KeyName, record.SealedDataKey, kctx)
+	switch {
+	case errors.Is(err, kms.ErrKeyNotFound), errors.Is(err, kms.ErrNotAllowed), errors.Is(err, kms.ErrInvalidCiphertext):
+		return sealer.Root{}, fmt.Errorf("%w: the root in bucket %s is sealed under the KES key %q: %w", errState, s.cfg.Bucket, record.KeyName, err)
+	case err != nil:
+		return sealer.Root{}, fmt.Errorf("proxy: opening the root with the KES key %q: %w", record.KeyName, err)
+	}
+	defer dataKey.Wipe()
+	root, err := record.Open(sealer.Key(dataKey))
+	if err != nil {
+		return sealer.Root{}, fmt.Errorf("%w: the root in bucket %s: %w", errState, s.cfg.Bucket, err)
+	}
+	return root, nil
+}
+
+func (s *State) rootContext() (kms.Context, error) {
+	return kms.ObjectContext(s.cfg.Bucket, rootObject, nil)
+}
+
+// makeRoot makes the root of a first start. In a bucket that holds anything
+// else the root was deleted, and a new one would orphan what it sealed.
+func (s *State) makeRoot(ctx context.Context) error {
+	names, err := s.names(ctx)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("%w: bucket %s holds %q but no root: the root was deleted, or the bucket is not the gateway's own", errState, s.cfg.Bucket, names[0])
+	}
+	if err := s.cfg.KMS.Ensure(ctx, s.cfg.KMS.DefaultKey()); err != nil {
+		return fmt.Errorf("proxy: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
+	}
+	err = s.writeRoot(ctx, sealer.NewRoot(), false, "")
+	if statusOf(err) == http.StatusPreconditionFailed {
+		return nil // another replica was faster
+	}
+	return err
+}
+
+// names returns the keys of a few objects in the state bucket, the probe's left out.
+func (s *State) names(ctx context.Context) ([]string, error) {
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{
+		method: http.MethodGet, bucket: s.cfg.Bucket, query: url.Values{"list-type": {"2"}, "max-keys": {"10"}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("proxy: listing the state bucket: %w", err)
+	}
+	defer resp.Body.Close()
+	doc, err := io.ReadAll(io.LimitReader(resp.Body, maxListing))
+	if err != nil {
+		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
+	}
+	listing, err := s3.ParseListing(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
+	}
+	var names []string
+	for _, e := range listing.Entries {
+		if e.Key != probeObject {
+			names = append(names, e.Key)
+		}
+	}
+	return names, nil
+}
+
+// writeRoot stores root under a data key of the default key: only where there
+// is none if etag is empty, otherwise only over that one.
+func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised bool, etag string) error {
+	kctx, err := s.rootContext()
+	if err != nil {
+		return err
+	}
+	dataKey, err := s.cfg.KMS.Generate(ctx, s.cfg.KMS.DefaultKey(), kctx)
+	if err != nil {
+		return fmt.Errorf("proxy: sealing the root: %w", err)
+	}
+	defer dataKey.Plaintext.Wipe()
+	b, err := sealer.SealRoot(root, initialised, dataKey.KeyName, dataKey.Sealed, sealer.Key(dataKey.Plaintext))
+	if err != nil {
+		return fmt.Errorf("proxy: sealing the root: %w", err)
+	}
+	_, err = s.put(ctx, rootObject, b, etag)
+	return err
+}
+
+// put stores a small object and returns its ETag. etag is that of the object
+// to replace; "" stands for none. A store without conditional writes answers
+// NotImplemented and gets the write without the condition.
+func (s *State) put(ctx context.Context, name string, b []byte, etag string) (string, error) {
+	condition := http.Header{"If-None-Match": {"*"}}
+	if etag != "" {
+		condition = http.Header{"If-Match": {etag}}
+	}
+	stored, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, b, condition)
+	if statusOf(err) == http.StatusNotImplemented {
+		stored, err = s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, b, http.Header{})
+	}
+	if err != nil {
+		return "", fmt.Errorf("proxy: writing %s to the state bucket: %w", name, err)
+	}
+	return stored, nil
+}
+
+// putSmall stores b in one signed request and returns the ETag.
+func (u *Upstream) putSmall(ctx context.Context, bucket, key string, b []byte, h http.Header) (string, error) {
+	sum := md5.Sum(b) //nolint:gosec // see the import
+	h.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+	h.Set("Content-Type", defaultContentType)
+	resp, err := u.expect(ctx, outgoing{
+		method: http.MethodPut, bucket: bucket, key: key, header: h,
+		body: bytes.NewReader(b), size: int64(len(b)), hash: hexSHA256(b),
+	})
+	if err != nil {
+		return "", err
+	}
+	return resp.Header.Get("ETag"), resp.Body.Close()
+}

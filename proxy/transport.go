@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"ssegw/sealer"
+)
+
+// copySize is the size in bytes of the buffers that bodies pass through: two
+// sealed packages and room for the framing around them, so that a package is
+// sealed or opened straight into the buffer it leaves the process from.
+const copySize = 2*(sealer.PackageSize+sealer.PackageOverhead) + 256
+
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// newTransport returns the transport to the upstream: HTTP/1.1, because one
+// body per connection is what large transfers want, no proxy from the
+// environment, no redirects (a RoundTripper follows none) and no gzip.
+func newTransport(config *tls.Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return bodyConn{c}, nil
+		},
+		TLSClientConfig:       config,
+		TLSHandshakeTimeout:   tlsHandshakeTimeout,
+		ResponseHeaderTimeout: responseHeaderTimeout,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+		MaxIdleConns:          512,
+		MaxIdleConnsPerHost:   512,
+		IdleConnTimeout:       60 * time.Second,
+	}
+}
+
+// bodyConn gives net/http a ReadFrom that copies request bodies in buffers of
+// copySize instead of 32 KiB, which would cut every sealed package in two.
+type bodyConn struct{ net.Conn }
+
+func (c bodyConn) ReadFrom(r io.Reader) (int64, error) {
+	return copyBody(c.Conn, r)
+}
+
+// copyBody copies src to dst with a pooled buffer, whatever shortcuts the two
+// offer, and returns the bytes written and the first error that is not io.EOF.
+func copyBody(dst io.Writer, src io.Reader) (int64, error) {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	var written int64
+	for {
+		n, err := src.Read(buf[:])
+		if n > 0 {
+			m, werr := dst.Write(buf[:n])
+			written += int64(m)
+			if werr != nil {
+				return written, werr
+			}
+		}
+		if err == io.EOF {
+			return written, nil
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"ssegw/proxy/s3"
+)
+
+// Payload hashes that are names instead of digests (Signature Version 4 for
+// Amazon S3, "x-amz-content-sha256").
+const (
+	emptySHA256     = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	unsignedPayload = "UNSIGNED-PAYLOAD"
+	unsignedTrailer = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+	signedChunks    = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+)
+
+// Bounds towards the upstream.
+const (
+	dialTimeout           = 2 * time.Second
+	tlsHandshakeTimeout   = 5 * time.Second
+	responseHeaderTimeout = 60 * time.Second
+	maxErrorDocument      = 64 << 10 // bytes of an upstream's error answer that are kept
+)
+
+// errUpstream says that the upstream gave no usable answer: it could not be
+// reached, broke off, or refused the gateway's own credentials.
+var errUpstream = errors.New("proxy: upstream unavailable")
+
+// UpstreamConfig describes the S3 store behind the gateway.
+type UpstreamConfig struct {
+	Endpoint    *url.URL                // scheme and host of the store, without a path
+	Region      string                  // the region requests are signed for
+	Credentials aws.CredentialsProvider // the gateway's credentials at the store
+	TLS         *tls.Config             // nil: the system's roots
+	Framing     Framing                 // how bodies travel; FramingAuto probes
+}
+
+// Upstream sends signed requests to the S3 store. It is safe for concurrent use.
+type Upstream struct {
+	endpoint    *url.URL
+	region      string
+	credentials aws.CredentialsProvider
+	transport   http.RoundTripper
+	signer      *v4.Signer
+	framing     framingChoice
+}
+
+// NewUpstream returns the upstream that cfg describes. No request is made.
+func NewUpstream(cfg UpstreamConfig) *Upstream {
+	u := &Upstream{
+		endpoint:    cfg.Endpoint,
+		region:      cfg.Region,
+		credentials: cfg.Credentials,
+		transport:   newTransport(cfg.TLS),
+		signer: v4.NewSigner(func(o *v4.SignerOptions) {
+			o.DisableURIPathEscaping = true
+		}),
+	}
+	u.framing.configured = cfg.Framing
+	return u
+}
+
+// outgoing is one request to the upstream. Bucket and key are the parsed ones;
+// the path is made from them alone.
+type outgoing struct {
+	method    string
+	bucket    string
+	key       string
+	query     url.Values
+	header    http.Header
+	body      io.Reader // nil: no body
+	size      int64     // bytes of body as sent
+	hash      string    // payload hash; "" is that of the empty body
+	anonymous bool      // send without a signature
+	signed    *chunkSigner
+}
+
+// do sends o and returns the answer, whatever its status. The caller closes
+// the answer's body. Errors wrap errUpstream, but for those of the context.
+func (u *Upstream) do(ctx context.Context, o outgoing) (*http.Response, error) {
+	r, err := u.request(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := u.transport.RoundTrip(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("%w: %w", errUpstream, err)
+	}
+	return resp, nil
+}
+
+func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, error) {
+	target := *u.endpoint
+	escaped := s3.EscapePath(o.bucket, o.key)
+	path, err := url.PathUnescape(escaped)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: escaping the path: %w", err)
+	}
+	target.Path, target.RawPath = path, escaped
+	target.RawQuery = encodeQuery(o.query)
+
+	r := (&http.Request{
+		Method: o.method,
+		URL:    &target,
+		Host:   target.Host,
+		Header: o.header,
+		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	// Without this Go asks for gzip and unpacks it, which changes the body's length.
+	r.Header.Set("Accept-Encoding", "identity")
+	r.Header.Set("User-Agent", "ssegw")
+	if o.body != nil && o.size > 0 {
+		r.Body = io.NopCloser(o.body)
+		r.ContentLength = o.size
+	}
+	if o.anonymous {
+		return r, nil
+	}
+	hash := o.hash
+	if hash == "" {
+		hash = emptySHA256
+	}
+	r.Header.Set("X-Amz-Content-Sha256", hash)
+	creds, err := u.credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: retrieving the upstream credentials: %w", errUpstream, err)
+	}
+	now := time.Now()
+	if err := u.signer.SignHTTP(ctx, creds, r, hash, "s3", u.region, now); err != nil {
+		return nil, fmt.Errorf("proxy: signing for the upstream: %w", err)
+	}
+	if o.signed != nil {
+		o.signed.start(creds.SecretAccessKey, u.region, now, r.Header.Get("Authorization"))
+	}
+	return r, nil
+}
+
+// encodeQuery encodes a query in the one way that signature and wire share.
+func encodeQuery(q url.Values) string {
+	return strings.ReplaceAll(q.Encode(), "+", "%20")
+}
+
+// upstreamError is an S3 error of the upstream, passed on byte for byte.
+type upstreamError struct {
+	status int
+	header http.Header
+	body   []byte
+	code   string // S3 error code; "" for an answer without a document (HEAD)
+}
+
+func (e *upstreamError) Error() string {
+	return fmt.Sprintf("proxy: upstream answered %d %s", e.status, e.code)
+}
+
+// expect sends o and returns the answer when its status is below 300; any
+// other answer becomes an *upstreamError and its body is closed.
+func (u *Upstream) expect(ctx context.Context, o outgoing) (*http.Response, error) {
+	resp, err := u.do(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	return nil, readError(resp)
+}
+
+// readError turns an upstream answer of status 300 or above into an error and
+// closes it.
+func readError(resp *http.Response) error {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorDocument))
+	if err != nil {
+		return fmt.Errorf("%w: reading an error answer: %w", errUpstream, err)
+	}
+	var doc struct {
+		Code string `xml:"Code"`
+	}
+	if len(body) > 0 {
+		// A document that does not parse has no code; its bytes still reach the client.
+		_ = xml.Unmarshal(body, &doc)
+	}
+	e := &upstreamError{status: resp.StatusCode, header: resp.Header, body: body, code: doc.Code}
+	switch doc.Code {
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":
+		// The gateway's own credentials or clock: not the client's fault.
+		return fmt.Errorf("%w: %w", errUpstream, e)
+	}
+	return e
+}
+
+// statusOf returns the HTTP status of an upstream error, or 0.
+func statusOf(err error) int {
+	var e *upstreamError
+	if errors.As(err, &e) {
+		return e.status
+	}
+	return 0
+}
+
+// get reads a small object whole, at most limit bytes, and returns its ETag.
+func (u *Upstream) get(ctx context.Context, bucket, key string, limit int64) ([]byte, string, error) {
+	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: bucket, key: key})
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: reading %s: %w", errUpstream, key, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, "", fmt.Errorf("proxy: %s is over %d bytes", key, limit)
+	}
+	return b, resp.Header.Get("ETag"), nil
+}

@@ -1,0 +1,92 @@
+package sealer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/minio/sio"
+)
+
+// dareHeaderSize is the length of the header of a package (section 5).
+const dareHeaderSize = 16
+
+// packageReader passes on the left bytes of src that make up an extent, and compares
+// the header of every package with what the layout says it must be, before sio sees the package:
+// version, cipher, length, and the final flag on the last package of the stream and on
+// no other. All of them are also authenticated by the package's tag or nonce, so that the
+// comparison makes the position of each package in a stream of known size certain.
+type packageReader struct {
+	src    io.Reader
+	left   int64 // sealed bytes to come, those in header included
+	final  bool  // the extent ends with the stream
+	cipher Cipher
+
+	header [dareHeaderSize]byte
+	unread []byte // of header
+	inside int64  // bytes of the package to come behind its header
+	err    error
+}
+
+func (r *packageReader) Read(p []byte) (int, error) {
+	if r.err != nil || len(p) == 0 {
+		return 0, r.err
+	}
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	if len(r.unread) == 0 && r.inside == 0 {
+		if r.err = r.next(); r.err != nil {
+			return 0, r.err
+		}
+	}
+	if len(r.unread) > 0 {
+		n := copy(p, r.unread)
+		r.unread = r.unread[n:]
+		r.left -= int64(n)
+		return n, nil
+	}
+	n, err := readSome(r.src, p[:min(int64(len(p)), r.inside)])
+	r.inside -= int64(n)
+	r.left -= int64(n)
+	if err == io.EOF && r.left == 0 {
+		err = nil // comes with the next call
+	}
+	r.err = wrapSource(err)
+	return n, r.err
+}
+
+// next reads and checks the header of a package.
+func (r *packageReader) next() error {
+	// Not io.ReadFull: it would make an end inside the header look like a broken source.
+	for filled := 0; filled < dareHeaderSize; {
+		n, err := readSome(r.src, r.header[filled:])
+		filled += n
+		if err != nil && filled < dareHeaderSize {
+			return wrapSource(err)
+		}
+	}
+	size := min(r.left, sealedPackageSize)
+	last := r.final && size == r.left
+	length := int64(binary.LittleEndian.Uint16(r.header[2:4])) + 1 + PackageOverhead
+	if r.header[0] != sio.Version20 || r.header[1] != byte(r.cipher) || length != size || last != (r.header[4]&0x80 != 0) {
+		return fmt.Errorf("opening: %w", ErrNotAuthentic)
+	}
+	r.unread = r.header[:]
+	r.inside = size - dareHeaderSize
+	return nil
+}
+
+// wrapSource turns the end of a source that should go on into ErrNotAuthentic, and wraps
+// its other errors: sio must not see a bare io.ErrUnexpectedEOF, which it would take for
+// the end of a short package.
+func wrapSource(err error) error {
+	switch err {
+	case nil:
+		return nil
+	case io.EOF:
+		return fmt.Errorf("opening: %w: sealed bytes missing", ErrNotAuthentic)
+	default:
+		return fmt.Errorf("opening: reading source: %w", err)
+	}
+}

@@ -1,0 +1,180 @@
+package sealer
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"slices"
+)
+
+// SealParams says what to seal a new object, or an old one anew, under.
+type SealParams struct {
+	Scheme        Scheme
+	Binding       Binding
+	DataKey       Key    // from KES, or the client's for SSE-C; not all zero
+	KeyName       string // KES key; empty iff SSE-C
+	SealedDataKey []byte // DataKey as KES sealed it, up to 1024 bytes; empty iff SSE-C
+	Shared        bool   // DataKey is shared by objects of the bucket; not with SSE-C
+	Context       []byte // the client's context as canonical JSON, up to 1024 bytes; SSE-KMS only, not when Shared
+	Size          int64  // plaintext bytes, 0 to MaxSize; ignored if Multipart
+	Trailer       bool   // SealTrailer or SealPartTable will follow the body; implied by Multipart
+	Multipart     bool
+	Root          Root
+	Facts         Facts
+}
+
+// Seal makes the header and the object key of a new object. The key has a fresh
+// random value, so that Seal is called for each object and never twice for one. It
+// returns ErrTooLarge for a size, context or sealed data key over its limit and ErrParams
+// for parameters that contradict each other.
+func Seal(p SealParams) (*Header, *ObjectKey, error) {
+	return sealWith(p, preferredCipher())
+}
+
+func sealWith(p SealParams, c Cipher) (*Header, *ObjectKey, error) {
+	k := &ObjectKey{
+		key:       keep(NewKey()),
+		cipher:    c,
+		trailer:   p.Trailer || p.Multipart,
+		multipart: p.Multipart,
+		size:      p.Size,
+	}
+	if p.Multipart {
+		k.size = -1
+	}
+	rand.Read(k.id[:])
+	h, err := sealHeader(k, &p)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sealing header: %w", err)
+	}
+	return h, k, nil
+}
+
+// Reseal makes a new header for the same body: scheme, binding, data key, root and
+// facts are those of p; object ID, object key, cipher, size, trailer and multipart
+// stay, and those fields of p are ignored. It serves to rename, copy or re-key an object
+// without touching its body. Checksums that were in the facts are carried over by the
+// caller, in p.Facts. It returns ErrParams if k is not the key of h, and what [Seal] returns.
+func (h *Header) Reseal(k *ObjectKey, p SealParams) (*Header, error) {
+	if k.id != h.ObjectID || k.wiped() || k.size != h.Size || k.cipher != h.Cipher || k.flags() != h.bodyFlags() {
+		return nil, fmt.Errorf("resealing header: %w: key of another object", ErrParams)
+	}
+	n, err := sealHeader(k, &p)
+	if err != nil {
+		return nil, fmt.Errorf("resealing header: %w", err)
+	}
+	return n, nil
+}
+
+// bodyFlags are the flags that say how the body is built, and never change.
+func (h *Header) bodyFlags() uint8 { return h.flags() &^ flagShared }
+
+func (k *ObjectKey) flags() uint8 {
+	h := Header{Trailer: k.trailer, Multipart: k.multipart}
+	return h.bodyFlags()
+}
+
+// sealHeader seals the object key and the facts (sections 4.1 and 4.2).
+func sealHeader(k *ObjectKey, p *SealParams) (*Header, error) {
+	h := &Header{
+		Scheme:        p.Scheme,
+		Trailer:       k.trailer,
+		Multipart:     k.multipart,
+		Shared:        p.Shared,
+		Cipher:        k.cipher,
+		ObjectID:      k.id,
+		Size:          k.size,
+		KeyName:       p.KeyName,
+		SealedDataKey: slices.Clone(p.SealedDataKey),
+		Context:       slices.Clone(p.Context),
+		RootID:        p.Root.ID,
+	}
+	if h.Size > MaxSize || len(h.Context) > maxContext || len(h.SealedDataKey) > maxSealedDataKey {
+		return nil, ErrTooLarge
+	}
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrParams, err)
+	}
+	if p.DataKey.isZero() || p.Root.Key.isZero() {
+		return nil, fmt.Errorf("%w: all-zero key", ErrParams)
+	}
+	cs, err := sortChecksums(p.Facts.Checksums)
+	if err != nil {
+		return nil, err
+	}
+	rand.Read(h.Nonce[:])
+	rand.Read(h.FactsNonce[:])
+
+	secrets := deriveObjectSecrets(&p.DataKey, h.Nonce, h.Scheme, p.Binding)
+	defer secrets.sealing.Wipe()
+	h.Commitment = secrets.commitment
+	h.SealedObjectKey = [48]byte(sealOnce(&secrets.sealing, k.key()[:], h.encodeToCommitment()))
+
+	f := Facts{Headers: p.Facts.Headers, Checksums: cs}
+	if h.Trailer {
+		f.trailerKey = keep(k.TrailerKey())
+		defer f.Wipe()
+	}
+	plaintext := f.encode()
+	defer clear(plaintext)
+	fk := factsKey(&p.Root, h.ObjectID, h.FactsNonce)
+	defer fk.Wipe()
+	h.SealedFacts = sealOnce(&fk, plaintext, h.factsAAD(p.Binding))
+	return h, nil
+}
+
+// factsAAD is what the sealed facts authenticate (section 4.2).
+func (h *Header) factsAAD(b Binding) []byte {
+	return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())
+}
+
+// Open checks that the header belongs to the data key and the binding, and returns the
+// object key. It returns ErrWrongKey if the commitment is not theirs (nothing was decrypted
+// then), and ErrNotAuthentic if the rest of the header was changed.
+func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
+	if dataKey.isZero() {
+		return nil, fmt.Errorf("opening header: %w", ErrWrongKey)
+	}
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("opening header: %w: %w", ErrMalformed, err)
+	}
+	secrets := deriveObjectSecrets(&dataKey, h.Nonce, h.Scheme, b)
+	defer secrets.sealing.Wipe()
+	if subtle.ConstantTimeCompare(secrets.commitment[:], h.Commitment[:]) != 1 {
+		return nil, fmt.Errorf("opening header: %w", ErrWrongKey)
+	}
+	key, err := openOnce(&secrets.sealing, h.SealedObjectKey[:], h.encodeToCommitment())
+	if err != nil {
+		return nil, fmt.Errorf("opening header: %w", err)
+	}
+	defer clear(key)
+	return &ObjectKey{
+		key:       keep(Key(key)),
+		id:        h.ObjectID,
+		cipher:    h.Cipher,
+		trailer:   h.Trailer,
+		multipart: h.Multipart,
+		size:      h.Size,
+	}, nil
+}
+
+// OpenFacts opens the facts; the caller looks the root up by h.RootID. What the header
+// says, above all its size, is authentic afterwards. It returns ErrUnknownRoot if root is
+// another one, ErrNotAuthentic if the header, the facts or the binding are not those
+// that were sealed, and ErrMalformed if what was sealed breaks section 6.
+func (h *Header) OpenFacts(b Binding, root Root) (*Facts, error) {
+	if root.ID != h.RootID || root.Key.isZero() {
+		return nil, fmt.Errorf("opening facts: %w", ErrUnknownRoot)
+	}
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("opening facts: %w: %w", ErrMalformed, err)
+	}
+	fk := factsKey(&root, h.ObjectID, h.FactsNonce)
+	defer fk.Wipe()
+	plaintext, err := openOnce(&fk, h.SealedFacts, h.factsAAD(b))
+	if err != nil {
+		return nil, fmt.Errorf("opening facts: %w", err)
+	}
+	defer clear(plaintext)
+	return parseFacts(plaintext, h.Trailer)
+}

@@ -30,6 +30,20 @@ const (
 	FramingPlain                  // the bytes alone, under Content-Length
 )
 
+// String returns the word that SSEGW_UPSTREAM_BODY has for the framing.
+func (f Framing) String() string {
+	switch f {
+	case FramingTrailer:
+		return "trailer"
+	case FramingSigned:
+		return "signed"
+	case FramingPlain:
+		return "plain"
+	default:
+		return "auto"
+	}
+}
+
 // framingChoice is the framing in force: the configured one, or the probed one.
 type framingChoice struct {
 	configured Framing

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -44,7 +45,7 @@ func (c *call) getObject() error {
 		return c.serveSealed(resp, want)
 	}
 	if want == nil {
-		return c.servePlain(resp)
+		return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
 	}
 	_ = resp.Body.Close() // the range was meant for a sealed object
 	again, err := c.fetch(want.String(), resp.Header.Get("ETag"))
@@ -55,22 +56,22 @@ func (c *call) getObject() error {
 		return err
 	}
 	defer func() { _ = again.Body.Close() }()
-	return c.servePlain(again)
+	return c.servePlain(again.Header, again.StatusCode, again.Body)
 }
 
 // getKnown is a ranged GetObject that looks at the object first: for a range
 // whose place depends on the size.
 func (c *call) getKnown(want *s3.Range) error {
 	for range lookAgain {
-		head, err := c.head("")
+		head, err := c.head("", "")
 		if err != nil {
 			return err
 		}
-		if err := c.readConditions().check(shownTag(head.Header)); err != nil {
-			return c.refuseRead(err, head)
+		if err := c.readConditions().check(shownTag(head.header)); err != nil {
+			return c.refuseRead(err, head.header)
 		}
 		span := want.String()
-		if value := head.Header.Get(sealer.MetadataKey); value != "" {
+		if value := head.header.Get(sealer.MetadataKey); value != "" {
 			h, err := sealer.ParseHeader(value)
 			if err != nil {
 				return c.integrity("header", err)
@@ -89,7 +90,7 @@ func (c *call) getKnown(want *s3.Range) error {
 			}
 			span = fmt.Sprintf("bytes=%d-%d", e.Offset, e.Offset+e.Sealed-1)
 		}
-		resp, err := c.fetch(span, head.Header.Get("ETag"))
+		resp, err := c.fetch(span, head.header.Get("ETag"))
 		if statusOf(err) == http.StatusPreconditionFailed {
 			continue // it changed after the look: the guard failed, not the client's condition
 		}
@@ -100,7 +101,7 @@ func (c *call) getKnown(want *s3.Range) error {
 		if resp.Header.Get(sealer.MetadataKey) != "" {
 			return c.serveSealed(resp, want)
 		}
-		return c.servePlain(resp)
+		return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
 	}
 	return s3.ErrOperationAborted
 }
@@ -156,13 +157,20 @@ func (c *call) fetch(span, guard string) (*http.Response, error) {
 	return c.read(http.MethodGet, span, guard)
 }
 
+// headAnswer is the answer to a HEAD.
+type headAnswer struct {
+	header http.Header
+	status int
+	size   int64 // Content-Length, -1 if absent
+}
+
 // head is the upstream's HeadObject.
-func (c *call) head(guard string) (*http.Response, error) {
-	resp, err := c.read(http.MethodHead, "", guard)
-	if err == nil {
-		_ = resp.Body.Close()
+func (c *call) head(span, guard string) (*headAnswer, error) {
+	resp, err := c.read(http.MethodHead, span, guard)
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	return &headAnswer{resp.Header, resp.StatusCode, resp.ContentLength}, resp.Body.Close()
 }
 
 func (c *call) read(method, span, guard string) (*http.Response, error) {
@@ -211,10 +219,10 @@ func (c *call) notModified(err error) error {
 }
 
 // refuseRead answers a condition that the gateway found not to hold.
-func (c *call) refuseRead(err error, resp *http.Response) error {
+func (c *call) refuseRead(err error, stored http.Header) error {
 	if errors.Is(err, s3.ErrNotModified) {
-		c.w.Header().Set("ETag", shownTag(resp.Header))
-		c.w.Header().Set("Last-Modified", resp.Header.Get("Last-Modified"))
+		c.w.Header().Set("ETag", shownTag(stored))
+		c.w.Header().Set("Last-Modified", stored.Get("Last-Modified"))
 	}
 	return err
 }
@@ -252,22 +260,22 @@ func cleanHeader(v string) string {
 	}, v)
 }
 
-// servePlain answers with an object that is not sealed.
-func (c *call) servePlain(resp *http.Response) error {
+// servePlain answers with an object that is not sealed. body is nil for HEAD.
+func (c *call) servePlain(stored http.Header, status int, body io.Reader) error {
 	if err := c.allowPlain(); err != nil {
 		return err
 	}
-	if err := c.readConditions().check(shownTag(resp.Header)); err != nil {
-		return c.refuseRead(err, resp)
+	if err := c.readConditions().check(shownTag(stored)); err != nil {
+		return c.refuseRead(err, stored)
 	}
 	h := c.w.Header()
-	copyAnswer(h, resp.Header, false)
+	copyAnswer(h, stored, false)
 	c.overrides(h)
-	c.w.WriteHeader(resp.StatusCode)
-	if c.in.Method == http.MethodHead {
+	c.w.WriteHeader(status)
+	if body == nil {
 		return nil
 	}
-	_, err := copyBody(c.rollingWriter(), resp.Body)
+	_, err := copyBody(c.rollingWriter(), body)
 	return err
 }
 
@@ -304,20 +312,19 @@ func (c *call) headObject() error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.head("")
+	head, err := c.head("", "")
 	if err != nil {
 		return err
 	}
-	if resp.Header.Get(sealer.MetadataKey) == "" {
+	if head.header.Get(sealer.MetadataKey) == "" {
 		if want != nil {
-			if resp, err = c.read(http.MethodHead, want.String(), resp.Header.Get("ETag")); err != nil {
+			if head, err = c.head(want.String(), head.header.Get("ETag")); err != nil {
 				return err
 			}
-			_ = resp.Body.Close()
 		}
-		return c.servePlain(resp)
+		return c.servePlain(head.header, head.status, nil)
 	}
-	o, err := c.inspect(resp, resp.ContentLength)
+	o, err := c.inspect(head.header, head.size)
 	if err != nil {
 		return err
 	}
@@ -332,7 +339,7 @@ func (c *call) headObject() error {
 	if err != nil {
 		return err
 	}
-	if err := c.setObjectHeaders(o, resp, offset, length, status); err != nil {
+	if err := c.setObjectHeaders(o, head.header, offset, length, status); err != nil {
 		return err
 	}
 	c.w.WriteHeader(status)

@@ -33,8 +33,8 @@ var errMismatch = errors.New("differs from what was sealed")
 
 // inspect authenticates what an answer says of a sealed object whose upstream
 // length is total: its header, size, facts and content headers. No KMS is asked.
-func (c *call) inspect(resp *http.Response, total int64) (*sealedObject, error) {
-	h, err := sealer.ParseHeader(resp.Header.Get(sealer.MetadataKey))
+func (c *call) inspect(stored http.Header, total int64) (*sealedObject, error) {
+	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
 	if err != nil {
 		return nil, c.integrity("header", err)
 	}
@@ -52,15 +52,15 @@ func (c *call) inspect(resp *http.Response, total int64) (*sealedObject, error) 
 	if total != h.StoredSize(nil) {
 		return nil, c.integrity("size", errMismatch)
 	}
-	if headersDigest(resp.Header) != facts.Headers {
+	if headersDigest(stored) != facts.Headers {
 		err := c.integrity("content headers", errMismatch)
 		if !c.WarnHeaderDigest {
 			return nil, err
 		}
 		c.log.Warn("the store changed content headers", zap.Error(err))
 	}
-	if err := c.readConditions().check(shownTag(resp.Header)); err != nil {
-		return nil, c.refuseRead(err, resp)
+	if err := c.readConditions().check(shownTag(stored)); err != nil {
+		return nil, c.refuseRead(err, stored)
 	}
 	return &sealedObject{header: h, facts: facts, sealing: s}, nil
 }
@@ -70,7 +70,7 @@ func (c *call) inspect(resp *http.Response, total int64) (*sealedObject, error) 
 // that a failure breaks the connection.
 func (c *call) serveSealed(resp *http.Response, want *s3.Range) error {
 	total, first := totalSize(resp)
-	o, err := c.inspect(resp, total)
+	o, err := c.inspect(resp.Header, total)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (c *call) serveSealed(resp *http.Response, want *s3.Range) error {
 	if err != nil && err != io.EOF {
 		return c.bodyError(err)
 	}
-	if err := c.setObjectHeaders(o, resp, offset, length, status); err != nil {
+	if err := c.setObjectHeaders(o, resp.Header, offset, length, status); err != nil {
 		return err
 	}
 	c.w.WriteHeader(status)
@@ -149,19 +149,19 @@ func (c *call) bodyError(err error) error {
 }
 
 // setObjectHeaders writes the headers of a GET's or HEAD's answer.
-func (c *call) setObjectHeaders(o *sealedObject, resp *http.Response, offset, length int64, status int) error {
+func (c *call) setObjectHeaders(o *sealedObject, stored http.Header, offset, length int64, status int) error {
 	h := c.w.Header()
-	copyAnswer(h, resp.Header, true)
+	copyAnswer(h, stored, true)
 	h.Del("Content-Range")
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
-	h.Set("ETag", shownTag(resp.Header))
+	h.Set("ETag", shownTag(stored))
 	if status == http.StatusPartialContent {
 		h.Set("Content-Range", s3.ContentRange(offset, length, o.header.Size))
 	}
 	o.sealing.setHeaders(h)
 	if status == http.StatusOK && strings.EqualFold(c.req.Header.Get(s3.HeaderChecksumMode), "ENABLED") {
-		sums, err := c.checksums(o, resp.Header.Get("ETag"))
+		sums, err := c.checksums(o, stored.Get("ETag"))
 		if err != nil {
 			return err
 		}

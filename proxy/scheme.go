@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/md5" //nolint:gosec // SSE-C names its keys by MD5
 	"crypto/subtle"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -84,7 +86,7 @@ func (c *call) askedSealing() (*sealing, error) {
 	}
 	algorithm, asked := single(h, s3.HeaderSSE)
 	keyID, hasKey := single(h, s3.HeaderSSEKeyID)
-	context, hasContext := single(h, s3.HeaderSSEContext)
+	kmsContext, hasContext := single(h, s3.HeaderSSEContext)
 	if customer != nil {
 		if asked || hasKey || hasContext {
 			return nil, s3.ErrInvalidArgument.Msg("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
@@ -99,7 +101,7 @@ func (c *call) askedSealing() (*sealing, error) {
 	case algorithm == s3.AES256 && !hasKey && !hasContext:
 		return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
 	case algorithm == s3.AWSKMS:
-		return c.kmsSealing(keyID, context)
+		return c.kmsSealing(keyID, kmsContext)
 	}
 	return nil, s3.ErrInvalidArgument.Msg("The encryption method is not supported")
 }
@@ -115,14 +117,14 @@ func single(h http.Header, name string) (string, bool) {
 
 // kmsSealing is SSE-KMS under a key ID as clients write it ("": the default
 // key) and an encryption context in base64 ("": none).
-func (c *call) kmsSealing(keyID, context string) (*sealing, error) {
+func (c *call) kmsSealing(keyID, encoded string) (*sealing, error) {
 	name, err := c.keyName(keyID)
 	if err != nil {
 		return nil, err
 	}
 	s := &sealing{scheme: sealer.SSEKMS, keyName: name}
-	if context != "" {
-		if s.context, s.encoded, err = kms.ParseContext(context); err != nil {
+	if encoded != "" {
+		if s.context, s.encoded, err = kms.ParseContext(encoded); err != nil {
 			return nil, err
 		}
 	}
@@ -180,6 +182,14 @@ func (c *call) customerSealing(h http.Header) (*sealing, error) {
 	return s, nil
 }
 
+// kmsTimeout bounds a KMS call of a request, which may try several endpoints: a
+// client is told to come back rather than kept waiting.
+const kmsTimeout = time.Second
+
+func (c *call) kmsContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.ctx(), kmsTimeout)
+}
+
 // newKey gets the data key of a new object.
 func (c *call) newKey(s *sealing) (plain sealer.Key, sealed []byte, err error) {
 	if s.scheme == sealer.SSEC {
@@ -189,7 +199,9 @@ func (c *call) newKey(s *sealing) (plain sealer.Key, sealed []byte, err error) {
 	if err != nil {
 		return plain, nil, err
 	}
-	dataKey, err := c.KMS.Generate(c.ctx(), s.keyName, kctx)
+	ctx, cancel := c.kmsContext()
+	defer cancel()
+	dataKey, err := c.KMS.Generate(ctx, s.keyName, kctx)
 	if err != nil {
 		return plain, nil, err
 	}
@@ -227,7 +239,9 @@ func (c *call) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) 
 	if err != nil {
 		return nil, err
 	}
-	dataKey, err := c.KMS.Unseal(c.ctx(), h.KeyName, h.SealedDataKey, kctx)
+	ctx, cancel := c.kmsContext()
+	defer cancel()
+	dataKey, err := c.KMS.Unseal(ctx, h.KeyName, h.SealedDataKey, kctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errOpening, err)
 	}

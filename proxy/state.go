@@ -99,7 +99,7 @@ func (s *State) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket))
+	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.framing.get()))
 	for pause(ctx, rulesPoll) {
 		s.rules.refresh(ctx)
 	}

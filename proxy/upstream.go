@@ -200,6 +200,10 @@ func readError(resp *http.Response) error {
 		_ = xml.Unmarshal(body, &doc)
 	}
 	e := &upstreamError{status: resp.StatusCode, header: resp.Header, body: body, code: doc.Code}
+	if e.status < 400 && e.status != http.StatusNotModified {
+		// A redirect names the store, where a client would find ciphertext.
+		return fmt.Errorf("%w: %w", errUpstream, e)
+	}
 	switch doc.Code {
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":
 		// The gateway's own credentials or clock: not the client's fault.

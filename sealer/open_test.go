@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/iotest"
 )
@@ -117,6 +118,33 @@ func TestOpenBodyStaysBroken(t *testing.T) {
 				if m, err := r.Read(make([]byte, n)); m != 0 || !errors.Is(err, ErrNotAuthentic) {
 					t.Fatalf("byte %d, buffer %d, read %d: %d bytes, %v", at, n, i, m, err)
 				}
+			}
+		}
+	}
+}
+
+// TestOpenBodyDoesNotResume stores a broken package 0 and behind it the right one: a reader that
+// goes on after the error would take the second for package 0.
+func TestOpenBodyDoesNotResume(t *testing.T) {
+	const size = 3 * PackageSize
+	o := seal(t, params(size), AES256GCM)
+	body := sealed(t, o.key, pattern(size))
+	e, err := Locate(size, 0, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := body[:sealedPackageSize]
+	broken := bytes.Clone(first)
+	broken[sealedPackageSize-1] ^= 1
+	stored := slices.Concat(broken, first, body[2*sealedPackageSize:])
+	for _, n := range []int{1000, PackageSize, 1 << 20} {
+		r, err := o.key.OpenBody(bytes.NewReader(stored), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			if m, err := r.Read(make([]byte, n)); m != 0 || !errors.Is(err, ErrNotAuthentic) {
+				t.Fatalf("buffer %d, read %d: %d bytes, %v", n, i, m, err)
 			}
 		}
 	}

@@ -199,7 +199,7 @@ func parseTrailer(b []byte, multipart bool) (*Trailer, error) {
 	t := &Trailer{Size: int64(size), Checksums: d.checksums()}
 	if multipart {
 		t.Parts = d.partTable()
-		if t.Size < 0 || d.err == nil && t.Size != t.Parts.Size() {
+		if d.err == nil && t.Size != t.Parts.Size() {
 			d.fail("size %#x is not that of the parts", size)
 		}
 	} else {

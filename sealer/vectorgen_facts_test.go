@@ -54,9 +54,13 @@ func (g *generator) factsEdits() {
 	v := o.failing()
 	v.RootKey = root[:]
 	g.add("facts-wrong-root-key", "not authentic", "facts", "another root key of the same ID", v)
-	v = o.failing()
-	v.RootKey = make([]byte, 32)
-	g.add("facts-zero-root-key", "unknown root", "facts", "a root key of zeros", v)
+	zero := Root{ID: o.header.RootID}
+	v = o.edited(func(h *Header) {
+		key := factsKey(&zero, h.ObjectID, h.FactsNonce)
+		h.SealedFacts = sealOnce(&key, p.Facts.encode(), h.factsAAD(p.Binding))
+	})
+	v.RootKey = zero.Key[:]
+	g.add("facts-zero-root-key", "unknown root", "facts", "facts that were sealed under a root key of zeros", v)
 
 	only := func(name, comment string, v vector) {
 		v.FactsOnly, v.DataKey = true, nil

@@ -161,7 +161,13 @@ func (g *generator) bindings() {
 	}
 	other := NewKey()
 	add("open-wrong-data-key", "another data key", func(v *vector) { v.DataKey = other[:] })
-	add("open-zero-data-key", "a data key of zeros", func(v *vector) { v.DataKey = make([]byte, 32) })
+	add("open-zero-data-key", "a header that was sealed under a data key of zeros", func(v *vector) {
+		h := *o.header
+		secrets := deriveObjectSecrets(&Key{}, h.Nonce, h.Scheme, o.params.Binding)
+		h.Commitment = secrets.commitment
+		h.SealedObjectKey = [48]byte(sealOnce(&secrets.sealing, o.key.key()[:], h.encodeToCommitment()))
+		v.Header, v.DataKey = h.Encode(), make([]byte, 32)
+	})
 	add("open-wrong-bucket", "object of another bucket", func(v *vector) { v.Bucket = "videos" })
 	add("open-wrong-key", "object of another name", func(v *vector) { v.Key = "2024/dog.jpg" })
 	add("open-double-slash", "a//b is not a/b", func(v *vector) { v.Key = "2024//cat.jpg" })

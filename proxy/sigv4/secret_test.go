@@ -24,7 +24,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal("the test does not know the key")
 	}
 	canaries := []string{testSecret, string(raw), hex.EncodeToString(raw), strings.ToUpper(hex.EncodeToString(raw)),
-		strings.Trim(fmt.Sprint(raw[:4]), "[]")}
+		strings.Trim(fmt.Sprintf("%d", raw[:4]), "[]")}
 	values := []any{key, &key, auth, *auth, body, auth.chunks, *auth.chunks, testVerifier(), *testVerifier(), []any{key}}
 	for _, value := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T"} {

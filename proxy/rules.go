@@ -122,7 +122,11 @@ func (r *rulesStore) write(ctx context.Context, root sealer.Root, doc rulesDocum
 	if err != nil {
 		return "", fmt.Errorf("proxy: encoding the rules: %w", err)
 	}
-	return r.state.put(ctx, rulesObject, sealer.SealRecord(root, rulesObject, plain), etag)
+	record, err := sealer.SealRecord(root, rulesObject, plain)
+	if err != nil {
+		return "", fmt.Errorf("proxy: sealing the rules: %w", err)
+	}
+	return r.state.put(ctx, rulesObject, record, etag)
 }
 
 // refresh brings the snapshot up to date. While the upstream is away the old

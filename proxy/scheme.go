@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ type sealing struct {
 	customer sealer.Key  // the client's key; SSE-C only
 	keyMD5   string      // of the client's key, as sent
 }
+
+// Format prints the scheme and the key's name for every verb, never the customer's key.
+func (s sealing) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.scheme.String()+" "+s.keyName) }
 
 // setHeaders tells a client how its object is sealed.
 func (s *sealing) setHeaders(h http.Header) {

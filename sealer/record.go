@@ -5,27 +5,34 @@ import (
 	"fmt"
 )
 
-// Records are the small documents of the gateways themselves (section 10). They
-// are stored as objects of the state bucket, under the root.
+// Records are the small documents of the gateways themselves. They
+// are stored as objects of the state bucket, under the root (section 14).
 const (
 	recordMagic     = "SSEGWST1"
 	rootRecordMagic = "SSEGWRT1"
 )
 
 // SealRecord seals a document of the state bucket under root. name is the
-// object's key: a record moved to another name does not open.
-func SealRecord(root Root, name string, plaintext []byte) []byte {
+// object's key: a record moved to another name does not open. It returns ErrParams
+// for a root that is not set.
+func SealRecord(root Root, name string, plaintext []byte) ([]byte, error) {
+	if root.Key.isZero() {
+		return nil, fmt.Errorf("sealing record: %w: all-zero root key", ErrParams)
+	}
 	var nonce [32]byte
 	rand.Read(nonce[:])
 	e := encoder(recordMagic).bytes(root.ID[:]).bytes(nonce[:])
 	k := recordKey(&root, nonce, name)
 	defer k.Wipe()
-	return append(e, sealOnce(&k, plaintext, e)...)
+	return append(e, sealOnce(&k, plaintext, e)...), nil
 }
 
 // OpenRecord opens what SealRecord sealed under the same name. It returns
 // ErrMalformed, ErrUnknownRoot or ErrNotAuthentic.
 func OpenRecord(root Root, name string, sealed []byte) ([]byte, error) {
+	if root.Key.isZero() {
+		return nil, fmt.Errorf("opening record: %w: all-zero root key", ErrParams)
+	}
 	d := &decoder{rest: sealed}
 	if string(d.take(len(recordMagic))) != recordMagic {
 		d.fail("not a record")
@@ -50,7 +57,7 @@ func recordKey(root *Root, nonce [32]byte, name string) Key {
 }
 
 // RootRecord is the stored form of the root: sealed under a data key of the KES
-// key that it names (section 10.1).
+// key that it names (section 14.1).
 type RootRecord struct {
 	ID            RootID
 	Initialised   bool // the other records of a first start have been written

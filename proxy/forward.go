@@ -59,14 +59,20 @@ func (c *call) addDocument(o *outgoing) error {
 	if namesBucket(doc, c.State.Bucket()) {
 		return s3.ErrNoSuchBucket
 	}
+	setDocument(o, doc, body.Checksums())
+	return nil
+}
+
+// setDocument makes a small document the body of o, with the checksums that its
+// sender gave and the one that many stores ask for.
+func setDocument(o *outgoing, doc []byte, sums []sigv4.Checksum) {
 	o.body, o.size, o.hash = bytes.NewReader(doc), int64(len(doc)), hexSHA256(doc)
 	sum := md5.Sum(doc) //nolint:gosec // see the import
 	o.header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
-	for _, s := range body.Checksums() {
+	for _, s := range sums {
 		o.header.Set(sigv4.HeaderName(s.Algorithm), checksumText(s.Value))
 		o.header.Set(s3.HeaderSDKChecksumAlgorithm, s.Algorithm)
 	}
-	return nil
 }
 
 // document reads and verifies a small body.

@@ -3,12 +3,10 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
@@ -18,6 +16,34 @@ import (
 // between two of its upstream requests.
 const lookAgain = 3
 
+// wanted is what a GET or HEAD asks for of an object.
+type wanted struct {
+	span *s3.Range // nil: no range
+	part int       // 0: no part number
+}
+
+// whole reports whether all of the object is asked for.
+func (w wanted) whole() bool { return w.span == nil && w.part == 0 }
+
+// wanted reads the request's range or part number. With If-Range it is the
+// whole object, which RFC 9110 (section 14.2) always allows.
+func (c *call) wanted() (w wanted, err error) {
+	if c.req.Header.Get("If-Range") == "" {
+		if w.span, err = s3.ParseRange(c.req.Header.Get("Range")); err != nil {
+			return w, err
+		}
+	}
+	if text, ok := c.req.Query["partNumber"]; ok {
+		if w.part, err = strconv.Atoi(text[0]); err != nil || w.part < 1 || w.part > 10000 {
+			return w, s3.ErrInvalidArgument.Msg("Part number must be an integer between 1 and 10000, inclusive")
+		}
+		if w.span != nil {
+			return w, s3.ErrInvalidRequest.Msg("Cannot specify both Range header and partNumber query parameter")
+		}
+	}
+	return w, nil
+}
+
 // getObject is GetObject. The sealed range of "bytes=a-b" follows from the
 // package size, so the usual case is one upstream request, made before anything
 // is known about the object.
@@ -25,14 +51,14 @@ func (c *call) getObject() error {
 	if err := c.checkRead(); err != nil {
 		return err
 	}
-	want, err := c.wantedRange()
+	want, err := c.wanted()
 	if err != nil {
 		return err
 	}
-	if want != nil && want.Suffix() {
+	if want.part > 0 || want.span != nil && want.span.Suffix() {
 		return c.getKnown(want)
 	}
-	resp, err := c.fetch(sealedRange(want), "")
+	resp, err := c.fetch(lookup{span: sealedRange(want.span)})
 	if err != nil {
 		if statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
 			// It proves nothing for an object that is not sealed, or an empty one.
@@ -41,69 +67,92 @@ func (c *call) getObject() error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.Header.Get(sealer.MetadataKey) != "" {
-		return c.serveSealed(resp, want)
-	}
-	if want == nil {
+	isSealed := resp.Header.Get(sealer.MetadataKey) != ""
+	if want.whole() && !isSealed {
 		return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
 	}
-	_ = resp.Body.Close() // the range was meant for a sealed object
-	again, err := c.fetch(want.String(), resp.Header.Get("ETag"))
-	if statusOf(err) == http.StatusPreconditionFailed {
+	if !isSealed {
+		_ = resp.Body.Close() // the range was meant for a sealed object
 		return c.getKnown(want)
 	}
+	total, first := totalSize(resp)
+	o, err := c.inspect(resp.Header, total)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = again.Body.Close() }()
-	return c.servePlain(again.Header, again.StatusCode, again.Body)
+	if o.parts != nil && !want.whole() {
+		_ = resp.Body.Close() // the range was meant for a single PUT
+		return c.getSealed(o, want)
+	}
+	return c.serveSealed(o, want, resp.Body, first)
 }
 
-// getKnown is a ranged GetObject that looks at the object first: for a range
-// whose place depends on the size.
-func (c *call) getKnown(want *s3.Range) error {
+// getKnown is a GetObject that looks at the object first: for a range whose
+// place depends on the size, and for objects that are not sealed.
+func (c *call) getKnown(want wanted) error {
 	for range lookAgain {
-		head, err := c.head("", "")
+		head, err := c.head(lookup{})
 		if err != nil {
+			return err
+		}
+		if head.header.Get(sealer.MetadataKey) != "" {
+			o, err := c.inspect(head.header, head.size)
+			if err != nil {
+				return err
+			}
+			if err = c.getSealed(o, want); statusOf(err) == http.StatusPreconditionFailed {
+				continue // it changed after the look: the guard failed, not the client's condition
+			}
 			return err
 		}
 		if err := c.readConditions().check(shownTag(head.header)); err != nil {
 			return c.refuseRead(err, head.header)
 		}
-		span := want.String()
-		if value := head.header.Get(sealer.MetadataKey); value != "" {
-			h, err := sealer.ParseHeader(value)
-			if err != nil {
-				return c.integrity("header", err)
-			}
-			if h.Multipart {
-				return s3.ErrNotImplemented
-			}
-			offset, length, err := want.Resolve(h.Size)
-			if err != nil {
-				c.w.Header().Set("Content-Range", s3.ContentRange(0, 0, h.Size))
-				return err
-			}
-			e, err := sealer.Locate(h.Size, offset, length)
-			if err != nil {
-				return fmt.Errorf("proxy: locating a range: %w", err)
-			}
-			span = fmt.Sprintf("bytes=%d-%d", e.Offset, e.Offset+e.Sealed-1)
-		}
-		resp, err := c.fetch(span, head.header.Get("ETag"))
+		resp, err := c.fetch(want.plain(head.header.Get("ETag")))
 		if statusOf(err) == http.StatusPreconditionFailed {
-			continue // it changed after the look: the guard failed, not the client's condition
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		defer func() { _ = resp.Body.Close() }()
-		if resp.Header.Get(sealer.MetadataKey) != "" {
-			return c.serveSealed(resp, want)
-		}
 		return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
 	}
 	return s3.ErrOperationAborted
+}
+
+// getSealed fetches the sealed bytes of what is wanted of a known object.
+func (c *call) getSealed(o *sealedObject, want wanted) error {
+	offset, length, _, err := c.resolve(want, o)
+	if err != nil {
+		return err
+	}
+	begin, end, err := o.extent(offset, length)
+	if err != nil {
+		return fmt.Errorf("proxy: locating a range: %w", err)
+	}
+	if begin == end {
+		return c.serveSealed(o, want, http.NoBody, begin)
+	}
+	resp, err := c.fetch(lookup{span: fmt.Sprintf("bytes=%d-%d", begin, end-1), guard: o.stored.Get("ETag")})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.Header.Get(sealer.MetadataKey) != o.stored.Get(sealer.MetadataKey) {
+		return c.integrity("header", errMismatch)
+	}
+	_, first := totalSize(resp)
+	return c.serveSealed(o, want, resp.Body, first)
+}
+
+// plain is the look at the wanted bytes of an object that is not sealed.
+func (w wanted) plain(guard string) lookup {
+	l := lookup{guard: guard, part: w.part > 0}
+	if w.span != nil {
+		l.span = w.span.String()
+	}
+	return l
 }
 
 // checkRead refuses what no GET or HEAD may carry.
@@ -116,9 +165,6 @@ func (c *call) checkRead() error {
 	if _, err := c.customerSealing(c.req.Header); err != nil {
 		return err
 	}
-	if c.req.Query.Has("partNumber") {
-		return s3.ErrNotImplemented
-	}
 	if c.auth.Anonymous() {
 		for name := range c.req.Query {
 			if strings.HasPrefix(name, "response-") {
@@ -127,15 +173,6 @@ func (c *call) checkRead() error {
 		}
 	}
 	return nil
-}
-
-// wantedRange is the client's range, or nil for the whole object. With If-Range
-// it is the whole object too, which RFC 9110 (section 14.2) always allows.
-func (c *call) wantedRange() (*s3.Range, error) {
-	if c.req.Header.Get("If-Range") != "" {
-		return nil, nil
-	}
-	return s3.ParseRange(c.req.Header.Get("Range"))
 }
 
 // sealedRange is the Range header for the sealed bytes that hold a plaintext range.
@@ -150,12 +187,15 @@ func sealedRange(want *s3.Range) string {
 	return fmt.Sprintf("bytes=%d-%d", first, last)
 }
 
-// fetch is the upstream's GetObject of a range ("": the whole object). With a
-// guard, the ETag of a look before, the client's own conditions are not sent
-// again. A status of 300 or above is an error.
-func (c *call) fetch(span, guard string) (*http.Response, error) {
-	return c.read(http.MethodGet, span, guard)
+// lookup is a read of the request's object upstream.
+type lookup struct {
+	span  string // Range header; "": the whole object
+	guard string // ETag of a look before; the client's own conditions are then not sent again
+	part  bool   // with the client's part number
 }
+
+// fetch is the upstream's GetObject. A status of 300 or above is an error.
+func (c *call) fetch(l lookup) (*http.Response, error) { return c.read(http.MethodGet, l) }
 
 // headAnswer is the answer to a HEAD.
 type headAnswer struct {
@@ -165,38 +205,42 @@ type headAnswer struct {
 }
 
 // head is the upstream's HeadObject.
-func (c *call) head(span, guard string) (*headAnswer, error) {
-	resp, err := c.read(http.MethodHead, span, guard)
+func (c *call) head(l lookup) (*headAnswer, error) {
+	resp, err := c.read(http.MethodHead, l)
 	if err != nil {
 		return nil, err
 	}
 	return &headAnswer{resp.Header, resp.StatusCode, resp.ContentLength}, resp.Body.Close()
 }
 
-func (c *call) read(method, span, guard string) (*http.Response, error) {
+func (c *call) read(method string, l lookup) (*http.Response, error) {
 	conditions := c.readConditions()
 	send := func(literal bool) (*http.Response, error) {
 		h := upstreamHeader(c.req.Header)
-		if guard != "" {
+		if l.guard != "" {
 			for _, name := range [...]string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 				h.Del(name)
 			}
-			h.Set("If-Match", guard)
+			h.Set("If-Match", l.guard)
 		} else {
 			conditions.set(h, literal)
 		}
-		if span != "" {
-			h.Set("Range", span)
+		if l.span != "" {
+			h.Set("Range", l.span)
+		}
+		query := c.versionQuery()
+		if l.part {
+			query["partNumber"] = c.req.Query["partNumber"]
 		}
 		return c.Upstream.expect(c.ctx(), outgoing{
-			method: method, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(), header: h, anonymous: c.auth.Anonymous(),
+			method: method, bucket: c.req.Bucket, key: c.req.Key, query: query, header: h, anonymous: c.auth.Anonymous(),
 		})
 	}
 	resp, err := send(false)
-	if statusOf(err) == http.StatusPreconditionFailed && guard == "" && conditions.ambiguous() {
+	if statusOf(err) == http.StatusPreconditionFailed && l.guard == "" && conditions.ambiguous() {
 		resp, err = send(true)
 	}
-	if statusOf(err) == http.StatusNotModified && guard == "" {
+	if statusOf(err) == http.StatusNotModified && l.guard == "" {
 		return nil, c.notModified(err)
 	}
 	return resp, err
@@ -241,84 +285,22 @@ func (c *call) versionQuery() url.Values {
 	return q
 }
 
-// overrides sets the headers that a client asks for with response-* parameters.
-func (c *call) overrides(h http.Header) {
-	for name, values := range c.req.Query {
-		if header, ok := strings.CutPrefix(name, "response-"); ok {
-			h.Set(header, cleanHeader(values[0]))
-		}
-	}
-}
-
-// cleanHeader drops control characters, which net/http would turn into spaces.
-func cleanHeader(v string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, v)
-}
-
-// servePlain answers with an object that is not sealed. body is nil for HEAD.
-func (c *call) servePlain(stored http.Header, status int, body io.Reader) error {
-	if err := c.allowPlain(); err != nil {
-		return err
-	}
-	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return c.refuseRead(err, stored)
-	}
-	h := c.w.Header()
-	copyAnswer(h, stored, false)
-	c.overrides(h)
-	c.w.WriteHeader(status)
-	if body == nil {
-		return nil
-	}
-	_, err := copyBody(c.rollingWriter(), body)
-	return err
-}
-
-// allowPlain refuses objects that are not sealed where only sealed ones belong,
-// and customer keys for objects that have none.
-func (c *call) allowPlain() error {
-	if customer, err := c.customerSealing(c.req.Header); err != nil || customer != nil {
-		if err != nil {
-			return err
-		}
-		return s3.ErrSSENotApplicable
-	}
-	if c.SealedOnly == SealedOnlyNever {
-		return nil
-	}
-	rule, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
-	if err != nil {
-		return err
-	}
-	ruled := ok && rule.Algorithm != "" || c.AutoEncryption != 0
-	if ok && rule.SealedOnly || ruled && c.SealedOnly == SealedOnlyAlways {
-		c.metrics.integrity.WithLabelValues("not sealed").Inc()
-		return errNotSealed
-	}
-	return nil
-}
-
 // headObject is HeadObject. It never calls the KMS.
 func (c *call) headObject() error {
 	if err := c.checkRead(); err != nil {
 		return err
 	}
-	want, err := c.wantedRange()
+	want, err := c.wanted()
 	if err != nil {
 		return err
 	}
-	head, err := c.head("", "")
+	head, err := c.head(lookup{})
 	if err != nil {
 		return err
 	}
 	if head.header.Get(sealer.MetadataKey) == "" {
-		if want != nil {
-			if head, err = c.head(want.String(), head.header.Get("ETag")); err != nil {
+		if !want.whole() {
+			if head, err = c.head(want.plain(head.header.Get("ETag"))); err != nil {
 				return err
 			}
 		}
@@ -328,6 +310,7 @@ func (c *call) headObject() error {
 	if err != nil {
 		return err
 	}
+	defer o.facts.Wipe()
 	if o.header.Scheme == sealer.SSEC {
 		k, err := c.openKey(o.header, o.sealing)
 		if err != nil {
@@ -335,60 +318,13 @@ func (c *call) headObject() error {
 		}
 		k.Wipe()
 	}
-	offset, length, status, err := c.resolve(want, o.header.Size)
+	offset, length, status, err := c.resolve(want, o)
 	if err != nil {
 		return err
 	}
-	if err := c.setObjectHeaders(o, head.header, offset, length, status); err != nil {
+	if err := c.setObjectHeaders(o, want, offset, length, status); err != nil {
 		return err
 	}
 	c.w.WriteHeader(status)
 	return nil
-}
-
-// resolve places a range in the plaintext and returns the answer's status.
-func (c *call) resolve(want *s3.Range, size int64) (offset, length int64, status int, err error) {
-	if want == nil {
-		return 0, size, http.StatusOK, nil
-	}
-	offset, length, err = want.Resolve(size)
-	if err != nil {
-		c.w.Header().Set("Content-Range", s3.ContentRange(0, 0, size))
-		return 0, 0, 0, err
-	}
-	return offset, length, http.StatusPartialContent, nil
-}
-
-// totalSize is the length of the whole upstream object behind a GET's answer,
-// and the offset of the answer's first byte. -1 says that it is not known.
-func totalSize(resp *http.Response) (total, first int64) {
-	if resp.StatusCode != http.StatusPartialContent {
-		return resp.ContentLength, 0
-	}
-	span, size, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes "), "/")
-	begin, _, ok2 := strings.Cut(span, "-")
-	total, err := strconv.ParseInt(size, 10, 64)
-	first, err2 := strconv.ParseInt(begin, 10, 64)
-	if !ok || !ok2 || err != nil || err2 != nil {
-		return -1, 0
-	}
-	return total, first
-}
-
-// rollingWriter gives every Write of an answer its own deadline, so that a
-// client which stops reading does not hold an upstream connection.
-func (c *call) rollingWriter() *rollingWriter {
-	return &rollingWriter{c.w, http.NewResponseController(c.w.ResponseWriter), c.IdleTimeout}
-}
-
-type rollingWriter struct {
-	w       *answer
-	control *http.ResponseController
-	idle    time.Duration
-}
-
-func (r *rollingWriter) Write(p []byte) (int, error) {
-	// A connection without deadlines (in tests) has none to renew.
-	_ = r.control.SetWriteDeadline(time.Now().Add(r.idle))
-	return r.w.Write(p)
 }

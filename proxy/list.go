@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/errgroup"
 
 	"ssegw/proxy/s3"
@@ -20,37 +18,9 @@ import (
 const (
 	maxListing   = 64 << 20 // bytes of one page
 	listHeads    = 16       // HEADs under way for one page
-	cachedFacts  = 200_000  // entries of the facts cache
 	notSealed    = -1       // size of an object that is not sealed
 	unknownFacts = -2       // size of a sealed object whose facts do not open
 )
-
-// factsKey names one state of one object: another PUT has another ETag.
-type factsKey struct {
-	bucket, key, version, etag string
-	stored                     int64 // bytes upstream
-}
-
-// factsCache remembers the plaintext sizes of objects, which are all that a
-// listing needs. It holds no secrets.
-type factsCache struct{ sizes *otter.Cache[factsKey, int64] }
-
-func newFactsCache() *factsCache {
-	return &factsCache{otter.Must(&otter.Options[factsKey, int64]{MaximumSize: cachedFacts})}
-}
-
-func (f *factsCache) add(k factsKey, size int64)   { f.sizes.Set(k, size) }
-func (f *factsCache) get(k factsKey) (int64, bool) { return f.sizes.GetIfPresent(k) }
-
-// remember keeps the plaintext size of an object that was just written, under
-// the names that listings with and without versions have for it.
-func (c *call) remember(answer http.Header, stored, size int64) {
-	k := factsKey{c.req.Bucket, c.req.Key, "", strings.Trim(answer.Get("ETag"), `"`), stored}
-	c.facts.add(k, size)
-	if k.version = answer.Get(s3.HeaderVersionID); k.version != "" {
-		c.facts.add(k, size)
-	}
-}
 
 // listObjects is ListObjects, ListObjectsV2 and ListObjectVersions: the
 // upstream's page with sizes and ETags as clients know them. No KMS is asked.
@@ -137,37 +107,27 @@ func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 // sizeOf asks the upstream for one entry. An entry that cannot be looked at is
 // shown as the upstream has it; only an upstream that is away fails the page.
 func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
-	query := url.Values{}
-	if e.VersionID != "" {
-		query.Set("versionId", e.VersionID)
-	}
 	c.metrics.listHeads.Inc()
-	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodHead, bucket: c.req.Bucket, key: e.Key, query: query, anonymous: c.auth.Anonymous(),
-	})
-	var refused *upstreamError
-	if errors.As(err, &refused) && !errors.Is(err, errUpstream) {
-		return notSealed, nil
+	at := c.at(ctx, e.Key, e.VersionID)
+	head, err := at.head(lookup{})
+	var o *sealedObject
+	if err == nil {
+		if head.header.Get(sealer.MetadataKey) == "" {
+			return notSealed, nil
+		}
+		o, err = at.look(head.header, head.size)
 	}
-	if err != nil {
+	var refused *upstreamError
+	switch {
+	case errors.As(err, &refused) && !errors.Is(err, errUpstream):
+		return notSealed, nil
+	case errors.Is(err, errIntegrity), err == nil && head.size != e.Size:
+		return unknownFacts, nil
+	case err != nil:
 		return 0, err
 	}
-	_ = resp.Body.Close()
-	h, err := sealer.ParseHeader(resp.Header.Get(sealer.MetadataKey))
-	if errors.Is(err, sealer.ErrNotSealed) {
-		return notSealed, nil
-	}
-	if err == nil {
-		_, err = h.OpenFacts(sealer.Binding{Bucket: c.req.Bucket, Key: e.Key}, c.State.Root())
-	}
-	if err == nil && h.StoredSize(nil) != e.Size {
-		err = errMismatch
-	}
-	if err != nil {
-		c.metrics.integrity.WithLabelValues("listing").Inc()
-		return unknownFacts, nil
-	}
-	return h.Size, nil
+	o.facts.Wipe()
+	return o.size, nil
 }
 
 // listBuckets is ListBuckets without the state bucket.

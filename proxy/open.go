@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -17,9 +16,13 @@ import (
 // sealedObject is what an upstream answer says of a sealed object, after it was
 // found to be what a gateway stored.
 type sealedObject struct {
+	stored  http.Header // of the upstream's answer
 	header  *sealer.Header
 	facts   *sealer.Facts
-	sealing *sealing
+	sealing *sealing          // by inspect only
+	size    int64             // plaintext bytes
+	parts   *sealer.PartTable // nil for a single PUT
+	sums    []sealer.Checksum // of the trailer, where that has been read
 }
 
 // integrity records that the upstream returned something else than what was
@@ -31,169 +34,221 @@ func (c *call) integrity(reason string, err error) error {
 
 var errMismatch = errors.New("differs from what was sealed")
 
-// inspect authenticates what an answer says of a sealed object whose upstream
-// length is total: its header, size, facts and content headers. No KMS is asked.
+// inspect is look with what the client must bring along: its key, and
+// conditions that hold.
 func (c *call) inspect(stored http.Header, total int64) (*sealedObject, error) {
 	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
 	if err != nil {
 		return nil, c.integrity("header", err)
 	}
-	if h.Multipart {
-		return nil, s3.ErrNotImplemented
-	}
 	s, err := c.storedSealing(h)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := h.OpenFacts(c.binding(), c.State.Root())
+	if err := c.readConditions().check(shownTag(stored)); err != nil {
+		return nil, c.refuseRead(err, stored)
+	}
+	o, err := c.look(stored, total)
 	if err != nil {
+		return nil, err
+	}
+	o.sealing = s
+	return o, nil
+}
+
+// look authenticates what an answer says of a sealed object whose upstream
+// length is total: its header, size, facts and content headers. No KMS is
+// asked. A multipart object costs one more request, for its part table.
+func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
+	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
+	if err != nil {
+		return nil, c.integrity("header", err)
+	}
+	o := &sealedObject{stored: stored, header: h, size: h.Size}
+	if o.facts, err = h.OpenFacts(c.binding(), c.State.Root()); err != nil {
 		return nil, c.integrity("facts", err)
 	}
-	if total != h.StoredSize(nil) {
-		return nil, c.integrity("size", errMismatch)
-	}
-	if headersDigest(stored) != facts.Headers {
+	if headersDigest(stored) != o.facts.Headers {
 		err := c.integrity("content headers", errMismatch)
 		if !c.WarnHeaderDigest {
 			return nil, err
 		}
 		c.log.Warn("the store changed content headers", zap.Error(err))
 	}
-	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return nil, c.refuseRead(err, stored)
-	}
-	return &sealedObject{header: h, facts: facts, sealing: s}, nil
-}
-
-// serveSealed opens the object in an upstream's answer and sends the wanted
-// range of it. The first package is verified before the answer begins; after
-// that a failure breaks the connection.
-func (c *call) serveSealed(resp *http.Response, want *s3.Range) error {
-	total, first := totalSize(resp)
-	o, err := c.inspect(resp.Header, total)
-	if err != nil {
-		return err
-	}
-	defer o.facts.Wipe()
-	offset, length, status, err := c.resolve(want, o.header.Size)
-	if err != nil {
-		return err
-	}
-	k, err := c.openKey(o.header, o.sealing)
-	if err != nil {
-		if errors.Is(err, errIntegrity) {
-			c.metrics.integrity.WithLabelValues("object key").Inc()
+	var trailer *sealer.Trailer
+	if h.Multipart {
+		if trailer, err = c.trailer(o, total); err != nil {
+			return nil, err
 		}
-		return err
+		o.size, o.parts, o.sums = trailer.Size, trailer.Parts, trailer.Checksums
 	}
-	defer k.Wipe()
-	plain, err := openRange(k, resp.Body, o.header.Size, offset, length, first)
-	if err != nil {
-		return c.integrity("body", err)
+	if total != h.StoredSize(trailer) {
+		return nil, c.integrity("size", errMismatch)
 	}
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
-	n, err := readFirst(plain, buf[:])
-	if err != nil && err != io.EOF {
-		return c.bodyError(err)
-	}
-	if err := c.setObjectHeaders(o, resp.Header, offset, length, status); err != nil {
-		return err
-	}
-	c.w.WriteHeader(status)
-	w := c.rollingWriter()
-	if _, err := w.Write(buf[:n]); err != nil {
-		return fmt.Errorf("proxy: writing to the client: %w", err)
-	}
-	if err == io.EOF {
-		return nil
-	}
-	if _, err := copyBody(w, plain); err != nil {
-		return c.bodyError(err)
-	}
-	return nil
+	return o, nil
 }
 
-// openRange returns the plaintext of a range, from a body whose first byte is
-// the sealed object's byte first.
-func openRange(k *sealer.ObjectKey, body io.Reader, size, offset, length, first int64) (io.Reader, error) {
-	e, err := sealer.Locate(size, offset, length)
-	if err != nil {
-		return nil, err
-	}
-	if e.Offset < first {
-		return nil, errMismatch
-	}
-	if _, err := io.CopyN(io.Discard, body, e.Offset-first); err != nil {
-		return nil, err
-	}
-	return k.OpenBody(body, e)
-}
+// trailerGuess is how many of an object's last bytes are asked for at first:
+// enough for a part table of a thousand parts with SHA-256 digests.
+const trailerGuess = 64 << 10
 
-// readFirst reads until there is something to send or nothing to come.
-func readFirst(r io.Reader, p []byte) (int, error) {
-	for {
-		n, err := r.Read(p)
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-}
-
-// bodyError tells a body that was changed from one that stopped coming.
-func (c *call) bodyError(err error) error {
-	if errors.Is(err, sealer.ErrNotAuthentic) {
-		return c.integrity("body", err)
-	}
-	return fmt.Errorf("%w: %w", errUpstream, err)
-}
-
-// setObjectHeaders writes the headers of a GET's or HEAD's answer.
-func (c *call) setObjectHeaders(o *sealedObject, stored http.Header, offset, length int64, status int) error {
-	h := c.w.Header()
-	copyAnswer(h, stored, true)
-	h.Del("Content-Range")
-	h.Set("Accept-Ranges", "bytes")
-	h.Set("Content-Length", strconv.FormatInt(length, 10))
-	h.Set("ETag", shownTag(stored))
-	if status == http.StatusPartialContent {
-		h.Set("Content-Range", s3.ContentRange(offset, length, o.header.Size))
-	}
-	o.sealing.setHeaders(h)
-	if status == http.StatusOK && strings.EqualFold(c.req.Header.Get(s3.HeaderChecksumMode), "ENABLED") {
-		sums, err := c.checksums(o, stored.Get("ETag"))
-		if err != nil {
-			return err
-		}
-		for _, s := range sums {
-			h.Set(s3.ChecksumPrefix+strings.ToLower(s.Algorithm.String()), checksumText(s.Digest))
-			h.Set(s3.HeaderChecksumType, "FULL_OBJECT")
-		}
-	}
-	c.overrides(h)
-	return nil
-}
-
-// checksums are those of the header's facts and of the trailer, which costs one
-// more request where there is one.
-func (c *call) checksums(o *sealedObject, etag string) ([]sealer.Checksum, error) {
+// trailer reads and opens the trailer of an object of total bytes.
+func (c *call) trailer(o *sealedObject, total int64) (*sealer.Trailer, error) {
 	key, ok := o.facts.TrailerKey()
 	if !ok {
-		return o.facts.Checksums, nil
+		return nil, c.integrity("trailer", errMismatch)
 	}
 	defer key.Wipe()
-	resp, err := c.fetch(fmt.Sprintf("bytes=%d-", sealer.SealedSize(o.header.Size)), etag)
+	k := trailerKey{c.factsKey(o.stored, total), o.header.ObjectID}
+	if t, ok := c.trailers.get(k); ok {
+		return t, nil
+	}
+	length := min(total, trailerGuess)
+	for {
+		tail, err := c.tail(o, total, length)
+		if err != nil {
+			return nil, err
+		}
+		footer, err := sealer.ParseFooter(tail)
+		if err != nil || footer.Size() > total {
+			return nil, c.integrity("trailer", errors.Join(err, errMismatch))
+		}
+		if footer.Size() > length {
+			length = footer.Size()
+			continue
+		}
+		t, err := sealer.OpenTrailer(o.header, key, tail[length-footer.Size():])
+		if err != nil {
+			return nil, c.integrity("trailer", err)
+		}
+		c.trailers.add(k, t)
+		return t, nil
+	}
+}
+
+// tail reads the last bytes of the object that o describes.
+func (c *call) tail(o *sealedObject, total, length int64) ([]byte, error) {
+	if length < sealer.FooterSize {
+		return nil, c.integrity("trailer", errMismatch)
+	}
+	resp, err := c.fetch(lookup{span: fmt.Sprintf("bytes=%d-%d", total-length, total-1), guard: o.stored.Get("ETag")})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	sealed, err := io.ReadAll(io.LimitReader(resp.Body, sealer.SingleTrailerSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: reading the trailer: %w", errUpstream, err)
+	tail := make([]byte, length)
+	if _, err := io.ReadFull(resp.Body, tail); err != nil {
+		return nil, fmt.Errorf("%w: reading a trailer: %w", errUpstream, err)
 	}
-	trailer, err := sealer.OpenTrailer(o.header, key, sealed)
-	if err != nil {
-		return nil, c.integrity("trailer", err)
+	return tail, nil
+}
+
+// partCount is the number of parts, 0 for a single PUT.
+func (o *sealedObject) partCount() int {
+	if o.parts == nil {
+		return 0
 	}
-	return append(o.facts.Checksums, trailer.Checksums...), nil
+	return len(o.parts.Parts)
+}
+
+// resolve places what is wanted in the plaintext and returns the answer's status.
+func (c *call) resolve(want wanted, o *sealedObject) (offset, length int64, status int, err error) {
+	switch {
+	case want.part > 0:
+		offset, length, err = o.part(want.part)
+		status = http.StatusPartialContent
+		if err == nil && length == 0 {
+			status = http.StatusOK // an empty part has no Content-Range
+		}
+	case want.span != nil:
+		offset, length, err = want.span.Resolve(o.size)
+		status = http.StatusPartialContent
+	default:
+		return 0, o.size, http.StatusOK, nil
+	}
+	if errors.Is(err, s3.ErrInvalidRange) {
+		c.w.Header().Set("Content-Range", s3.ContentRange(0, 0, o.size))
+	}
+	return offset, length, status, err
+}
+
+// part is where the client's part of a number is. A single PUT is its own part 1.
+func (o *sealedObject) part(number int) (offset, length int64, err error) {
+	if o.parts == nil {
+		if number == 1 {
+			return 0, o.size, nil
+		}
+		return 0, 0, s3.ErrorByCode("InvalidPartNumber")
+	}
+	for _, p := range o.parts.Parts {
+		if p.Number == number {
+			return offset, p.Size, nil
+		}
+		offset += p.Size
+	}
+	return 0, 0, s3.ErrorByCode("InvalidPartNumber")
+}
+
+// extent is the range of sealed bytes, from begin up to but without end, that
+// holds a plaintext range.
+func (o *sealedObject) extent(offset, length int64) (begin, end int64, err error) {
+	if o.parts == nil {
+		e, err := sealer.Locate(o.size, offset, length)
+		return e.Offset, e.Offset + e.Sealed, err
+	}
+	extents, err := o.parts.Locate(offset, length)
+	if err != nil || len(extents) == 0 {
+		return 0, 0, err
+	}
+	last := extents[len(extents)-1]
+	return extents[0].Offset, last.Offset + last.Extent.Sealed, nil
+}
+
+// open returns the plaintext of a range, from a body whose first byte is the
+// sealed object's byte first.
+func (o *sealedObject) open(k *sealer.ObjectKey, body io.Reader, offset, length, first int64) (io.Reader, error) {
+	begin, end, err := o.extent(offset, length)
+	if err != nil {
+		return nil, err
+	}
+	if begin != end {
+		if begin < first {
+			return nil, errMismatch
+		}
+		if _, err := io.CopyN(io.Discard, body, begin-first); err != nil {
+			return nil, err
+		}
+	}
+	if o.parts == nil {
+		e, err := sealer.Locate(o.size, offset, length)
+		if err != nil {
+			return nil, err
+		}
+		return k.OpenBody(body, e)
+	}
+	extents, err := o.parts.Locate(offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return k.OpenParts(body, extents), nil
+}
+
+// checksums are those of the object, or of one part (0: of the object). A
+// trailer that has not been read yet costs one more request.
+func (c *call) checksums(o *sealedObject, part int) ([]sealer.Checksum, error) {
+	if part > 0 && o.parts != nil {
+		i := slices.IndexFunc(o.parts.Parts, func(p sealer.Part) bool { return p.Number == part })
+		if i < 0 || o.parts.Algorithm == 0 {
+			return nil, nil
+		}
+		return []sealer.Checksum{{Algorithm: o.parts.Algorithm, Digest: o.parts.Parts[i].Digest}}, nil
+	}
+	if o.header.Trailer && o.parts == nil && o.sums == nil {
+		trailer, err := c.trailer(o, o.header.StoredSize(nil))
+		if err != nil {
+			return nil, err
+		}
+		o.sums = trailer.Checksums
+	}
+	return append(slices.Clone(o.facts.Checksums), o.sums...), nil
 }

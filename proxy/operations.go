@@ -9,6 +9,13 @@ var operations = map[s3.Action]func(*call) error{
 	s3.GetObject:  (*call).getObject,
 	s3.HeadObject: (*call).headObject,
 
+	s3.CreateMultipartUpload:   (*call).createMultipartUpload,
+	s3.UploadPart:              (*call).uploadPart,
+	s3.CompleteMultipartUpload: (*call).completeMultipartUpload,
+	s3.AbortMultipartUpload:    (*call).abortMultipartUpload,
+	s3.ListParts:               (*call).listParts,
+	s3.ListMultipartUploads:    (*call).forward,
+
 	s3.ListBuckets:        (*call).listBuckets,
 	s3.ListObjects:        (*call).listObjects,
 	s3.ListObjectsV2:      (*call).listObjects,

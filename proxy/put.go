@@ -101,18 +101,12 @@ type sealedBody struct {
 func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.Checksum, body *clientBody) (*sealedBody, error) {
 	size := body.Size()
 	trailer := size > smallBody && body.TrailerAlgorithm() != ""
-	dataKey, sealedKey, err := c.newKey(s)
-	if err != nil {
-		return nil, err
-	}
-	defer dataKey.Wipe()
-	h, k, err := sealer.Seal(sealer.SealParams{
-		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey,
-		Context: s.encoded, Size: size, Trailer: trailer, Root: c.State.Root(),
+	h, k, err := c.newObject(s, sealer.SealParams{
+		Size: size, Trailer: trailer,
 		Facts: sealer.Facts{Headers: headersDigest(header), Checksums: storedChecksums(sums)},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("proxy: sealing: %w", err)
+		return nil, err
 	}
 	sealed, err := k.SealBody(src, size)
 	if err != nil {
@@ -129,6 +123,23 @@ func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
 	return out, nil
+}
+
+// newObject makes the header and the object key of an object that is sealed as
+// s says. p holds what is known of its body.
+func (c *call) newObject(s *sealing, p sealer.SealParams) (*sealer.Header, *sealer.ObjectKey, error) {
+	dataKey, sealedKey, err := c.newKey(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dataKey.Wipe()
+	p.Scheme, p.Binding, p.Root = s.scheme, c.binding(), c.State.Root()
+	p.DataKey, p.KeyName, p.SealedDataKey, p.Context = dataKey, s.keyName, sealedKey, s.encoded
+	h, k, err := sealer.Seal(p)
+	if err != nil {
+		return nil, nil, fmt.Errorf("proxy: sealing: %w", err)
+	}
+	return h, k, nil
 }
 
 func (c *call) binding() sealer.Binding {
@@ -151,6 +162,11 @@ func (c *call) checkBudget(s *sealing, header http.Header, body *clientBody) err
 	if sealed < 0 || sealed+sealer.SingleTrailerSize > maxPut {
 		return s3.ErrEntityTooLarge
 	}
+	return checkMetadata(s, header)
+}
+
+// checkMetadata refuses more user metadata than fits beside the sealed header.
+func checkMetadata(s *sealing, header http.Header) error {
 	if userMetadataSize(header)+len(sealer.MetadataKey)-len(metaPrefix)+sealedHeaderSize(s) > maxUserMetadata {
 		return s3.ErrMetadataTooLarge
 	}
@@ -174,7 +190,7 @@ func (c *call) putPlain(header http.Header, body *clientBody) error {
 	if body.Size() > maxPut {
 		return s3.ErrEntityTooLarge
 	}
-	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, anonymous: c.auth.Anonymous()}
+	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, anonymous: c.auth.Anonymous()}
 	c.framePlain(&o, body)
 	resp, err := c.send(o, body)
 	if err != nil {

@@ -33,7 +33,9 @@ type sealing struct {
 }
 
 // Format prints the scheme and the key's name for every verb, never the customer's key.
-func (s sealing) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.scheme.String()+" "+s.keyName) }
+func (s sealing) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, s.scheme.String()+" "+s.keyName)
+}
 
 // setHeaders tells a client how its object is sealed.
 func (s *sealing) setHeaders(h http.Header) {

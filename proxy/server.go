@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -65,6 +66,7 @@ type Server struct {
 	admitted chan struct{}
 	metrics  *metrics
 	facts    *factsCache
+	trailers *trailersCache
 }
 
 // New returns the server that cfg describes.
@@ -77,6 +79,7 @@ func New(cfg Config) *Server {
 		admitted: make(chan struct{}, cfg.MaxRequests),
 		metrics:  newMetrics(cfg.Metrics),
 		facts:    newFactsCache(),
+		trailers: newTrailersCache(),
 		verifier: sigv4.New(sigv4.Config{
 			Region: cfg.Region,
 			Secret: func(accessKey string) (string, bool) {
@@ -101,6 +104,19 @@ type call struct {
 }
 
 func (c *call) ctx() context.Context { return c.in.Context() }
+
+// at is the call for another object of the bucket, for looking at it with the
+// same rights: no header of the request applies to it.
+func (c *call) at(ctx context.Context, key, version string) *call {
+	request := *c.req
+	request.Key, request.Header, request.Query = key, http.Header{}, url.Values{}
+	if version != "" {
+		request.Query.Set("versionId", version)
+	}
+	other := *c
+	other.req, other.in = &request, c.in.WithContext(ctx)
+	return &other
+}
 
 // operatorPaths are served by Config.Operator. They shadow a bucket of the name
 // "minio", as on MinIO.

@@ -100,7 +100,7 @@ func TestWipedKeyIsRefused(t *testing.T) {
 		"SealTrailer":   func() error { _, err := single.key.SealTrailer(nil, 10); return err },
 		"SealPart":      func() error { _, err := parts.key.SealPart(1, NewPartNonce(), src, 10); return err },
 		"OpenPart":      func() error { _, err := parts.key.OpenPart(1, NewPartNonce(), src, 10, e); return err },
-		"SealPartTable": func() error { _, err := parts.key.SealPartTable(nil, parts.table); return err },
+		"SealPartTable": func() error { _, err := sealPartTable(parts.key, nil, parts.table); return err },
 		"Reseal":        func() error { _, err := single.header.Reseal(single.key, p); return err },
 	}
 	for name, call := range calls {

@@ -103,9 +103,11 @@ func (d *decoder) partTable() *PartTable {
 }
 
 // SealPartTable returns the sealed trailer and the footer of a multipart object, with cs the
-// checksums of the whole object. It returns ErrParams for a table or checksums that are not
-// valid and ErrTooLarge for a part over MaxSize. It may be called again for one object.
-func (k *ObjectKey) SealPartTable(cs []Checksum, t *PartTable) ([]byte, error) {
+// checksums of the whole object, under the trailer key of the object (of [Facts.TrailerKey] or
+// [ObjectKey.TrailerKey]): a Complete has no object key when the scheme is SSE-C. It returns
+// ErrParams for a table or checksums that are not valid and ErrTooLarge for a part over MaxSize.
+// It may be called again for one object.
+func (h *Header) SealPartTable(key Key, cs []Checksum, t *PartTable) ([]byte, error) {
 	sorted, err := sortChecksums(cs)
 	if err == nil {
 		err = t.check()
@@ -113,11 +115,11 @@ func (k *ObjectKey) SealPartTable(cs []Checksum, t *PartTable) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sealing part table: %w", err)
 	}
-	if k.wiped() || !k.multipart {
+	if key.isZero() || !h.Multipart {
 		return nil, fmt.Errorf("sealing part table: %w: not the key of a multipart object", ErrParams)
 	}
 	trailer := Trailer{Size: t.Size(), Checksums: sorted, Parts: t}
-	return k.sealTrailer(trailer.encode(), len(t.Parts)), nil
+	return sealTrailer(&key, h.bodyFlags(), h.ObjectID, trailer.encode(), len(t.Parts)), nil
 }
 
 // PartExtent is an extent inside one part of a multipart object.

@@ -102,7 +102,9 @@ func (k *ObjectKey) SealTrailer(cs []Checksum, size int64) ([]byte, error) {
 	if len(e) > singleTrailer {
 		return nil, fmt.Errorf("sealing trailer: %w: %d checksums", ErrTooLarge, len(cs))
 	}
-	return k.sealTrailer(e, 0), nil
+	key := k.TrailerKey()
+	defer key.Wipe()
+	return sealTrailer(&key, k.flags(), k.id, e, 0), nil
 }
 
 // encode returns the plaintext of a trailer (sections 7.2 and 7.3).
@@ -117,14 +119,12 @@ func (t *Trailer) encode() encoder {
 
 // sealTrailer seals the plaintext of a trailer. A trailer can be sealed twice under one key,
 // when a Complete is retried, hence the random nonce.
-func (k *ObjectKey) sealTrailer(plaintext []byte, parts int) []byte {
-	key := k.TrailerKey()
-	defer key.Wipe()
+func sealTrailer(key *Key, flags uint8, id ID, plaintext []byte, parts int) []byte {
 	n := gcmNonceSize + len(plaintext) + tagSize
 	out := make([]byte, gcmNonceSize, n+FooterSize)
 	rand.Read(out)
-	out = gcm(&key).Seal(out, out, plaintext, trailerAAD(k.flags(), k.id))
-	f := Footer{SealedTrailer: n, Parts: parts, IDPrefix: [8]byte(k.id[:8])}
+	out = gcm(key).Seal(out, out, plaintext, trailerAAD(flags, id))
+	f := Footer{SealedTrailer: n, Parts: parts, IDPrefix: [8]byte(id[:8])}
 	return append(out, f.encode()...)
 }
 

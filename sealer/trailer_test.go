@@ -99,7 +99,7 @@ func TestTrailerEveryBit(t *testing.T) {
 
 func TestTrailerSealedTwice(t *testing.T) {
 	o := sealParts(t, 100, 200)
-	again, err := o.key.SealPartTable(o.sums, o.table)
+	again, err := sealPartTable(o.key, o.sums, o.table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestLargestPartTable(t *testing.T) {
 	for a := ChecksumCRC32; a <= ChecksumXXHASH128; a++ {
 		all = append(all, digest(a))
 	}
-	b, err := o.key.SealPartTable(all, table)
+	b, err := sealPartTable(o.key, all, table)
 	if err != nil || len(b) != MaxTrailerSize {
 		t.Fatalf("%d bytes, %v", len(b), err)
 	}
@@ -186,7 +186,7 @@ func TestSealPartTableRefuses(t *testing.T) {
 		if name == "single, good one" {
 			k = single.key
 		}
-		if _, err := k.SealPartTable(nil, test.table); !errors.Is(err, test.want) {
+		if _, err := sealPartTable(k, nil, test.table); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}

@@ -138,7 +138,7 @@ func sealParts(t *testing.T, sizes ...int64) *object {
 		}
 	}
 	o.sums = []Checksum{{ChecksumCRC32C, true, random(4)}}
-	if o.trailer, err = k.SealPartTable(o.sums, o.table); err != nil {
+	if o.trailer, err = sealPartTable(k, o.sums, o.table); err != nil {
 		t.Fatal(err)
 	}
 	return o

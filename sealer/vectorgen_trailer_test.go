@@ -52,7 +52,7 @@ func (g *generator) singleTrailers() {
 		if len(e) < singleTrailer {
 			e = append(e, make([]byte, singleTrailer-len(e))...)
 		}
-		o.trailer = o.key.sealTrailer(e, 0)
+		o.trailer = sealTrailerOf(o.key, e, 0)
 		g.add(name, expect, "trailer", comment, o.failing())
 	}
 	add("trailer-padding", "malformed", "last byte of the padding is 1", func(e encoder) encoder {
@@ -93,7 +93,7 @@ func (f *tableFields) encode(o *object) []byte {
 	for _, p := range f.parts {
 		e = e.u32(uint32(p.Number)).u64(uint64(p.Size)).bytes(p.Nonce[:]).bytes(p.Digest)
 	}
-	return o.key.sealTrailer(append(e, f.tail...), f.footer)
+	return sealTrailerOf(o.key, append(e, f.tail...), f.footer)
 }
 
 // partTables are part tables that are sealed as they should be, but break section 7.3.

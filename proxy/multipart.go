@@ -1,0 +1,262 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+// minPart is Amazon S3's lower bound on the bytes of a part that is not the
+// last. A smaller one waits in the state bucket, because the part table goes
+// behind the last part and would make it one in the middle.
+const minPart = 5 << 20
+
+// createMultipartUpload is CreateMultipartUpload: the scheme, the data key and
+// the object key of the whole object are chosen here.
+func (c *call) createMultipartUpload() error {
+	s, err := c.writeSealing()
+	if err != nil {
+		return err
+	}
+	header := upstreamHeader(c.req.Header)
+	u := &upload{
+		Bucket: c.req.Bucket, Key: c.req.Key, Started: time.Now().UTC(),
+		Algorithm: strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)), Type: c.req.Header.Get(s3.HeaderChecksumType),
+	}
+	if err := u.checkChecksums(); err != nil {
+		return err
+	}
+	if s == nil {
+		u.Plain = true
+		passHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
+	} else if u.Header, err = c.newUploadHeader(s, header); err != nil {
+		return err
+	}
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: url.Values{"uploads": {""}}, header: header,
+		anonymous: c.auth.Anonymous(),
+	})
+	if err != nil {
+		return err
+	}
+	defer discard(resp)
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return err
+	}
+	var created struct {
+		ID string `xml:"UploadId"`
+	}
+	if err := xml.Unmarshal(doc, &created); err != nil || created.ID == "" {
+		return fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
+	}
+	u.ID = created.ID
+	if err := c.State.saveUpload(c.ctx(), u); err != nil {
+		c.abandon(u)
+		return err
+	}
+	h := c.w.Header()
+	if s != nil {
+		s.setHeaders(h)
+	}
+	if u.Algorithm != "" {
+		h.Set(s3.HeaderAlgorithm, u.Algorithm)
+		h.Set(s3.HeaderChecksumType, u.Type)
+	}
+	return c.sendDocument(resp, doc)
+}
+
+// newUploadHeader seals the header of a multipart object into the metadata that
+// the store keeps from the Create on.
+func (c *call) newUploadHeader(s *sealing, header http.Header) (string, error) {
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", defaultContentType)
+	}
+	if err := checkMetadata(s, header); err != nil {
+		return "", err
+	}
+	h, k, err := c.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header)}})
+	if err != nil {
+		return "", err
+	}
+	k.Wipe()
+	header.Set(sealer.MetadataKey, h.Encode())
+	return h.Encode(), nil
+}
+
+// passHeaders copies single headers to the upstream's.
+func passHeaders(dst, src http.Header, names ...string) {
+	for _, name := range names {
+		if v := src.Get(name); v != "" {
+			dst.Set(name, v)
+		}
+	}
+}
+
+// abandon takes back an upload that could not be recorded.
+func (c *call) abandon(u *upload) {
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}},
+	})
+	if err == nil {
+		discard(resp)
+	}
+}
+
+// uploadOf returns the recorded upload that the request names.
+func (c *call) uploadOf() (*upload, error) {
+	return c.State.findUpload(c.ctx(), c.req.Bucket, c.req.Key, c.req.Query.Get("uploadId"))
+}
+
+// partNumber is the request's part number. The store's 10,000th part is for the
+// part table.
+func (c *call) partNumber() (int, error) {
+	n, err := strconv.Atoi(c.req.Query.Get("partNumber"))
+	if err != nil || n < 1 || n > sealer.MaxParts {
+		return 0, s3.ErrInvalidArgument.Msg("Part number must be an integer between 1 and %d, inclusive", sealer.MaxParts)
+	}
+	return n, nil
+}
+
+// uploadPart is UploadPart. Every attempt has its own nonce, and so its own key.
+func (c *call) uploadPart() error {
+	number, err := c.partNumber()
+	if err != nil {
+		return err
+	}
+	u, err := c.uploadOf()
+	if err != nil {
+		return err
+	}
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	switch size := body.Size(); {
+	case size < 0:
+		return s3.ErrMissingContentLength
+	case sealer.SealedSize(size) > maxPut:
+		return s3.ErrEntityTooLarge
+	}
+	if u.Plain {
+		return c.putPlain(upstreamHeader(c.req.Header), body)
+	}
+	s, err := c.storedSealing(u.header)
+	if err != nil {
+		return err
+	}
+	k, err := c.openKey(u.header, s)
+	if err != nil {
+		return err
+	}
+	defer k.Wipe()
+	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < minPart}}
+	if err := c.sendPart(u, p, k, body); err != nil {
+		return err
+	}
+	if sums := storedChecksums(body.Checksums()); len(sums) > 0 {
+		p.Checksum = &sums[0]
+	}
+	if err := c.State.savePart(c.ctx(), u, p); err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("ETag", p.shown())
+	s.setHeaders(h)
+	for _, sum := range body.Checksums() {
+		h.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
+	}
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// sendPart seals the body and sends it to where the attempt belongs.
+func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body *clientBody) error {
+	sealed, err := k.SealPart(p.number, p.Nonce, body, p.Size)
+	if err != nil {
+		return fmt.Errorf("proxy: sealing a part: %w", err)
+	}
+	o := outgoing{
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
+		query: url.Values{"partNumber": {strconv.Itoa(p.number)}, "uploadId": {u.ID}},
+	}
+	framing := c.framing()
+	if p.Staged {
+		p.ETag = randomTag()
+		o = outgoing{method: http.MethodPut, bucket: c.State.Bucket(), key: u.stagedName(p), header: http.Header{}}
+		framing = c.Upstream.framing.get()
+	}
+	c.Upstream.frame(&o, sealed, sealer.SealedSize(p.Size), framing, nil)
+	resp, err := c.send(o, body)
+	if err != nil {
+		return err
+	}
+	discard(resp)
+	if !p.Staged {
+		p.ETag = strings.Trim(resp.Header.Get("ETag"), `"`)
+	}
+	return nil
+}
+
+// randomTag is an ETag that no other attempt has.
+func randomTag() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// abortMultipartUpload is AbortMultipartUpload. The records go after the upload:
+// left over, they cost little, and missing ones would make it unreadable.
+func (c *call) abortMultipartUpload() error {
+	resp, err := c.forwarded()
+	if err != nil {
+		return err
+	}
+	defer discard(resp)
+	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	if err := c.State.forget(c.ctx(), u); err != nil {
+		return err
+	}
+	copyAnswer(c.w.Header(), resp.Header, false)
+	c.w.WriteHeader(resp.StatusCode)
+	return nil
+}
+
+// uploadTail sends the last part of a sealed upload: the part table behind the
+// bytes of a staged part, or as a part of its own. It returns the upstream's
+// part number and ETag.
+func (c *call) uploadTail(u *upload, last *part, table []byte) (int, string, error) {
+	number, src, size := last.number+1, bytes.NewReader(table), int64(len(table))
+	o := outgoing{method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous()}
+	if last.Staged {
+		number = last.number
+		staged, err := c.State.staged(c.ctx(), u, last)
+		if err != nil {
+			return 0, "", err
+		}
+		defer func() { _ = staged.Close() }()
+		length := sealer.SealedSize(last.Size)
+		c.Upstream.frame(&o, io.MultiReader(io.LimitReader(staged, length), src), length+size, c.framing(), nil)
+	} else {
+		c.Upstream.frame(&o, src, size, c.framing(), nil)
+	}
+	o.query = url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.ID}}
+	resp, err := c.Upstream.expect(c.ctx(), o)
+	if err != nil {
+		return 0, "", err
+	}
+	discard(resp)
+	return number, strings.Trim(resp.Header.Get("ETag"), `"`), nil
+}

@@ -1,0 +1,235 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// Upload records are the gateway's memory of a multipart upload: small sealed
+// objects in the state bucket, below uploads/<name of the upload>/.
+//
+//	upload               written at Create: how the upload is sealed
+//	p-<number>-<record>  one per attempt to upload a part; the record is the name,
+//	                     so that a Complete reads a thousand of them in one listing
+//	s-<number>-<etag>    the sealed bytes of a part that is too small to be upstream
+//	                     before it is known to be the last
+//	done                 written at Complete: its answer, to give again
+const (
+	uploadsPrefix = "uploads/"
+	uploadRecord  = "upload"
+	doneRecord    = "done"
+	maxUpload     = 64 << 10 // bytes of an upload record
+)
+
+// upload is a multipart upload as Create recorded it.
+type upload struct {
+	Bucket    string    `json:"bucket"`
+	Key       string    `json:"key"`
+	ID        string    `json:"id"`
+	Header    string    `json:"header,omitempty"`    // of the object, encoded
+	Plain     bool      `json:"plain,omitempty"`     // the object is not to be sealed, and has no header
+	Algorithm string    `json:"algorithm,omitempty"` // of the checksums that the client announced
+	Type      string    `json:"type,omitempty"`      // COMPOSITE or FULL_OBJECT
+	Started   time.Time `json:"started"`
+
+	header *sealer.Header // Header, parsed
+}
+
+func (u *upload) binding() sealer.Upload {
+	return sealer.Upload{Binding: sealer.Binding{Bucket: u.Bucket, Key: u.Key}, UploadID: u.ID}
+}
+
+// prefix is where the records of an upload are. The name reveals neither bucket
+// nor key, and no upload ID of the store's has to fit a key.
+func (u *upload) prefix() string {
+	h := sha256.New()
+	for _, s := range [...]string{u.Bucket, u.Key, u.ID} {
+		fmt.Fprintf(h, "%d:%s", len(s), s)
+	}
+	return uploadsPrefix + hex.EncodeToString(h.Sum(nil)[:16]) + "/"
+}
+
+// saveUpload records a new upload.
+func (s *State) saveUpload(ctx context.Context, u *upload) error {
+	plain, err := json.Marshal(u)
+	if err != nil {
+		return fmt.Errorf("proxy: encoding an upload: %w", err)
+	}
+	return s.save(ctx, u.prefix()+uploadRecord, plain)
+}
+
+// save seals a document and stores it, over an older one too.
+func (s *State) save(ctx context.Context, name string, plain []byte) error {
+	record, err := sealer.SealRecord(s.Root(), name, plain)
+	if err != nil {
+		return fmt.Errorf("proxy: sealing %s: %w", name, err)
+	}
+	if _, err = s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, record, http.Header{}); err != nil {
+		return fmt.Errorf("proxy: writing %s to the state bucket: %w", name, err)
+	}
+	return nil
+}
+
+// load reads and opens a document.
+func (s *State) load(ctx context.Context, name string, limit int64) ([]byte, error) {
+	b, _, err := s.cfg.Upstream.get(ctx, s.cfg.Bucket, name, limit)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := sealer.OpenRecord(s.Root(), name, b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errIntegrity, name, err)
+	}
+	return plain, nil
+}
+
+// findUpload returns a recorded upload. One without a record is unknown, never
+// one that is not sealed.
+func (s *State) findUpload(ctx context.Context, bucket, key, id string) (*upload, error) {
+	u := &upload{Bucket: bucket, Key: key, ID: id}
+	plain, err := s.load(ctx, u.prefix()+uploadRecord, maxUpload)
+	if statusOf(err) == http.StatusNotFound {
+		return nil, s3.ErrNoSuchUpload
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := &upload{}
+	if err := json.Unmarshal(plain, found); err != nil {
+		return nil, fmt.Errorf("%w: upload record: %w", errIntegrity, err)
+	}
+	if found.Bucket != bucket || found.Key != key || found.ID != id {
+		return nil, fmt.Errorf("%w: record of another upload", errIntegrity)
+	}
+	if found.Plain && found.Header == "" {
+		return found, nil
+	}
+	// Anything but a clear word for plaintext is a sealed upload or an error.
+	if found.header, err = sealer.ParseHeader(found.Header); err != nil || found.Plain {
+		return nil, fmt.Errorf("%w: upload record: %w", errIntegrity, errors.Join(err, errMismatch))
+	}
+	return found, nil
+}
+
+// part is a recorded attempt to upload a part.
+type part struct {
+	number int
+	saved  time.Time // when the record was written, by the store's clock
+	sealer.PartRecord
+}
+
+// shown is the ETag that the client was given for the attempt.
+func (p *part) shown() string { return s3.ETagShown(p.ETag, true) }
+
+// savePart records an attempt. It is called before the attempt is answered.
+func (s *State) savePart(ctx context.Context, u *upload, p *part) error {
+	text, err := sealer.SealPartRecord(s.Root(), u.binding(), p.number, p.PartRecord)
+	if err != nil {
+		return fmt.Errorf("proxy: sealing a part record: %w", err)
+	}
+	name := fmt.Sprintf("%sp-%05d-%s", u.prefix(), p.number, text)
+	if _, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, nil, http.Header{}); err != nil {
+		return fmt.Errorf("proxy: writing a part record: %w", err)
+	}
+	return nil
+}
+
+// stagedName is where the sealed bytes of a small part wait.
+func (u *upload) stagedName(p *part) string {
+	return fmt.Sprintf("%ss-%05d-%s", u.prefix(), p.number, p.ETag)
+}
+
+// parts returns all recorded attempts of an upload, by part number.
+func (s *State) parts(ctx context.Context, u *upload) (map[int][]*part, error) {
+	parts := map[int][]*part{}
+	prefix := u.prefix() + "p-"
+	err := s.each(ctx, prefix, func(e *s3.Entry) error {
+		digits, text, _ := strings.Cut(strings.TrimPrefix(e.Key, prefix), "-")
+		number, err := strconv.Atoi(digits)
+		if err != nil {
+			return fmt.Errorf("%w: part record %s", errIntegrity, e.Key)
+		}
+		r, err := sealer.OpenPartRecord(s.Root(), u.binding(), number, text)
+		if err != nil {
+			return fmt.Errorf("%w: part record: %w", errIntegrity, err)
+		}
+		parts[number] = append(parts[number], &part{number, parseModified(e.LastModified), *r})
+		return nil
+	})
+	return parts, err
+}
+
+// each calls f with the objects of the state bucket whose keys begin with prefix.
+func (s *State) each(ctx context.Context, prefix string, f func(e *s3.Entry) error) error {
+	query := url.Values{"list-type": {"2"}, "prefix": {prefix}}
+	for {
+		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, query: query})
+		if err != nil {
+			return fmt.Errorf("proxy: listing the state bucket: %w", err)
+		}
+		doc, err := readListing(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		listing, err := s3.ParseListing(doc)
+		if err != nil {
+			return fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
+		}
+		for i := range listing.Entries {
+			if err := f(&listing.Entries[i]); err != nil {
+				return err
+			}
+		}
+		if !listing.IsTruncated || len(listing.Entries) == 0 {
+			return nil
+		}
+		query.Set("start-after", listing.Entries[len(listing.Entries)-1].Key)
+	}
+}
+
+// stage stores the sealed bytes of a small part.
+func (s *State) stage(ctx context.Context, u *upload, p *part, sealed []byte) error {
+	if _, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, u.stagedName(p), sealed, http.Header{}); err != nil {
+		return fmt.Errorf("proxy: staging a part: %w", err)
+	}
+	return nil
+}
+
+// staged reads them again.
+func (s *State) staged(ctx context.Context, u *upload, p *part) (io.ReadCloser, error) {
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, key: u.stagedName(p)})
+	if err != nil {
+		return nil, fmt.Errorf("proxy: reading a staged part: %w", err)
+	}
+	return resp.Body, nil
+}
+
+// forget removes the records of an upload that ended, but for the answer of its
+// Complete.
+func (s *State) forget(ctx context.Context, u *upload) error {
+	return s.each(ctx, u.prefix(), func(e *s3.Entry) error {
+		if strings.HasSuffix(e.Key, "/"+doneRecord) {
+			return nil
+		}
+		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: e.Key})
+		if err != nil {
+			return fmt.Errorf("proxy: removing %s: %w", e.Key, err)
+		}
+		discard(resp)
+		return nil
+	})
+}

@@ -19,6 +19,17 @@ import (
 // errStalled says that a client's body stood still for longer than IdleTimeout.
 var errStalled = errors.New("proxy: the client's body stands still")
 
+// plaintext is the body of an object that is being written: a client's, or that
+// of the source of a copy. It ends cleanly only after everything was verified.
+type plaintext interface {
+	io.Reader
+	Size() int64                 // bytes
+	Declared() []sigv4.Checksum  // known before the body is read
+	TrailerAlgorithm() string    // of the checksum that is known at its end, or ""
+	Checksums() []sigv4.Checksum // all, after io.EOF
+	failure() error              // the first error that Read returned, io.EOF not counted
+}
+
 // clientBody is the client's body, decoded and verified by sigv4. It keeps the
 // first error, since net/http wraps or drops what a request body returns.
 type clientBody struct {
@@ -84,7 +95,7 @@ func (r *rollingReader) Read(p []byte) (int, error) {
 
 // readSmall reads the whole body, at most limit bytes, and returns it only
 // after it was verified.
-func readSmall(b *clientBody, limit int64) ([]byte, error) {
+func readSmall(b plaintext, limit int64) ([]byte, error) {
 	if b.Size() > limit {
 		return nil, s3.ErrorByCode("MaxMessageLengthExceeded")
 	}

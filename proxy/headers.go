@@ -108,6 +108,12 @@ func upstreamHeader(in http.Header) http.Header {
 	return out
 }
 
+// isStored reports whether a store keeps the header with an object.
+func isStored(name string) bool {
+	lower := strings.ToLower(name)
+	return strings.HasPrefix(lower, metaPrefix) || slices.Contains(contentHeaders, lower)
+}
+
 // storedEncoding is the Content-Encoding to store: aws-chunked is framing.
 func storedEncoding(in http.Header) string {
 	var kept []string

@@ -108,7 +108,7 @@ func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 // shown as the upstream has it; only an upstream that is away fails the page.
 func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
 	c.metrics.listHeads.Inc()
-	at := c.at(ctx, e.Key, e.VersionID)
+	at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
 	head, err := at.head(lookup{})
 	var o *sealedObject
 	if err == nil {

@@ -153,23 +153,8 @@ func (c *call) uploadPart() error {
 	if u.Plain {
 		return c.putPlain(upstreamHeader(c.req.Header), body)
 	}
-	s, err := c.storedSealing(u.header)
+	p, s, err := c.storePart(u, number, body)
 	if err != nil {
-		return err
-	}
-	k, err := c.openKey(u.header, s)
-	if err != nil {
-		return err
-	}
-	defer k.Wipe()
-	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < minPart}}
-	if err := c.sendPart(u, p, k, body); err != nil {
-		return err
-	}
-	if sums := storedChecksums(body.Checksums()); len(sums) > 0 {
-		p.Checksum = &sums[0]
-	}
-	if err := c.State.savePart(c.ctx(), u, p); err != nil {
 		return err
 	}
 	h := c.w.Header()
@@ -182,8 +167,29 @@ func (c *call) uploadPart() error {
 	return nil
 }
 
+// storePart seals a body as one attempt of a part and records it.
+func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing, error) {
+	s, err := c.storedSealing(u.header)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := c.openKey(u.header, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer k.Wipe()
+	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < minPart}}
+	if err := c.sendPart(u, p, k, body); err != nil {
+		return nil, nil, err
+	}
+	if sums := storedChecksums(body.Checksums()); len(sums) > 0 {
+		p.Checksum = &sums[0]
+	}
+	return p, s, c.State.savePart(c.ctx(), u, p)
+}
+
 // sendPart seals the body and sends it to where the attempt belongs.
-func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body *clientBody) error {
+func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext) error {
 	sealed, err := k.SealPart(p.number, p.Nonce, body, p.Size)
 	if err != nil {
 		return fmt.Errorf("proxy: sealing a part: %w", err)

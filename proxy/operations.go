@@ -9,6 +9,9 @@ var operations = map[s3.Action]func(*call) error{
 	s3.GetObject:  (*call).getObject,
 	s3.HeadObject: (*call).headObject,
 
+	s3.CopyObject:     (*call).copyObject,
+	s3.UploadPartCopy: (*call).uploadPartCopy,
+
 	s3.CreateMultipartUpload:   (*call).createMultipartUpload,
 	s3.UploadPart:              (*call).uploadPart,
 	s3.CompleteMultipartUpload: (*call).completeMultipartUpload,

@@ -44,43 +44,51 @@ func (c *call) putObject() error {
 }
 
 // putSealed seals the body on its way upstream.
-func (c *call) putSealed(s *sealing, header http.Header, body *clientBody) error {
-	if header.Get("Content-Type") == "" {
-		header.Set("Content-Type", defaultContentType)
-	}
-	if err := c.checkBudget(s, header, body); err != nil {
-		return err
-	}
-	src, sums, err := sourceOf(body)
-	if err != nil {
-		return err
-	}
-	sealed, err := c.seal(s, header, src, sums, body)
-	if err != nil {
-		return err
-	}
-	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, anonymous: c.auth.Anonymous()}
-	c.Upstream.frame(&o, sealed.body, sealed.size, c.framing(), nil)
-	resp, err := c.send(o, body)
+func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
+	resp, err := c.storeSealed(s, header, body)
 	if err != nil {
 		return err
 	}
 	defer discard(resp)
-
 	h := c.w.Header()
 	copyAnswer(h, resp.Header, true)
 	h.Del("Content-Length")
 	h.Set("ETag", s3.ETagShown(resp.Header.Get("ETag"), true))
 	s.setHeaders(h)
 	setChecksums(h, body.Checksums())
-	c.remember(resp.Header, sealed.size, body.Size())
 	c.w.WriteHeader(http.StatusOK)
 	return nil
 }
 
+// storeSealed seals a body into the request's object and returns the upstream's answer.
+func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (*http.Response, error) {
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", defaultContentType)
+	}
+	if err := c.checkBudget(s, header, body.Size()); err != nil {
+		return nil, err
+	}
+	src, sums, err := sourceOf(body)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := c.seal(s, header, src, sums, body)
+	if err != nil {
+		return nil, err
+	}
+	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, anonymous: c.auth.Anonymous()}
+	c.Upstream.frame(&o, sealed.body, sealed.size, c.framing(), nil)
+	resp, err := c.send(o, body)
+	if err != nil {
+		return nil, err
+	}
+	c.remember(resp.Header, sealed.size, body.Size())
+	return resp, nil
+}
+
 // sourceOf returns the reader of the plaintext and the checksums that are known
 // before it is sealed. A small body is read and verified here.
-func sourceOf(body *clientBody) (io.Reader, []sigv4.Checksum, error) {
+func sourceOf(body plaintext) (io.Reader, []sigv4.Checksum, error) {
 	if body.Size() > smallBody {
 		return body, body.Declared(), nil
 	}
@@ -98,7 +106,7 @@ type sealedBody struct {
 }
 
 // seal adds the object's header to the upstream header and returns the sealed body.
-func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.Checksum, body *clientBody) (*sealedBody, error) {
+func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.Checksum, body plaintext) (*sealedBody, error) {
 	size := body.Size()
 	trailer := size > smallBody && body.TrailerAlgorithm() != ""
 	h, k, err := c.newObject(s, sealer.SealParams{
@@ -157,8 +165,8 @@ func (c *call) framing() Framing {
 
 // checkBudget refuses, before the body is read, what cannot be stored: too much
 // metadata beside the sealed header, or a body over the single PUT's limit.
-func (c *call) checkBudget(s *sealing, header http.Header, body *clientBody) error {
-	sealed := sealer.SealedSize(body.Size())
+func (c *call) checkBudget(s *sealing, header http.Header, size int64) error {
+	sealed := sealer.SealedSize(size)
 	if sealed < 0 || sealed+sealer.SingleTrailerSize > maxPut {
 		return s3.ErrEntityTooLarge
 	}
@@ -185,14 +193,9 @@ func sealedHeaderSize(s *sealing) int {
 }
 
 // putPlain forwards the body as it is, in a bucket where nothing asks for more.
-// The upstream gets a checksum or signatures to hold against what arrives.
-func (c *call) putPlain(header http.Header, body *clientBody) error {
-	if body.Size() > maxPut {
-		return s3.ErrEntityTooLarge
-	}
-	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, anonymous: c.auth.Anonymous()}
-	c.framePlain(&o, body)
-	resp, err := c.send(o, body)
+func (c *call) putPlain(header http.Header, body plaintext) error {
+	passHeaders(header, c.req.Header, "Content-Md5")
+	resp, err := c.storePlain(header, body)
 	if err != nil {
 		return err
 	}
@@ -203,15 +206,25 @@ func (c *call) putPlain(header http.Header, body *clientBody) error {
 	return nil
 }
 
+// storePlain stores a body as it is. The upstream gets a checksum or signatures
+// to hold against what arrives.
+func (c *call) storePlain(header http.Header, body plaintext) (*http.Response, error) {
+	if body.Size() > maxPut {
+		return nil, s3.ErrEntityTooLarge
+	}
+	o := outgoing{
+		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header,
+		anonymous: c.auth.Anonymous(),
+	}
+	c.framePlain(&o, body)
+	return c.send(o, body)
+}
+
 // framePlain chooses the framing of a plaintext body so that the store keeps
 // the checksums the client sent and no others.
-func (c *call) framePlain(o *outgoing, body *clientBody) {
+func (c *call) framePlain(o *outgoing, body plaintext) {
 	framing := c.framing()
-	verifiable := false
-	if md5 := c.req.Header.Get("Content-Md5"); md5 != "" {
-		o.header.Set("Content-Md5", md5)
-		verifiable = true
-	}
+	verifiable := o.header.Get("Content-Md5") != ""
 	for _, sum := range body.Declared() {
 		o.header.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
 		o.header.Set(s3.HeaderSDKChecksumAlgorithm, sum.Algorithm)
@@ -240,7 +253,7 @@ func (c *call) framePlain(o *outgoing, body *clientBody) {
 
 // send sends a write. A body that failed its verification is what the client is
 // told, whatever the upstream said about what arrived of it.
-func (c *call) send(o outgoing, body *clientBody) (*http.Response, error) {
+func (c *call) send(o outgoing, body plaintext) (*http.Response, error) {
 	if o.size == 0 {
 		// No byte will be asked of the body, so its end is read here.
 		if err := expectEnd(body); err != nil {

@@ -105,13 +105,13 @@ type call struct {
 
 func (c *call) ctx() context.Context { return c.in.Context() }
 
-// at is the call for another object of the bucket, for looking at it with the
-// same rights: no header of the request applies to it.
-func (c *call) at(ctx context.Context, key, version string) *call {
+// at is the call for another object, for looking at it with the same rights.
+// Of the request's headers only the given ones apply to it.
+func (c *call) at(ctx context.Context, o s3.CopySource, h http.Header) *call {
 	request := *c.req
-	request.Key, request.Header, request.Query = key, http.Header{}, url.Values{}
-	if version != "" {
-		request.Query.Set("versionId", version)
+	request.Bucket, request.Key, request.Header, request.Query = o.Bucket, o.Key, h, url.Values{}
+	if o.VersionID != "" {
+		request.Query.Set("versionId", o.VersionID)
 	}
 	other := *c
 	other.req, other.in = &request, c.in.WithContext(ctx)

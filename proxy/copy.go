@@ -1,0 +1,326 @@
+package proxy
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// copySource is the object that a copy reads.
+type copySource struct {
+	*call              // for reading it: with the copy's conditions and customer key
+	stored http.Header // of the upstream's answer
+	total  int64       // bytes upstream
+	object *sealedObject
+}
+
+// size is the plaintext size.
+func (s *copySource) size() int64 {
+	if s.object != nil {
+		return s.object.size
+	}
+	return s.total
+}
+
+// sourceHeaders are the headers of a copy that are about its source, and what
+// they are called when the source is read.
+var sourceHeaders = map[string]string{
+	s3.HeaderCopySourceIfMatch:       "If-Match",
+	s3.HeaderCopySourceIfNoneMatch:   "If-None-Match",
+	s3.HeaderCopySourceIfModified:    "If-Modified-Since",
+	s3.HeaderCopySourceIfUnmodified:  "If-Unmodified-Since",
+	s3.HeaderCopySourceSSECAlgorithm: s3.HeaderSSECAlgorithm,
+	s3.HeaderCopySourceSSECKey:       s3.HeaderSSECKey,
+	s3.HeaderCopySourceSSECKeyMD5:    s3.HeaderSSECKeyMD5,
+}
+
+// source looks at the copy's source.
+func (c *call) source() (*copySource, error) {
+	h := http.Header{}
+	for name, plain := range sourceHeaders {
+		if v, ok := single(c.req.Header, name); ok {
+			h.Set(plain, v)
+		}
+	}
+	s := &copySource{call: c.at(c.ctx(), *c.req.CopySource, h)}
+	head, err := s.head(lookup{})
+	if errors.Is(err, s3.ErrNotModified) {
+		return nil, s3.ErrPreconditionFailed
+	}
+	if statusOf(err) == http.StatusNotFound {
+		if c.req.CopySource.VersionID != "" {
+			return nil, s3.ErrNoSuchVersion
+		}
+		return nil, s3.ErrNoSuchKey
+	}
+	if statusOf(err) == http.StatusPreconditionFailed {
+		return nil, s3.ErrPreconditionFailed
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.stored, s.total = head.header, head.size
+	if head.header.Get(sealer.MetadataKey) == "" {
+		if err := s.allowPlain(); err != nil {
+			return nil, err
+		}
+		err = s.readConditions().check(shownTag(head.header))
+	} else {
+		s.object, err = s.inspect(head.header, head.size)
+	}
+	if errors.Is(err, s3.ErrNotModified) {
+		return nil, s3.ErrPreconditionFailed
+	}
+	return s, err
+}
+
+// copyObject is CopyObject. Between sealed objects no byte of the body passes
+// the gateway: the header is sealed anew and the store copies.
+func (c *call) copyObject() error {
+	src, err := c.source()
+	if err != nil {
+		return err
+	}
+	s, err := c.copySealing(src)
+	if err != nil {
+		return err
+	}
+	header, err := c.copyHeader(src)
+	if err != nil {
+		return err
+	}
+	if err := c.checkSelfCopy(src, s); err != nil {
+		return err
+	}
+	if err := c.translateConditions(header); err != nil {
+		return err
+	}
+	if c.req.Header.Get(s3.HeaderAlgorithm) != "" && !c.hasChecksum(src) {
+		return c.copyBody(src, s, header)
+	}
+	switch {
+	case src.object != nil && s != nil:
+		return c.copySealed(src, s, header)
+	case src.object == nil && s == nil:
+		return c.copyPlain(src)
+	default:
+		return c.copyBody(src, s, header)
+	}
+}
+
+// copySealing decides how the copy is sealed: as a write would be, but the copy
+// of a sealed object is never plaintext because nobody asked for anything.
+func (c *call) copySealing(src *copySource) (*sealing, error) {
+	s, err := c.writeSealing()
+	if s != nil || err != nil || src.object == nil {
+		return s, err
+	}
+	h := src.object.header
+	if h.Scheme == sealer.SSEKMS {
+		return c.kmsSealing(h.KeyName, "")
+	}
+	return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
+}
+
+// replaces reports whether a directive of the request is REPLACE.
+func (c *call) replaces(name string) (bool, error) {
+	switch v := c.req.Header.Get(name); strings.ToUpper(v) {
+	case "", "COPY":
+		return false, nil
+	case "REPLACE":
+		return true, nil
+	default:
+		return false, s3.ErrInvalidArgument.Msg("Unknown value for %s.", name)
+	}
+}
+
+// copyHeader is what the copy keeps beside its body: metadata of the source or
+// of the request, and the request's own settings.
+func (c *call) copyHeader(src *copySource) (http.Header, error) {
+	replace, err := c.replaces(s3.HeaderMetadataDirective)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.replaces(s3.HeaderTaggingDirective); err != nil {
+		return nil, err
+	}
+	header := upstreamHeader(c.req.Header)
+	if !replace {
+		for name := range header {
+			if isStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
+				header.Del(name)
+			}
+		}
+		for name, values := range src.stored {
+			lower := strings.ToLower(name)
+			if isStored(lower) && lower != sealer.MetadataKey && lower != s3.HeaderWebsiteRedirect {
+				header[name] = values
+			}
+		}
+	}
+	passHeaders(header, c.req.Header, s3.HeaderTaggingDirective)
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", defaultContentType)
+	}
+	return header, nil
+}
+
+// checkSelfCopy refuses the copy of an object onto itself that changes nothing,
+// as Amazon S3 does.
+func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
+	from := c.req.CopySource
+	if from.Bucket != c.req.Bucket || from.Key != c.req.Key || from.VersionID != "" {
+		return nil
+	}
+	changed := src.object == nil && s != nil || src.object != nil && (src.object.header.Scheme != s.scheme || src.object.header.KeyName != s.keyName)
+	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
+		changed = changed || c.req.Header.Get(name) != ""
+	}
+	if replace, err := c.replaces(s3.HeaderMetadataDirective); changed || replace || err != nil {
+		return err
+	}
+	return s3.ErrInvalidRequest.Msg("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+}
+
+// hasChecksum reports whether the source has a checksum of the algorithm that
+// the copy is to have. Another one needs the body.
+func (c *call) hasChecksum(src *copySource) bool {
+	if src.object == nil {
+		return true // the store's own work, if it stays plaintext; else copyBody computes it
+	}
+	sums, err := src.checksums(src.object, 0)
+	if err != nil {
+		return false
+	}
+	for _, sum := range sums {
+		if strings.EqualFold(sum.Algorithm.String(), c.req.Header.Get(s3.HeaderAlgorithm)) {
+			return true
+		}
+	}
+	return false
+}
+
+// copySealed seals the header anew, under the copy's name and key, and lets the
+// store copy body and trailer as they are.
+func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error {
+	if err := checkMetadata(s, header); err != nil {
+		return err
+	}
+	k, err := src.openKey(src.object.header, src.object.sealing)
+	if err != nil {
+		return err
+	}
+	defer k.Wipe()
+	dataKey, sealedKey, err := c.newKey(s)
+	if err != nil {
+		return err
+	}
+	defer dataKey.Wipe()
+	h, err := src.object.header.Reseal(k, sealer.SealParams{
+		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Context: s.encoded,
+		Root: c.State.Root(), Facts: sealer.Facts{Headers: headersDigest(header), Checksums: src.object.facts.Checksums},
+	})
+	if err != nil {
+		return fmt.Errorf("proxy: sealing a copy: %w", err)
+	}
+	header.Set(sealer.MetadataKey, h.Encode())
+	if src.total > maxPut {
+		return c.copyParts(src, s, header)
+	}
+	header.Set(s3.HeaderMetadataDirective, "REPLACE")
+	resp, result, err := c.copyUpstream(src, header)
+	if err != nil {
+		return err
+	}
+	resp.Header.Set("ETag", result.ETag)
+	c.remember(resp.Header, src.total, src.object.size)
+	return c.answerCopy(resp, s, result, src)
+}
+
+// copyPlain copies between objects that are not sealed: the store's own work.
+func (c *call) copyPlain(src *copySource) error {
+	header := upstreamHeader(c.req.Header)
+	passHeaders(header, c.req.Header, s3.HeaderMetadataDirective, s3.HeaderTaggingDirective, s3.HeaderAlgorithm)
+	resp, result, err := c.copyUpstream(src, header)
+	if err != nil {
+		return err
+	}
+	return c.answerCopy(resp, nil, result, src)
+}
+
+// copyResult is the answer of CopyObject and UploadPartCopy.
+type copyResult struct {
+	XMLName      xml.Name
+	LastModified string        `xml:"LastModified"`
+	ETag         string        `xml:"ETag"`
+	SumType      string        `xml:"ChecksumType,omitempty"`
+	Sums         []checksumXML `xml:",any"`
+}
+
+// copyUpstream has the store copy the source that was looked at, and no later one.
+func (c *call) copyUpstream(src *copySource, header http.Header) (*http.Response, *copyResult, error) {
+	header.Set(s3.HeaderCopySource, c.req.CopySource.String())
+	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, anonymous: c.auth.Anonymous(),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	result, err := readCopyResult(resp)
+	return resp, result, err
+}
+
+// readCopyResult reads a result, or the error that can follow a status of 200.
+func readCopyResult(resp *http.Response) (*copyResult, error) {
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	result := &copyResult{}
+	if err := xml.Unmarshal(doc, result); err != nil {
+		return nil, fmt.Errorf("%w: answer to a copy: %w", errUpstream, err)
+	}
+	if result.XMLName.Local == "Error" {
+		var e struct {
+			Code string `xml:"Code"`
+		}
+		_ = xml.Unmarshal(doc, &e) // it parsed a moment ago
+		return nil, &upstreamError{status: s3.ErrorByCode(e.Code).Status, header: resp.Header, body: doc, code: e.Code}
+	}
+	return result, nil
+}
+
+// answerCopy answers a copy. s is nil when the copy is not sealed.
+func (c *call) answerCopy(resp *http.Response, s *sealing, result *copyResult, src *copySource) error {
+	h := c.w.Header()
+	copyAnswer(h, resp.Header, s != nil)
+	h.Del("ETag")
+	if v := src.stored.Get(s3.HeaderVersionID); v != "" {
+		h.Set(s3.HeaderCopySourceVersionID, v)
+	}
+	if s != nil {
+		s.setHeaders(h)
+		result.ETag = s3.ETagShown(result.ETag, true)
+	}
+	result.XMLName = xml.Name{Space: "http://s3.amazonaws.com/doc/2006-03-01/", Local: result.XMLName.Local}
+	for i := range result.Sums {
+		result.Sums[i].XMLName.Space = ""
+	}
+	doc, err := xml.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("proxy: encoding an answer: %w", err)
+	}
+	doc = append([]byte(xml.Header), doc...)
+	h.Set("Content-Type", "application/xml")
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	_, err = c.w.Write(doc)
+	return err
+}

@@ -1,0 +1,346 @@
+package proxy
+
+import (
+	"encoding/xml"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+// copiedBody is the plaintext of a source on its way into a copy.
+type copiedBody struct {
+	r         io.Reader
+	size      int64
+	declared  []sigv4.Checksum // what is known of the whole source
+	algorithm string           // of the checksum that is computed on the way, or ""
+	sum       hash.Hash
+}
+
+func (b *copiedBody) Size() int64                { return b.size }
+func (b *copiedBody) Declared() []sigv4.Checksum { return b.declared }
+func (b *copiedBody) TrailerAlgorithm() string   { return b.algorithm }
+func (b *copiedBody) failure() error             { return nil }
+
+func (b *copiedBody) Checksums() []sigv4.Checksum {
+	if b.sum == nil {
+		return b.declared
+	}
+	return append(b.declared[:len(b.declared):len(b.declared)], sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
+}
+
+func (b *copiedBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.sum != nil {
+		b.sum.Write(p[:n])
+	}
+	return n, err
+}
+
+// read returns the plaintext of a range of the source. The caller closes it.
+func (s *copySource) read(offset, length int64) (io.ReadCloser, error) {
+	if length == 0 {
+		return http.NoBody, nil
+	}
+	begin, end := offset, offset+length
+	if s.object != nil {
+		var err error
+		if begin, end, err = s.object.extent(offset, length); err != nil {
+			return nil, fmt.Errorf("proxy: locating a range: %w", err)
+		}
+	}
+	resp, err := s.fetch(lookup{span: fmt.Sprintf("bytes=%d-%d", begin, end-1), guard: s.stored.Get("ETag")})
+	if err != nil {
+		return nil, err
+	}
+	_, first := totalSize(resp)
+	if s.object == nil {
+		if first != begin {
+			_ = resp.Body.Close()
+			return nil, fmt.Errorf("%w: the store ignores ranges", errUpstream)
+		}
+		return &exactBody{resp.Body, resp.Body, length}, nil
+	}
+	k, err := s.openKey(s.object.header, s.object.sealing)
+	if err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	plain, err := s.object.open(k, resp.Body, offset, length, first)
+	if err != nil {
+		_ = resp.Body.Close()
+		return nil, s.bodyError(err)
+	}
+	return &exactBody{plain, resp.Body, length}, nil
+}
+
+// exactBody is length bytes of r and then its clean end, or an error.
+type exactBody struct {
+	r io.Reader
+	io.Closer
+	left int64
+}
+
+func (e *exactBody) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	if err == io.EOF && e.left > 0 {
+		err = fmt.Errorf("%w: the source of a copy ended early", errUpstream)
+	}
+	return n, err
+}
+
+// copyBody streams the source through the gateway: between plaintext and sealed,
+// or for a checksum that the source does not have.
+func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
+	if src.size() > maxPut {
+		return s3.ErrInvalidRequest.Msg("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
+	}
+	plain, err := src.read(0, src.size())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = plain.Close() }()
+	body := &copiedBody{r: plain, size: src.size()}
+	if err := c.copyChecksums(src, body); err != nil {
+		return err
+	}
+	header.Del(s3.HeaderTaggingDirective)
+	if err := c.copyTags(src, header); err != nil {
+		return err
+	}
+	var resp *http.Response
+	if s != nil {
+		resp, err = c.storeSealed(s, header, body)
+	} else {
+		resp, err = c.storePlain(header, body)
+	}
+	if err != nil {
+		return err
+	}
+	defer discard(resp)
+	result := &copyResult{
+		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: resp.Header.Get("ETag"),
+		LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+	}
+	for _, sum := range body.Checksums() {
+		result.SumType = fullObject
+		result.Sums = append(result.Sums, checksumXML{xml.Name{Local: "Checksum" + sum.Algorithm}, checksumText(sum.Value)})
+	}
+	return c.answerCopy(resp, s, result, src)
+}
+
+// copyChecksums keeps the source's whole checksums, or computes the one asked for.
+func (c *call) copyChecksums(src *copySource, body *copiedBody) error {
+	if a := strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)); a != "" {
+		var ok bool
+		if body.sum, ok = sigv4.NewHash(a); !ok {
+			return s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported.")
+		}
+		body.algorithm = a
+		return nil
+	}
+	if src.object == nil {
+		return nil
+	}
+	sums, err := src.checksums(src.object, 0)
+	if err != nil {
+		return err
+	}
+	for _, sum := range sums {
+		if !sum.Composite {
+			body.declared = append(body.declared, sigv4.Checksum{Algorithm: sum.Algorithm.String(), Value: sum.Digest})
+		}
+	}
+	return nil
+}
+
+// copyTags restates the source's tags, which a PUT does not take over.
+func (c *call) copyTags(src *copySource, header http.Header) error {
+	replace, err := c.replaces(s3.HeaderTaggingDirective)
+	if err != nil || replace || src.stored.Get("X-Amz-Tagging-Count") == "" {
+		return err
+	}
+	query := src.versionQuery()
+	query.Set("tagging", "")
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodGet, bucket: src.req.Bucket, key: src.req.Key, query: query, anonymous: c.auth.Anonymous(),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var tags struct {
+		Tags []struct {
+			Key   string `xml:"Key"`
+			Value string `xml:"Value"`
+		} `xml:"TagSet>Tag"`
+	}
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&tags); err != nil {
+		return fmt.Errorf("%w: reading tags: %w", errUpstream, err)
+	}
+	encoded := url.Values{}
+	for _, t := range tags.Tags {
+		encoded.Set(t.Key, t.Value)
+	}
+	header.Set(s3.HeaderTagging, encodeQuery(encoded))
+	return nil
+}
+
+// uploadPartCopy is UploadPartCopy: a range of an object becomes a part. It
+// streams, because a part has a key of its own.
+func (c *call) uploadPartCopy() error {
+	number, err := c.partNumber()
+	if err != nil {
+		return err
+	}
+	u, err := c.uploadOf()
+	if err != nil {
+		return err
+	}
+	src, err := c.source()
+	if err != nil {
+		return err
+	}
+	offset, length, err := c.sourceRange(src.size())
+	if err != nil {
+		return err
+	}
+	if u.Plain && src.object == nil {
+		header := upstreamHeader(c.req.Header)
+		passHeaders(header, c.req.Header, s3.HeaderCopySourceRange)
+		resp, result, err := c.copyUpstream(src, header)
+		if err != nil {
+			return err
+		}
+		return c.answerCopy(resp, nil, result, src)
+	}
+	plain, err := src.read(offset, length)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = plain.Close() }()
+	return c.storeCopiedPart(u, number, &copiedBody{r: plain, size: length}, src)
+}
+
+// storeCopiedPart stores a range of a source as a part, and answers.
+func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *copySource) error {
+	result := &copyResult{XMLName: xml.Name{Local: "CopyPartResult"}, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z")}
+	if u.Plain {
+		resp, err := c.storePlain(http.Header{}, body)
+		if err != nil {
+			return err
+		}
+		defer discard(resp)
+		result.ETag = resp.Header.Get("ETag")
+		return c.answerCopy(resp, nil, result, src)
+	}
+	if u.Algorithm != "" {
+		body.algorithm = u.Algorithm
+		body.sum, _ = sigv4.NewHash(u.Algorithm)
+	}
+	p, s, err := c.storePart(u, number, body)
+	if err != nil {
+		return err
+	}
+	result.ETag = p.ETag
+	if p.Checksum != nil {
+		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
+	}
+	return c.answerCopy(&http.Response{Header: http.Header{}}, s, result, src)
+}
+
+// sourceRange is the range of the source that becomes a part. Unlike a GET's it
+// must lie within the object.
+func (c *call) sourceRange(size int64) (offset, length int64, err error) {
+	text := c.req.Header.Get(s3.HeaderCopySourceRange)
+	if text == "" {
+		return 0, size, nil
+	}
+	r, err := s3.ParseRange(text)
+	if err != nil || r == nil || r.Suffix() || strings.HasSuffix(text, "-") {
+		return 0, 0, s3.ErrInvalidArgument.Msg("The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
+	}
+	if r.Last() >= size {
+		return 0, 0, s3.ErrInvalidArgument.Msg("Range specified is not valid for source object of size: %d", size)
+	}
+	return r.First(), r.Last() - r.First() + 1, nil
+}
+
+// copyRange is the length in bytes of a range of a copy by parts.
+const copyRange = 4 << 30
+
+// copyParts has the store copy a sealed object that is too large for one copy:
+// range by range into an upload that has the new header.
+func (c *call) copyParts(src *copySource, s *sealing, header http.Header) error {
+	if header.Get(s3.HeaderTagging) == "" {
+		if err := c.copyTags(src, header); err != nil {
+			return err
+		}
+	}
+	header.Del(s3.HeaderTaggingDirective)
+	o := outgoing{method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header}
+	resp, err := c.Upstream.expect(c.ctx(), o)
+	if err != nil {
+		return err
+	}
+	var created struct {
+		ID string `xml:"UploadId"`
+	}
+	err = xml.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&created)
+	_ = resp.Body.Close()
+	if err != nil {
+		return fmt.Errorf("%w: answer to CreateMultipartUpload: %w", errUpstream, err)
+	}
+	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
+	var parts []*part
+	for begin := int64(0); begin < src.total; begin += copyRange {
+		etag, err := c.copyRangeUpstream(src, u, len(parts)+1, begin, min(begin+copyRange, src.total)-1)
+		if err != nil {
+			c.abandon(u)
+			return err
+		}
+		parts = append(parts, &part{number: len(parts) + 1, PartRecord: sealer.PartRecord{ETag: etag}})
+	}
+	last := parts[len(parts)-1]
+	etag, answer, err := c.completeUpstream(u, parts[:len(parts)-1], last.number, last.ETag)
+	if err != nil {
+		c.abandon(u)
+		return err
+	}
+	resp.Header = answer
+	return c.answerCopy(resp, s, &copyResult{
+		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: etag, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+	}, src)
+}
+
+func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, last int64) (string, error) {
+	h := http.Header{}
+	h.Set(s3.HeaderCopySource, c.req.CopySource.String())
+	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
+	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h,
+		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	result, err := readCopyResult(resp)
+	if err != nil {
+		return "", err
+	}
+	return strings.Trim(result.ETag, `"`), nil
+}

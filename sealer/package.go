@@ -36,8 +36,10 @@ func (r *packageReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if len(r.unread) == 0 && r.inside == 0 {
-		if r.err = r.next(); r.err != nil {
-			return 0, r.err
+		n, err := r.next(p)
+		if n > 0 || err != nil {
+			r.err = err
+			return n, err
 		}
 	}
 	if len(r.unread) > 0 {
@@ -56,25 +58,35 @@ func (r *packageReader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// next reads and checks the header of a package.
-func (r *packageReader) next() error {
+// next begins a package: it reads at least the header, and what comes along with it, into p
+// and checks it there. For a p without room for a header it keeps that in unread and returns 0.
+func (r *packageReader) next(p []byte) (int, error) {
+	size := min(r.left, sealedPackageSize)
+	buf := p[:min(int64(len(p)), size)]
+	if len(buf) < dareHeaderSize {
+		buf = r.header[:]
+	}
+	filled := 0
 	// Not io.ReadFull: it would make an end inside the header look like a broken source.
-	for filled := 0; filled < dareHeaderSize; {
-		n, err := readSome(r.src, r.header[filled:])
+	for filled < dareHeaderSize {
+		n, err := readSome(r.src, buf[filled:])
 		filled += n
-		if err != nil && filled < dareHeaderSize {
-			return wrapSource(err)
+		if err != nil && (err != io.EOF || int64(filled) < r.left) {
+			return 0, wrapSource(err)
 		}
 	}
-	size := min(r.left, sealedPackageSize)
 	last := r.final && size == r.left
-	length := int64(binary.LittleEndian.Uint16(r.header[2:4])) + 1 + PackageOverhead
-	if r.header[0] != sio.Version20 || r.header[1] != byte(r.cipher) || length != size || last != (r.header[4]&0x80 != 0) {
-		return fmt.Errorf("opening: %w", ErrNotAuthentic)
+	length := int64(binary.LittleEndian.Uint16(buf[2:4])) + 1 + PackageOverhead
+	if buf[0] != sio.Version20 || buf[1] != byte(r.cipher) || length != size || last != (buf[4]&0x80 != 0) {
+		return 0, fmt.Errorf("opening: %w", ErrNotAuthentic)
 	}
-	r.unread = r.header[:]
-	r.inside = size - dareHeaderSize
-	return nil
+	r.inside = size - int64(filled)
+	if len(p) < dareHeaderSize {
+		r.unread = r.header[:]
+		return 0, nil
+	}
+	r.left -= int64(filled)
+	return filled, nil
 }
 
 // wrapSource turns the end of a source that should go on into ErrNotAuthentic, and wraps

@@ -127,11 +127,21 @@ func (r *sealReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.sealed.Read(p)
 	r.left -= int64(n)
+	if err == io.EOF {
+		recycle(r.sealed)
+	}
 	if err == io.EOF && r.left != 0 || r.left < 0 {
 		err = fmt.Errorf("sealing: %w", ErrSize)
 	}
 	r.err = err
 	return n, err
+}
+
+// recycle makes sio give its buffer back to its pool: it does so when it is read beyond
+// the end, not always at it.
+func recycle(stream io.Reader) {
+	var one [1]byte
+	_, _ = stream.Read(one[:]) // there is nothing left to come
 }
 
 // maxEmptyReads is how often a source may return neither bytes nor an error in a row.
@@ -230,6 +240,7 @@ func (r *openReader) Read(p []byte) (int, error) {
 	switch {
 	case r.left == 0:
 		r.err = io.EOF
+		recycle(r.opened)
 	case err != nil:
 		return n, r.fail(err)
 	}

@@ -212,14 +212,38 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 	if err := checkMetadata(s, header); err != nil {
 		return err
 	}
-	k, err := src.openKey(src.object.header, src.object.sealing)
+	h, err := c.reseal(src, s, header)
 	if err != nil {
 		return err
+	}
+	header.Set(sealer.MetadataKey, h.Encode())
+	var resp *http.Response
+	var result *copyResult
+	if src.total > maxPut {
+		resp, result, err = c.copyParts(src, header)
+	} else {
+		header.Set(s3.HeaderMetadataDirective, "REPLACE")
+		resp, result, err = c.copyUpstream(src, header)
+	}
+	if err != nil {
+		return err
+	}
+	resp.Header.Set("ETag", result.ETag)
+	c.remember(resp.Header, src.total, src.object.size)
+	return c.answerCopy(resp, s, result, src)
+}
+
+// reseal makes the header of a copy: the source's object key and facts under the
+// copy's name, scheme and data key.
+func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.Header, error) {
+	k, err := src.openKey(src.object.header, src.object.sealing)
+	if err != nil {
+		return nil, err
 	}
 	defer k.Wipe()
 	dataKey, sealedKey, err := c.newKey(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dataKey.Wipe()
 	h, err := src.object.header.Reseal(k, sealer.SealParams{
@@ -227,20 +251,9 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		Root: c.State.Root(), Facts: sealer.Facts{Headers: headersDigest(header), Checksums: src.object.facts.Checksums},
 	})
 	if err != nil {
-		return fmt.Errorf("proxy: sealing a copy: %w", err)
+		return nil, fmt.Errorf("proxy: sealing a copy: %w", err)
 	}
-	header.Set(sealer.MetadataKey, h.Encode())
-	if src.total > maxPut {
-		return c.copyParts(src, s, header)
-	}
-	header.Set(s3.HeaderMetadataDirective, "REPLACE")
-	resp, result, err := c.copyUpstream(src, header)
-	if err != nil {
-		return err
-	}
-	resp.Header.Set("ETag", result.ETag)
-	c.remember(resp.Header, src.total, src.object.size)
-	return c.answerCopy(resp, s, result, src)
+	return h, nil
 }
 
 // copyPlain copies between objects that are not sealed: the store's own work.

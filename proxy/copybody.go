@@ -283,17 +283,17 @@ const copyRange = 4 << 30
 
 // copyParts has the store copy a sealed object that is too large for one copy:
 // range by range into an upload that has the new header.
-func (c *call) copyParts(src *copySource, s *sealing, header http.Header) error {
+func (c *call) copyParts(src *copySource, header http.Header) (*http.Response, *copyResult, error) {
 	if header.Get(s3.HeaderTagging) == "" {
 		if err := c.copyTags(src, header); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
 	header.Del(s3.HeaderTaggingDirective)
 	o := outgoing{method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header}
 	resp, err := c.Upstream.expect(c.ctx(), o)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	var created struct {
 		ID string `xml:"UploadId"`
@@ -301,7 +301,7 @@ func (c *call) copyParts(src *copySource, s *sealing, header http.Header) error 
 	err = xml.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&created)
 	_ = resp.Body.Close()
 	if err != nil {
-		return fmt.Errorf("%w: answer to CreateMultipartUpload: %w", errUpstream, err)
+		return nil, nil, fmt.Errorf("%w: answer to CreateMultipartUpload: %w", errUpstream, err)
 	}
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
 	var parts []*part
@@ -309,7 +309,7 @@ func (c *call) copyParts(src *copySource, s *sealing, header http.Header) error 
 		etag, err := c.copyRangeUpstream(src, u, len(parts)+1, begin, min(begin+copyRange, src.total)-1)
 		if err != nil {
 			c.abandon(u)
-			return err
+			return nil, nil, err
 		}
 		parts = append(parts, &part{number: len(parts) + 1, PartRecord: sealer.PartRecord{ETag: etag}})
 	}
@@ -317,12 +317,12 @@ func (c *call) copyParts(src *copySource, s *sealing, header http.Header) error 
 	etag, answer, err := c.completeUpstream(u, parts[:len(parts)-1], last.number, last.ETag)
 	if err != nil {
 		c.abandon(u)
-		return err
+		return nil, nil, err
 	}
 	resp.Header = answer
-	return c.answerCopy(resp, s, &copyResult{
+	return resp, &copyResult{
 		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: etag, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
-	}, src)
+	}, nil
 }
 
 func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, last int64) (string, error) {

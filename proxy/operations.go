@@ -5,9 +5,11 @@ import "ssegw/proxy/s3"
 // operations are the operations that need code. All others of the table are
 // forwarded or refused, as their class says.
 var operations = map[s3.Action]func(*call) error{
-	s3.PutObject:  (*call).putObject,
-	s3.GetObject:  (*call).getObject,
-	s3.HeadObject: (*call).headObject,
+	s3.PutObject:              (*call).putObject,
+	s3.GetObject:              (*call).getObject,
+	s3.HeadObject:             (*call).headObject,
+	s3.GetObjectAttributes:    (*call).getObjectAttributes,
+	s3.UpdateObjectEncryption: (*call).updateObjectEncryption,
 
 	s3.CopyObject:     (*call).copyObject,
 	s3.UploadPartCopy: (*call).uploadPartCopy,

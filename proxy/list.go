@@ -23,6 +23,7 @@ const (
 	cachedFacts  = 200_000  // entries of the facts cache
 	notSealed    = -1       // size of an object that is not sealed
 	unknownFacts = -2       // size of a sealed object whose facts do not open
+	notSeen      = -3       // size of an object that the store does not let us look at
 )
 
 // factsKey names one state of one object: another PUT has another ETag.
@@ -73,7 +74,7 @@ func (c *call) listObjects() error {
 		return err
 	}
 	page := listing.Splice(func(i int) s3.Edit {
-		if sizes[i] == notSealed {
+		if sizes[i] == notSealed || sizes[i] == notSeen {
 			return s3.Edit{}
 		}
 		tag := s3.ETagShown(listing.Entries[i].ETag, true)
@@ -107,7 +108,7 @@ func (c *call) sendDocument(resp *http.Response, doc []byte) error {
 	return err
 }
 
-// sizes returns the plaintext size of each entry, notSealed or unknownFacts.
+// sizes returns the plaintext size of each entry, or one of the words for none.
 // What the cache does not know costs a HEAD.
 func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 	sizes := make([]int64, len(entries))
@@ -125,7 +126,7 @@ func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 		}
 		g.Go(func() (err error) {
 			sizes[i], err = c.sizeOf(ctx, e)
-			if err == nil && sizes[i] != unknownFacts {
+			if err == nil && sizes[i] >= notSealed {
 				c.facts.add(k, sizes[i])
 			}
 			return err
@@ -134,8 +135,9 @@ func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 	return sizes, g.Wait()
 }
 
-// sizeOf asks the upstream for one entry. An entry that cannot be looked at is
-// shown as the upstream has it; only an upstream that is away fails the page.
+// sizeOf asks the upstream for one entry. An entry that may not be looked at, or
+// has gone, is shown as the upstream has it. Only an upstream that fails, where
+// the next page may show another size, fails the page.
 func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
 	query := url.Values{}
 	if e.VersionID != "" {
@@ -146,8 +148,8 @@ func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
 		method: http.MethodHead, bucket: c.req.Bucket, key: e.Key, query: query, anonymous: c.auth.Anonymous(),
 	})
 	var refused *upstreamError
-	if errors.As(err, &refused) && !errors.Is(err, errUpstream) {
-		return notSealed, nil
+	if errors.As(err, &refused) && !errors.Is(err, errUpstream) && refused.status < 500 {
+		return notSeen, nil
 	}
 	if err != nil {
 		return 0, err

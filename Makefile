@@ -7,10 +7,11 @@ BIN := $(CURDIR)/.bin
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
 FUZZTIME ?= 20s
+STORE ?= discard
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test unit e2e race lint fuzz bench demo clean
+.PHONY: help build test unit e2e race lint fuzz bench gobench demo clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +52,10 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 	  done; \
 	done
 
-bench: ## benchmarks (BENCH=pattern, BENCHTIME=1s)
+bench: ## what the gateway costs (STORE=discard|versitygw|minio): docs/PERFORMANCE.md
+	@go -C e2e run ./bench -store $(STORE) $(BENCHFLAGS)
+
+gobench: ## Go benchmarks of the packages (BENCH=pattern, BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
 clean: ## delete what the targets have built

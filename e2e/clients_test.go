@@ -339,3 +339,9 @@ func (c mcClient) list(ctx context.Context, bucket string) (map[string]int64, er
 	}
 	return sizes, nil
 }
+
+// putReader puts size bytes of any reader.
+func (c minioClient) putReader(ctx context.Context, bucket, key string, r io.Reader, size int64) error {
+	_, err := c.PutObject(ctx, bucket, key, r, size, minio.PutObjectOptions{DisableMultipart: true})
+	return err
+}

@@ -85,10 +85,15 @@ func (r *rollingReader) Read(p []byte) (int, error) {
 	// A connection without deadlines (in tests) has none to renew.
 	_ = r.control.SetReadDeadline(time.Now().Add(r.idle))
 	n, err := r.r.Read(p)
-	if err != nil {
+	switch err {
+	case nil:
+	case io.EOF:
 		// net/http goes on reading, to notice a client that leaves: that read has all
 		// the time of the answer.
 		_ = r.control.SetReadDeadline(time.Time{})
+	default:
+		// It also waits for the rest of a body before it answers: there will be none.
+		_ = r.control.SetReadDeadline(time.Now())
 	}
 	return n, err
 }

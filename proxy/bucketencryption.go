@@ -19,10 +19,13 @@ func (c *call) ownBucket() error {
 		return s3.ErrAccessDenied
 	}
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodHead, bucket: c.req.Bucket})
-	if statusOf(err) == http.StatusNotFound {
+	// A HEAD's error has no document that could be passed on.
+	switch {
+	case statusOf(err) == http.StatusNotFound:
 		return s3.ErrNoSuchBucket
-	}
-	if err != nil {
+	case statusOf(err) == http.StatusForbidden:
+		return s3.ErrAccessDenied
+	case err != nil:
 		return err
 	}
 	return resp.Body.Close()

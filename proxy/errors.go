@@ -76,6 +76,30 @@ func s3Error(err error) *s3.Error {
 	return s3.ErrInternal
 }
 
+// withoutDocument returns the S3 error for an upstream's answer to a HEAD, which
+// has no document, where the client asked something that wants one.
+func withoutDocument(e *upstreamError) *s3.Error {
+	code := e.header.Get("X-Minio-Error-Code")
+	if own := s3.ErrorByCode(code); own.Code == code && own.Status == e.status {
+		return own
+	}
+	switch e.status {
+	case http.StatusBadRequest:
+		return s3.ErrInvalidRequest
+	case http.StatusForbidden:
+		return s3.ErrAccessDenied
+	case http.StatusNotFound:
+		return s3.ErrNoSuchKey
+	case http.StatusMethodNotAllowed:
+		return s3.ErrMethodNotAllowed // the version is a delete marker
+	case http.StatusPreconditionFailed:
+		return s3.ErrPreconditionFailed
+	case http.StatusServiceUnavailable:
+		return s3.ErrServiceUnavailable
+	}
+	return s3.ErrorByCode("BadGateway")
+}
+
 // discard closes an answer whose body nobody needs. A short rest is read, so
 // that the connection can serve again.
 func discard(resp *http.Response) {

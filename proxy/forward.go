@@ -5,6 +5,7 @@ import (
 	"crypto/md5" //nolint:gosec // Content-MD5 is S3's transport checksum, not a security measure
 	"encoding/base64"
 	"encoding/xml"
+	"io"
 	"net/http"
 	"strings"
 
@@ -56,8 +57,10 @@ func (c *call) addDocument(o *outgoing) error {
 	if err != nil || len(doc) == 0 {
 		return err
 	}
-	if namesBucket(doc, c.State.Bucket()) {
-		return s3.ErrNoSuchBucket
+	if !bucketless[c.req.Route.Action] {
+		if err := refuseBucket(doc, c.State.Bucket()); err != nil {
+			return err
+		}
 	}
 	setDocument(o, doc, body.Checksums())
 	return nil
@@ -89,21 +92,41 @@ func (c *call) document() ([]byte, *clientBody, error) {
 	return doc, body, err
 }
 
-// namesBucket reports whether an XML document names a bucket in any element: as
-// the target of logs, inventories or the like.
-func namesBucket(doc []byte, bucket string) bool {
-	d := xml.NewDecoder(bytes.NewReader(doc))
-	for {
+// bucketless are the actions whose documents name no other bucket: a policy, which
+// is JSON, is about its own one, and the keys to delete are any text.
+var bucketless = map[s3.Action]bool{"PutBucketPolicy": true, s3.DeleteObjects: true}
+
+// refuseBucket refuses an XML document that names a bucket, alone, as an ARN or
+// behind a tenant, as the target of logs, inventories or the like: in an element
+// whose name says so. What cannot be read here is refused too, for the store
+// might read more in it.
+func refuseBucket(doc []byte, bucket string) error {
+	type element struct {
+		name string
+		text []byte
+	}
+	open := []element{{}}
+	for d := xml.NewDecoder(bytes.NewReader(doc)); ; {
 		token, err := d.Token()
-		if err != nil {
-			// The end, or a document that the store has to judge: it names nothing that
-			// a store could read out of it.
-			return false
+		if err == io.EOF {
+			return nil
 		}
-		if text, ok := token.(xml.CharData); ok {
-			name := strings.TrimSpace(string(text))
-			if name == bucket || strings.HasSuffix(name, ":::"+bucket) {
-				return true
+		if err != nil {
+			return s3.ErrMalformedXML.With(err)
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			open = append(open, element{name: strings.ToLower(t.Name.Local)})
+		case xml.CharData:
+			top := &open[len(open)-1]
+			top.text = append(top.text, t...) // comments and children cut a text in pieces
+		case xml.EndElement:
+			e := open[len(open)-1]
+			open = open[:len(open)-1]
+			name := string(e.text[bytes.LastIndexByte(e.text, ':')+1:])
+			name, _, _ = strings.Cut(name, "/")
+			if strings.Contains(e.name, "bucket") && strings.TrimSpace(name) == bucket {
+				return s3.ErrNoSuchBucket
 			}
 		}
 	}

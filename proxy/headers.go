@@ -53,6 +53,8 @@ var requestHeaders = map[string]bool{
 
 // ownHeaders are x-amz-* headers that end at the gateway.
 var ownHeaders = map[string]bool{
+	s3.HeaderSSE: true, s3.HeaderSSEKeyID: true, s3.HeaderSSEContext: true, s3.HeaderSSEBucketKey: true,
+	s3.HeaderSSECAlgorithm: true, s3.HeaderSSECKey: true, s3.HeaderSSECKeyMD5: true,
 	"x-amz-date": true, "x-amz-content-sha256": true, "x-amz-decoded-content-length": true, "x-amz-trailer": true,
 	"x-amz-trailer-signature": true, "x-amz-sdk-checksum-algorithm": true, "x-amz-user-agent": true, "x-amz-te": true,
 	"x-amz-copy-source": true, "x-amz-checksum-type": true, "x-amz-checksum-algorithm": true,
@@ -80,7 +82,7 @@ func checkHeaders(h http.Header) error {
 				return s3.ErrNotImplemented
 			}
 		case !strings.HasPrefix(name, "x-amz-"):
-		case strings.HasPrefix(name, ssePrefix), strings.HasPrefix(name, "x-amz-checksum-"),
+		case strings.HasPrefix(name, "x-amz-checksum-"),
 			strings.HasPrefix(name, "x-amz-copy-source"), ownHeaders[name], requestHeaders[name], slices.Contains(contentHeaders, name):
 		case name == "x-amz-metadata-directive" || name == "x-amz-tagging-directive":
 		default:

@@ -20,6 +20,7 @@ const (
 	listHeads    = 16       // HEADs under way for one page
 	notSealed    = -1       // size of an object that is not sealed
 	unknownFacts = -2       // size of a sealed object whose facts do not open
+	notSeen      = -3       // size of an object that the store does not let us look at
 )
 
 // listObjects is ListObjects, ListObjectsV2 and ListObjectVersions: the
@@ -43,7 +44,7 @@ func (c *call) listObjects() error {
 		return err
 	}
 	page := listing.Splice(func(i int) s3.Edit {
-		if sizes[i] == notSealed {
+		if sizes[i] == notSealed || sizes[i] == notSeen {
 			return s3.Edit{}
 		}
 		tag := s3.ETagShown(listing.Entries[i].ETag, true)
@@ -77,7 +78,7 @@ func (c *call) sendDocument(resp *http.Response, doc []byte) error {
 	return err
 }
 
-// sizes returns the plaintext size of each entry, notSealed or unknownFacts.
+// sizes returns the plaintext size of each entry, or one of the words for none.
 // What the cache does not know costs a HEAD.
 func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 	sizes := make([]int64, len(entries))
@@ -95,7 +96,7 @@ func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 		}
 		g.Go(func() (err error) {
 			sizes[i], err = c.sizeOf(ctx, e)
-			if err == nil && sizes[i] != unknownFacts {
+			if err == nil && sizes[i] >= notSealed {
 				c.facts.add(k, sizes[i])
 			}
 			return err
@@ -104,8 +105,9 @@ func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
 	return sizes, g.Wait()
 }
 
-// sizeOf asks the upstream for one entry. An entry that cannot be looked at is
-// shown as the upstream has it; only an upstream that is away fails the page.
+// sizeOf asks the upstream for one entry. An entry that may not be looked at, or
+// has gone, is shown as the upstream has it. Only an upstream that fails, where
+// the next page may show another size, fails the page.
 func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
 	c.metrics.listHeads.Inc()
 	at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
@@ -119,8 +121,8 @@ func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
 	}
 	var refused *upstreamError
 	switch {
-	case errors.As(err, &refused) && !errors.Is(err, errUpstream):
-		return notSealed, nil
+	case errors.As(err, &refused) && !errors.Is(err, errUpstream) && refused.status < 500:
+		return notSeen, nil
 	case errors.Is(err, errIntegrity), err == nil && head.size != e.Size:
 		return unknownFacts, nil
 	case err != nil:

@@ -53,6 +53,7 @@ type rulesStore struct {
 	state   *State
 	current atomic.Pointer[rulesSnapshot]
 	mu      sync.Mutex // held by the one refresh or change under way
+	tried   time.Time  // when the last refresh began; under mu
 }
 
 // open reads the rules, or writes revision 1 of a first start.
@@ -65,8 +66,7 @@ func (s *State) openRules(ctx context.Context, root sealer.Root, initialised boo
 		if initialised {
 			return fmt.Errorf("%w: the rules in bucket %s were deleted", errState, s.cfg.Bucket)
 		}
-		if _, err := r.write(ctx, root, rulesDocument{Revision: 1, Buckets: map[string]Rule{}}, ""); err != nil &&
-			statusOf(err) != http.StatusPreconditionFailed {
+		if _, err := r.write(ctx, root, rulesDocument{Revision: 1, Buckets: map[string]Rule{}}, ""); err != nil && !lostRace(err) {
 			return err
 		}
 		snapshot, err = r.fetch(ctx, root, "")
@@ -126,6 +126,9 @@ func (r *rulesStore) write(ctx context.Context, root sealer.Root, doc rulesDocum
 	if err != nil {
 		return "", fmt.Errorf("proxy: sealing the rules: %w", err)
 	}
+	if len(record) > maxRules {
+		return "", fmt.Errorf("%w: more than %d bytes", errRules, maxRules)
+	}
 	return r.state.put(ctx, rulesObject, record, etag)
 }
 
@@ -143,6 +146,7 @@ func (r *rulesStore) refreshLocked(ctx context.Context) {
 	defer cancel()
 	old := r.current.Load()
 	now := time.Now()
+	r.tried = now
 	fresh, err := r.fetch(ctx, r.state.Root(), old.etag)
 	switch {
 	case err == nil && fresh == nil:
@@ -170,10 +174,13 @@ func (r *rulesStore) refreshLocked(ctx context.Context) {
 func (r *rulesStore) get(ctx context.Context, maxAge time.Duration) (*rulesSnapshot, error) {
 	s := r.current.Load()
 	if time.Since(s.checked) > maxAge {
+		came := time.Now()
 		r.mu.Lock()
-		// Whoever held the lock may have brought fresh rules.
-		if s = r.current.Load(); time.Since(s.checked) > maxAge {
-			r.refreshLocked(ctx)
+		// Whoever held the lock may have brought fresh rules, or have found that the
+		// store gives none: those who waited do not wait for a refresh of their own.
+		// They share one, so a client that leaves must not end it.
+		if s = r.current.Load(); time.Since(s.checked) > maxAge && r.tried.Before(came) {
+			r.refreshLocked(context.WithoutCancel(ctx))
 			s = r.current.Load()
 		}
 		r.mu.Unlock()
@@ -216,7 +223,7 @@ func (s *State) setRule(ctx context.Context, bucket string, rule *Rule) error {
 			return fmt.Errorf("%w: the stored document is gone", errRules)
 		}
 		if err != nil {
-			return fmt.Errorf("proxy: reading the rules: %w", err)
+			return fmt.Errorf("%w: reading them: %w", errRules, err)
 		}
 		if seen := r.current.Load(); old.Revision < seen.Revision {
 			return fmt.Errorf("%w: the store went back from revision %d to %d", errRules, seen.Revision, old.Revision)
@@ -229,11 +236,11 @@ func (s *State) setRule(ctx context.Context, bucket string, rule *Rule) error {
 		}
 		now := time.Now()
 		etag, err := r.write(ctx, s.Root(), doc, old.etag)
-		if statusOf(err) == http.StatusPreconditionFailed {
+		if lostRace(err) {
 			continue // another replica changed a rule in between
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: storing them: %w", errRules, err)
 		}
 		r.current.Store(&rulesSnapshot{rulesDocument: doc, etag: etag, checked: now})
 		return nil

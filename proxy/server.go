@@ -136,12 +136,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &call{Server: s, w: &answer{ResponseWriter: w}, in: r, id: id, log: s.Log.With(zap.String("request_id", id))}
 	// net/http does not take back the write deadline of the request before.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{})
+	if r.ContentLength != 0 {
+		// Without it a body that nobody reads, of a request that is refused, holds up the
+		// answer: net/http first waits for what is left of it.
+		_ = control.SetReadDeadline(time.Now().Add(s.IdleTimeout))
+	}
 	start := time.Now()
 	s.metrics.inFlight.Inc()
 	defer c.finish(start)
 	if err := c.serve(); err != nil {
 		c.fail(err)
+		c.linger()
 	}
 }
 
@@ -215,7 +222,7 @@ func (c *call) fail(err error) {
 		panic(http.ErrAbortHandler)
 	}
 	var up *upstreamError
-	if errors.As(err, &up) && !errors.Is(err, errUpstream) {
+	if errors.As(err, &up) && !errors.Is(err, errUpstream) && !errors.Is(err, errRules) {
 		c.passError(up)
 		return
 	}
@@ -232,6 +239,14 @@ func (c *call) passError(e *upstreamError) {
 	copyAnswer(h, e.header, false)
 	h.Del("Content-Length")
 	h.Del("ETag")
+	if len(e.body) == 0 && e.status >= 400 && c.in.Method != http.MethodHead {
+		answer := *withoutDocument(e)
+		if h.Get("Retry-After") != "" {
+			answer.Header = nil // the store knows better when
+		}
+		s3.WriteError(c.w, c.in, &answer, c.id)
+		return
+	}
 	if ct := e.header.Get("Content-Type"); ct != "" {
 		h.Set("Content-Type", ct)
 	}

@@ -51,7 +51,7 @@ type StateConfig struct {
 }
 
 // State is the gateways' own: the root and the bucket rules, sealed in the
-// state bucket (docs/FORMAT.md, "State"). It is safe for concurrent use.
+// state bucket (docs/FORMAT.md, section 14). It is safe for concurrent use.
 type State struct {
 	cfg   StateConfig
 	root  atomic.Pointer[sealer.Root] // nil until opened
@@ -137,7 +137,7 @@ func (s *State) open(ctx context.Context) error {
 		return err
 	}
 	if !record.Initialised || record.KeyName != s.cfg.KMS.DefaultKey() {
-		if err := s.writeRoot(ctx, root, true, etag); err != nil && statusOf(err) != http.StatusPreconditionFailed {
+		if err := s.writeRoot(ctx, root, true, etag); err != nil && !lostRace(err) {
 			return err
 		}
 	}
@@ -225,7 +225,7 @@ func (s *State) makeRoot(ctx context.Context) error {
 		return fmt.Errorf("proxy: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
 	}
 	err = s.writeRoot(ctx, sealer.NewRoot(), false, "")
-	if statusOf(err) == http.StatusPreconditionFailed {
+	if lostRace(err) {
 		return nil // another replica was faster
 	}
 	return err
@@ -293,6 +293,13 @@ func (s *State) put(ctx context.Context, name string, b []byte, etag string) (st
 		return "", fmt.Errorf("proxy: writing %s to the state bucket: %w", name, err)
 	}
 	return stored, nil
+}
+
+// lostRace reports whether a conditional write found that somebody else's came
+// first, or is under way: Amazon S3 then answers 409.
+func lostRace(err error) bool {
+	status := statusOf(err)
+	return status == http.StatusPreconditionFailed || status == http.StatusConflict
 }
 
 // putSmall stores b in one signed request and returns the ETag.

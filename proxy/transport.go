@@ -21,8 +21,9 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // newTransport returns the transport to the upstream: HTTP/1.1, because one
 // body per connection is what large transfers want, no proxy from the
-// environment, no redirects (a RoundTripper follows none) and no gzip.
-func newTransport(config *tls.Config) *http.Transport {
+// environment, no redirects (a RoundTripper follows none) and no gzip. A
+// connection that stands still for idle is given up.
+func newTransport(config *tls.Config, idle time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -30,11 +31,11 @@ func newTransport(config *tls.Config) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return bodyConn{c}, nil
+			return &bodyConn{c, idle}, nil
 		},
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
-		ResponseHeaderTimeout: responseHeaderTimeout,
+		ResponseHeaderTimeout: idle,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
 		MaxIdleConns:          512,
@@ -43,12 +44,33 @@ func newTransport(config *tls.Config) *http.Transport {
 	}
 }
 
-// bodyConn gives net/http a ReadFrom that copies request bodies in buffers of
-// copySize instead of 32 KiB, which would cut every sealed package in two.
-type bodyConn struct{ net.Conn }
+// bodyConn gives up when the upstream stands still, which no timeout of
+// net/http notices in the middle of a body. It also gives net/http a ReadFrom
+// that copies request bodies in buffers of copySize instead of 32 KiB, which
+// would cut every sealed package in two.
+type bodyConn struct {
+	net.Conn
+	idle time.Duration
+}
 
-func (c bodyConn) ReadFrom(r io.Reader) (int64, error) {
-	return copyBody(c.Conn, r)
+func (c *bodyConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// Write renews the deadline of the read that waits for the answer, too: an
+// upload may take longer than the upstream's silence.
+func (c *bodyConn) Write(p []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(c.idle)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *bodyConn) ReadFrom(r io.Reader) (int64, error) {
+	return copyBody(c, r)
 }
 
 // copyBody copies src to dst with a pooled buffer, whatever shortcuts the two

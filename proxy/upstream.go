@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/xml"
@@ -29,10 +30,10 @@ const (
 
 // Bounds towards the upstream.
 const (
-	dialTimeout           = 2 * time.Second
-	tlsHandshakeTimeout   = 5 * time.Second
-	responseHeaderTimeout = 60 * time.Second
-	maxErrorDocument      = 64 << 10 // bytes of an upstream's error answer that are kept
+	dialTimeout         = 2 * time.Second
+	tlsHandshakeTimeout = 5 * time.Second
+	upstreamIdleTimeout = 60 * time.Second // without a byte read or written
+	maxErrorDocument    = 64 << 10         // bytes of an upstream's error answer that are kept
 )
 
 // errUpstream says that the upstream gave no usable answer: it could not be
@@ -46,6 +47,7 @@ type UpstreamConfig struct {
 	Credentials aws.CredentialsProvider // the gateway's credentials at the store
 	TLS         *tls.Config             // nil: the system's roots
 	Framing     Framing                 // how bodies travel; FramingAuto probes
+	IdleTimeout time.Duration           // the store may stand still this long; 0: 60 s
 }
 
 // Upstream sends signed requests to the S3 store. It is safe for concurrent use.
@@ -64,7 +66,7 @@ func NewUpstream(cfg UpstreamConfig) *Upstream {
 		endpoint:    cfg.Endpoint,
 		region:      cfg.Region,
 		credentials: cfg.Credentials,
-		transport:   newTransport(cfg.TLS),
+		transport:   newTransport(cfg.TLS, cmp.Or(cfg.IdleTimeout, upstreamIdleTimeout)),
 		signer: v4.NewSigner(func(o *v4.SignerOptions) {
 			o.DisableURIPathEscaping = true
 		}),

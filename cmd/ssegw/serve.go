@@ -38,14 +38,15 @@ func serve(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer func() { _ = log.Sync() }()
+	// What fails before anything is asked of the network is a setting.
 	client, err := newKMS(cfg, log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errSettings, err)
 	}
 	defer client.Close()
 	g, err := newGateway(ctx, cfg, client, log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errSettings, err)
 	}
 	return g.run(ctx)
 }

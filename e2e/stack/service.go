@@ -100,8 +100,16 @@ func (s *Service) Kill() error {
 	return nil
 }
 
-// Pause sends SIGSTOP: connections stay open, nothing is answered.
-func (s *Service) Pause() error { return s.Signal(syscall.SIGSTOP) }
+// Pause sends SIGSTOP and waits until all threads stand still: connections stay
+// open, nothing is answered.
+func (s *Service) Pause() error {
+	if err := s.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return probe(s.stopped).wait(ctx, s.exited())
+}
 
 // Continue sends SIGCONT.
 func (s *Service) Continue() error { return s.Signal(syscall.SIGCONT) }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ssegw/kms/kmstest"
+)
+
+// newPair makes a certificate of that name and its key, both as PEM.
+func newPair(t *testing.T, name string) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// files are a certificate's files. Each write is later than the one before by the clock of the
+// file system, however coarse it is.
+type files struct {
+	t         *testing.T
+	cert, key string
+	at        time.Time
+}
+
+func newFiles(t *testing.T, name string) *files {
+	dir := t.TempDir()
+	f := &files{t: t, cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"), at: time.Now().Add(-time.Hour)}
+	cert, key := newPair(t, name)
+	f.write(f.cert, cert)
+	f.write(f.key, key)
+	return f
+}
+
+func (f *files) write(path string, content []byte) {
+	f.t.Helper()
+	f.at = f.at.Add(time.Minute)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.Chtimes(path, f.at, f.at); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// shown returns the name in the certificate that a handshake shows.
+func shown(t *testing.T, c *certificate) string {
+	t.Helper()
+	leaf, err := x509.ParseCertificate(c.get().Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf.Subject.CommonName
+}
+
+func TestCertificateReload(t *testing.T) {
+	f := newFiles(t, "old.example.com")
+	c := &certificate{certFile: f.cert, keyFile: f.key}
+	if err := c.load(); err != nil {
+		t.Fatal(err)
+	}
+	expire := func() { c.checked = c.checked.Add(-2 * certificateMaxAge) }
+	want := func(name, when string) {
+		t.Helper()
+		if got := shown(t, c); got != name {
+			t.Errorf("%s: %s, want %s", when, got, name)
+		}
+	}
+	want("old.example.com", "at first")
+
+	cert, key := newPair(t, "new.example.com")
+	f.write(f.cert, cert)
+	want("old.example.com", "right after the change")
+	expire()
+	want("old.example.com", "with half of the new pair")
+	f.write(f.key, key)
+	want("old.example.com", "with half of the new pair, not yet looked at again")
+	expire()
+	want("new.example.com", "with the whole of it")
+
+	if err := os.Remove(f.cert); err != nil {
+		t.Fatal(err)
+	}
+	expire()
+	want("new.example.com", "without a file")
+	f.write(f.cert, []byte("rubbish"))
+	expire()
+	want("new.example.com", "with a damaged file")
+	cert, key = newPair(t, "third.example.com")
+	f.write(f.cert, cert)
+	f.write(f.key, key)
+	expire()
+	want("third.example.com", "after the damage")
+}
+
+// TestTLS runs a gateway with a certificate: clients get it, nothing below TLS
+// 1.2 is spoken, and the health command works.
+func TestTLS(t *testing.T) {
+	f := newFiles(t, "gw.example.com")
+	store, kes := newStore(t), kmstest.NewServer(t)
+	p := start(t, environment(store, kes, "SSEGW_TLS_CERT_FILE="+f.cert, "SSEGW_TLS_KEY_FILE="+f.key))
+	pool := x509.NewCertPool()
+	cert, err := os.ReadFile(f.cert)
+	if err != nil || !pool.AppendCertsFromPEM(cert) {
+		t.Fatal(err)
+	}
+	conn, err := tls.Dial("tcp", p.address, &tls.Config{RootCAs: pool, ServerName: "gw.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	old, err := tls.Dial("tcp", p.address, &tls.Config{RootCAs: pool, ServerName: "gw.example.com", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	if err == nil {
+		old.Close()
+		t.Error("speaks TLS 1.1")
+	}
+	plain, err := net.Dial("tcp", p.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain.Close()
+	env := environment(store, kes, "SSEGW_ADDRESS="+p.address, "SSEGW_TLS_CERT_FILE="+f.cert, "SSEGW_TLS_KEY_FILE="+f.key)
+	if r := runCommand(t, env, "health"); r.status != 0 {
+		t.Errorf("health: %+v", r)
+	}
+	p.signal(syscall.SIGTERM)
+	if status := p.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestServerTLSRefuses(t *testing.T) {
+	f, other := newFiles(t, "a.example.com"), newFiles(t, "b.example.com")
+	for name, pair := range map[string][2]string{
+		"missing":      {f.cert, f.key + ".missing"},
+		"not one pair": {f.cert, other.key},
+		"key, no cert": {f.key, f.key},
+		"a folder":     {filepath.Dir(f.cert), f.key},
+	} {
+		if _, err := serverTLS(pair[0], pair[1]); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// bareProxy is this program running as a bare reverse proxy: what a Go process
+// in the middle costs that neither verifies nor seals. It ends with its standard
+// input, and answers each line there with the CPU nanoseconds it has used.
+type bareProxy struct {
+	endpoint string
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+
+	mu  sync.Mutex
+	out *bufio.Reader
+}
+
+// startBare starts a bare proxy in front of the endpoint.
+func startBare(target string) (*bareProxy, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "-bare", target)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the bare proxy: %w", err)
+	}
+	b := &bareProxy{cmd: cmd, in: in, out: bufio.NewReader(out)}
+	address, err := b.out.ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the bare proxy: %w", err), b.Close())
+	}
+	b.endpoint = "http://" + strings.TrimSpace(address)
+	return b, nil
+}
+
+// cpu returns the user and system time that the proxy has used.
+func (b *bareProxy) cpu() (time.Duration, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := io.WriteString(b.in, "cpu\n"); err != nil {
+		return 0, fmt.Errorf("asking the bare proxy: %w", err)
+	}
+	line, err := b.out.ReadString('\n')
+	if err != nil {
+		return 0, fmt.Errorf("asking the bare proxy: %w", err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("asking the bare proxy: %w", err)
+	}
+	return time.Duration(n), nil
+}
+
+// Close ends the proxy.
+func (b *bareProxy) Close() error {
+	return errors.Join(b.in.Close(), b.cmd.Wait())
+}
+
+// serveBare is the bare proxy's side: it serves until in ends.
+func serveBare(target string, in io.Reader, out io.Writer) error {
+	to, err := url.Parse(target)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: newBareHandler(to), ReadHeaderTimeout: time.Minute}
+	defer func() { _ = server.Close() }()
+	go func() { _ = server.Serve(l) }()
+	if _, err := fmt.Fprintln(out, l.Addr()); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+			return fmt.Errorf("reading the own usage: %w", err)
+		}
+		if _, err := fmt.Fprintln(out, usage.Utime.Nano()+usage.Stime.Nano()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newBareHandler changes neither path, query, host nor body, so that signatures
+// stay valid. Its buffers are as large as the gateway's.
+func newBareHandler(to *url.URL) http.Handler {
+	return &httputil.ReverseProxy{
+		Transport:  newTransport(),
+		BufferPool: bufferPool{},
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery
+			r.Out.Host = r.In.Host
+		},
+	}
+}
+
+// bufferPool gives the pooled buffers to net/http/httputil.
+type bufferPool struct{}
+
+func (bufferPool) Get() []byte  { return buffers.Get().(*[bufferSize]byte)[:] }
+func (bufferPool) Put(b []byte) { buffers.Put((*[bufferSize]byte)(b)) }

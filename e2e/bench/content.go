@@ -1,0 +1,45 @@
+package main
+
+import (
+	"crypto/rand"
+	"hash/crc32"
+	"io"
+)
+
+// block is what contents are made of: 1 MiB that does not compress.
+var block = func() []byte {
+	b := make([]byte, 1<<20)
+	rand.Read(b)
+	return b
+}()
+
+// content is the body of an object: the block, again and again, up to size.
+type content struct {
+	size int64
+	sum  uint32 // CRC32C
+}
+
+func newContent(size int64) content {
+	sum := crc32.New(castagnoli)
+	if _, err := io.Copy(sum, content{size: size}.reader()); err != nil {
+		panic(err) // the reader has no errors but io.EOF
+	}
+	return content{size: size, sum: sum.Sum32()}
+}
+
+func (c content) reader() io.Reader { return &blockReader{left: c.size} }
+
+type blockReader struct {
+	left int64
+	at   int // in block
+}
+
+func (r *blockReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(int64(len(p)), r.left)], block[r.at:])
+	r.left -= int64(n)
+	r.at = (r.at + n) % len(block)
+	return n, nil
+}

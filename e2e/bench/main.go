@@ -1,0 +1,100 @@
+// Command bench measures what the gateway costs. It starts KES, a store, the
+// gateway and a bare reverse proxy as processes of their own, puts and gets
+// objects directly, through the bare proxy and through the gateway, in turns
+// in one run, and prints tables of throughput, latency and the CPU time that
+// the process in the middle used. Then eight large objects go up and down at
+// the same time and the gateway's peak of resident memory is printed.
+//
+// Usage:
+//
+//	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|sse-s3]
+//	      [-memory=false] [-profile DIR]
+//
+// The store "discard" is part of this program and keeps only what the reads
+// need, so that the cost of a real store does not hide the gateway's. Client
+// and store are cheap but not free: with few cores they share them with the
+// gateway, so the CPU columns tell more than the throughput.
+//
+// With -profile, CPU profiles of the gateway under large PUTs and GETs are
+// written to DIR. The exit code is 1 when something failed, an object came back
+// changed, or the memory was over its bound.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// options are the command line.
+type options struct {
+	store      string
+	encryption string
+	rounds     int
+	memory     bool
+	profile    string // folder for CPU profiles; "": none
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.store, "store", storeDiscard, "the store: discard, versitygw or minio")
+	flag.StringVar(&o.encryption, "encryption", "sse-kms", "how the gateway seals: sse-kms or sse-s3")
+	flag.IntVar(&o.rounds, "rounds", 5, "measured rounds of direct, bare, gateway")
+	flag.BoolVar(&o.memory, "memory", true, "measure memory under 8 x 1 GiB up and down")
+	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the gateway to this folder")
+	bare := flag.String("bare", "", "be the bare proxy to this URL (how the program starts itself)")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if *bare != "" {
+		err = serveBare(*bare, os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run measures in a directory of its own, which is gone afterwards.
+func run(ctx context.Context, o options) (err error) {
+	if o.rounds < 1 {
+		return errors.New("-rounds must be at least 1")
+	}
+	dir, err := os.MkdirTemp("", "ssegw-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	rig, err := newRig(ctx, dir, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rig.Close()) }()
+
+	printHead(o)
+	for _, w := range []workload{large, small} {
+		results, err := rig.measure(ctx, w, o.rounds)
+		if err != nil {
+			return err
+		}
+		fmt.Print(resultsTable(w, results))
+	}
+	if o.profile != "" {
+		if err := rig.profile(ctx, o.profile); err != nil {
+			return err
+		}
+	}
+	if o.memory {
+		return rig.measureMemory(ctx)
+	}
+	return nil
+}

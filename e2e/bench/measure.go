@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A workload is a number of equal requests, some of them at the same time.
+type workload struct {
+	name     string
+	size     int64 // bytes of each object
+	requests int   // of one batch
+	parallel int
+}
+
+var (
+	large = workload{name: "64 MiB", size: 64 << 20, requests: 12, parallel: 2}
+	small = workload{name: "4 KiB", size: 4 << 10, requests: 2000, parallel: 8}
+)
+
+// An operation is what the requests of a batch do.
+type operation string
+
+const (
+	opPut operation = "PUT"
+	opGet operation = "GET"
+)
+
+// A batch is what was measured of one workload's requests to one target.
+type batch struct {
+	wall      time.Duration
+	cpu       time.Duration // of the process in the middle
+	latencies []time.Duration
+}
+
+// A result is all batches of one operation and target.
+type result struct {
+	op      operation
+	target  string
+	batches []batch
+}
+
+// measure runs the workload on all targets in turns, rounds times after one
+// round that does not count. Results are in the order PUT, GET and of the targets.
+func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, error) {
+	body := newContent(w.size)
+	var results []*result
+	for _, op := range []operation{opPut, opGet} {
+		for _, t := range r.targets {
+			results = append(results, &result{op: op, target: t.name})
+		}
+	}
+	for _, t := range r.targets {
+		if err := t.client.put(ctx, t.readKey(w), body); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	for round := range rounds + 1 {
+		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", w.name, round, rounds)
+		for i, res := range results {
+			b, err := r.targets[i%len(r.targets)].run(ctx, w, res.op, body)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", res.target, res.op, err)
+			}
+			if round > 0 { // the first fills pools, caches and connections
+				res.batches = append(res.batches, b)
+			}
+		}
+	}
+	return results, nil
+}
+
+// readKey is the object that the target's GETs of a workload read.
+func (t *target) readKey(w workload) string {
+	return fmt.Sprintf("get/%s/%d", t.client.credentials.AccessKeyID, w.size)
+}
+
+// run makes one batch of requests.
+func (t *target) run(ctx context.Context, w workload, op operation, body content) (batch, error) {
+	before, err := t.used()
+	if err != nil {
+		return batch{}, err
+	}
+	b := batch{latencies: make([]time.Duration, w.requests)}
+	var next atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	start := time.Now()
+	for worker := range w.parallel {
+		g.Go(func() error {
+			for i := next.Add(1) - 1; i < int64(w.requests); i = next.Add(1) - 1 {
+				begin := time.Now()
+				if err := t.do(gctx, w, op, worker, body); err != nil {
+					return err
+				}
+				b.latencies[i] = time.Since(begin)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return batch{}, err
+	}
+	b.wall = time.Since(start)
+	after, err := t.used()
+	b.cpu = after - before
+	return b, err
+}
+
+func (t *target) do(ctx context.Context, w workload, op operation, worker int, body content) error {
+	if op == opGet {
+		return t.client.get(ctx, t.readKey(w), body)
+	}
+	return t.client.put(ctx, fmt.Sprintf("%s%s/%d-%d", discarded, t.client.credentials.AccessKeyID, w.size, worker), body)
+}
+
+// used is the CPU time that the process in the middle has used so far.
+func (t *target) used() (time.Duration, error) {
+	if t.cpu == nil {
+		return 0, nil
+	}
+	return t.cpu()
+}
+
+// median returns the middle of the values that f gives for the batches.
+func (r *result) median(f func(batch) float64) float64 {
+	values := make([]float64, len(r.batches))
+	for i, b := range r.batches {
+		values[i] = f(b)
+	}
+	slices.Sort(values)
+	if n := len(values); n%2 == 0 {
+		return (values[n/2-1] + values[n/2]) / 2
+	}
+	return values[len(values)/2]
+}
+
+// percentile returns the latency that p percent of all requests do not exceed.
+func (r *result) percentile(p float64) time.Duration {
+	var all []time.Duration
+	for _, b := range r.batches {
+		all = append(all, b.latencies...)
+	}
+	slices.Sort(all)
+	return all[min(int(float64(len(all))*p/100), len(all)-1)]
+}

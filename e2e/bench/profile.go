@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// profileTime is how long a CPU profile of the gateway lasts.
+const profileTime = 6 * time.Second
+
+// profile writes CPU profiles of the gateway, DIR/put.pprof and DIR/get.pprof,
+// taken while large objects go through it.
+func (r *rig) profile(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	for _, w := range []workload{large, small} {
+		body := newContent(w.size)
+		for _, op := range []operation{opPut, opGet} {
+			name := strings.ReplaceAll(strings.ToLower(fmt.Sprintf("%s-%s.pprof", op, w.name)), " ", "")
+			fmt.Fprintln(os.Stderr, "profiling:", name)
+			if err := r.profileUnder(ctx, w, op, body, filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("profiling %s: %w", op, err)
+			}
+		}
+	}
+	return nil
+}
+
+// profileUnder fetches a profile while batches of the workload run.
+func (r *rig) profileUnder(ctx context.Context, w workload, op operation, body content, path string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	done := make(chan struct{})
+	g.Go(func() error {
+		defer close(done)
+		return r.fetchProfile(ctx, path)
+	})
+	g.Go(func() error {
+		for {
+			select {
+			case <-done:
+				return nil
+			default:
+			}
+			if _, err := r.through().run(ctx, w, op, body); err != nil {
+				return err
+			}
+		}
+	})
+	return g.Wait()
+}
+
+func (r *rig) fetchProfile(ctx context.Context, path string) (err error) {
+	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", r.gateway.AdminEndpoint, int(profileTime.Seconds()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if _, err := f.ReadFrom(resp.Body); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}

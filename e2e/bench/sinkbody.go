@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+var (
+	errFraming  = errors.New("bench: payload framing not supported")
+	errBody     = errors.New("bench: body malformed")
+	errChecksum = errors.New("bench: body does not match its checksum")
+)
+
+const (
+	trailerPayload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+	trailerName    = "x-amz-checksum-crc32c"
+	maxChunkLine   = 4 << 10 // bytes
+)
+
+// sinkBody is the body of a PUT: plain, or aws-chunked with a CRC32C trailer.
+type sinkBody struct {
+	raw     *bufio.Reader
+	size    int64 // decoded bytes
+	chunked bool
+	sum     uint32
+}
+
+// openBody finds out how the body travels. It returns errFraming for what the
+// sink does not decode.
+func openBody(r *http.Request) (*sinkBody, error) {
+	b := &sinkBody{raw: bufio.NewReaderSize(r.Body, maxChunkLine), size: r.ContentLength}
+	payload := r.Header.Get("X-Amz-Content-Sha256")
+	switch {
+	case payload == trailerPayload && r.Header.Get("X-Amz-Trailer") == trailerName:
+		size, err := strconv.ParseInt(r.Header.Get("X-Amz-Decoded-Content-Length"), 10, 64)
+		if err != nil {
+			return nil, errFraming
+		}
+		b.size, b.chunked = size, true
+	case strings.HasPrefix(payload, "STREAMING-"):
+		return nil, errFraming
+	}
+	if b.size < 0 {
+		return nil, errFraming
+	}
+	return b, nil
+}
+
+// read reads and verifies the whole body, into data unless that is nil, and
+// returns its CRC32C.
+func (b *sinkBody) read(data []byte) (uint32, error) {
+	if !b.chunked {
+		if err := b.readData(data, b.size); err != nil {
+			return 0, err
+		}
+		return b.sum, nil
+	}
+	for left := b.size; ; {
+		line, err := b.line()
+		if err != nil {
+			return 0, err
+		}
+		n, err := strconv.ParseInt(line, 16, 64)
+		if err != nil || n < 0 || n > left {
+			return 0, fmt.Errorf("%w: chunk %q", errBody, line)
+		}
+		if n == 0 {
+			return b.sum, b.readTrailer(left)
+		}
+		if err := b.readData(data, n); err != nil {
+			return 0, err
+		}
+		if data != nil {
+			data = data[n:]
+		}
+		left -= n
+		if line, err := b.line(); err != nil || line != "" {
+			return 0, errors.Join(errBody, err)
+		}
+	}
+}
+
+// readData reads n bytes, into data unless that is nil.
+func (b *sinkBody) readData(data []byte, n int64) error {
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for n > 0 {
+		into := buf[:]
+		if data != nil {
+			into = data
+		}
+		m, err := b.raw.Read(into[:min(int64(len(into)), n)])
+		b.sum = checksum(b.sum, into[:m])
+		n -= int64(m)
+		if data != nil {
+			data = data[m:]
+		}
+		if err != nil && n > 0 {
+			return fmt.Errorf("%w: %w", errBody, err)
+		}
+	}
+	return nil
+}
+
+// readTrailer reads what follows the last chunk, when left bytes are missing.
+func (b *sinkBody) readTrailer(left int64) error {
+	line, err := b.line()
+	if err != nil || left > 0 {
+		return errors.Join(errBody, err)
+	}
+	value, ok := strings.CutPrefix(line, trailerName+":")
+	digest, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+	if !ok || err != nil || len(digest) != 4 || binary.BigEndian.Uint32(digest) != b.sum {
+		return errChecksum
+	}
+	if _, err := io.Copy(io.Discard, b.raw); err != nil {
+		return fmt.Errorf("%w: %w", errBody, err)
+	}
+	return nil
+}
+
+// line reads a line and returns it without its CRLF.
+func (b *sinkBody) line() (string, error) {
+	line, err := b.raw.ReadSlice('\n')
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errBody, err)
+	}
+	return strings.TrimSuffix(string(line), "\r\n"), nil
+}

@@ -1,0 +1,258 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ssegw/kms"
+	"ssegw/kms/kmstest"
+)
+
+var errAway = errors.New("store.internal:9000 is away")
+
+// parts are what a Server asks, each to be switched off by a test.
+type parts struct {
+	kes             *kmstest.Server
+	state, upstream atomic.Pointer[error]
+	asked           atomic.Int32 // checks of the upstream
+}
+
+func newServer(t *testing.T) (*Server, *parts) {
+	t.Helper()
+	p := &parts{kes: kmstest.NewServer(t)}
+	client, err := kms.New(p.kes.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "test_total", Help: "test"})
+	registry.MustRegister(counter)
+	return New(Config{
+		KMS:     client,
+		State:   func() error { return load(&p.state) },
+		Metrics: registry,
+		Upstream: func(context.Context) error {
+			p.asked.Add(1)
+			return load(&p.upstream)
+		},
+	}), p
+}
+
+func load(p *atomic.Pointer[error]) error {
+	if err := p.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (p *parts) set(t *testing.T, state, upstream, kes bool) {
+	t.Helper()
+	for part, ok := range map[*atomic.Pointer[error]]bool{&p.state: state, &p.upstream: upstream} {
+		part.Store(nil)
+		if !ok {
+			part.Store(&errAway)
+		}
+	}
+	if !kes {
+		p.kes.Stop()
+	} else {
+		p.kes.Start()
+	}
+}
+
+func get(t *testing.T, h http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	return w.Code, w.Body.String()
+}
+
+func TestHealth(t *testing.T) {
+	tests := map[string]struct {
+		state, upstream, kms bool
+		live, ready, cluster int
+	}{
+		"all online":             {true, true, true, 200, 200, 200},
+		"state not open":         {false, true, true, 200, 503, 503},
+		"store away":             {true, false, true, 200, 503, 503},
+		"KMS away":               {true, true, false, 200, 503, 200},
+		"starting with KMS away": {false, true, false, 200, 503, 503},
+		"all away":               {false, false, false, 200, 503, 503},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, p := newServer(t)
+			p.set(t, test.state, test.upstream, test.kms)
+			for path, want := range map[string]int{
+				"/minio/health/live":         test.live,
+				"/minio/health/ready":        test.ready,
+				"/minio/health/cluster":      test.cluster,
+				"/minio/health/cluster/read": test.cluster,
+			} {
+				for where, h := range map[string]http.Handler{"S3 address": s.Operator(), "admin address": s.Private()} {
+					if got, body := get(t, h, path); got != want {
+						t.Errorf("%s on the %s: %d, want %d: %s", path, where, got, want, body)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestHealthAnswer sees that an answer names the parts that are missing, and
+// nothing about where they are.
+func TestHealthAnswer(t *testing.T) {
+	s, p := newServer(t)
+	p.set(t, true, false, true)
+	w := httptest.NewRecorder()
+	s.Operator().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/minio/health/ready", nil))
+	var got map[string]string
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"state": "online", "upstream": "offline", "kms": "online"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if ct := w.Header().Get("Content-Type"); ct != "application/json" {
+		t.Errorf("Content-Type %q", ct)
+	}
+	if body := w.Body.String(); strings.Contains(body, "store.internal") || strings.Contains(body, "127.0.0.1") {
+		t.Errorf("names an endpoint: %s", body)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	s, _ := newServer(t)
+	h := s.Operator()
+	if status, body := get(t, h, "/minio/health/ready"); status != 200 {
+		t.Fatalf("before: %d %s", status, body)
+	}
+	s.Drain()
+	for path, want := range map[string]int{"/minio/health/live": 200, "/minio/health/ready": 503, "/minio/health/cluster": 503} {
+		status, body := get(t, h, path)
+		if status != want {
+			t.Errorf("%s: %d, want %d", path, status, want)
+		}
+		if want == 503 && !strings.Contains(body, `"state":"draining"`) {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+}
+
+// TestCheckIsShared sees that a crowd of probers costs the store one question,
+// and that an answer is asked for again when it is old.
+func TestCheckIsShared(t *testing.T) {
+	s, p := newServer(t)
+	h := s.Operator()
+	var wait sync.WaitGroup
+	for range 50 {
+		wait.Go(func() { get(t, h, "/minio/health/ready") })
+	}
+	wait.Wait()
+	if n := p.asked.Load(); n != 1 {
+		t.Errorf("the store was asked %d times, want 1", n)
+	}
+	p.set(t, true, false, true)
+	if status, _ := get(t, h, "/minio/health/ready"); status != 200 {
+		t.Errorf("a fresh answer was not kept: %d", status)
+	}
+	s.mu.Lock()
+	s.at = s.at.Add(-checkMaxAge)
+	s.mu.Unlock()
+	if status, _ := get(t, h, "/minio/health/ready"); status != 503 || p.asked.Load() != 2 {
+		t.Errorf("an old answer was kept: %d, asked %d times", status, p.asked.Load())
+	}
+}
+
+// TestCheckOutlivesProber sees that a prober who leaves does not spoil the
+// answer of those who wait with him.
+func TestCheckOutlivesProber(t *testing.T) {
+	s, _ := newServer(t)
+	s.Upstream = func(ctx context.Context) error { return ctx.Err() }
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := s.check(ctx); got.Upstream != online || got.KMS != online {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestCheckIsBounded sees that a KES cluster and a store that hang are given up,
+// and that those who wait for them wait for one check, not one after the other.
+func TestCheckIsBounded(t *testing.T) {
+	s, p := newServer(t)
+	p.kes.SetFault(kmstest.Fault{Hang: true})
+	defer p.kes.SetFault(kmstest.Fault{})
+	s.Upstream = func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	start := time.Now()
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			got := s.check(t.Context())
+			if diff := cmp.Diff(health{State: online, Upstream: offline, KMS: offline}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	wait.Wait()
+	if took := time.Since(start); took < checkTimeout-100*time.Millisecond || took > 2*checkTimeout {
+		t.Errorf("20 probers waited %s, want about %s", took, checkTimeout)
+	}
+}
+
+func TestPrivate(t *testing.T) {
+	s, _ := newServer(t)
+	tests := []struct {
+		path, contains string
+		status         int
+	}{
+		{"/metrics", "test_total 0", 200},
+		{"/debug/pprof/", "goroutine", 200},
+		{"/debug/pprof/goroutine?debug=1", "goroutine profile", 200},
+		{"/debug/pprof/cmdline", "Unknown profile", 404}, // arguments and the environment are nobody's business
+		{"/", "", 404},
+		{"/bucket/key", "", 404},
+	}
+	for _, test := range tests {
+		if status, body := get(t, s.Private(), test.path); status != test.status || !strings.Contains(body, test.contains) {
+			t.Errorf("%s: %d %.100q", test.path, status, body)
+		}
+	}
+}
+
+// TestOperatorHidesPrivate sees that the S3 address serves neither metrics nor profiles.
+func TestOperatorHidesPrivate(t *testing.T) {
+	s, _ := newServer(t)
+	server := httptest.NewServer(s.Operator())
+	defer server.Close()
+	for _, path := range []string{"/metrics", "/debug/pprof/", "/minio/v2/metrics/cluster", "/minio/health/../../metrics", "/minio/health/", "/minio/admin/v3/info"} {
+		resp, err := http.Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d %.80q", path, resp.StatusCode, body)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"ssegw/kms"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+// TestErrorAnswers maps every sentinel, wrapped as handlers wrap them, and sees
+// that no text of an error reaches a client but that of an S3 error.
+func TestErrorAnswers(t *testing.T) {
+	tests := []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{s3.ErrNoSuchKey.Msg("other words"), 404, "NoSuchKey"},
+		{&sigv4.Error{Code: "SignatureDoesNotMatch", Message: "words of sigv4"}, 403, "SignatureDoesNotMatch"},
+		{errNotReady, 503, "ServiceUnavailable"},
+		{errRules, 503, "ServiceUnavailable"},
+		{errUpstream, 503, "ServiceUnavailable"},
+		{errNotSealed, 403, "AccessDenied"},
+		{errStalled, 400, "RequestTimeout"},
+		{errIntegrity, 500, "XSsegwObjectNotAuthentic"},
+		{errSourceSize, 400, "IncompleteBody"},
+		{sealer.ErrSize, 400, "IncompleteBody"},
+		{sealer.ErrWrongKey, 403, "AccessDenied"},
+		{sealer.ErrNotAuthentic, 500, "XSsegwObjectNotAuthentic"},
+		{sealer.ErrMalformed, 500, "XSsegwObjectNotAuthentic"},
+		{sealer.ErrUnknownRoot, 500, "XSsegwObjectNotAuthentic"},
+		{sealer.ErrTooLarge, 400, "EntityTooLarge"},
+		{sealer.ErrParams, 500, "InternalError"},
+		{kms.ErrKeyNotFound, 404, "kms:KeyNotFound"},
+		{kms.ErrNotAllowed, 403, "kms:NotAuthorized"},
+		{kms.ErrUnreachable, 503, "ServiceUnavailable"},
+		{kms.ErrBadAnswer, 503, "ServiceUnavailable"},
+		{kms.ErrInvalidKeyName, 400, "InvalidArgument"},
+		{kms.ErrInvalidContext, 400, "InvalidArgument"},
+		{kms.ErrContextConflict, 400, "InvalidArgument"},
+		{context.DeadlineExceeded, 503, "ServiceUnavailable"},
+		{context.Canceled, 400, "RequestTimeout"},
+		{io.ErrUnexpectedEOF, 500, "InternalError"},
+		{errors.New("anything"), 500, "InternalError"},
+
+		// On a read a missing key must not look like a missing object.
+		{fmt.Errorf("%w: %w", errOpening, kms.ErrKeyNotFound), 400, "KMS.NotFoundException"},
+		{fmt.Errorf("%w: %w", errOpening, kms.ErrInvalidCiphertext), 500, "XSsegwObjectNotAuthentic"},
+		{fmt.Errorf("%w: %w", errOpening, kms.ErrNotAllowed), 403, "kms:NotAuthorized"},
+		{fmt.Errorf("%w: %w", errOpening, kms.ErrUnreachable), 503, "ServiceUnavailable"},
+		// A data key of the KMS that is the wrong one is no mistake of the client's.
+		{fmt.Errorf("%w: %w", errIntegrity, sealer.ErrWrongKey), 500, "XSsegwObjectNotAuthentic"},
+		// Rules that cannot be read are not the error of the store's that kept them.
+		{fmt.Errorf("%w: %w", errRules, &upstreamError{status: 404, code: "NoSuchBucket"}), 503, "ServiceUnavailable"},
+	}
+	for _, test := range tests {
+		got := s3Error(fmt.Errorf("canary words: %w", test.err))
+		if got.Status != test.status || got.Code != test.code {
+			t.Errorf("%v: %d %s, want %d %s", test.err, got.Status, got.Code, test.status, test.code)
+		}
+		if strings.Contains(got.Message, "canary") || strings.Contains(got.Message, "proxy:") || strings.Contains(got.Message, "sealer:") || strings.Contains(got.Message, "kms:") {
+			t.Errorf("%v: tells %q", test.err, got.Message)
+		}
+		if got.Status == http.StatusServiceUnavailable && got.Header.Get("Retry-After") == "" {
+			t.Errorf("%v: no Retry-After", test.err)
+		}
+	}
+	if got := s3Error(s3.ErrNoSuchKey.Msg("other words")).Message; got != "other words" {
+		t.Errorf("message %q", got)
+	}
+}
+
+// TestReadErrorIsBounded: of an error answer without end a part is kept, and one
+// that breaks off is the store's trouble.
+func TestReadErrorIsBounded(t *testing.T) {
+	answer := func(r io.Reader) *http.Response {
+		return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(r)}
+	}
+	var up *upstreamError
+	if err := readError(answer(endless{})); !errors.As(err, &up) || len(up.body) != maxErrorDocument {
+		t.Errorf("%v", err)
+	}
+	if err := readError(answer(io.MultiReader(strings.NewReader("<Error>"), broken{}))); !errors.Is(err, errUpstream) {
+		t.Errorf("%v, want errUpstream", err)
+	}
+	if err := readError(answer(strings.NewReader("not XML <"))); !errors.As(err, &up) || string(up.body) != "not XML <" || up.code != "" {
+		t.Errorf("%v", err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

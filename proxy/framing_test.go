@@ -1,0 +1,487 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
+)
+
+var errSource = errors.New("the source failed")
+
+// testFrames make the framed form of a source, its size and a way to read its data.
+var testFrames = map[string]func(src io.Reader, size int64) (r io.Reader, total int64, data func([]byte) []byte){
+	"trailer": func(src io.Reader, size int64) (io.Reader, int64, func([]byte) []byte) {
+		f := &trailerFrame{src: src, left: size, name: "x-amz-checksum-crc32c", sum: crc32.New(castagnoli)}
+		return f, trailerFrameSize(size, f.name, crc32.Size), memUnframe
+	},
+	"signed": func(src io.Reader, size int64) (io.Reader, int64, func([]byte) []byte) {
+		c := &chunkSigner{src: src, left: size}
+		c.start("secret", "region", time.Now(), "Signature=seed")
+		return c, signedFrameSize(size), memUnframe
+	},
+	"plain": func(src io.Reader, size int64) (io.Reader, int64, func([]byte) []byte) {
+		return &heldReader{src: src, left: size}, size, func(b []byte) []byte { return b }
+	},
+}
+
+// endsWith are the ways in which a source of size bytes ends.
+var endsWith = map[string]struct {
+	missing int // bytes that do not come
+	extra   int // bytes too many
+	err     error
+	whole   bool
+}{
+	"well":       {whole: true},
+	"early":      {missing: 1},
+	"much early": {missing: 100_000},
+	"late":       {extra: 1},
+	"badly":      {err: errSource},
+	"half badly": {missing: 50_000, err: errSource},
+}
+
+// TestFrames reads framed sources in pieces of many sizes. A source that ends
+// well gives exactly the announced bytes; any other gives an error before its
+// last data byte or final frame, so that no store can take it for whole.
+func TestFrames(t *testing.T) {
+	sizes := []int{0, 1, 100, sealedPackage - 1, sealedPackage, sealedPackage + 1, signedChunk, 2*signedChunk + 5, frameChunk, frameChunk + 1, 2*frameChunk + 77}
+	for framing, frame := range testFrames {
+		for end, e := range endsWith {
+			for _, size := range sizes {
+				if size < e.missing || size == 0 && framing == "plain" {
+					continue // a plain body of nothing is never sent as one
+				}
+				for _, step := range []int{1000, sealedPackage, 1 << 20} {
+					data := pattern(size+e.extra, 5)[:size+e.extra-e.missing]
+					src := io.Reader(bytes.NewReader(data))
+					if e.err != nil {
+						src = io.MultiReader(src, iotest.ErrReader(e.err))
+					}
+					r, total, unframe := frame(src, int64(size))
+					got, err := readSteps(r, step)
+					name := fmt.Sprintf("%s, %d bytes ending %s, read by %d", framing, size, end, step)
+					if e.whole {
+						if err != nil || int64(len(got)) != total || !bytes.Equal(unframe(got), data) {
+							t.Errorf("%s: %d bytes of %d, %v", name, len(got), total, err)
+						}
+						continue
+					}
+					if err == nil || e.err != nil && !errors.Is(err, errSource) || e.err == nil && !errors.Is(err, errSourceSize) {
+						t.Errorf("%s: error %v", name, err)
+					}
+					if framing == "trailer" && int64(len(got)) >= total || framing != "trailer" && size > 0 && len(unframe(got)) >= size {
+						t.Errorf("%s: the framed body is complete", name)
+					}
+				}
+			}
+		}
+	}
+}
+
+func readSteps(r io.Reader, step int) ([]byte, error) {
+	var out bytes.Buffer
+	_, err := io.CopyBuffer(struct{ io.Writer }{&out}, struct{ io.Reader }{r}, make([]byte, step))
+	return out.Bytes(), err
+}
+
+// FuzzFrames frames any body, read in any steps and broken off anywhere.
+func FuzzFrames(f *testing.F) {
+	f.Add(uint32(70_000), uint32(1000), uint32(70_000))
+	f.Add(uint32(0), uint32(1), uint32(0))
+	f.Add(uint32(2<<20), uint32(70_000), uint32(1<<20))
+	f.Fuzz(func(t *testing.T, size, step, breaks uint32) {
+		size, step = size%(3<<20), step%(1<<20)+1
+		data := pattern(int(size), 1)
+		for framing, frame := range testFrames {
+			if size == 0 && framing == "plain" {
+				continue
+			}
+			src := io.Reader(bytes.NewReader(data))
+			if breaks < size {
+				src = io.MultiReader(bytes.NewReader(data[:breaks]), iotest.ErrReader(errSource))
+			}
+			r, total, unframe := frame(src, int64(size))
+			got, err := readSteps(r, int(step))
+			if breaks < size {
+				if !errors.Is(err, errSource) || !bytes.HasPrefix(data, unframe(got)) {
+					t.Fatalf("%s: %d bytes, %v", framing, len(got), err)
+				}
+			} else if err != nil || int64(len(got)) != total || !bytes.Equal(unframe(got), data) {
+				t.Fatalf("%s: %d bytes of %d, %v", framing, len(got), total, err)
+			}
+		}
+	})
+}
+
+// TestUpstreamFraming looks at what the store is sent for bodies of each kind.
+func TestUpstreamFraming(t *testing.T) {
+	type sent struct{ SHA, Trailer, Algorithm, SHA256, MD5 string }
+	small, large := pattern(1000, 1), pattern(1<<20+1, 1)
+	sum := sumText("SHA256", small)
+	tests := []struct {
+		name    string
+		framing Framing
+		request clientRequest
+		want    sent
+	}{
+		{"sealed", FramingTrailer, clientRequest{body: large, header: headers(s3.HeaderSSE, s3.AES256)}, sent{SHA: modeTrailer, Trailer: "x-amz-checksum-crc32c"}},
+		{"sealed", FramingSigned, clientRequest{body: large, header: headers(s3.HeaderSSE, s3.AES256)}, sent{SHA: modeSigned}},
+		{"sealed", FramingPlain, clientRequest{body: large, header: headers(s3.HeaderSSE, s3.AES256)}, sent{SHA: modeUnsigned}},
+		{"sealed with checksum", FramingTrailer, clientRequest{
+			body: small, header: headers(s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Sha256", sum, "X-Amz-Sdk-Checksum-Algorithm", "SHA256"),
+		}, sent{SHA: modeTrailer, Trailer: "x-amz-checksum-crc32c"}},
+		{"plain", FramingTrailer, clientRequest{body: large}, sent{SHA: modeSigned}},
+		{"plain with checksum", FramingTrailer, clientRequest{body: small, header: headers("X-Amz-Checksum-Sha256", sum)}, sent{SHA: modeUnsigned, Algorithm: "SHA256", SHA256: sum}},
+		{"plain with MD5", FramingTrailer, clientRequest{body: small, header: headers("Content-Md5", sumText("MD5", small))}, sent{SHA: modeUnsigned, MD5: sumText("MD5", small)}},
+		{"plain with trailer", FramingTrailer, clientRequest{body: small, mode: modeTrailer, algorithm: "SHA1"}, sent{SHA: modeTrailer, Trailer: "x-amz-checksum-sha1", Algorithm: "SHA1"}},
+		{"plain with trailer", FramingSigned, clientRequest{body: small, mode: modeTrailer}, sent{SHA: modeSigned}},
+		{"plain with trailer", FramingPlain, clientRequest{body: small, mode: modeTrailer}, sent{SHA: modeUnsigned}},
+		{"plain, empty", FramingTrailer, clientRequest{}, sent{SHA: modeUnsigned}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+"/"+tt.framing.String(), func(t *testing.T) {
+			g := newGateway(t, withFraming(tt.framing))
+			c := tt.request
+			c.method, c.path = http.MethodPut, "/bucket/k"
+			g.do(c).want(t, 200, "")
+			requests := g.upstream.requests("/bucket/k")
+			if len(requests) != 1 {
+				t.Fatalf("%d requests", len(requests))
+			}
+			h := requests[0].Header
+			got := sent{
+				h.Get("X-Amz-Content-Sha256"), h.Get("X-Amz-Trailer"), h.Get("X-Amz-Sdk-Checksum-Algorithm"),
+				h.Get(sigv4.HeaderName("SHA256")), h.Get("Content-Md5"),
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("sent (-want +got):\n%s", diff)
+			}
+			if g.get("/bucket/k").want(t, 200, ""); !bytes.Equal(g.get("/bucket/k").body, tt.request.body) {
+				t.Error("not read back")
+			}
+		})
+	}
+}
+
+// TestFramingProbe lets the gateway choose: the first framing that the store
+// takes and holds against what arrives.
+func TestFramingProbe(t *testing.T) {
+	refuse := func(sha string) hook {
+		return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("X-Amz-Content-Sha256") == sha {
+				memFail(w, 501, "NotImplemented", sha)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}
+	}
+	neither := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		refuse(modeSigned)(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { refuse(modeTrailer)(w, r, next) }))
+	}
+	tests := []struct {
+		name  string
+		hook  hook
+		eager bool
+		want  Framing
+	}{
+		{"all", nil, false, FramingTrailer},
+		{"no trailers", refuse(modeTrailer), false, FramingSigned},
+		{"neither", neither, false, FramingPlain},
+		{"verifies nothing", nil, true, FramingPlain},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := newMemUpstream(t)
+			u.eager = tt.eager
+			if tt.hook != nil {
+				u.on(http.MethodPut, "/"+testStateBucket+"/"+probeObject, tt.hook)
+			}
+			g := newGateway(t, withUpstream(u), withFraming(FramingAuto))
+			if got := g.Upstream.framing.get(); got != tt.want {
+				t.Errorf("chosen: %s, want %s", got, tt.want)
+			}
+			if u.object(testStateBucket, probeObject) != nil {
+				t.Error("the probe's object is left behind")
+			}
+		})
+	}
+}
+
+// uploads are writes in every framing, sealed and plain, small and large.
+func uploads(t *testing.T, run func(t *testing.T, g *testGateway, body []byte, old *memObject)) {
+	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+		for _, sealed := range []bool{true, false} {
+			for _, size := range []int{1000, 3 << 20} {
+				t.Run(fmt.Sprintf("%s/sealed=%t/%d", framing, sealed, size), func(t *testing.T) {
+					t.Parallel()
+					opts := []gatewayOption{withFraming(framing)}
+					if sealed {
+						opts = append(opts, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+					}
+					g := newGateway(t, opts...)
+					g.put("/bucket/k", []byte("the old object")).want(t, 200, "")
+					run(t, g, pattern(size, 4), g.upstream.object(testBucket, "k"))
+				})
+			}
+		}
+	}
+}
+
+// wantStored fails unless the store has exactly this object.
+func wantStored(t *testing.T, g *testGateway, key string, want *memObject) {
+	t.Helper()
+	if diff := cmp.Diff(want, g.upstream.object(testBucket, key), cmp.AllowUnexported(memObject{})); diff != "" {
+		t.Errorf("the store has another object (-want +got):\n%.600s", diff)
+	}
+}
+
+// TestUpstreamBreaks breaks the connection to the store at many places of a
+// PUT: a retryable answer, the old object in place, and the retry works.
+func TestUpstreamBreaks(t *testing.T) {
+	uploads(t, func(t *testing.T, g *testGateway, body []byte, old *memObject) {
+		for _, n := range []int64{0, 500, 1 << 20} {
+			if n > int64(len(body)) {
+				continue
+			}
+			g.upstream.on(http.MethodPut, "/bucket/", breakAfter(n))
+			g.put("/bucket/k", body).want(t, 503, "ServiceUnavailable")
+			wantStored(t, g, "k", old)
+			g.upstream.unhook()
+		}
+		g.put("/bucket/k", body).want(t, 200, "")
+		if r := g.get("/bucket/k"); !bytes.Equal(r.body, body) {
+			t.Error("the retry is not read back")
+		}
+	})
+}
+
+// TestUpstreamAnswerLost loses the answer to a PUT that was stored.
+func TestUpstreamAnswerLost(t *testing.T) {
+	uploads(t, func(t *testing.T, g *testGateway, body []byte, _ *memObject) {
+		g.upstream.on(http.MethodPut, "/bucket/", dropAnswer)
+		g.put("/bucket/k", body).want(t, 503, "ServiceUnavailable")
+		if r := g.get("/bucket/k"); r.status != 200 || !bytes.Equal(r.body, body) {
+			t.Errorf("what was stored is not read back: %d", r.status)
+		}
+		g.upstream.unhook()
+		g.put("/bucket/k", body).want(t, 200, "")
+		if r := g.get("/bucket/k"); r.status != 200 || !bytes.Equal(r.body, body) {
+			t.Errorf("the retry is not read back: %d", r.status)
+		}
+	})
+}
+
+// TestUpstreamHangs leaves a PUT without an answer, or its body unread: neither
+// net/http's timeouts nor the client's patience are what ends it.
+func TestUpstreamHangs(t *testing.T) {
+	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+		for _, reads := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/reads=%t", framing, reads), func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t, withFraming(framing), withUpstreamIdle(time.Second))
+				g.put("/bucket/k", []byte("the old object")).want(t, 200, "")
+				old := g.upstream.object(testBucket, "k")
+				release := make(chan struct{})
+				g.upstream.on(http.MethodPut, "/bucket/", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+					if reads {
+						io.Copy(io.Discard, r.Body)
+					}
+					<-release
+				})
+				start := time.Now()
+				r := g.put("/bucket/k", make([]byte, 24<<20), s3.HeaderSSE, s3.AES256) // more than the sockets hold
+				close(release)
+				if r.want(t, 503, "ServiceUnavailable"); time.Since(start) > 10*time.Second {
+					t.Errorf("answered after %s", time.Since(start))
+				}
+				wantStored(t, g, "k", old)
+			})
+		}
+	}
+}
+
+// TestUpstreamStopsSending lets the store fall silent in the middle of a GET's
+// answer: the client's connection breaks instead of hanging.
+func TestUpstreamStopsSending(t *testing.T) {
+	for _, sealed := range []bool{true, false} {
+		g := newGateway(t, withUpstreamIdle(time.Second))
+		body, pairs := pattern(3<<20, 1), []string{}
+		if sealed {
+			pairs = []string{s3.HeaderSSE, s3.AES256}
+		}
+		g.put("/bucket/k", body, pairs...).want(t, 200, "")
+		release := make(chan struct{})
+		g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			next.ServeHTTP(&silentWriter{w, 1 << 20, release}, r)
+		})
+		start := time.Now()
+		r := g.get("/bucket/k")
+		close(release)
+		if r.err == nil || time.Since(start) > 10*time.Second || !bytes.HasPrefix(body, r.body) {
+			t.Errorf("sealed=%t: %d, %d bytes after %s, error %v", sealed, r.status, len(r.body), time.Since(start), r.err)
+		}
+	}
+}
+
+// silentWriter passes left bytes on and then waits for release.
+type silentWriter struct {
+	http.ResponseWriter
+	left    int
+	release chan struct{}
+}
+
+func (s *silentWriter) Write(p []byte) (int, error) {
+	s.ResponseWriter.Write(p[:min(s.left, len(p))])
+	if s.left -= len(p); s.left < 0 {
+		http.NewResponseController(s.ResponseWriter).Flush()
+		<-s.release
+		panic(http.ErrAbortHandler)
+	}
+	return len(p), nil
+}
+
+// TestUpstreamCut breaks the store's answer to a GET: never a clean end.
+func TestUpstreamCut(t *testing.T) {
+	g := newGateway(t)
+	body := pattern(3*sealer.PackageSize+10, 1)
+	for _, pairs := range [][]string{{s3.HeaderSSE, s3.AES256}, {}} {
+		g.put("/bucket/k", body, pairs...).want(t, 200, "")
+		for _, n := range []int{0, 100, sealer.PackageSize, sealer.PackageSize + sealer.PackageOverhead, 2 * (sealer.PackageSize + sealer.PackageOverhead), len(body) - 1} {
+			g.upstream.on(http.MethodGet, "/bucket/", cutAnswer(n))
+			r := g.get("/bucket/k")
+			if r.status == 200 && r.err == nil || !bytes.HasPrefix(body, r.body) && r.status == 200 {
+				t.Errorf("%v cut at %d: %d, %d bytes, a clean end", pairs, n, r.status, len(r.body))
+			}
+			if len(pairs) > 0 && n < sealer.PackageSize && (r.status != 503 || r.code != "ServiceUnavailable") {
+				t.Errorf("cut at %d, in the first package: %d %s", n, r.status, r.code)
+			}
+			g.upstream.unhook()
+		}
+	}
+}
+
+// TestUpstreamRefusals passes the store's own errors on, whatever was asked.
+func TestUpstreamRefusals(t *testing.T) {
+	g := newGateway(t)
+	g.upstream.on("", "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Header().Set("Retry-After", "7")
+		memFail(w, 503, "SlowDown", "slower please")
+	})
+	for _, c := range []clientRequest{
+		{method: "PUT", path: "/bucket/k", body: pattern(2<<20, 1)},
+		{method: "PUT", path: "/bucket/k", body: pattern(2<<20, 1), header: headers(s3.HeaderSSE, s3.AES256)},
+		{method: "GET", path: "/bucket/k"},
+		{method: "GET", path: "/bucket/k", header: headers("Range", "bytes=-5")},
+		{method: "DELETE", path: "/bucket/k"},
+		{method: "GET", path: "/bucket"},
+		{method: "HEAD", path: "/bucket/k"},
+	} {
+		r := g.do(c)
+		want := "SlowDown"
+		switch {
+		case c.method == "HEAD":
+			want = ""
+		case c.header.Get("Range") != "":
+			want = "ServiceUnavailable" // the look before the read is a HEAD, whose answer has no code
+		}
+		if r.status != 503 || r.code != want || want == "SlowDown" && !bytes.Contains(r.body, []byte("slower please")) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, r.status, r.body)
+		}
+		if r.header.Get("Retry-After") != "7" {
+			t.Errorf("%s %s: Retry-After %q", c.method, c.path, r.header.Get("Retry-After"))
+		}
+	}
+	g.upstream.unhook()
+	g.upstream.on("", "/bucket", answerWith(403, "SignatureDoesNotMatch"))
+	g.get("/bucket/k").want(t, 503, "ServiceUnavailable") // the gateway's own credentials are not the client's fault
+}
+
+// TestClientGone leaves in the middle of an upload: nothing is stored.
+func TestClientGone(t *testing.T) {
+	for _, eager := range []bool{false, true} {
+		uploads(t, func(t *testing.T, g *testGateway, body []byte, old *memObject) {
+			g.upstream.eager = eager
+			ended := make(chan struct{}, 1)
+			g.upstream.on(http.MethodPut, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				defer func() { ended <- struct{}{} }()
+				next.ServeHTTP(w, r)
+			})
+			conn := g.dial()
+			g.writePart(conn, clientRequest{method: http.MethodPut, path: "/bucket/k", body: body}, len(body)-1)
+			if len(body) > smallBody {
+				eventually(t, "the upload to reach the store", func() bool { return len(g.upstream.requests("/bucket/k")) > 1 })
+			}
+			conn.Close()
+			eventually(t, "the request to end", func() bool {
+				return g.logs.FilterMessage("request").FilterFieldKey("action").Len() >= 2
+			})
+			if len(body) > smallBody {
+				<-ended
+			}
+			wantStored(t, g, "k", old)
+		})
+	}
+}
+
+// TestClientStopsReading holds no connection of the store for a client that
+// does not take its answer.
+func TestClientStopsReading(t *testing.T) {
+	g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = 200 * time.Millisecond }))
+	ended := make(chan struct{})
+	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		defer close(ended)
+		w.Header().Set("Content-Length", "1000000000")
+		for piece := make([]byte, 1<<20); ; {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	})
+	conn := g.dial()
+	defer conn.Close()
+	g.writePart(conn, clientRequest{method: http.MethodGet, path: "/bucket/k"}, 0)
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the store still sends")
+	}
+}
+
+// TestFrameReadsAreRandom reads a trailer frame in random steps, so that no
+// step size hides a mistake.
+func TestFrameReadsAreRandom(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	data := pattern(frameChunk+300_000, 8)
+	for range 50 {
+		f := &trailerFrame{src: bytes.NewReader(data), left: int64(len(data)), name: "n", sum: crc32.New(castagnoli)}
+		var got []byte
+		for {
+			p := make([]byte, 1+rnd.IntN(200_000))
+			n, err := f.Read(p)
+			got = append(got, p[:n]...)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := "0\r\nn:" + sumText("CRC32C", data) + "\r\n\r\n"
+		if !bytes.Equal(memUnframe(got), data) || !strings.HasSuffix(string(got), want) {
+			t.Fatal("not what was framed")
+		}
+	}
+}

@@ -1,0 +1,502 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"ssegw/kms/kmstest"
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// TestNeverPlaintext makes everything fail that encryption depends on, where
+// the request, the rule or the gateway's default asks for it. The write is
+// refused, nothing is stored and the old object stays.
+func TestNeverPlaintext(t *testing.T) {
+	ways := map[string]struct {
+		opts  []gatewayOption
+		pairs []string
+	}{
+		"SSE-S3 header":    {nil, []string{s3.HeaderSSE, s3.AES256}},
+		"SSE-KMS header":   {nil, []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, kmstest.DefaultKey}},
+		"SSE-S3 rule":      {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AES256})}, nil},
+		"SSE-KMS rule":     {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AWSKMS, KeyID: kmstest.DefaultKey})}, nil},
+		"SSE-S3 default":   {[]gatewayOption{withConfig(func(c *Config) { c.AutoEncryption = sealer.SSES3 })}, nil},
+		"SSE-KMS default":  {[]gatewayOption{withConfig(func(c *Config) { c.AutoEncryption = sealer.SSEKMS })}, nil},
+		"SSE-KMS for rule": {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AES256})}, []string{s3.HeaderSSE, s3.AWSKMS}},
+	}
+	short := base64.StdEncoding.EncodeToString(make([]byte, 16))
+	zero := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	answer := func(body string) func(*testGateway) {
+		return func(g *testGateway) {
+			g.kes.SetFault(kmstest.Fault{Ops: []kmstest.Op{kmstest.OpGenerate}, Body: []byte(body)})
+		}
+	}
+	faults := map[string]struct {
+		spoil  func(*testGateway)
+		status int
+		code   string
+	}{
+		"KES down":     {func(g *testGateway) { g.kes.Stop() }, 503, "ServiceUnavailable"},
+		"KES fails":    {func(g *testGateway) { g.kes.SetFault(kmstest.Fault{Status: 500, Message: "no"}) }, 503, "ServiceUnavailable"},
+		"key denied":   {func(g *testGateway) { g.kes.Deny(kmstest.DefaultKey) }, 403, "kms:NotAuthorized"},
+		"key gone":     {func(g *testGateway) { g.kes.DeleteKey(kmstest.DefaultKey) }, 404, "kms:KeyNotFound"},
+		"short key":    {answer(`{"plaintext":"` + short + `","ciphertext":"` + zero + `"}`), 503, "ServiceUnavailable"},
+		"no key":       {answer(`{}`), 503, "ServiceUnavailable"},
+		"garbage":      {answer(`<html>`), 503, "ServiceUnavailable"},
+		"zero key":     {answer(`{"plaintext":"` + zero + `","ciphertext":"` + zero + `"}`), 503, "ServiceUnavailable"},
+		"no key bytes": {answer(`{"plaintext":"` + base64.StdEncoding.EncodeToString(pattern(32, 1)) + `","ciphertext":""}`), 503, "ServiceUnavailable"},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			for fault, f := range faults {
+				t.Run(fault, func(t *testing.T) {
+					g := newGateway(t, way.opts...)
+					g.put("/bucket/old", []byte("old"), way.pairs...).want(t, 200, "")
+					old := g.upstream.object(testBucket, "old")
+					f.spoil(g)
+					for _, size := range []int{0, 100, 2 << 20} {
+						for _, key := range []string{"old", "new"} {
+							g.put("/bucket/"+key, pattern(size, 1), way.pairs...).want(t, f.status, f.code)
+						}
+					}
+					wantStored(t, g, "old", old)
+					wantStored(t, g, "new", nil)
+				})
+			}
+		})
+	}
+}
+
+// TestNotReady refuses everything until the state is open.
+func TestNotReady(t *testing.T) {
+	g := newGateway(t, notOpened())
+	for _, pairs := range [][]string{{}, {s3.HeaderSSE, s3.AES256}} {
+		g.put("/bucket/k", []byte("data"), pairs...).want(t, 503, "ServiceUnavailable")
+	}
+	g.get("/bucket/k").want(t, 503, "ServiceUnavailable")
+	g.get("/bucket").want(t, 503, "ServiceUnavailable")
+	if r := g.delete("/bucket/k"); r.status != 503 || r.header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q", r.status, r.header.Get("Retry-After"))
+	}
+	if n := len(g.upstream.requests("/")); n > 0 {
+		t.Errorf("%d requests reached the store", n)
+	}
+}
+
+// TestRulesUnreadable damages the stored rules: no write goes on, whatever its
+// headers say, since the rule might refuse them.
+func TestRulesUnreadable(t *testing.T) {
+	for name, damage := range map[string]func(*testGateway){
+		"damaged": func(g *testGateway) {
+			g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) { o.body, o.etag = flip(o.body, 40), "other" })
+		},
+		"gone": func(g *testGateway) { g.upstream.store(testStateBucket, rulesObject, nil) },
+		"empty": func(g *testGateway) {
+			g.upstream.store(testStateBucket, rulesObject, &memObject{header: http.Header{}, etag: "e"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			damage(g)
+			g.State.rules.refresh(t.Context())
+			for _, pairs := range [][]string{{}, {s3.HeaderSSE, s3.AES256}, {s3.HeaderSSE, s3.AWSKMS}} {
+				g.put("/bucket/k", pattern(2<<20, 1), pairs...).want(t, 503, "ServiceUnavailable")
+			}
+			wantStored(t, g, "k", nil)
+		})
+	}
+}
+
+// TestWhichEncryption sets headers against rules against the gateway's default.
+func TestWhichEncryption(t *testing.T) {
+	kmsRule := &Rule{Algorithm: s3.AWSKMS, KeyID: "arn:aws:kms:key-2"}
+	defaultKMSRule := &Rule{Algorithm: s3.AWSKMS}
+	s3Rule := &Rule{Algorithm: s3.AES256}
+	blocked := &Rule{Blocked: []string{"SSE-C"}}
+	blockedS3 := &Rule{Algorithm: s3.AES256, Blocked: []string{"SSE-C"}}
+	customer := customerHeaders('k')
+	tests := []struct {
+		name   string
+		auto   sealer.Scheme
+		rule   *Rule
+		pairs  []string
+		scheme sealer.Scheme // 0: not sealed
+		key    string
+		refuse string
+	}{
+		{name: "nothing"},
+		{name: "default SSE-S3", auto: sealer.SSES3, scheme: sealer.SSES3, key: kmstest.DefaultKey},
+		{name: "default SSE-KMS", auto: sealer.SSEKMS, scheme: sealer.SSEKMS, key: kmstest.DefaultKey},
+		{name: "rule over default", auto: sealer.SSEKMS, rule: s3Rule, scheme: sealer.SSES3, key: kmstest.DefaultKey},
+		{name: "rule with key", rule: kmsRule, scheme: sealer.SSEKMS, key: "key-2"},
+		{name: "rule with key over default", auto: sealer.SSES3, rule: kmsRule, scheme: sealer.SSEKMS, key: "key-2"},
+		{name: "rule without key", rule: defaultKMSRule, scheme: sealer.SSEKMS, key: kmstest.DefaultKey},
+		{name: "header over rule", rule: kmsRule, pairs: []string{s3.HeaderSSE, s3.AES256}, scheme: sealer.SSES3, key: kmstest.DefaultKey},
+		{name: "header over default", auto: sealer.SSES3, pairs: []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "key-2"}, scheme: sealer.SSEKMS, key: "key-2"},
+		{name: "SSE-C over rule", rule: kmsRule, pairs: customer, scheme: sealer.SSEC},
+		{name: "SSE-C", pairs: customer, scheme: sealer.SSEC},
+		{name: "blocked SSE-C", rule: blocked, pairs: customer, refuse: "AccessDenied"},
+		{name: "blocked SSE-C with rule", rule: blockedS3, pairs: customer, refuse: "AccessDenied"},
+		{name: "blocked SSE-C, nothing asked", rule: blocked},
+		{name: "blocked SSE-C, default", auto: sealer.SSES3, rule: blocked, scheme: sealer.SSES3, key: kmstest.DefaultKey},
+		{name: "blocked SSE-C, SSE-KMS asked", rule: blocked, pairs: []string{s3.HeaderSSE, s3.AWSKMS}, scheme: sealer.SSEKMS, key: kmstest.DefaultKey},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			opts := []gatewayOption{withTLS(), withConfig(func(c *Config) { c.AutoEncryption = tt.auto })}
+			if tt.rule != nil {
+				opts = append(opts, withRule(testBucket, *tt.rule))
+			}
+			g := newGateway(t, opts...)
+			g.kes.CreateKey("key-2")
+			r := g.put("/bucket/k", []byte("data"), tt.pairs...)
+			if tt.refuse != "" {
+				r.want(t, 403, tt.refuse)
+				wantStored(t, g, "k", nil)
+				return
+			}
+			r.want(t, 200, "")
+			value := g.upstream.object(testBucket, "k").header.Get(sealer.MetadataKey)
+			if tt.scheme == 0 {
+				if value != "" || len(sseHeaders(r.header)) > 0 {
+					t.Fatal("sealed, and nobody asked for it")
+				}
+				return
+			}
+			h, err := sealer.ParseHeader(value)
+			if err != nil || h.Scheme != tt.scheme || h.KeyName != tt.key {
+				t.Fatalf("sealed by %v under %q (%v), want %v under %q", h.Scheme, h.KeyName, err, tt.scheme, tt.key)
+			}
+		})
+	}
+}
+
+// TestEncryptionRefused sends SSE headers that are wrong or contradict each
+// other: none is ignored, nothing is stored.
+func TestEncryptionRefused(t *testing.T) {
+	context := func(doc string) []string {
+		return []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEContext, base64.StdEncoding.EncodeToString([]byte(doc))}
+	}
+	customer := customerHeaders('k')
+	other := customerHeaders('o')
+	tests := []struct {
+		name  string
+		pairs []string
+		code  string
+	}{
+		{"unknown algorithm", []string{s3.HeaderSSE, "aws:foo"}, "InvalidArgument"},
+		{"dual layer", []string{s3.HeaderSSE, "aws:kms:dsse"}, "InvalidArgument"},
+		{"lower case", []string{s3.HeaderSSE, "aes256"}, "InvalidArgument"},
+		{"empty", []string{s3.HeaderSSE, ""}, "InvalidArgument"},
+		{"AES256 with key", []string{s3.HeaderSSE, s3.AES256, s3.HeaderSSEKeyID, kmstest.DefaultKey}, "InvalidArgument"},
+		{"AES256 with context", []string{s3.HeaderSSE, s3.AES256, s3.HeaderSSEContext, testContext}, "InvalidArgument"},
+		{"key alone", []string{s3.HeaderSSEKeyID, kmstest.DefaultKey}, "InvalidArgument"},
+		{"context alone", []string{s3.HeaderSSEContext, testContext}, "InvalidArgument"},
+		{"unknown key", []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "nobody-made-it"}, "kms:KeyNotFound"},
+		{"key name", []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "../../etc"}, "InvalidArgument"},
+		{"key of another KMS", []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "arn:aws:kms:us-east-1:1:key/a"}, "InvalidArgument"},
+		{"context, not base64", []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEContext, "{}"}, "InvalidArgument"},
+		{"context, not JSON", context("nonsense"), "InvalidArgument"},
+		{"context, no strings", context(`{"a":1}`), "InvalidArgument"},
+		{"context, the object's entry", context(`{"bucket":"bucket/other"}`), "InvalidArgument"},
+		{"context, the object's entry, right", context(`{"bucket":"bucket/k"}`), "InvalidArgument"},
+		{"unknown SSE header", []string{s3.HeaderSSE, s3.AES256, "x-amz-server-side-encryption-new", "1"}, "NotImplemented"},
+		{"unknown SSE header alone", []string{"x-amz-server-side-encryption-customer-new", "1"}, "NotImplemented"},
+		{"SSE-C and SSE-S3", append([]string{s3.HeaderSSE, s3.AES256}, customer...), "InvalidArgument"},
+		{"SSE-C and SSE-KMS", append([]string{s3.HeaderSSE, s3.AWSKMS}, customer...), "InvalidArgument"},
+		{"SSE-C and KMS key", append([]string{s3.HeaderSSEKeyID, kmstest.DefaultKey}, customer...), "InvalidArgument"},
+		{"SSE-C, no algorithm", customer[2:], "InvalidArgument"},
+		{"SSE-C, no key", []string{customer[0], customer[1], customer[4], customer[5]}, "InvalidArgument"},
+		{"SSE-C, no MD5", customer[:4], "InvalidArgument"},
+		{"SSE-C, MD5 of another", append(customer[:4:4], other[4:]...), "InvalidArgument"},
+		{"SSE-C, short key", append(append(customer[:2:2], s3.HeaderSSECKey, "c2hvcnQ="), customer[4:]...), "InvalidArgument"},
+		{"SSE-C, other algorithm", append([]string{s3.HeaderSSECAlgorithm, "AES128"}, customer[2:]...), "InvalidEncryptionAlgorithmError"},
+	}
+	g := newGateway(t, withTLS())
+	for _, tt := range tests {
+		r := g.put("/bucket/k", []byte("data"), tt.pairs...)
+		if r.code != tt.code || r.status/100 < 4 {
+			t.Errorf("%s: %d %s, want %s", tt.name, r.status, r.code, tt.code)
+		}
+	}
+	plain := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	plain.put("/bucket/k", []byte("data"), customer...).want(t, 400, "InvalidRequest")
+	plain.get("/bucket/k", customer...).want(t, 400, "InvalidRequest")
+	wantStored(t, g, "k", nil)
+
+	terminated := newGateway(t, withUpstream(g.upstream), withKES(g.kes), withConfig(func(c *Config) { c.TLSTerminated = true }))
+	terminated.put("/bucket/k", []byte("data"), customer...).want(t, 200, "")
+}
+
+// TestReadEncryption reads objects with SSE headers that do not fit them.
+func TestReadEncryption(t *testing.T) {
+	g := newGateway(t, withTLS())
+	right, wrong := customerHeaders('r'), customerHeaders('w')
+	g.put("/bucket/c", []byte("data"), right...).want(t, 200, "")
+	g.put("/bucket/kms", []byte("data"), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
+	g.put("/bucket/s3", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	g.put("/bucket/plain", []byte("data")).want(t, 200, "")
+	tests := []struct {
+		key    string
+		pairs  []string
+		status int
+		code   string
+	}{
+		{"c", nil, 400, "InvalidRequest"},
+		{"c", wrong, 403, "AccessDenied"},
+		{"c", right, 200, ""},
+		{"kms", right, 400, "InvalidRequest"},
+		{"s3", right, 400, "InvalidRequest"},
+		{"plain", right, 400, "InvalidRequest"},
+		{"s3", []string{s3.HeaderSSE, s3.AES256}, 400, "InvalidArgument"},
+		{"kms", []string{s3.HeaderSSE, s3.AWSKMS}, 400, "InvalidArgument"},
+		{"kms", []string{s3.HeaderSSEKeyID, kmstest.DefaultKey}, 400, "InvalidArgument"},
+		{"missing", right, 404, "NoSuchKey"},
+	}
+	for _, tt := range tests {
+		for _, span := range []string{"", "bytes=0-1", "bytes=-1"} {
+			pairs, status := tt.pairs, tt.status
+			if span != "" {
+				pairs = append([]string{"Range", span}, pairs...)
+				if status == 200 {
+					status = 206
+				}
+			}
+			g.get("/bucket/"+tt.key, pairs...).want(t, status, tt.code)
+			if r := g.head("/bucket/"+tt.key, pairs...); r.status != status || len(r.body) > 0 {
+				t.Errorf("HEAD %s: %d, want %d", tt.key, r.status, status)
+			}
+		}
+	}
+}
+
+// TestKMSFailsOnRead answers reads without the KMS: HEAD and LIST go on.
+func TestKMSFailsOnRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil  func(*testGateway)
+		status int
+		code   string
+	}{
+		"down":   {func(g *testGateway) { g.kes.Stop() }, 503, "ServiceUnavailable"},
+		"denied": {func(g *testGateway) { g.kes.Deny("key-2") }, 403, "kms:NotAuthorized"},
+		"gone":   {func(g *testGateway) { g.kes.DeleteKey("key-2") }, 400, "KMS.NotFoundException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.kes.CreateKey("key-2")
+			g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "key-2").want(t, 200, "")
+			// A replica has no data key in a cache.
+			replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+			tt.spoil(replica)
+			replica.get("/bucket/k").want(t, tt.status, tt.code)
+			replica.get("/bucket/k", "Range", "bytes=1-2").want(t, tt.status, tt.code)
+			replica.head("/bucket/k").want(t, 200, "")
+			if l := replica.list(testBucket, "list-type=2"); len(l) != 1 || l[0].Size != 4 {
+				t.Errorf("listed %v", l)
+			}
+		})
+	}
+}
+
+// TestPanic panics in a handler, before and after the answer has begun.
+func TestPanic(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/k", pattern(1<<20, 1)).want(t, 200, "")
+	client := g.Server.KMS
+	g.Server.KMS = nil
+	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 500, "InternalError")
+	g.Server.KMS = client
+
+	transport := g.Upstream.transport
+	g.Upstream.transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		resp, err := transport.RoundTrip(r)
+		if err == nil {
+			resp.Body = &panicBody{resp.Body, 100_000}
+		}
+		return resp, err
+	})
+	if r := g.get("/bucket/k"); r.err == nil {
+		t.Errorf("after a panic in the body: %d, %d bytes, a clean end", r.status, len(r.body))
+	}
+	g.Upstream.transport = transport
+	if g.get("/bucket/k").want(t, 200, ""); g.counter("ssegw_panics_total") != 2 {
+		t.Errorf("%v panics counted", g.counter("ssegw_panics_total"))
+	}
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// panicBody panics after left bytes.
+type panicBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (p *panicBody) Read(b []byte) (int, error) {
+	if p.left <= 0 {
+		panic("on demand")
+	}
+	n, err := p.ReadCloser.Read(b[:min(len(b), p.left)])
+	p.left -= n
+	return n, err
+}
+
+// TestTooManyRequests serves one request at a time and turns the next away.
+func TestTooManyRequests(t *testing.T) {
+	g := newGateway(t, withConfig(func(c *Config) { c.MaxRequests = 1 }))
+	arrived, release := make(chan struct{}), make(chan struct{})
+	g.upstream.on(http.MethodGet, "/bucket/slow", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		close(arrived)
+		<-release
+		next.ServeHTTP(w, r)
+	})
+	first := make(chan clientAnswer)
+	go func() { first <- g.get("/bucket/slow") }()
+	<-arrived
+	r := g.get("/bucket/k")
+	close(release)
+	if r.want(t, 503, "SlowDown"); r.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	(<-first).want(t, 404, "NoSuchKey")
+	g.get("/bucket/k").want(t, 404, "NoSuchKey")
+}
+
+// TestExpectContinue reads the interim answer off the wire. botocore waits for
+// one before an empty body too; a request that is refused gets none.
+func TestExpectContinue(t *testing.T) {
+	g := newGateway(t)
+	for _, body := range []string{"", "data"} {
+		conn := g.dial()
+		rest, r := g.writePart(conn, clientRequest{method: "PUT", path: "/bucket/k", body: []byte(body), header: headers("Expect", "100-continue")}, 0)
+		in := bufio.NewReader(conn)
+		if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+			t.Errorf("%d bytes: the first answer is %q, %v", len(body), line, err)
+		}
+		if _, err := textproto.NewReader(in).ReadMIMEHeader(); err != nil {
+			t.Error(err)
+		}
+		conn.Write(rest)
+		readAnswer(http.ReadResponse(in, r)).want(t, 200, "")
+		// The connection still serves, and the next answer is the next request's.
+		_, r = g.writePart(conn, clientRequest{method: "GET", path: "/bucket/k"}, 0)
+		if a := readAnswer(http.ReadResponse(in, r)); a.status != 200 || string(a.body) != body {
+			t.Errorf("the next answer: %d %q", a.status, a.body)
+		}
+		conn.Close()
+	}
+	conn := g.dial()
+	defer conn.Close()
+	_, _ = g.writePart(conn, clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), header: headers("Expect", "100-continue"), tamper: func(r *http.Request) {
+		r.Header.Set("Authorization", flipHex(r.Header.Get("Authorization")))
+	}}, 0)
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 403 ") {
+		t.Errorf("refused: the first answer is %q, %v", line, err)
+	}
+}
+
+// TestBodyStalls leaves a body standing still. A slow one that moves is taken.
+func TestBodyStalls(t *testing.T) {
+	for _, size := range []int{10_000, 2 << 20} {
+		for _, pairs := range [][]string{{}, {s3.HeaderSSE, s3.AES256}} {
+			t.Run(fmt.Sprint(size, pairs), func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = time.Second }))
+				body := pattern(size, 1)
+				request := clientRequest{method: "PUT", path: "/bucket/k", body: body, header: headers(pairs...)}
+				conn := g.dial()
+				defer conn.Close()
+				_, r := g.writePart(conn, request, size-10)
+				readAnswer(readResponse(conn, r)).want(t, 400, "RequestTimeout")
+				wantStored(t, g, "k", nil)
+
+				slow := g.dial()
+				defer slow.Close()
+				rest, r := g.writePart(slow, request, size-6)
+				for i := range rest {
+					<-time.After(250 * time.Millisecond) // the point of it: a quarter of IdleTimeout, longer in all
+					slow.Write(rest[i : i+1])
+				}
+				readAnswer(readResponse(slow, r)).want(t, 200, "")
+				if a := g.get("/bucket/k"); !bytes.Equal(a.body, body) {
+					t.Error("not read back")
+				}
+			})
+		}
+	}
+}
+
+// TestUnreadBodyStalls announces a body to requests that are answered without
+// it and never sends it: the answer comes all the same.
+func TestUnreadBodyStalls(t *testing.T) {
+	g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = 500 * time.Millisecond }))
+	g.put("/bucket/k", pattern(2<<20, 1)).want(t, 200, "")
+	badSignature := func(r *http.Request) { r.Header.Set("Authorization", flipHex(r.Header.Get("Authorization"))) }
+	for _, tt := range []struct {
+		request clientRequest
+		status  int
+		code    string
+	}{
+		{clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), tamper: badSignature}, 403, "SignatureDoesNotMatch"},
+		{clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), header: headers(s3.HeaderSSE, "aws:foo")}, 400, "InvalidArgument"},
+		{clientRequest{method: "GET", path: "/bucket/k", body: []byte("data")}, 400, "RequestTimeout"},
+		{clientRequest{method: "GET", path: "/bucket", body: []byte("data")}, 400, "RequestTimeout"},
+		{clientRequest{method: "DELETE", path: "/bucket/k", body: []byte("data")}, 400, "RequestTimeout"},
+	} {
+		conn := g.dial()
+		_, r := g.writePart(conn, tt.request, 0)
+		readAnswer(readResponse(conn, r)).want(t, tt.status, tt.code)
+		conn.Close()
+	}
+}
+
+// TestAnonymous forwards requests without credentials unsigned: the store
+// decides. SSE-KMS objects stay closed to them.
+func TestAnonymous(t *testing.T) {
+	g := newGateway(t)
+	for key, pairs := range map[string][]string{"plain": nil, "s3": {s3.HeaderSSE, s3.AES256}, "kms": {s3.HeaderSSE, s3.AWSKMS}} {
+		g.put("/bucket/"+key, []byte("data"), pairs...).want(t, 200, "")
+	}
+	anonymous := func(method, path string, pairs ...string) clientAnswer {
+		return g.do(clientRequest{method: method, path: path, body: map[string][]byte{"PUT": []byte("mine")}[method], header: headers(pairs...), anonymous: true})
+	}
+	for _, method := range []string{"GET", "PUT", "DELETE"} {
+		anonymous(method, "/bucket/plain").want(t, 403, "AccessDenied")
+	}
+	wantStored(t, g, "mine", nil)
+	g.upstream.mu.Lock()
+	g.upstream.public[testBucket] = true
+	g.upstream.mu.Unlock()
+	for key, status := range map[string]int{"plain": 200, "s3": 200, "kms": 403} {
+		r := anonymous("GET", "/bucket/"+key)
+		if r.status != status || status == 200 && string(r.body) != "data" {
+			t.Errorf("GET %s: %d %q", key, r.status, r.body)
+		}
+		if r := anonymous("HEAD", "/bucket/"+key); r.status != status {
+			t.Errorf("HEAD %s: %d", key, r.status)
+		}
+	}
+	g.upstream.forget()
+	anonymous("PUT", "/bucket/mine", s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	if !isSealed(g.upstream.object(testBucket, "mine")) {
+		t.Error("not sealed")
+	}
+	for _, r := range g.upstream.requests("/bucket") {
+		if r.Header.Get("Authorization") != "" {
+			t.Errorf("%s %s went up with the gateway's signature", r.Method, r.Path)
+		}
+	}
+	r := g.do(clientRequest{method: "GET", path: "/bucket/s3", query: map[string][]string{"response-content-type": {"text/html"}}, anonymous: true})
+	r.want(t, 400, "InvalidRequest")
+}

@@ -1,0 +1,287 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"ssegw/kms"
+	"ssegw/kms/kmstest"
+	"ssegw/sealer"
+)
+
+// The tests of this package run a whole gateway: a client that signs as SDKs
+// do, the Server over HTTP, a KES server (kmstest) and a store in memory.
+//
+//	g := newGateway(t, withRule("bucket", Rule{Algorithm: s3.AES256}))
+//	r := g.put("/bucket/key", body)
+//	stored := g.upstream.object("bucket", "key")
+
+// Credentials and region of the gateway's clients, and its state bucket.
+const (
+	clientAccessKey = "client-access"
+	clientSecretKey = "client-secret"
+	clientRegion    = "us-east-1"
+	testStateBucket = "gateway-state"
+)
+
+// testBucket is made upstream for every gateway.
+const testBucket = "bucket"
+
+// testGateway is a running gateway and what is around it.
+type testGateway struct {
+	*Server
+	t        testing.TB
+	url      string
+	http     *http.Client
+	upstream *memUpstream
+	kes      *kmstest.Server
+	logs     *observer.ObservedLogs
+	gathered prometheus.Gatherer
+}
+
+// gatewaySetup is what options change.
+type gatewaySetup struct {
+	upstream *memUpstream
+	kes      *kmstest.Server
+	kms      kms.Config
+	tls      bool
+	closed   bool
+	framing  Framing
+	idle     time.Duration
+	config   Config
+	rules    map[string]Rule
+}
+
+type gatewayOption func(*gatewaySetup)
+
+// withConfig changes the server's configuration.
+func withConfig(edit func(*Config)) gatewayOption {
+	return func(s *gatewaySetup) { edit(&s.config) }
+}
+
+// withTLS lets clients speak https, as SSE-C needs.
+func withTLS() gatewayOption { return func(s *gatewaySetup) { s.tls = true } }
+
+// withFraming sets how bodies travel upstream; FramingTrailer without it.
+func withFraming(f Framing) gatewayOption { return func(s *gatewaySetup) { s.framing = f } }
+
+// withUpstreamIdle sets how long the store may stand still.
+func withUpstreamIdle(d time.Duration) gatewayOption {
+	return func(s *gatewaySetup) { s.idle = d }
+}
+
+// withUpstream and withKES put the gateway beside others, as a replica.
+func withUpstream(u *memUpstream) gatewayOption    { return func(s *gatewaySetup) { s.upstream = u } }
+func withKES(k *kmstest.Server) gatewayOption      { return func(s *gatewaySetup) { s.kes = k } }
+func withKMS(edit func(*kms.Config)) gatewayOption { return func(s *gatewaySetup) { edit(&s.kms) } }
+
+// withRule sets a bucket's rule before the first request.
+func withRule(bucket string, r Rule) gatewayOption {
+	return func(s *gatewaySetup) { s.rules[bucket] = r }
+}
+
+// notOpened leaves the state closed: Run is the test's to call.
+func notOpened() gatewayOption { return func(s *gatewaySetup) { s.closed = true } }
+
+// newGateway starts a gateway, opens its state and stops it when the test ends.
+func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	core, logs := observer.New(zap.DebugLevel)
+	s := &gatewaySetup{framing: FramingTrailer, rules: map[string]Rule{}}
+	s.config = Config{
+		AccessKey: clientAccessKey, SecretKey: clientSecretKey, Region: clientRegion,
+		MaxRequests: 64, IdleTimeout: 20 * time.Second, Log: zap.New(core), Metrics: registry,
+	}
+	for _, opt := range opts {
+		opt(s)
+	}
+	if s.upstream == nil {
+		s.upstream = newMemUpstream(t)
+	}
+	s.upstream.makeBucket(testBucket)
+	g := &testGateway{t: t, upstream: s.upstream, kes: s.kes, logs: logs, gathered: registry}
+	if g.kes == nil {
+		g.kes = kmstest.NewServer(t)
+	}
+	s.config.Upstream = NewUpstream(UpstreamConfig{
+		Endpoint: s.upstream.url, Region: upstreamRegion, Framing: s.framing, IdleTimeout: s.idle,
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: upstreamAccessKey, SecretAccessKey: upstreamSecretKey}, nil
+		}),
+	})
+	// Options of kms.Config that are set take the place of the test server's.
+	conf := g.kes.Config()
+	if s.kms.DefaultKey != "" {
+		conf.DefaultKey = s.kms.DefaultKey
+	}
+	if s.kms.AttemptTimeout != 0 {
+		conf.AttemptTimeout = s.kms.AttemptTimeout
+	}
+	client, err := kms.New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.config.KMS = client
+	s.config.State = NewState(StateConfig{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log})
+	g.Server = New(s.config)
+	g.listen(s.tls)
+	if !s.closed {
+		g.open()
+	}
+	for bucket, rule := range s.rules {
+		if err := g.State.setRule(t.Context(), bucket, &rule); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.upstream.forget()
+	return g
+}
+
+// listen serves the gateway on a free port.
+func (g *testGateway) listen(withTLS bool) {
+	server := httptest.NewUnstartedServer(g.Server)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if withTLS {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	g.t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	g.url, g.http = server.URL, server.Client()
+	transport := g.http.Transport.(*http.Transport)
+	transport.DisableCompression = true
+	transport.ExpectContinueTimeout = 5 * time.Second
+}
+
+// open runs the state and waits until it is open.
+func (g *testGateway) open() {
+	g.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- g.State.Run(ctx) }()
+	g.t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	eventually(g.t, "the state to open", func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			g.t.Fatalf("the state did not open: %v", err)
+		default:
+		}
+		return g.State.Ready() == nil
+	})
+}
+
+// eventually waits until ok holds, for 10 seconds at most.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// counter returns the value of a counter of the gateway, summed over those of
+// its labels that match all of "name=value".
+func (g *testGateway) counter(name string, labels ...string) float64 {
+	g.t.Helper()
+	families, err := g.gathered.Gather()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+	metrics:
+		for _, m := range f.GetMetric() {
+			has := map[string]bool{}
+			for _, l := range m.GetLabel() {
+				has[l.GetName()+"="+l.GetValue()] = true
+			}
+			for _, want := range labels {
+				if !has[want] {
+					continue metrics
+				}
+			}
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return sum
+}
+
+// pattern returns size bytes that do not compress and differ between seeds.
+func pattern(size int, seed uint64) []byte {
+	b := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 7})
+	r.Read(b)
+	return b
+}
+
+// answerWith is a hook that answers with an S3 error.
+func answerWith(status int, code string) hook {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		memFail(w, status, code, "on demand")
+	}
+}
+
+// dropAnswer is a hook that carries the request out and closes the connection
+// in place of the answer.
+func dropAnswer(_ http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler)
+}
+
+// breakAfter is a hook that closes the connection after n bytes of the body.
+func breakAfter(n int64) hook {
+	return func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		io.CopyN(io.Discard, r.Body, n)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// cutAnswer is a hook that closes the connection after n bytes of the answer's body.
+func cutAnswer(n int) hook {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&cutWriter{w, n}, r)
+	}
+}
+
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cutWriter) Write(p []byte) (int, error) {
+	c.ResponseWriter.Write(p[:min(c.left, len(p))])
+	if c.left -= len(p); c.left < 0 {
+		http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return len(p), nil
+}
+
+// isSealed reports whether a stored object carries the header of a sealed one.
+func isSealed(o *memObject) bool {
+	return o != nil && strings.HasPrefix(o.header.Get(sealer.MetadataKey), "A")
+}

@@ -1,0 +1,431 @@
+package proxy
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/md5" //nolint:gosec // S3's ETag
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+)
+
+// Credentials and region of the in-memory upstream.
+const (
+	upstreamAccessKey = "upstream-access"
+	upstreamSecretKey = "upstream-secret"
+	upstreamRegion    = "up-north-1"
+)
+
+// memUpstream is an S3 store in memory, strict about what it is sent: every
+// request is verified (signature, chunk signatures, trailer, digests, length)
+// before anything changes. Tests read and edit what it stored, look at the
+// requests it saw, and make requests fail with hooks.
+type memUpstream struct {
+	t        testing.TB
+	url      *url.URL
+	verifier *sigv4.Verifier
+
+	mu      sync.Mutex
+	buckets map[string]map[string]*memObject
+	public  map[string]bool   // buckets that anonymous requests may use
+	docs    map[string][]byte // sub-resource documents by path?name
+	hooks   []memHook
+	seen    []*memRequest
+	eager   bool // commits on the declared length alone, as some stores do
+}
+
+// memObject is what the store keeps of an object. Tests may edit it.
+type memObject struct {
+	body     []byte
+	header   http.Header // content headers, user metadata, checksums
+	etag     string      // without quotes
+	modified time.Time
+}
+
+// memRequest is one verified request as the store saw it.
+type memRequest struct {
+	Method, Path string
+	Query        url.Values
+	Header       http.Header
+	Body         []byte // of a sub-resource's document that was taken
+}
+
+// hook answers a request in place of next, or around it. It runs after the
+// request's signature was verified.
+type hook func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
+type memHook struct {
+	method, path string
+	run          hook
+}
+
+func newMemUpstream(t testing.TB) *memUpstream {
+	u := &memUpstream{
+		t: t, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
+		verifier: sigv4.New(sigv4.Config{Region: upstreamRegion, Secret: func(accessKey string) (string, bool) {
+			return upstreamSecretKey, accessKey == upstreamAccessKey
+		}}),
+	}
+	server := httptest.NewServer(u)
+	t.Cleanup(func() {
+		u.unhook()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	u.url, _ = url.Parse(server.URL)
+	return u
+}
+
+// on runs h for the requests of a method ("": all) whose path begins with path,
+// "/bucket/key". Of several hooks the last one set decides.
+func (u *memUpstream) on(method, path string, h hook) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.hooks = append(u.hooks, memHook{method, path, h})
+}
+
+// unhook removes all hooks.
+func (u *memUpstream) unhook() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.hooks = nil
+}
+
+// requests returns the requests seen so far whose path begins with path.
+func (u *memUpstream) requests(path string) []memRequest {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var out []memRequest
+	for _, r := range u.seen {
+		if strings.HasPrefix(r.Path, path) {
+			out = append(out, *r)
+		}
+	}
+	return out
+}
+
+// forget empties the list of requests.
+func (u *memUpstream) forget() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.seen = nil
+}
+
+// makeBucket makes an empty bucket if there is none.
+func (u *memUpstream) makeBucket(name string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.buckets[name] == nil {
+		u.buckets[name] = map[string]*memObject{}
+	}
+}
+
+// object returns a copy of a stored object, or nil.
+func (u *memUpstream) object(bucket, key string) *memObject {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	o := u.buckets[bucket][key]
+	if o == nil {
+		return nil
+	}
+	return &memObject{bytes.Clone(o.body), o.header.Clone(), o.etag, o.modified}
+}
+
+// keys returns the sorted keys of a bucket.
+func (u *memUpstream) keys(bucket string) []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Sorted(maps.Keys(u.buckets[bucket]))
+}
+
+// store puts an object as a malicious operator would; nil removes it. The ETag
+// stays what o says, so that the change does not show unless the test wants it to.
+func (u *memUpstream) store(bucket, key string, o *memObject) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if o == nil {
+		delete(u.buckets[bucket], key)
+		return
+	}
+	u.buckets[bucket][key] = o
+}
+
+// edit changes a stored object in place.
+func (u *memUpstream) edit(bucket, key string, change func(*memObject)) {
+	u.t.Helper()
+	o := u.object(bucket, key)
+	if o == nil {
+		u.t.Fatalf("no object %s/%s upstream", bucket, key)
+	}
+	change(o)
+	u.store(bucket, key, o)
+}
+
+func (u *memUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	auth, err := u.verifier.Verify(&sigv4.Request{
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Host: r.Host, ContentLength: r.ContentLength,
+	})
+	if err != nil {
+		memFail(w, 403, "SignatureDoesNotMatch", err.Error())
+		return
+	}
+	seen := &memRequest{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone()}
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { u.serve(w, r, auth, seen) })
+	u.mu.Lock()
+	u.seen = append(u.seen, seen)
+	var run hook
+	for _, h := range slices.Backward(u.hooks) {
+		if (h.method == "" || h.method == r.Method) && strings.HasPrefix(r.URL.Path, h.path) {
+			run = h.run
+			break
+		}
+	}
+	u.mu.Unlock()
+	if run != nil {
+		run(w, r, next)
+		return
+	}
+	next(w, r)
+}
+
+// memPlainQuery are the query parameters that name no document.
+var memPlainQuery = []string{"list-type", "versions", "prefix", "delimiter", "max-keys", "encoding-type", "versionId",
+	"start-after", "continuation-token", "fetch-owner", "marker", "key-marker", "version-id-marker"}
+
+func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, seen *memRequest) {
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	u.mu.Lock()
+	_, exists := u.buckets[bucket]
+	public := u.public[bucket]
+	u.mu.Unlock()
+	for name := range r.URL.Query() {
+		if !slices.Contains(memPlainQuery, name) && bucket != "" {
+			u.serveDocument(w, r, auth, seen, r.URL.Path+"?"+name)
+			return
+		}
+	}
+	switch {
+	case auth.Anonymous() && !public:
+		memFail(w, 403, "AccessDenied", "Access Denied")
+	case bucket == "":
+		u.listBuckets(w)
+	case key == "":
+		u.serveBucket(w, r, bucket, exists)
+	case !exists:
+		memFail(w, 404, "NoSuchBucket", "no such bucket")
+	case r.Method == http.MethodPut:
+		u.put(w, r, auth, bucket, key)
+	case r.Method == http.MethodDelete:
+		if u.holds(w, r, u.object(bucket, key)) {
+			u.store(bucket, key, nil)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	default:
+		u.get(w, r, bucket, key)
+	}
+}
+
+// serveDocument keeps the documents of sub-resources as they come.
+func (u *memUpstream) serveDocument(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, seen *memRequest, name string) {
+	doc, _, err := u.readBody(r, auth)
+	if err != nil {
+		memFail(w, 400, "BadDigest", err.Error())
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	stored, ok := u.docs[name]
+	switch {
+	case r.Method == http.MethodPut || r.Method == http.MethodPost:
+		u.docs[name], seen.Body = doc, doc
+	case r.Method == http.MethodDelete:
+		delete(u.docs, name)
+		w.WriteHeader(http.StatusNoContent)
+	case !ok:
+		memFail(w, 404, "NoSuchDocument", name)
+	default:
+		w.Header().Set("Content-Type", "application/xml")
+		w.Write(stored)
+	}
+}
+
+func (u *memUpstream) serveBucket(w http.ResponseWriter, r *http.Request, bucket string, exists bool) {
+	switch {
+	case r.Method == http.MethodPut && exists:
+		memFail(w, 409, "BucketAlreadyOwnedByYou", bucket)
+	case r.Method == http.MethodPut:
+		u.makeBucket(bucket)
+	case !exists:
+		memFail(w, 404, "NoSuchBucket", bucket)
+	case r.Method == http.MethodDelete && len(u.keys(bucket)) > 0:
+		memFail(w, 409, "BucketNotEmpty", bucket)
+	case r.Method == http.MethodDelete:
+		u.mu.Lock()
+		delete(u.buckets, bucket)
+		u.mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method == http.MethodGet:
+		u.list(w, r, bucket)
+	}
+}
+
+// readBody reads and verifies a request's body. An eager store takes a body of
+// the declared length without looking at what follows it.
+func (u *memUpstream) readBody(r *http.Request, auth *sigv4.Auth) ([]byte, *sigv4.Body, error) {
+	body, err := auth.Body(r.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.mu.Lock()
+	eager := u.eager
+	u.mu.Unlock()
+	if eager && body.Framed() {
+		raw, _ := io.ReadAll(r.Body)
+		b := memUnframe(raw)
+		if int64(len(b)) < body.Size() {
+			return nil, body, io.ErrUnexpectedEOF
+		}
+		return b, body, nil
+	}
+	b, err := io.ReadAll(body)
+	return b, body, err
+}
+
+// memUnframe takes the data out of aws-chunked, as far as it goes, unverified.
+func memUnframe(raw []byte) []byte {
+	var out []byte
+	for {
+		head, rest, ok := bytes.Cut(raw, []byte("\r\n"))
+		digits, _, _ := bytes.Cut(head, []byte(";"))
+		n, err := strconv.ParseInt(string(digits), 16, 64)
+		if !ok || err != nil || n == 0 {
+			return out
+		}
+		n = min(n, int64(len(rest)))
+		out = append(out, rest[:n]...)
+		raw = bytes.TrimPrefix(rest[n:], []byte("\r\n"))
+	}
+}
+
+func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, bucket, key string) {
+	b, body, err := u.readBody(r, auth)
+	if err != nil {
+		memFail(w, 400, "BadDigest", err.Error())
+		return
+	}
+	o := &memObject{body: b, header: http.Header{}, modified: time.Now().UTC().Truncate(time.Second)}
+	sum := md5.Sum(b) //nolint:gosec // S3's ETag
+	o.etag = hex.EncodeToString(sum[:])
+	for name, values := range r.Header {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, metaPrefix) || slices.Contains(contentHeaders, lower) {
+			o.header[name] = values
+		}
+	}
+	o.header.Set("Content-Type", cmp.Or(o.header.Get("Content-Type"), defaultContentType))
+	for _, c := range body.Checksums() {
+		o.header.Set(sigv4.HeaderName(c.Algorithm), checksumText(c.Value))
+	}
+	if !u.holds(w, r, u.object(bucket, key)) {
+		return
+	}
+	u.store(bucket, key, o)
+	w.Header().Set("ETag", `"`+o.etag+`"`)
+	for name, values := range o.header {
+		if strings.HasPrefix(strings.ToLower(name), s3.ChecksumPrefix) {
+			w.Header()[name] = values
+		}
+	}
+}
+
+// holds evaluates a request's conditions; it answers where they do not hold.
+// Tags are compared as they are: stores know no lists.
+func (u *memUpstream) holds(w http.ResponseWriter, r *http.Request, o *memObject) bool {
+	etag, read := "", r.Method == http.MethodGet || r.Method == http.MethodHead
+	if o != nil {
+		etag = `"` + o.etag + `"`
+	}
+	match, noneMatch := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
+	since := func(name string) (time.Time, bool) {
+		at, err := http.ParseTime(r.Header.Get(name))
+		return at, err == nil && o != nil
+	}
+	failed, same := false, false
+	switch at, ok := since("If-Unmodified-Since"); {
+	case match != "":
+		failed = o == nil || match != "*" && match != etag
+	case ok:
+		failed = o.modified.After(at)
+	}
+	switch at, ok := since("If-Modified-Since"); {
+	case noneMatch != "":
+		same = o != nil && (noneMatch == "*" || noneMatch == etag)
+	case ok && read:
+		same = !o.modified.After(at)
+	}
+	switch {
+	case failed, same && !read:
+		memFail(w, 412, "PreconditionFailed", "condition")
+		return false
+	case same:
+		w.Header().Set("ETag", etag)
+		w.Header().Set("Last-Modified", o.modified.Format(http.TimeFormat))
+		w.WriteHeader(http.StatusNotModified)
+		return false
+	}
+	return true
+}
+
+func (u *memUpstream) get(w http.ResponseWriter, r *http.Request, bucket, key string) {
+	o := u.object(bucket, key)
+	if o == nil {
+		memFail(w, 404, "NoSuchKey", key)
+		return
+	}
+	if !u.holds(w, r, o) {
+		return
+	}
+	h := w.Header()
+	maps.Copy(h, o.header)
+	h.Set("ETag", `"`+o.etag+`"`)
+	h.Set("Last-Modified", o.modified.Format(http.TimeFormat))
+	h.Set("Accept-Ranges", "bytes")
+	body, status, size := o.body, http.StatusOK, int64(len(o.body))
+	if want, err := s3.ParseRange(r.Header.Get("Range")); err == nil && want != nil {
+		offset, length, err := want.Resolve(size)
+		if err != nil {
+			h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+			memFail(w, 416, "InvalidRange", "range")
+			return
+		}
+		h.Set("Content-Range", s3.ContentRange(offset, length, size))
+		body, status = body[offset:offset+length], http.StatusPartialContent
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method == http.MethodGet {
+		w.Write(body)
+	}
+}
+
+func memFail(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<?xml version=\"1.0\"?>\n<Error><Code>%s</Code><Message>", code)
+	xml.EscapeText(w, []byte(message))
+	fmt.Fprint(w, "</Message></Error>")
+}

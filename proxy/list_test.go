@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ssegw/kms/kmstest"
+	"ssegw/proxy/s3"
+)
+
+// TestListCost counts the HEADs behind a page: none for what this gateway wrote,
+// one for each object that it does not know, none the next time, and never a
+// call to KES.
+func TestListCost(t *testing.T) {
+	g := newGateway(t)
+	const objects = 40
+	for i := range objects {
+		g.put(fmt.Sprintf("/bucket/%02d", i), pattern(i, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	}
+	heads := func(server *testGateway) int {
+		g.upstream.forget()
+		for i, e := range server.list(testBucket, "list-type=2") {
+			if e.Size != int64(i) {
+				t.Errorf("%s has %d bytes", e.Key, e.Size)
+			}
+		}
+		return len(g.upstream.requests("/bucket/"))
+	}
+	if n := heads(g); n != 0 {
+		t.Errorf("listing what was just written took %d HEADs", n)
+	}
+	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	g.kes.ResetRequests()
+	if n := heads(replica); n != objects {
+		t.Errorf("the first listing took %d HEADs", n)
+	}
+	if n := replica.counter("ssegw_list_heads_total"); n != objects {
+		t.Errorf("%v HEADs are counted", n)
+	}
+	if n := heads(replica); n != 0 {
+		t.Errorf("the second listing took %d HEADs", n)
+	}
+	if n := g.kes.Requests(kmstest.OpDecrypt) + g.kes.Requests(kmstest.OpGenerate); n != 0 {
+		t.Errorf("the listings made %d calls to KES", n)
+	}
+	// A changed object is looked at again.
+	g.put("/bucket/00", pattern(500, 9), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	if e := replica.list(testBucket, "list-type=2")[0]; e.Size != 500 {
+		t.Errorf("a changed object is listed with %d bytes", e.Size)
+	}
+}
+
+// TestListBounded has no more than listHeads HEADs under way.
+func TestListBounded(t *testing.T) {
+	g := newGateway(t)
+	for i := range 3 * listHeads {
+		g.put(fmt.Sprintf("/bucket/%02d", i), []byte("x")).want(t, 200, "")
+	}
+	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	var now, most atomic.Int64
+	full := make(chan struct{})
+	var once sync.Once
+	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		n := now.Add(1)
+		defer now.Add(-1)
+		if most.Store(max(most.Load(), n)); n == listHeads {
+			once.Do(func() { close(full) })
+		}
+		<-full // all stay until the bound is reached
+		next.ServeHTTP(w, r)
+	})
+	replica.list(testBucket, "list-type=2")
+	if most.Load() != listHeads {
+		t.Errorf("%d HEADs at a time, want %d", most.Load(), listHeads)
+	}
+}
+
+// TestListSplice changes size, ETag and checksums of sealed objects and nothing
+// else of the store's document.
+func TestListSplice(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/plain&<", []byte("12345")).want(t, 200, "")
+	g.put("/bucket/sealed", []byte("12345"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	sealed := g.upstream.object(testBucket, "sealed")
+	for _, query := range []string{"list-type=2", "", "versions="} {
+		var fromStore []byte
+		g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			next.ServeHTTP(&teeWriter{w, &fromStore}, r)
+		})
+		r := g.do(clientRequest{method: "GET", path: "/bucket", query: parseQuery(query)})
+		r.want(t, 200, "")
+		_, entry, _ := strings.Cut(string(fromStore), "<Key>sealed</Key>")
+		changed := strings.NewReplacer(
+			sealed.etag+"&#34;", sealed.etag+"-1&#34;",
+			"<Size>37</Size>", "<Size>5</Size>",
+			"<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm>", "",
+		).Replace(entry)
+		want := strings.TrimSuffix(string(fromStore), entry) + changed
+		if diff := cmp.Diff(strings.ReplaceAll(want, "&#34;", "&quot;"), strings.ReplaceAll(string(r.body), "&#34;", "&quot;")); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", query, diff)
+		}
+		if strings.Count(string(r.body), "VendorElement") != 4 || bytes.Contains(r.body, []byte("ssegw")) {
+			t.Errorf("%q: %s", query, r.body)
+		}
+	}
+}
+
+func parseQuery(s string) map[string][]string {
+	q := map[string][]string{}
+	for p := range strings.SplitSeq(s, "&") {
+		if name, value, _ := strings.Cut(p, "="); name != "" {
+			q[name] = []string{value}
+		}
+	}
+	return q
+}
+
+// teeWriter keeps what is written.
+type teeWriter struct {
+	http.ResponseWriter
+	kept *[]byte
+}
+
+func (w *teeWriter) Write(p []byte) (int, error) {
+	*w.kept = append(*w.kept, p...)
+	return w.ResponseWriter.Write(p)
+}
+
+// TestListHeadFails shows entries that cannot be looked at as the store has
+// them; a store that is away fails the page.
+func TestListHeadFails(t *testing.T) {
+	g := newGateway(t)
+	for _, key := range []string{"a", "b", "c"} {
+		g.put("/bucket/"+key, []byte("12345"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	}
+	for _, tt := range []struct {
+		hook  hook
+		sizes []int64
+	}{
+		{answerWith(403, ""), []int64{5, 37, 5}},
+		{answerWith(404, ""), []int64{5, 37, 5}},
+		{answerWith(503, ""), nil},
+		{func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }, nil},
+	} {
+		replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+		g.upstream.on(http.MethodHead, "/bucket/b", tt.hook)
+		if tt.sizes == nil {
+			replica.get("/bucket").want(t, 503, "ServiceUnavailable")
+			continue
+		}
+		var sizes []int64
+		for _, e := range replica.list(testBucket, "list-type=2") {
+			sizes = append(sizes, e.Size)
+		}
+		if !slices.Equal(sizes, tt.sizes) {
+			t.Errorf("sizes %v, want %v", sizes, tt.sizes)
+		}
+		// The store recovers: what could not be seen was not remembered.
+		g.upstream.unhook()
+		if e := replica.list(testBucket, "list-type=2")[1]; e.Size != 5 {
+			t.Errorf("after recovery %d bytes", e.Size)
+		}
+	}
+}
+
+// TestListGarbage answers a listing with what is none.
+func TestListGarbage(t *testing.T) {
+	g := newGateway(t)
+	for _, doc := range []string{"", "<html>", "<ListBucketResult><Contents><Key>a", "<Other/>"} {
+		g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Write([]byte(doc))
+		})
+		g.get("/bucket").want(t, 503, "ServiceUnavailable")
+	}
+}

@@ -1,0 +1,437 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+const otherBucket = "other-bucket"
+
+// age makes the gateway's rules as old as if the store had last confirmed them
+// that long ago.
+func (g *testGateway) age(by time.Duration) {
+	r := &g.State.rules
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := *r.current.Load()
+	old.checked = old.checked.Add(-by)
+	r.tried = r.tried.Add(-by)
+	r.current.Store(&old)
+}
+
+// storeRules replaces the stored rules by a document of the test's.
+func (g *testGateway) storeRules(doc rulesDocument) {
+	g.t.Helper()
+	plain, err := json.Marshal(doc)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	b, err := sealer.SealRecord(g.State.Root(), rulesObject, plain)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) {
+		o.body, o.etag = b, hexSHA256(b)[:32]
+	})
+}
+
+// TestRulesFailClosed takes the rules away while a gateway runs. Writes and
+// plaintext reads of buckets that depend on rules are refused, sealed reads go on,
+// and all works again when the rules are back.
+func TestRulesFailClosed(t *testing.T) {
+	faults := map[string]func(t *testing.T, g *testGateway, before *memObject){
+		"deleted": func(_ *testing.T, g *testGateway, _ *memObject) {
+			g.upstream.store(testStateBucket, rulesObject, nil)
+		},
+		"state bucket deleted": func(_ *testing.T, g *testGateway, _ *memObject) {
+			g.upstream.on("", "/"+testStateBucket, answerWith(404, "NoSuchBucket"))
+		},
+		"damaged": func(_ *testing.T, g *testGateway, _ *memObject) {
+			g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) { o.body[50] ^= 1; o.etag = strings.Repeat("d", 32) })
+		},
+		"replaced by the root": func(_ *testing.T, g *testGateway, _ *memObject) {
+			g.upstream.store(testStateBucket, rulesObject, g.upstream.object(testStateBucket, rootObject))
+		},
+		"sealed under another name": func(t *testing.T, g *testGateway, _ *memObject) {
+			b, err := sealer.SealRecord(g.State.Root(), "upload", []byte(`{"revision":99,"buckets":{}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) { o.body, o.etag = b, strings.Repeat("e", 32) })
+		},
+		"rolled back": func(_ *testing.T, g *testGateway, before *memObject) {
+			g.upstream.store(testStateBucket, rulesObject, before)
+		},
+		"rolled back to a first start": func(_ *testing.T, g *testGateway, _ *memObject) {
+			g.storeRules(rulesDocument{Revision: 1, Buckets: map[string]Rule{}})
+		},
+	}
+	for name, damage := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			g.upstream.makeBucket(otherBucket)
+			before := g.upstream.object(testStateBucket, rulesObject)
+			rule := Rule{Algorithm: s3.AES256}
+			if err := g.State.setRule(t.Context(), testBucket, &rule); err != nil {
+				t.Fatal(err)
+			}
+			g.put("/bucket/sealed", []byte("sealed")).want(t, 200, "")
+			g.upstream.store(testBucket, "plain", &memObject{body: []byte("plain"), header: headers("Content-Type", "a/b"), etag: strings.Repeat("a", 32)})
+			g.get("/bucket/plain").want(t, 200, "") // a migrating bucket
+
+			good := g.upstream.object(testStateBucket, rulesObject)
+			damage(t, g, before)
+			// The poll finds it, without any request's help.
+			eventually(t, "the gateway to notice", func() bool { return g.State.rules.current.Load().err != nil })
+			if !g.logged("rules refused") {
+				t.Error("not logged")
+			}
+			for _, request := range []clientRequest{
+				{method: "PUT", path: "/bucket/new", body: []byte("x")},
+				{method: "PUT", path: "/other-bucket/new", body: []byte("x")},
+				{method: "PUT", path: "/bucket/new", body: []byte("x"), header: headers(s3.HeaderSSE, s3.AES256)},
+				{method: "GET", path: "/bucket/plain"},
+				{method: "HEAD", path: "/bucket/plain"},
+				{method: "GET", path: "/bucket", query: map[string][]string{"encryption": {""}}},
+				{method: "PUT", path: "/bucket", query: map[string][]string{"encryption": {""}}, body: encryptionDoc("AES256", "")},
+				{method: "DELETE", path: "/bucket", query: map[string][]string{"encryption": {""}}},
+			} {
+				code := "ServiceUnavailable"
+				if request.method == "HEAD" {
+					code = ""
+				}
+				g.do(request).want(t, 503, code)
+			}
+			if g.upstream.object(testBucket, "new") != nil || g.upstream.object(otherBucket, "new") != nil {
+				t.Error("a write was stored")
+			}
+			if r := g.get("/bucket/sealed"); r.status != 200 || string(r.body) != "sealed" {
+				t.Errorf("sealed read: %d %q", r.status, r.body)
+			}
+			g.head("/bucket/sealed").want(t, 200, "")
+			g.list(testBucket, "list-type=2")
+
+			g.upstream.unhook()
+			g.upstream.store(testStateBucket, rulesObject, good)
+			eventually(t, "the gateway to recover", func() bool { return g.put("/bucket/new", []byte("x")).status == 200 })
+			if !isSealed(g.upstream.object(testBucket, "new")) {
+				t.Error("the rule is lost")
+			}
+			g.get("/bucket/plain").want(t, 200, "")
+		})
+	}
+}
+
+// TestRulesNotConfirmed lets the store be away for the rules alone. What leads to
+// plaintext needs rules that were confirmed a second ago, the rest five.
+func TestRulesNotConfirmed(t *testing.T) {
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g.upstream.makeBucket(otherBucket)
+	g.upstream.on(http.MethodGet, "/"+testStateBucket, answerWith(500, "InternalError"))
+	g.age(2 * time.Second)
+	g.put("/other-bucket/plain", []byte("x")).want(t, 503, "ServiceUnavailable")
+	g.put("/bucket/sealed", []byte("x")).want(t, 200, "")
+	g.age(4 * time.Second)
+	g.put("/bucket/sealed", []byte("x")).want(t, 503, "ServiceUnavailable")
+	g.upstream.unhook()
+	g.put("/other-bucket/plain", []byte("x")).want(t, 200, "")
+	if g.upstream.object(otherBucket, "plain") == nil || g.State.rules.current.Load().err != nil {
+		t.Error("an outage is taken for damage")
+	}
+}
+
+// TestRulesAreSharedWhileRefreshed sees that a crowd of requests that needs fresh
+// rules asks the store for them a few times, not once each, and that a client that
+// leaves does not fail the others.
+func TestRulesAreSharedWhileRefreshed(t *testing.T) {
+	g := newGateway(t)
+	release := make(chan struct{})
+	var asked atomic.Int32
+	g.upstream.on(http.MethodGet, "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if asked.Add(1) == 1 {
+			<-release
+		}
+		memFail(w, 500, "InternalError", "on demand")
+	})
+	g.age(3 * time.Second)
+	first, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 101)
+	go func() {
+		_, _, err := g.State.rule(first, otherBucket)
+		ended <- err
+	}()
+	eventually(t, "the first to ask", func() bool { return asked.Load() == 1 })
+	var entered sync.WaitGroup
+	for range 100 {
+		entered.Add(1)
+		go func() {
+			entered.Done()
+			_, _, err := g.State.rule(t.Context(), otherBucket)
+			ended <- err
+		}()
+	}
+	entered.Wait()
+	cancel()
+	close(release)
+	for range 101 {
+		if err := <-ended; !errors.Is(err, errRules) {
+			t.Errorf("%v, want errRules", err)
+		}
+	}
+	if n := asked.Load(); n > 20 {
+		t.Errorf("101 callers asked the store %d times", n)
+	}
+}
+
+// TestLeavingClientEndsNoRefresh: the refresh that a client began serves others.
+func TestLeavingClientEndsNoRefresh(t *testing.T) {
+	g := newGateway(t)
+	g.age(2 * time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := g.State.rule(ctx, otherBucket); err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReplicasSeeRules sets a rule on one replica. Another knows it within a
+// second where it would store plaintext, and within five for what is sealed
+// anyway.
+func TestReplicasSeeRules(t *testing.T) {
+	a := newGateway(t)
+	b := a.replica()
+	a.setRule(testBucket, &Rule{Algorithm: s3.AES256})
+	deadline := time.Now().Add(rulesMaxAge)
+	for n := 0; ; n++ {
+		late := time.Now().After(deadline)
+		key := fmt.Sprint("key", n)
+		b.put("/bucket/"+key, []byte("x")).want(t, 200, "")
+		if isSealed(b.upstream.object(testBucket, key)) {
+			break
+		}
+		if late {
+			t.Fatalf("stored plaintext %s after the rule was set", time.Since(deadline)+rulesMaxAge)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+
+	a.setRule(testBucket, &Rule{Algorithm: s3.AWSKMS})
+	start := time.Now()
+	eventually(t, "the other replica's scheme", func() bool {
+		r := b.put("/bucket/key", []byte("x"))
+		r.want(t, 200, "")
+		return r.header.Get(s3.HeaderSSE) == s3.AWSKMS
+	})
+	if took := time.Since(start); took > rulesStale {
+		t.Errorf("took %s", took)
+	}
+
+	// Removing a rule leads to plaintext; until b knows it seals, which is no harm.
+	a.setRule(testBucket, nil)
+	eventually(t, "the rule to end", func() bool {
+		b.put("/bucket/key", []byte("x")).want(t, 200, "")
+		return !isSealed(b.upstream.object(testBucket, "key"))
+	})
+}
+
+func (g *testGateway) setRule(bucket string, rule *Rule) {
+	g.t.Helper()
+	if err := g.State.setRule(g.t.Context(), bucket, rule); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// TestConcurrentRules changes rules of many buckets on three replicas at once:
+// every one is kept, and revisions count them.
+func TestConcurrentRules(t *testing.T) {
+	u := newMemUpstream(t)
+	u.atomicWrites()
+	first := newGateway(t, withUpstream(u))
+	replicas := []*testGateway{first, first.replica(), first.replica()}
+	before := first.State.rules.current.Load().Revision
+	const each = 6
+	var wait sync.WaitGroup
+	for i, g := range replicas {
+		wait.Go(func() {
+			for n := range each {
+				rule := Rule{Algorithm: s3.AWSKMS, KeyID: fmt.Sprintf("key-%d-%d", i, n)}
+				for {
+					err := g.State.setRule(t.Context(), fmt.Sprintf("bucket-%d-%d", i, n), &rule)
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, errRules) {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	last := first.replica().State.rules.current.Load()
+	if got := len(last.Buckets); got != each*len(replicas) {
+		t.Errorf("%d rules left of %d", got, each*len(replicas))
+	}
+	for i := range replicas {
+		for n := range each {
+			if got := last.Buckets[fmt.Sprintf("bucket-%d-%d", i, n)].KeyID; got != fmt.Sprintf("key-%d-%d", i, n) {
+				t.Errorf("bucket-%d-%d has key %q", i, n, got)
+			}
+		}
+	}
+	if got := last.Revision - before; got != uint64(each*len(replicas)) {
+		t.Errorf("%d revisions for %d changes", got, each*len(replicas))
+	}
+}
+
+// TestSetRuleAfterLostRaces: a change that another replica's overtook is made
+// again, upon that one.
+func TestSetRuleAfterLostRaces(t *testing.T) {
+	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
+		g := newGateway(t)
+		other := g.replica()
+		writes := 0
+		g.upstream.on(http.MethodPut, "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if writes++; writes == 1 {
+				g.upstream.unhook()
+				other.setRule(otherBucket, &Rule{Algorithm: s3.AES256})
+				memFail(w, status, "Conflict", "another was faster")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		g.setRule(testBucket, &Rule{Algorithm: s3.AES256})
+		for _, bucket := range []string{testBucket, otherBucket} {
+			if rule, ok, err := g.State.rule(t.Context(), bucket); !ok || err != nil {
+				t.Errorf("%d: %s has %+v, %v", status, bucket, rule, err)
+			}
+		}
+	}
+}
+
+// TestSetRuleFaults fails the write of a rule in the two ways a write can fail.
+// The client is told so without a word about the state bucket, and a rule that
+// was stored all the same comes into force.
+func TestSetRuleFaults(t *testing.T) {
+	tests := map[string]struct {
+		hook   hook
+		stored bool
+	}{
+		"not persisted":           {breakAfter(0), false},
+		"persisted, answer lost":  {dropAnswer, true},
+		"refused":                 {answerWith(403, "AccessDenied"), false},
+		"store is full":           {answerWith(507, "InsufficientStorage"), false},
+		"always another's change": {answerWith(412, "PreconditionFailed"), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.upstream.on(http.MethodPut, "/"+testStateBucket, test.hook)
+			r := g.setEncryption(testBucket, encryptionDoc("AES256", ""))
+			r.want(t, 503, "ServiceUnavailable")
+			if bytes.Contains(r.body, []byte(testStateBucket)) || bytes.Contains(r.body, []byte("on demand")) {
+				t.Errorf("the answer tells of the state bucket: %s", r.body)
+			}
+			g.upstream.unhook()
+			eventually(t, "the rules to be looked at again", func() bool {
+				g.age(rulesMaxAge)
+				_, ok, err := g.State.rule(t.Context(), testBucket)
+				return err == nil && ok == test.stored
+			})
+			g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
+			g.put("/bucket/key", []byte("x")).want(t, 200, "")
+			if !isSealed(g.upstream.object(testBucket, "key")) {
+				t.Error("not sealed")
+			}
+		})
+	}
+}
+
+// TestSetRuleSeesRollback: a change never builds on rules older than those seen.
+func TestSetRuleSeesRollback(t *testing.T) {
+	g := newGateway(t)
+	before := g.upstream.object(testStateBucket, rulesObject)
+	g.setRule(testBucket, &Rule{Algorithm: s3.AES256})
+	g.upstream.store(testStateBucket, rulesObject, before)
+	err := g.State.setRule(t.Context(), otherBucket, &Rule{Algorithm: s3.AES256})
+	if !errors.Is(err, errRules) {
+		t.Errorf("%v, want errRules", err)
+	}
+	if got := g.upstream.object(testStateBucket, rulesObject); !bytes.Equal(got.body, before.body) {
+		t.Error("something was written")
+	}
+}
+
+// TestTooManyRules: a document that no gateway could read again is not written.
+func TestTooManyRules(t *testing.T) {
+	g := newGateway(t)
+	before := g.upstream.object(testStateBucket, rulesObject)
+	err := g.State.setRule(t.Context(), testBucket, &Rule{Algorithm: s3.AWSKMS, KeyID: strings.Repeat("k", maxRules)})
+	if !errors.Is(err, errRules) {
+		t.Errorf("%v, want errRules", err)
+	}
+	if got := g.upstream.object(testStateBucket, rulesObject); got.etag != before.etag {
+		t.Error("it was written")
+	}
+}
+
+// TestSealedOnly reads a plaintext object that the store put into a bucket.
+func TestSealedOnly(t *testing.T) {
+	sealedOnly := Rule{Algorithm: s3.AES256, SealedOnly: true}
+	migrating := Rule{Algorithm: s3.AES256}
+	tests := map[string]struct {
+		mode    SealedOnly
+		auto    sealer.Scheme
+		rule    *Rule
+		refused bool
+	}{
+		"auto, sealed-only bucket":   {SealedOnlyAuto, 0, &sealedOnly, true},
+		"auto, migrating bucket":     {SealedOnlyAuto, 0, &migrating, false},
+		"auto, no rule":              {SealedOnlyAuto, 0, nil, false},
+		"auto, default for all":      {SealedOnlyAuto, sealer.SSES3, nil, false},
+		"always, sealed-only bucket": {SealedOnlyAlways, 0, &sealedOnly, true},
+		"always, migrating bucket":   {SealedOnlyAlways, 0, &migrating, true},
+		"always, no rule":            {SealedOnlyAlways, 0, nil, false},
+		"always, default for all":    {SealedOnlyAlways, sealer.SSEKMS, nil, true},
+		"never, sealed-only bucket":  {SealedOnlyNever, 0, &sealedOnly, false},
+		"never, migrating bucket":    {SealedOnlyNever, 0, &migrating, false},
+		"never, no rule":             {SealedOnlyNever, 0, nil, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t, withConfig(func(c *Config) { c.SealedOnly, c.AutoEncryption = test.mode, test.auto }))
+			if test.rule != nil {
+				g.setRule(testBucket, test.rule)
+			}
+			g.upstream.store(testBucket, "plain", &memObject{body: []byte("swapped in"), header: headers("Content-Type", "a/b"), etag: strings.Repeat("a", 32)})
+			status, code := 200, ""
+			if test.refused {
+				status, code = 403, "AccessDenied"
+			}
+			r := g.get("/bucket/plain")
+			r.want(t, status, code)
+			if bytes.Contains(r.body, []byte("swapped in")) == test.refused {
+				t.Errorf("body %q", r.body)
+			}
+			g.get("/bucket/plain", "Range", "bytes=0-1").want(t, map[bool]int{true: 403, false: 206}[test.refused], code)
+			g.head("/bucket/plain").want(t, status, "")
+			if got := g.counter("ssegw_integrity_failures_total", "reason=not sealed"); (got > 0) != test.refused {
+				t.Errorf("counted %v failures", got)
+			}
+		})
+	}
+}

@@ -111,6 +111,14 @@ func makeBucket(t *testing.T, client *s3.Client, bucket string) {
 	}
 }
 
+// removeObject deletes one object, for the sake of the disk.
+func removeObject(t *testing.T, client *s3.Client, bucket, key string) {
+	t.Helper()
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // rule returns a bucket encryption rule; an empty key means SSE-S3.
 func rule(key string) *types.ServerSideEncryptionConfiguration {
 	by := &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256}

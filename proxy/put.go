@@ -16,6 +16,9 @@ const (
 	// whole before anything is sent. All its facts then fit the header.
 	smallBody = 1 << 20
 
+	// smallBodies bounds the bytes of all such bodies in memory at one time.
+	smallBodies = 256 << 20
+
 	// maxPut is Amazon S3's bound on the bytes of a single PUT, as stored.
 	maxPut = 5 << 30
 )
@@ -67,6 +70,12 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (*htt
 	}
 	if err := c.checkBudget(s, header, body.Size()); err != nil {
 		return nil, err
+	}
+	if size := body.Size(); size <= smallBody {
+		if err := c.buffers.Acquire(c.ctx(), size); err != nil {
+			return nil, err
+		}
+		defer c.buffers.Release(size)
 	}
 	src, sums, err := sourceOf(body)
 	if err != nil {

@@ -13,14 +13,17 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -64,6 +67,7 @@ type Server struct {
 	Config
 	verifier *sigv4.Verifier
 	admitted chan struct{}
+	buffers  *semaphore.Weighted // bytes of small bodies
 	metrics  *metrics
 	facts    *factsCache
 	trailers *trailersCache
@@ -77,6 +81,7 @@ func New(cfg Config) *Server {
 	return &Server{
 		Config:   cfg,
 		admitted: make(chan struct{}, cfg.MaxRequests),
+		buffers:  semaphore.NewWeighted(smallBodies),
 		metrics:  newMetrics(cfg.Metrics),
 		facts:    newFactsCache(),
 		trailers: newTrailersCache(),
@@ -122,17 +127,30 @@ func (c *call) at(ctx context.Context, o s3.CopySource, h http.Header) *call {
 // "minio", as on MinIO.
 var operatorPaths = []string{"/minio/health/", "/minio/admin/", "/minio/kms/", "/minio/v2/metrics/"}
 
+// isOperators reports whether a request is for an operator path. In virtual-host
+// style the same path is an object's key.
+func (s *Server) isOperators(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	for _, domain := range s.Domains {
+		if strings.HasSuffix(strings.ToLower(host), "."+strings.ToLower(domain)) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(operatorPaths, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) })
+}
+
 // ServeHTTP is the one wrapper around every operation: request ID,
 // authentication, errors, metrics and the access log live here.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := requestID()
 	w.Header().Set("X-Amz-Request-Id", id)
 	w.Header().Set("Server", "ssegw")
-	for _, prefix := range operatorPaths {
-		if strings.HasPrefix(r.URL.Path, prefix) && s.Operator != nil {
-			s.Operator.ServeHTTP(w, r)
-			return
-		}
+	if s.Operator != nil && s.isOperators(r) {
+		s.Operator.ServeHTTP(w, r)
+		return
 	}
 	c := &call{Server: s, w: &answer{ResponseWriter: w}, in: r, id: id, log: s.Log.With(zap.String("request_id", id))}
 	// net/http does not take back the write deadline of the request before.

@@ -154,6 +154,13 @@ func (s *State) ensureBucket(ctx context.Context) error {
 		return fmt.Errorf("proxy: state bucket %s: %w", s.cfg.Bucket, err)
 	}
 	resp, err = s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodPut, bucket: s.cfg.Bucket})
+	var refused *upstreamError
+	if errors.As(err, &refused) && refused.code == "IllegalLocationConstraintException" {
+		// Amazon S3 outside of us-east-1 wants the region in the document, too.
+		o := outgoing{method: http.MethodPut, bucket: s.cfg.Bucket, header: http.Header{}}
+		setDocument(&o, []byte("<CreateBucketConfiguration><LocationConstraint>"+s.cfg.Upstream.region+"</LocationConstraint></CreateBucketConfiguration>"), nil)
+		resp, err = s.cfg.Upstream.expect(ctx, o)
+	}
 	if statusOf(err) == http.StatusConflict {
 		return nil // another replica was faster
 	}

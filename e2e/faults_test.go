@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -28,10 +27,11 @@ var stores = map[string]func(*stack.Stack, *testing.T) (*stack.Store, error){
 	"versitygw": func(s *stack.Stack, t *testing.T) (*stack.Store, error) { return s.StartVersitygw(t.Context()) },
 }
 
-// onStores runs a test on each store.
+// onStores runs a test on each store, both at the same time: much of it is waiting.
 func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 	for _, name := range []string{"minio", "versitygw"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newStack(t)
 			test(t, &rig{
 				stack: s,
@@ -144,10 +144,14 @@ func putOld(t *testing.T, g *stack.Gateway, cases []broken) {
 			return nil
 		}
 		head, body := upload{bucket: b.upload.bucket, key: b.upload.key, framing: withMD5, body: b.old}.encode(t, g)
-		if a, err := send(g, head, body); err != nil || a.status != http.StatusOK {
-			return fmt.Errorf("the old object: %d %s, %v", a.status, a.code, err)
+		var a answer
+		var err error
+		for range 10 { // on a busy machine the gateway may have to say 503
+			if a, err = send(g, head, body); err == nil && a.status == http.StatusOK {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("the old object: %d %s, %w", a.status, a.code, err)
 	})
 }
 
@@ -346,62 +350,6 @@ func failReader(t *testing.T, client minioClient, b broken) error {
 		return errors.New("the library reports success")
 	}
 	return nil
-}
-
-// TestForcedFramings breaks uploads under the settings of SSEGW_UPSTREAM_BODY
-// other than auto and logs what the stores make of them; docs/UPSTREAMS.md has
-// the results. With chunks nothing incomplete appears, and with plain bodies,
-// which some stores keep what came of, nothing incomplete of a sealed object
-// can be read.
-func TestForcedFramings(t *testing.T) {
-	onStores(t, func(t *testing.T, r *rig) {
-		breaker := must(r.stack.StartBreaker(r.store.Endpoint))(t)
-		first := r.faultGateway(t, breaker.Endpoint, nil)
-		var cases []broken
-		for _, setting := range []string{"trailer", "signed", "plain"} {
-			g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{
-				Like: first, Env: map[string]string{"SSEGW_UPSTREAM_BODY": setting},
-			}))(t)
-			some := someBroken(t, setting)
-			putOld(t, g, some)
-			each(t, some, func(b broken) error { return breakUpstream(t, breaker, g, b) })
-			if err := g.Stop(t.Context()); err != nil {
-				t.Error(err)
-			}
-			cases = append(cases, some...)
-		}
-		r.settle(t, first)
-		client := sdkOf(t, first)
-		for _, b := range cases {
-			state, err := stateOf(t, client, b)
-			t.Logf("%-60s %s: %v", b.name, state, err)
-			if state != stateBad {
-				continue
-			}
-			if setting, _, _ := strings.Cut(b.upload.key, "/"); setting != "plain" {
-				t.Errorf("%s: %v", b.name, err)
-			}
-			var api smithy.APIError
-			if b.upload.bucket == sealedBucket && (!errors.As(err, &api) || api.ErrorCode() != "XSsegwObjectNotAuthentic") {
-				t.Errorf("%s: %v", b.name, err)
-			}
-		}
-	})
-}
-
-// someBroken are the uploads of 3 MiB in two framings whose connection is closed
-// in order, over an older object: what stores most likely take for complete.
-func someBroken(t *testing.T, prefix string) []broken {
-	t.Helper()
-	var out []broken
-	for _, b := range brokenUploads(t, prefix, endIsForm) {
-		f := b.upload.framing
-		if (f == unsigned || f == withMD5 || f == trailer) && b.old != nil && len(b.upload.body) == int(3*mib) {
-			b.inOrder = true
-			out = append(out, b)
-		}
-	}
-	return out
 }
 
 // TestStoreRestarts: connections that the store has closed while they were

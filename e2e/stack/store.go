@@ -48,21 +48,23 @@ func (s *Stack) StartMinIO(ctx context.Context) (*Store, error) {
 }
 
 // StartVersitygw starts a versitygw server that keeps objects as files, with
-// versioning. The file system of the stack needs extended attributes.
+// versioning and users of its own. The file system of the stack needs extended attributes.
 func (s *Stack) StartVersitygw(ctx context.Context) (*Store, error) {
 	st, id, dir, err := s.newStore(ctx, ToolVersitygw)
 	if err != nil {
 		return nil, err
 	}
-	versions := filepath.Join(dir, "versions")
-	if err := os.Mkdir(versions, 0o700); err != nil {
-		return nil, fmt.Errorf("stack: %w", err)
+	versions, users := filepath.Join(dir, "versions"), filepath.Join(dir, "users")
+	for _, d := range [...]string{versions, users} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return nil, fmt.Errorf("stack: %w", err)
+		}
 	}
 	st.Service, err = s.start(ctx, command{
 		name: id, path: s.tools.Path(ToolVersitygw), dir: dir,
 		args: []string{
 			"--quiet", "--keep-alive", "--health", "/health", "--region", Region,
-			"--port", hostPort(st.Endpoint), "posix", "--versioning-dir", versions, st.Dir,
+			"--port", hostPort(st.Endpoint), "--iam-dir", users, "posix", "--versioning-dir", versions, st.Dir,
 		},
 		env: map[string]string{"ROOT_ACCESS_KEY": st.AccessKey, "ROOT_SECRET_KEY": st.SecretKey},
 	}, httpOK(http.DefaultClient, st.Endpoint+"/health"))

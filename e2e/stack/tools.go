@@ -25,6 +25,7 @@ const (
 	ToolMinIO     Tool = "minio"
 	ToolMC        Tool = "mc"
 	ToolVersitygw Tool = "versitygw"
+	ToolS3Suite   Tool = "s3suite" // e2e/tools/s3suite: versitygw's tests
 	ToolGateway   Tool = "ssegw"
 )
 
@@ -113,10 +114,14 @@ func (t *Tools) goBuild(ctx context.Context, dir string, tool Tool, args ...stri
 }
 
 // toolStamp identifies what a tool is built from: its module requirements
-// with their hashes, and the Go version.
+// with their hashes, its own sources if it has any, and the Go version.
 func toolStamp(dir string) (string, error) {
 	text := fmt.Appendf(nil, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	for _, name := range []string{"go.mod", "go.sum"} {
+	names := []string{"go.mod", "go.sum"}
+	if exists(filepath.Join(dir, "main.go")) {
+		names = append(names, "main.go")
+	}
+	for _, name := range names {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return "", fmt.Errorf("stack: %w", err)

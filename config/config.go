@@ -74,7 +74,7 @@ const (
 // field's name says which variable it is; the doc tags say what they mean.
 type Config struct {
 	Address      string `env:"SSEGW_ADDRESS" envDefault:":9000" doc:"Address that S3 clients, mc and health checks use."`
-	AdminAddress string `env:"SSEGW_ADMIN_ADDRESS" envDefault:"127.0.0.1:9001" doc:"Address of the console, the metrics and pprof. Keep it private."`
+	AdminAddress string `env:"SSEGW_ADMIN_ADDRESS" envDefault:"127.0.0.1:9001" doc:"Address of the metrics and pprof. Keep it private."`
 
 	AccessKey string `env:"SSEGW_ACCESS_KEY,notEmpty" file:"true" doc:"Access key of the root credential; at least 3 characters."`
 	SecretKey Secret `env:"SSEGW_SECRET_KEY,notEmpty" doc:"Secret key of the root credential; at least 8 characters. Well-known defaults are refused."`

@@ -70,6 +70,9 @@ func matrixOf(t *testing.T, r *rig, g *stack.Gateway, name string, c client) {
 				roundTrip(t, c, bucket, key, s, content{seed: hash(name + key), size: size}, g.KeyName)
 			})
 			if size == gib {
+				if found, err := readsMarker(t.Context(), r.direct(t), bucket, key); err != nil || found {
+					t.Errorf("%s upstream: plaintext %v, error %v", key, found, err)
+				}
 				removeObject(t, sdkOf(t, g), bucket, key)
 				delete(want, key)
 			}

@@ -47,9 +47,13 @@ var attributeNames = []string{"ETag", "Checksum", "ObjectParts", "StorageClass",
 
 // getObjectAttributes is GetObjectAttributes, with plaintext sizes throughout.
 func (c *call) getObjectAttributes() error {
-	head, err := c.head(lookup{})
+	asked, err := c.askedAttributes()
 	if err != nil {
 		return err
+	}
+	head, err := c.head(lookup{})
+	if err != nil {
+		return c.refusedAttributes(err)
 	}
 	if head.header.Get(sealer.MetadataKey) == "" {
 		if err := c.allowPlain(); err != nil {
@@ -57,9 +61,8 @@ func (c *call) getObjectAttributes() error {
 		}
 		return c.forward()
 	}
-	asked, err := c.askedAttributes()
-	if err != nil {
-		return err
+	if len(asked) == 0 {
+		return s3.ErrInvalidRequest.Msg("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
 	}
 	o, err := c.inspect(head.header, head.size)
 	if err != nil {
@@ -93,6 +96,20 @@ func (c *call) getObjectAttributes() error {
 	return err
 }
 
+// refusedAttributes returns what the upstream says of this very operation, when
+// it refused to show the object.
+func (c *call) refusedAttributes(err error) error {
+	if statusOf(err) < 400 {
+		return err
+	}
+	resp, refused := c.forwarded()
+	if refused == nil {
+		_ = resp.Body.Close() // it has come to be since: its size would be the sealed one
+		return err
+	}
+	return refused
+}
+
 // askedAttributes reads x-amz-object-attributes.
 func (c *call) askedAttributes() ([]string, error) {
 	var asked []string
@@ -102,12 +119,9 @@ func (c *call) askedAttributes() ([]string, error) {
 			continue
 		}
 		if !slices.Contains(attributeNames, name) {
-			return nil, s3.ErrInvalidArgument.Msg("Invalid attribute name specified.")
+			return nil, s3.ErrArgument(s3.HeaderObjectAttributes, name, "Invalid attribute name specified.")
 		}
 		asked = append(asked, name)
-	}
-	if len(asked) == 0 {
-		return nil, s3.ErrInvalidRequest.Msg("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
 	}
 	return asked, nil
 }

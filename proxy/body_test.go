@@ -178,6 +178,44 @@ func refuseBody(t *testing.T, g *testGateway, bad badBody, size int, old *memObj
 	}
 }
 
+// TestBadEmptyBody sends empty bodies that are not what their headers say. No
+// byte is asked of such a body: its end has to be.
+func TestBadEmptyBody(t *testing.T) {
+	other := []byte("other")
+	cases := []badBody{
+		{"SHA-256", func(c *clientRequest) {
+			c.mode = hexSHA256(other)
+		}, 400, "XAmzContentSHA256Mismatch"},
+		{"MD5", func(c *clientRequest) { c.header.Set("Content-Md5", sumText("MD5", other)) }, 400, "BadDigest"},
+		{"signature of the final chunk", func(c *clientRequest) { c.mode, c.spoil = modeSigned, spoilAt(-10) }, 403, "SignatureDoesNotMatch"},
+		{"trailer value", func(c *clientRequest) {
+			c.mode, c.spoil = modeTrailer, spoilText("crc32:AAAAAA==", "crc32:AAAAAQ==")
+		}, 400, "BadDigest"},
+		{"final chunk cut", func(c *clientRequest) { c.mode, c.cut = modeSigned, 20 }, 400, "IncompleteBody"},
+	}
+	for _, algorithm := range checksumAlgorithms {
+		cases = append(cases, badBody{algorithm, func(c *clientRequest) {
+			c.header.Set("X-Amz-Checksum-"+algorithm, sumText(algorithm, other))
+		}, 400, "BadDigest"})
+	}
+	for _, framing := range []Framing{FramingTrailer, FramingPlain} {
+		for _, sealed := range []bool{true, false} {
+			var opts []gatewayOption
+			if sealed {
+				opts = append(opts, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+			}
+			g := newGateway(t, append(opts, withFraming(framing))...)
+			g.put("/bucket/old", []byte("the old object")).want(t, 200, "")
+			old := g.upstream.object(testBucket, "old")
+			for _, bad := range cases {
+				t.Run(fmt.Sprintf("%s/sealed=%t/%s", framing, sealed, bad.name), func(t *testing.T) {
+					refuseBody(t, g, bad, 0, old)
+				})
+			}
+		}
+	}
+}
+
 // TestBodyOfUnknownLength has no Content-Length: S3 wants one.
 func TestBodyOfUnknownLength(t *testing.T) {
 	g := newGateway(t)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -73,20 +74,19 @@ func (c *call) putBucketEncryption() error {
 			return err
 		}
 	}
-	old, had, err := c.State.rule(c.ctx(), c.req.Bucket)
-	if err != nil {
-		return err
-	}
-	rule := Rule{Algorithm: e.Algorithm, KeyID: e.KeyID, BucketKey: e.BucketKey, SealedOnly: had && old.SealedOnly}
+	rule := Rule{Algorithm: e.Algorithm, KeyID: e.KeyID, BucketKey: e.BucketKey}
 	if !slices.Contains(e.Blocked, "NONE") {
 		rule.Blocked = e.Blocked
 	}
-	if !had {
-		if rule.SealedOnly, err = c.bucketEmpty(); err != nil {
-			return err
+	err = c.State.changeRule(c.ctx(), c.req.Bucket, func(old *Rule) (_ *Rule, err error) {
+		if old != nil {
+			rule.SealedOnly = old.SealedOnly
+		} else if rule.SealedOnly, err = c.bucketEmpty(); err != nil {
+			return nil, err
 		}
-	}
-	if err := c.State.setRule(c.ctx(), c.req.Bucket, &rule); err != nil {
+		return &rule, nil
+	})
+	if err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusOK)
@@ -124,31 +124,36 @@ func (c *call) deleteBucketEncryption() error {
 	if err := c.ownBucket(); err != nil {
 		return err
 	}
-	if err := c.dropRule(); err != nil {
+	err := c.State.changeRule(c.ctx(), c.req.Bucket, func(*Rule) (*Rule, error) { return nil, nil })
+	if err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func (c *call) dropRule() error {
-	_, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
-	if err != nil || !ok {
+// deleteBucket is DeleteBucket. A rule ends with its bucket: one of the same
+// name starts without. A rule that was set in between is of the new bucket.
+func (c *call) deleteBucket() error {
+	rule, had, err := c.State.rule(c.ctx(), c.req.Bucket)
+	if err != nil {
 		return err
 	}
-	return c.State.setRule(c.ctx(), c.req.Bucket, nil)
-}
-
-// deleteBucket is DeleteBucket. A rule ends with its bucket: one of the same
-// name starts without.
-func (c *call) deleteBucket() error {
 	resp, err := c.forwarded()
 	if err != nil {
 		return err
 	}
 	defer discard(resp)
-	if err := c.dropRule(); err != nil {
-		return err
+	if had {
+		err := c.State.changeRule(c.ctx(), c.req.Bucket, func(old *Rule) (*Rule, error) {
+			if old == nil || !reflect.DeepEqual(*old, rule) {
+				return old, nil
+			}
+			return nil, nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	copyAnswer(c.w.Header(), resp.Header, false)
 	c.w.WriteHeader(resp.StatusCode)

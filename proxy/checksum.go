@@ -3,8 +3,10 @@ package proxy
 import (
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"slices"
+	"strings"
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
@@ -17,6 +19,10 @@ const (
 	composite  = "COMPOSITE"
 )
 
+// errAlgorithm refuses an algorithm that nobody knows.
+var errAlgorithm = s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported. Please try again with any of the valid types: " +
+	"[CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]")
+
 // combinable are the algorithms whose checksum of a whole follows from those of
 // its parts, with the width and the reflected polynomial of the CRC.
 var combinable = map[sealer.Algorithm]crc{
@@ -27,6 +33,9 @@ var combinable = map[sealer.Algorithm]crc{
 
 // checkChecksums completes and checks what a Create announces.
 func (u *upload) checkChecksums() error {
+	if u.Type != "" && u.Type != fullObject && u.Type != composite {
+		return s3.ErrInvalidRequest.Msg("Value for x-amz-checksum-type header is invalid.")
+	}
 	if u.Algorithm == "" {
 		if u.Type != "" {
 			return s3.ErrInvalidRequest.Msg("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
@@ -35,7 +44,7 @@ func (u *upload) checkChecksums() error {
 	}
 	a, ok := sealer.ParseAlgorithm(u.Algorithm)
 	if !ok {
-		return s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported.")
+		return errAlgorithm
 	}
 	_, combines := combinable[a]
 	switch {
@@ -43,8 +52,8 @@ func (u *upload) checkChecksums() error {
 		u.Type = fullObject
 	case u.Type == "":
 		u.Type = composite
-	case u.Type == fullObject && !combines, u.Type == composite && a == sealer.ChecksumCRC64NVME, u.Type != fullObject && u.Type != composite:
-		return s3.ErrInvalidRequest.Msg("The %s checksum type cannot be used with the %s checksum algorithm.", u.Type, a)
+	case u.Type == fullObject && !combines, u.Type == composite && a == sealer.ChecksumCRC64NVME:
+		return s3.ErrInvalidRequest.Msg("The %s checksum type cannot be used with the %s checksum algorithm.", u.Type, strings.ToLower(a.String()))
 	}
 	return nil
 }
@@ -143,4 +152,46 @@ func (c crc) multiply(a, b uint64) uint64 {
 		}
 	}
 	return product
+}
+
+// withChecksum returns the body of a part with the checksum that the upload
+// announced: the client's, or one that is computed on the way. One of another
+// algorithm is refused, as on Amazon S3: the parts' would not make the object's.
+func (u *upload) withChecksum(body plaintext) (plaintext, error) {
+	if u.Algorithm == "" || strings.EqualFold(body.TrailerAlgorithm(), u.Algorithm) {
+		return body, nil
+	}
+	sent := body.TrailerAlgorithm()
+	for _, sum := range body.Declared() {
+		if strings.EqualFold(sum.Algorithm, u.Algorithm) {
+			return body, nil
+		}
+		sent = sum.Algorithm
+	}
+	if sent != "" {
+		return nil, s3.ErrInvalidRequest.Msg("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", strings.ToLower(u.Algorithm), strings.ToLower(sent))
+	}
+	h, ok := sigv4.NewHash(u.Algorithm)
+	if !ok {
+		return nil, fmt.Errorf("proxy: no hash for %s", u.Algorithm)
+	}
+	return &summedBody{body, u.Algorithm, h}, nil
+}
+
+// summedBody computes a checksum of what is read of it.
+type summedBody struct {
+	plaintext
+	algorithm string
+	sum       hash.Hash
+}
+
+func (b *summedBody) Read(p []byte) (int, error) {
+	n, err := b.plaintext.Read(p)
+	b.sum.Write(p[:n])
+	return n, err
+}
+
+// Checksums returns the computed one. It is known to nobody before the end.
+func (b *summedBody) Checksums() []sigv4.Checksum {
+	return []sigv4.Checksum{{Algorithm: b.algorithm, Value: b.sum.Sum(nil)}}
 }

@@ -5,15 +5,16 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.uber.org/zap"
 
 	"ssegw/proxy/s3"
-	"ssegw/proxy/sigv4"
 	"ssegw/sealer"
 )
 
@@ -49,6 +50,12 @@ type checksumXML struct {
 	Value   string `xml:",chardata"`
 }
 
+// MarshalXML leaves the element in the namespace of the document, where a name
+// without one would be put into none.
+func (c checksumXML) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
+	return e.EncodeElement(c.Value, xml.StartElement{Name: xml.Name{Local: c.XMLName.Local}})
+}
+
 // done is what is kept of a Complete, so that it can be given again.
 type done struct {
 	Parts  string            `json:"parts"` // digest of the request's document
@@ -65,7 +72,9 @@ func (c *call) completeMultipartUpload() error {
 	}
 	u, err := c.uploadOf()
 	if errors.Is(err, s3.ErrNoSuchUpload) {
-		return c.answerAgain(doc)
+		if again := c.answerAgain(doc); !errors.Is(again, s3.ErrNoSuchUpload) {
+			return again
+		}
 	}
 	if err != nil {
 		return err
@@ -85,22 +94,62 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkWhole(sums, table.Size()); err != nil {
+	if err := c.checkWhole(u, table, sums); err != nil {
 		return err
 	}
 	tail, err := c.sealTable(u, table, sums)
 	if err != nil {
 		return err
 	}
-	number, etag, err := c.uploadTail(u, chosen[len(chosen)-1], tail)
+	etag, header, err := c.finishUpload(u, chosen, tail)
+	if isNoUpload(err) {
+		etag, header, err = c.completedBefore(u, table, err)
+	}
 	if err != nil {
 		return err
 	}
-	stored, header, err := c.completeUpstream(u, chosen, number, etag)
+	return c.answerComplete(u, doc, etag, header, sums, len(chosen))
+}
+
+// finishUpload sends the part table and completes upstream. It returns the
+// object's ETag and the upstream's headers.
+func (c *call) finishUpload(u *upload, chosen []*part, tail []byte) (string, http.Header, error) {
+	last := chosen[len(chosen)-1]
+	number, etag, err := c.uploadTail(u, last, tail)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	return c.answerComplete(u, doc, stored, header, sums, len(chosen))
+	if last.Staged {
+		chosen = chosen[:len(chosen)-1]
+	}
+	return c.completeUpstream(u, chosen, number, etag)
+}
+
+// isNoUpload reports whether the upstream does not know an upload.
+func isNoUpload(err error) bool {
+	var up *upstreamError
+	return errors.As(err, &up) && up.code == s3.ErrNoSuchUpload.Code
+}
+
+// completedBefore looks for the object of an upload that the upstream knows no
+// longer: a gateway that was killed, or lost the upstream's answer, may have
+// completed it. It is this upload's if its header and part table are.
+func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (string, http.Header, error) {
+	at := c.at(c.ctx(), s3.CopySource{Bucket: u.Bucket, Key: u.Key}, http.Header{})
+	head, err := at.head(lookup{})
+	if err != nil || head.header.Get(sealer.MetadataKey) != u.Header {
+		return "", nil, gone
+	}
+	o, err := at.look(head.header, head.size)
+	if err != nil {
+		return "", nil, err
+	}
+	defer o.facts.Wipe()
+	same := func(a, b sealer.Part) bool { return a.Number == b.Number && a.Size == b.Size && a.Nonce == b.Nonce }
+	if o.parts == nil || !slices.EqualFunc(o.parts.Parts, table.Parts, same) {
+		return "", nil, gone
+	}
+	return head.header.Get("ETag"), head.header, nil
 }
 
 // completePlain completes an upload that is not sealed.
@@ -128,13 +177,56 @@ func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
 	if err != nil {
 		return err
 	}
-	if err := c.sendDocument(resp, answer); err != nil {
+	if _, err := completedTag(resp, answer); err != nil {
 		return err
 	}
-	if err := c.State.forget(c.ctx(), u); err != nil {
-		c.log.Warn("upload records left behind", zap.Error(err))
+	if answer, err = s3.ReplaceText(answer, "CompleteMultipartUploadResult", "Location", c.location()); err != nil {
+		return fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	return nil
+	shown := http.Header{}
+	copyAnswer(shown, resp.Header, false)
+	shown.Del("Content-Length")
+	return c.finishComplete(u, &done{Parts: hexSHA256(doc), Answer: answer, Header: flat(shown)})
+}
+
+// location is the address of the request's object at the gateway.
+func (c *call) location() string {
+	scheme, path := "http", s3.EscapePath(c.req.Bucket, c.req.Key)
+	if c.secure() {
+		scheme = "https"
+	}
+	if c.req.VirtualHost {
+		path = strings.TrimPrefix(path, "/"+c.req.Bucket)
+	}
+	return scheme + "://" + c.in.Host + path
+}
+
+// flat is the first value of each header.
+func flat(h http.Header) map[string]string {
+	out := map[string]string{}
+	for name := range h {
+		if v := h.Get(name); v != "" {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+// completedTag reads the ETag out of the upstream's answer to a Complete, or the
+// error that can follow a status of 200.
+func completedTag(resp *http.Response, body []byte) (string, error) {
+	var answer struct {
+		XMLName xml.Name
+		ETag    string `xml:"ETag"`
+		Code    string `xml:"Code"`
+	}
+	if err := xml.Unmarshal(body, &answer); err != nil {
+		return "", fmt.Errorf("%w: answer to CompleteMultipartUpload: %w", errUpstream, err)
+	}
+	if answer.XMLName.Local == "Error" {
+		return "", &upstreamError{status: s3.ErrorByCode(answer.Code).Status, header: resp.Header, body: body, code: answer.Code}
+	}
+	return answer.ETag, nil
 }
 
 // choose finds the attempts that the client lists, by number and ETag.
@@ -152,7 +244,7 @@ func (c *call) choose(u *upload, listed []completedPart) ([]*part, error) {
 		if found == nil || !l.agrees(found) {
 			return nil, s3.ErrInvalidPart
 		}
-		if found.Size < minPart && i < len(listed)-1 {
+		if found.Size < c.bounds.minPart && i < len(listed)-1 {
 			return nil, s3.ErrEntityTooSmall
 		}
 		chosen = append(chosen, found)
@@ -214,14 +306,40 @@ func (c *call) tableOf(u *upload, chosen []*part) (*sealer.PartTable, []sealer.C
 }
 
 // checkWhole holds what the client says of the whole object against what it uploaded.
-func (c *call) checkWhole(sums []sealer.Checksum, size int64) error {
+// A checksum that does not follow from the parts' is refused, not ignored.
+func (c *call) checkWhole(u *upload, table *sealer.PartTable, sums []sealer.Checksum) error {
 	h := c.req.Header
-	if v := h.Get(s3.HeaderMPObjectSize); v != "" && v != strconv.FormatInt(size, 10) {
-		return s3.ErrInvalidRequest.Msg("The provided 'x-amz-mp-object-size' header does not match the size of the uploaded parts.")
+	if v := h.Get(s3.HeaderMPObjectSize); v != "" {
+		switch n, err := strconv.ParseInt(v, 10, 64); {
+		case err != nil:
+			return s3.ErrInvalidRequest.Msg("Value for x-amz-mp-object-size header is invalid: '%s'", v)
+		case n < 0:
+			return s3.ErrInvalidRequest.Msg("Value for x-amz-mp-object-size header is less than zero: '%d'", n)
+		case n != table.Size():
+			return s3.ErrInvalidRequest.Msg("The provided 'x-amz-mp-object-size' header value %d does not match what was computed: %d", n, table.Size())
+		}
 	}
-	for _, sum := range sums {
-		v := h.Get(sigv4.HeaderName(sum.Algorithm.String()))
-		if v, _, _ = strings.Cut(v, "-"); v != "" && v != checksumText(sum.Digest) {
+	if v := h.Get(s3.HeaderChecksumType); v != "" && u.Type != "" && v != u.Type {
+		return s3.ErrInvalidRequest.Msg("The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.Type)
+	}
+	if _, combines := combinable[table.Algorithm]; combines && u.Type == "" {
+		sum, err := objectChecksum(table.Algorithm, false, table.Parts)
+		if err != nil {
+			return err
+		}
+		sums = append(sums, sum)
+	}
+	for name := range h {
+		algorithm, ok := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
+		a, known := sealer.ParseAlgorithm(strings.ToUpper(algorithm))
+		if !ok || !known {
+			continue
+		}
+		i := slices.IndexFunc(sums, func(s sealer.Checksum) bool { return s.Algorithm == a })
+		if i < 0 {
+			return s3.ErrInvalidRequest.Msg("The %s checksum of the object cannot be verified: the parts were not uploaded with it.", a)
+		}
+		if v := h.Get(name); v != checksumText(sums[i].Digest) && v != checksumValue(sums[i], len(table.Parts)) {
 			return s3.ErrBadDigest
 		}
 	}
@@ -253,9 +371,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	var doc strings.Builder
 	doc.WriteString("<CompleteMultipartUpload>")
 	for _, p := range chosen {
-		if !p.Staged {
-			fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part>`, p.number, p.ETag)
-		}
+		fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part>`, p.number, p.ETag)
 	}
 	fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part></CompleteMultipartUpload>`, tail, etag)
 
@@ -278,29 +394,14 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	if err != nil {
 		return "", nil, err
 	}
-	var answer struct {
-		XMLName xml.Name
-		ETag    string `xml:"ETag"`
-		Code    string `xml:"Code"`
-	}
-	if err := xml.Unmarshal(body, &answer); err != nil {
-		return "", nil, fmt.Errorf("%w: answer to CompleteMultipartUpload: %w", errUpstream, err)
-	}
-	if answer.XMLName.Local == "Error" {
-		e := s3.ErrorByCode(answer.Code)
-		return "", nil, &upstreamError{status: e.Status, header: resp.Header, body: body, code: answer.Code}
-	}
-	return answer.ETag, resp.Header, nil
+	tag, err := completedTag(resp, body)
+	return tag, resp.Header, err
 }
 
-// answerComplete answers, and keeps the answer for a client that asks again.
+// answerComplete makes the answer for a sealed object.
 func (c *call) answerComplete(u *upload, request []byte, etag string, stored http.Header, sums []sealer.Checksum, parts int) error {
-	scheme := "http"
-	if c.secure() {
-		scheme = "https"
-	}
 	a := completeAnswer{
-		Location: (&url.URL{Scheme: scheme, Host: c.in.Host, Path: "/" + u.Bucket + "/" + u.Key}).String(),
+		Location: c.location(),
 		Bucket:   u.Bucket, Key: u.Key, ETag: s3.ETagShown(etag, true),
 	}
 	for _, s := range sums {
@@ -317,11 +418,13 @@ func (c *call) answerComplete(u *upload, request []byte, etag string, stored htt
 	}
 	shown := http.Header{}
 	(&sealing{scheme: u.header.Scheme, keyName: u.header.KeyName, encoded: u.header.Context}).setHeaders(shown)
-	for name := range shown {
-		if v := shown.Get(name); v != "" {
-			d.Header[name] = v
-		}
-	}
+	maps.Copy(d.Header, flat(shown))
+	return c.finishComplete(u, &d)
+}
+
+// finishComplete answers a Complete that succeeded, and keeps the answer for a client
+// that asks again.
+func (c *call) finishComplete(u *upload, d *done) error {
 	// The object is there: what fails from here on costs a retry its answer, or
 	// leaves records to the sweep, and must not fail the request.
 	if plain, err := json.Marshal(d); err == nil {
@@ -333,7 +436,7 @@ func (c *call) answerComplete(u *upload, request []byte, etag string, stored htt
 			c.log.Warn("upload records left behind", zap.Error(err))
 		}
 	}
-	return c.give(&d)
+	return c.give(d)
 }
 
 func (c *call) give(d *done) error {

@@ -53,6 +53,13 @@ func (c *call) source() (*copySource, error) {
 	if errors.Is(err, s3.ErrNotModified) {
 		return nil, s3.ErrPreconditionFailed
 	}
+	if c.auth.Anonymous() && statusOf(err) == http.StatusNotFound {
+		return nil, s3.ErrAccessDenied // nobody is told what does not exist
+	}
+	err = s.explained(err)
+	if statusOf(err) != 0 && hasDocument(err) {
+		return nil, err
+	}
 	if statusOf(err) == http.StatusNotFound {
 		if c.req.CopySource.VersionID != "" {
 			return nil, s3.ErrNoSuchVersion
@@ -80,9 +87,40 @@ func (c *call) source() (*copySource, error) {
 	return s, err
 }
 
+// explained returns the error of a HEAD with the document that it lacks: that of
+// the same GET.
+func (c *call) explained(err error) error {
+	switch statusOf(err) {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
+	default:
+		return err
+	}
+	if hasDocument(err) {
+		return err
+	}
+	resp, explained := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(),
+		header: http.Header{"Range": {"bytes=0-0"}}, anonymous: c.auth.Anonymous(),
+	})
+	if explained == nil {
+		_ = resp.Body.Close() // it has come to be since
+		return err
+	}
+	return explained
+}
+
+// hasDocument reports whether an upstream's error says more than its status.
+func hasDocument(err error) bool {
+	var up *upstreamError
+	return errors.As(err, &up) && up.code != ""
+}
+
 // copyObject is CopyObject. Between sealed objects no byte of the body passes
 // the gateway: the header is sealed anew and the store copies.
 func (c *call) copyObject() error {
+	if err := c.checkCopy(); err != nil {
+		return err
+	}
 	src, err := c.source()
 	if err != nil {
 		return err
@@ -128,6 +166,21 @@ func (c *call) copySealing(src *copySource) (*sealing, error) {
 	return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
 }
 
+// checkCopy refuses what is wrong with a copy whatever its source.
+func (c *call) checkCopy() error {
+	for _, name := range [...]string{s3.HeaderMetadataDirective, s3.HeaderTaggingDirective} {
+		if _, err := c.replaces(name); err != nil {
+			return err
+		}
+	}
+	if a := c.req.Header.Get(s3.HeaderAlgorithm); a != "" {
+		if _, ok := sealer.ParseAlgorithm(strings.ToUpper(a)); !ok {
+			return errAlgorithm
+		}
+	}
+	return nil
+}
+
 // replaces reports whether a directive of the request is REPLACE.
 func (c *call) replaces(name string) (bool, error) {
 	switch v := c.req.Header.Get(name); strings.ToUpper(v) {
@@ -136,7 +189,11 @@ func (c *call) replaces(name string) (bool, error) {
 	case "REPLACE":
 		return true, nil
 	default:
-		return false, s3.ErrInvalidArgument.Msg("Unknown value for %s.", name)
+		what := "metadata"
+		if name == s3.HeaderTaggingDirective {
+			what = "tagging"
+		}
+		return false, s3.ErrArgument(name, v, "Unknown "+what+" directive.")
 	}
 }
 
@@ -219,7 +276,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 	header.Set(sealer.MetadataKey, h.Encode())
 	var resp *http.Response
 	var result *copyResult
-	if src.total > maxPut {
+	if src.total > c.bounds.maxCopy {
 		resp, result, err = c.copyParts(src, header)
 	} else {
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
@@ -230,6 +287,16 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 	}
 	resp.Header.Set("ETag", result.ETag)
 	c.remember(resp.Header, src.total, src.object.size)
+	// The store's checksums are of sealed bytes.
+	result.Sums, result.SumType = nil, ""
+	sums, err := src.checksums(src.object, 0)
+	if err != nil {
+		return err
+	}
+	for _, sum := range sums {
+		result.SumType = checksumType(sum)
+		result.Sums = append(result.Sums, checksumXML{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumValue(sum, src.object.partCount())})
+	}
 	return c.answerCopy(resp, s, result, src)
 }
 

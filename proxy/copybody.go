@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"ssegw/proxy/s3"
@@ -19,16 +20,17 @@ import (
 // copiedBody is the plaintext of a source on its way into a copy.
 type copiedBody struct {
 	r         io.Reader
+	src       *copySource
 	size      int64
 	declared  []sigv4.Checksum // what is known of the whole source
 	algorithm string           // of the checksum that is computed on the way, or ""
 	sum       hash.Hash
+	failed    atomic.Pointer[error] // the transport reads on its own goroutine
 }
 
 func (b *copiedBody) Size() int64                { return b.size }
 func (b *copiedBody) Declared() []sigv4.Checksum { return b.declared }
 func (b *copiedBody) TrailerAlgorithm() string   { return b.algorithm }
-func (b *copiedBody) failure() error             { return nil }
 
 func (b *copiedBody) Checksums() []sigv4.Checksum {
 	if b.sum == nil {
@@ -37,10 +39,25 @@ func (b *copiedBody) Checksums() []sigv4.Checksum {
 	return append(b.declared[:len(b.declared):len(b.declared)], sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
 }
 
+// failure is what the client is told: that the source is not authentic, or that
+// it stopped coming, rather than that the store got too little.
+func (b *copiedBody) failure() error {
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if b.sum != nil {
 		b.sum.Write(p[:n])
+	}
+	if err != nil && err != io.EOF {
+		if b.src != nil {
+			err = b.src.bodyError(err)
+		}
+		b.failed.Store(&err)
 	}
 	return n, err
 }
@@ -112,7 +129,7 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	body := &copiedBody{r: plain, size: src.size()}
+	body := &copiedBody{r: plain, size: src.size(), src: src}
 	if err := c.copyChecksums(src, body); err != nil {
 		return err
 	}
@@ -201,11 +218,7 @@ func (c *call) copyTags(src *copySource, header http.Header) error {
 // uploadPartCopy is UploadPartCopy: a range of an object becomes a part. It
 // streams, because a part has a key of its own.
 func (c *call) uploadPartCopy() error {
-	number, err := c.partNumber()
-	if err != nil {
-		return err
-	}
-	u, err := c.uploadOf()
+	u, number, err := c.partOf()
 	if err != nil {
 		return err
 	}
@@ -226,12 +239,15 @@ func (c *call) uploadPartCopy() error {
 		}
 		return c.answerCopy(resp, nil, result, src)
 	}
+	if sealer.SealedSize(length) > maxPut {
+		return s3.ErrEntityTooLarge
+	}
 	plain, err := src.read(offset, length)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	return c.storeCopiedPart(u, number, &copiedBody{r: plain, size: length}, src)
+	return c.storeCopiedPart(u, number, &copiedBody{r: plain, size: length, src: src}, src)
 }
 
 // storeCopiedPart stores a range of a source as a part, and answers.
@@ -278,9 +294,6 @@ func (c *call) sourceRange(size int64) (offset, length int64, err error) {
 	return r.First(), r.Last() - r.First() + 1, nil
 }
 
-// copyRange is the length in bytes of a range of a copy by parts.
-const copyRange = 4 << 30
-
 // copyParts has the store copy a sealed object that is too large for one copy:
 // range by range into an upload that has the new header.
 func (c *call) copyParts(src *copySource, header http.Header) (*http.Response, *copyResult, error) {
@@ -289,7 +302,10 @@ func (c *call) copyParts(src *copySource, header http.Header) (*http.Response, *
 			return nil, nil, err
 		}
 	}
-	header.Del(s3.HeaderTaggingDirective)
+	// Conditions are those of the Complete.
+	for _, name := range [...]string{s3.HeaderTaggingDirective, "If-Match", "If-None-Match"} {
+		header.Del(name)
+	}
 	o := outgoing{method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header}
 	resp, err := c.Upstream.expect(c.ctx(), o)
 	if err != nil {
@@ -305,8 +321,8 @@ func (c *call) copyParts(src *copySource, header http.Header) (*http.Response, *
 	}
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
 	var parts []*part
-	for begin := int64(0); begin < src.total; begin += copyRange {
-		etag, err := c.copyRangeUpstream(src, u, len(parts)+1, begin, min(begin+copyRange, src.total)-1)
+	for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
+		etag, err := c.copyRangeUpstream(src, u, len(parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
 		if err != nil {
 			c.abandon(u)
 			return nil, nil, err

@@ -16,6 +16,9 @@ var (
 	errIntegrity = errors.New("proxy: object is not authentic")
 	// errOpening marks a KMS failure on a read, where 404 would read as "no such object".
 	errOpening = errors.New("proxy: opening the data key")
+	// errChanged says that the object changed between two of a read's upstream
+	// requests, so that their answers do not belong together.
+	errChanged = errors.New("proxy: the object changed while it was read")
 	// errNotSealed says that a sealed-only bucket holds an object that is not sealed.
 	errNotSealed = errors.New("proxy: object is not sealed in a sealed-only bucket")
 )
@@ -26,6 +29,7 @@ var answers = []struct {
 	answer *s3.Error
 }{
 	{errNotSealed, s3.ErrAccessDenied.Msg("The object is not sealed, and the bucket accepts sealed objects only.")},
+	{errChanged, s3.ErrOperationAborted},
 	{errNotReady, s3.ErrServiceUnavailable.Msg("The gateway is starting.")},
 	{errRules, s3.ErrServiceUnavailable.Msg("The encryption rules of the buckets are not available.")},
 	{errUpstream, s3.ErrServiceUnavailable.Msg("The object store is not available.")},
@@ -58,7 +62,11 @@ func s3Error(err error) *s3.Error {
 	}
 	var signature *sigv4.Error
 	if errors.As(err, &signature) {
-		return s3.ErrorByCode(signature.Code).Msg("%s", signature.Message)
+		e := s3.ErrorByCode(signature.Code).Msg("%s", signature.Message)
+		for _, d := range signature.Details {
+			e = e.Detail(d.Name, d.Value)
+		}
+		return e
 	}
 	if errors.Is(err, errOpening) {
 		switch {

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -29,7 +30,7 @@ func (c *call) forward() error {
 	if c.in.Method == http.MethodHead {
 		return nil
 	}
-	_, err = copyBody(c.rollingWriter(), resp.Body)
+	_, err = copyBody(c.w, resp.Body)
 	return err
 }
 
@@ -54,8 +55,16 @@ func (c *call) forwarded() (*http.Response, error) {
 // addDocument reads, verifies and checks the request's document.
 func (c *call) addDocument(o *outgoing) error {
 	doc, body, err := c.document()
-	if err != nil || len(doc) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(doc) == 0 && len(body.Checksums()) == 0 && c.req.Header.Get("Content-Md5") == "" {
+		return nil
+	}
+	if c.req.Route.Action == s3.DeleteObjects {
+		if err := checkDelete(doc); err != nil {
+			return err
+		}
 	}
 	if !bucketless[c.req.Route.Action] {
 		if err := refuseBucket(doc, c.State.Bucket()); err != nil {
@@ -78,11 +87,31 @@ func setDocument(o *outgoing, doc []byte, sums []sigv4.Checksum) {
 	}
 }
 
+// deleteCondition finds the conditions in the document of a DeleteObjects. It is
+// not parsed, since keys may hold characters that no XML parser of Go's takes.
+var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size)\b[^>]*>([^<]*)`)
+
+// checkDelete refuses the conditions of a DeleteObjects that mean another thing
+// upstream than to the client: sizes, and entity tags of sealed objects.
+func checkDelete(doc []byte) error {
+	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
+		tag := strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
+		if string(m[1]) == "Size" || hasSuffix(tag) {
+			return s3.ErrNotImplemented.Msg("Conditions on the size or ETag of sealed objects are not implemented for DeleteObjects: delete them one by one.")
+		}
+	}
+	return nil
+}
+
 // document reads and verifies a small body.
 func (c *call) document() ([]byte, *clientBody, error) {
 	body, err := c.body()
 	if err != nil {
 		return nil, nil, err
+	}
+	if body.Framed() && c.req.Route.Level == s3.Bucket && c.in.Method == http.MethodPut {
+		// As on Amazon S3, streams are for objects and their parts.
+		return nil, nil, s3.ErrInvalidRequest.Msg("The value of x-amz-content-sha256 header is invalid.")
 	}
 	limit := c.req.Route.BodyLimit()
 	if limit == 0 {

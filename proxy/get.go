@@ -35,7 +35,7 @@ func (c *call) wanted() (w wanted, err error) {
 	}
 	if text, ok := c.req.Query["partNumber"]; ok {
 		if w.part, err = strconv.Atoi(text[0]); err != nil || w.part < 1 || w.part > 10000 {
-			return w, s3.ErrInvalidArgument.Msg("Part number must be an integer between 1 and 10000, inclusive")
+			return w, errPartNumber(text[0], maxPartNumber)
 		}
 		if w.span != nil {
 			return w, s3.ErrInvalidRequest.Msg("Cannot specify both Range header and partNumber query parameter")
@@ -55,6 +55,20 @@ func (c *call) getObject() error {
 	if err != nil {
 		return err
 	}
+	return again(func() error { return c.get(want) })
+}
+
+// again repeats a read whose object changed in the middle.
+func again(read func() error) (err error) {
+	for range lookAgain {
+		if err = read(); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *call) get(want wanted) error {
 	if want.part > 0 || want.span != nil && want.span.Suffix() {
 		return c.getKnown(want)
 	}
@@ -90,38 +104,29 @@ func (c *call) getObject() error {
 // getKnown is a GetObject that looks at the object first: for a range whose
 // place depends on the size, and for objects that are not sealed.
 func (c *call) getKnown(want wanted) error {
-	for range lookAgain {
-		head, err := c.head(lookup{})
-		if err != nil {
-			return err
-		}
-		if head.header.Get(sealer.MetadataKey) != "" {
-			o, err := c.inspect(head.header, head.size)
-			if err != nil {
-				return err
-			}
-			if err = c.getSealed(o, want); statusOf(err) == http.StatusPreconditionFailed {
-				continue // it changed after the look: the guard failed, not the client's condition
-			}
-			return err
-		}
-		if err := c.readConditions().check(shownTag(head.header)); err != nil {
-			return c.refuseRead(err, head.header)
-		}
-		if err := c.allowPlain(); err != nil {
-			return err
-		}
-		resp, err := c.fetch(want.plain(head.header.Get("ETag")))
-		if statusOf(err) == http.StatusPreconditionFailed {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		defer func() { _ = resp.Body.Close() }()
-		return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
+	head, err := c.head(lookup{})
+	if err != nil {
+		return err
 	}
-	return s3.ErrOperationAborted
+	if head.header.Get(sealer.MetadataKey) != "" {
+		o, err := c.inspect(head.header, head.size)
+		if err != nil {
+			return err
+		}
+		return c.getSealed(o, want)
+	}
+	if err := c.readConditions().check(shownTag(head.header)); err != nil {
+		return c.refuseRead(err, head.header)
+	}
+	if err := c.allowPlain(); err != nil {
+		return err
+	}
+	resp, err := c.fetch(want.plain(head.header.Get("ETag")))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
 }
 
 // getSealed fetches the sealed bytes of what is wanted of a known object.
@@ -143,7 +148,7 @@ func (c *call) getSealed(o *sealedObject, want wanted) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.Header.Get(sealer.MetadataKey) != o.stored.Get(sealer.MetadataKey) {
-		return c.integrity("header", errMismatch)
+		return errChanged // sealed anew in place, which may keep the ETag
 	}
 	_, first := totalSize(resp)
 	return c.serveSealed(o, want, resp.Body, first)
@@ -249,6 +254,9 @@ func (c *call) read(method string, l lookup) (*http.Response, error) {
 	if statusOf(err) == http.StatusPreconditionFailed && l.guard == "" && conditions.ambiguous() {
 		resp, err = send(true)
 	}
+	if statusOf(err) == http.StatusPreconditionFailed && l.guard != "" {
+		return nil, fmt.Errorf("%w: %w", errChanged, err)
+	}
 	if statusOf(err) == http.StatusNotModified && l.guard == "" {
 		return nil, c.notModified(err)
 	}
@@ -309,6 +317,10 @@ func (c *call) headObject() error {
 	if err != nil {
 		return err
 	}
+	return again(func() error { return c.answerHead(want) })
+}
+
+func (c *call) answerHead(want wanted) error {
 	head, err := c.head(lookup{})
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 	var b strings.Builder
 	n, truncated := 0, false
 	for _, key := range u.keys(bucket) {
-		if !strings.HasPrefix(key, q.Get("prefix")) {
+		if !strings.HasPrefix(key, q.Get("prefix")) || key <= q.Get("start-after") {
 			continue
 		}
 		if n == limit {

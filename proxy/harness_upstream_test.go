@@ -2,9 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/md5" //nolint:gosec // S3's ETag
-	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -46,6 +43,12 @@ type memUpstream struct {
 	hooks   []memHook
 	seen    []*memRequest
 	eager   bool // commits on the declared length alone, as some stores do
+
+	uploads    map[string]*memUpload
+	lastUpload int
+	versions   map[string]*memObject // by "/bucket/key?id"
+	minPart    int                   // bytes of a part that is not the last; 0: Amazon S3's bound
+	maxCopy    int64                 // bytes of an object that one request copies; 0: Amazon S3's bound
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -212,6 +215,13 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 	_, exists := u.buckets[bucket]
 	public := u.public[bucket]
 	u.mu.Unlock()
+	if q := r.URL.Query(); auth.Anonymous() && !public && (q.Has("uploads") || q.Has("uploadId")) {
+		memFail(w, 403, "AccessDenied", "Access Denied")
+		return
+	}
+	if u.serveUploads(w, r, auth, bucket, key) {
+		return
+	}
 	for name := range r.URL.Query() {
 		if !slices.Contains(memPlainQuery, name) && bucket != "" {
 			u.serveDocument(w, r, auth, seen, r.URL.Path+"?"+name)
@@ -227,6 +237,8 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 		u.serveBucket(w, r, bucket, exists)
 	case !exists:
 		memFail(w, 404, "NoSuchBucket", "no such bucket")
+	case r.Method == http.MethodPut && r.Header.Get("X-Amz-Copy-Source") != "":
+		u.copy(w, r, bucket, key)
 	case r.Method == http.MethodPut:
 		u.put(w, r, auth, bucket, key)
 	case r.Method == http.MethodDelete:
@@ -327,16 +339,7 @@ func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Au
 		memFail(w, 400, "BadDigest", err.Error())
 		return
 	}
-	o := &memObject{body: b, header: http.Header{}, modified: time.Now().UTC().Truncate(time.Second)}
-	sum := md5.Sum(b) //nolint:gosec // S3's ETag
-	o.etag = hex.EncodeToString(sum[:])
-	for name, values := range r.Header {
-		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, metaPrefix) || slices.Contains(contentHeaders, lower) {
-			o.header[name] = values
-		}
-	}
-	o.header.Set("Content-Type", cmp.Or(o.header.Get("Content-Type"), defaultContentType))
+	o := &memObject{body: b, header: memKept(r.Header), etag: memTag(b), modified: time.Now().UTC().Truncate(time.Second)}
 	for _, c := range body.Checksums() {
 		o.header.Set(sigv4.HeaderName(c.Algorithm), checksumText(c.Value))
 	}
@@ -344,6 +347,7 @@ func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Au
 		return
 	}
 	u.store(bucket, key, o)
+	u.tag(r.URL.Path, o, r.Header.Get("X-Amz-Tagging"))
 	w.Header().Set("ETag", `"`+o.etag+`"`)
 	for name, values := range o.header {
 		if strings.HasPrefix(strings.ToLower(name), s3.ChecksumPrefix) {
@@ -391,7 +395,11 @@ func (u *memUpstream) holds(w http.ResponseWriter, r *http.Request, o *memObject
 }
 
 func (u *memUpstream) get(w http.ResponseWriter, r *http.Request, bucket, key string) {
-	o := u.object(bucket, key)
+	o := u.version(bucket, key, r.URL.Query().Get("versionId"))
+	if o == nil && r.URL.Query().Get("versionId") != "" {
+		memFail(w, 404, "NoSuchVersion", key)
+		return
+	}
 	if o == nil {
 		memFail(w, 404, "NoSuchKey", key)
 		return

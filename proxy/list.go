@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -143,9 +144,39 @@ func (c *call) listBuckets() error {
 	if err != nil {
 		return err
 	}
-	page, err := s3.RemoveBucket(doc, c.State.Bucket())
+	page, err := s3.ParseBuckets(doc)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	return c.sendDocument(resp, page)
+	if !page.Has(c.State.Bucket()) {
+		return c.sendDocument(resp, doc)
+	}
+	var next *s3.BucketPage
+	if page.Token() != "" {
+		if next, err = c.oneMoreBucket(page.Token()); err != nil {
+			return err
+		}
+	}
+	return c.sendDocument(resp, page.Without(c.State.Bucket(), next))
+}
+
+// oneMoreBucket fetches the bucket that takes the state bucket's place on a page.
+func (c *call) oneMoreBucket(token string) (*s3.BucketPage, error) {
+	query := maps.Clone(c.req.Query)
+	query.Set("continuation-token", token)
+	query.Set("max-buckets", "1")
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, query: query, anonymous: c.auth.Anonymous()})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s3.ParseBuckets(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUpstream, err)
+	}
+	return page, nil
 }

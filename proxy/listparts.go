@@ -125,9 +125,8 @@ func (c *call) presentParts(u *upload) ([]partXML, error) {
 		if staged == nil {
 			continue
 		}
-		saved := staged.saved.UTC().Format("2006-01-02T15:04:05.000Z")
-		if there, ok := present[number]; !ok || there.LastModified < saved {
-			present[number] = shownPart(staged, saved)
+		if _, ok := present[number]; !ok || parseModified(upstream[number].LastModified).Before(staged.saved) {
+			present[number] = shownPart(staged, staged.saved.UTC().Format("2006-01-02T15:04:05.000Z"))
 		}
 	}
 	return slices.SortedFunc(maps.Values(present), func(a, b partXML) int { return cmp.Compare(a.Number, b.Number) }), nil

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +25,15 @@ import (
 // behind the last part and would make it one in the middle.
 const minPart = 5 << 20
 
+// bounds are sizes in bytes that stores set.
+type bounds struct {
+	minPart   int64 // see minPart
+	maxCopy   int64 // of an object that one request copies
+	copyRange int64 // of one request of a copy by parts
+}
+
+var storeBounds = bounds{minPart: minPart, maxCopy: maxPut, copyRange: 4 << 30}
+
 // createMultipartUpload is CreateMultipartUpload: the scheme, the data key and
 // the object key of the whole object are chosen here.
 func (c *call) createMultipartUpload() error {
@@ -33,7 +44,7 @@ func (c *call) createMultipartUpload() error {
 	header := upstreamHeader(c.req.Header)
 	u := &upload{
 		Bucket: c.req.Bucket, Key: c.req.Key, Started: time.Now().UTC(),
-		Algorithm: strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)), Type: c.req.Header.Get(s3.HeaderChecksumType),
+		Algorithm: strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)), Type: strings.ToUpper(c.req.Header.Get(s3.HeaderChecksumType)),
 	}
 	if err := u.checkChecksums(); err != nil {
 		return err
@@ -105,38 +116,80 @@ func passHeaders(dst, src http.Header, names ...string) {
 	}
 }
 
+// abandonTimeout bounds an abandon, which goes on when the client has left.
+const abandonTimeout = 10 * time.Second
+
 // abandon takes back an upload that could not be recorded.
 func (c *call) abandon(u *upload) {
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}},
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
+	defer cancel()
+	resp, err := c.Upstream.expect(ctx, outgoing{
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}}, anonymous: c.auth.Anonymous(),
 	})
 	if err == nil {
 		discard(resp)
 	}
 }
 
-// uploadOf returns the recorded upload that the request names.
+// uploadOf returns the recorded upload that the request names. Of one without a
+// record the upstream says what is wrong: that the bucket does not exist, for one.
 func (c *call) uploadOf() (*upload, error) {
-	return c.State.findUpload(c.ctx(), c.req.Bucket, c.req.Key, c.req.Query.Get("uploadId"))
+	u, err := c.State.findUpload(c.ctx(), c.req.Bucket, c.req.Key, c.req.Query.Get("uploadId"))
+	if !errors.Is(err, s3.ErrNoSuchUpload) {
+		return u, err
+	}
+	resp, refused := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, anonymous: c.auth.Anonymous(),
+		query: url.Values{"uploadId": c.req.Query["uploadId"], "max-parts": {"1"}},
+	})
+	if refused == nil {
+		discard(resp)
+		return nil, err
+	}
+	if hasDocument(refused) && !errors.Is(refused, errUpstream) {
+		refused = errors.Join(refused, err)
+	}
+	return nil, refused
 }
 
-// partNumber is the request's part number. The store's 10,000th part is for the
-// part table.
-func (c *call) partNumber() (int, error) {
+// maxPartNumber is the store's highest part number.
+const maxPartNumber = 10_000
+
+func errPartNumber(value string, most int) error {
+	return s3.ErrArgument("partNumber", value, fmt.Sprintf("Part number must be an integer between 1 and %d, inclusive.", most))
+}
+
+// partOf returns the recorded upload and the part number that the request names.
+// The 10,000th part of a sealed upload is for the part table. A key of the
+// client's says that the upload is to be sealed: one that is not would take its
+// bytes as they are.
+func (c *call) partOf() (*upload, int, error) {
 	n, err := strconv.Atoi(c.req.Query.Get("partNumber"))
-	if err != nil || n < 1 || n > sealer.MaxParts {
-		return 0, s3.ErrInvalidArgument.Msg("Part number must be an integer between 1 and %d, inclusive", sealer.MaxParts)
+	if err != nil || n < 1 || n > maxPartNumber {
+		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), maxPartNumber)
 	}
-	return n, nil
+	u, err := c.uploadOf()
+	if err != nil {
+		return nil, 0, err
+	}
+	if !u.Plain && n > sealer.MaxParts {
+		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
+	}
+	if u.Plain {
+		customer, err := c.customerSealing(c.req.Header)
+		if err == nil && customer != nil {
+			err = s3.ErrInvalidRequest.Msg("The multipart upload was initiated without encryption parameters, and the part was sent with some.")
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	return u, n, nil
 }
 
 // uploadPart is UploadPart. Every attempt has its own nonce, and so its own key.
 func (c *call) uploadPart() error {
-	number, err := c.partNumber()
-	if err != nil {
-		return err
-	}
-	u, err := c.uploadOf()
+	u, number, err := c.partOf()
 	if err != nil {
 		return err
 	}
@@ -150,17 +203,21 @@ func (c *call) uploadPart() error {
 	case sealer.SealedSize(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
+	summed, err := u.withChecksum(body)
+	if err != nil {
+		return err
+	}
 	if u.Plain {
 		return c.putPlain(upstreamHeader(c.req.Header), body)
 	}
-	p, s, err := c.storePart(u, number, body)
+	p, s, err := c.storePart(u, number, summed)
 	if err != nil {
 		return err
 	}
 	h := c.w.Header()
 	h.Set("ETag", p.shown())
 	s.setHeaders(h)
-	for _, sum := range body.Checksums() {
+	for _, sum := range summed.Checksums() {
 		h.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
 	}
 	c.w.WriteHeader(http.StatusOK)
@@ -178,12 +235,14 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 		return nil, nil, err
 	}
 	defer k.Wipe()
-	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < minPart}}
+	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart}}
 	if err := c.sendPart(u, p, k, body); err != nil {
 		return nil, nil, err
 	}
-	if sums := storedChecksums(body.Checksums()); len(sums) > 0 {
-		p.Checksum = &sums[0]
+	for _, sum := range storedChecksums(body.Checksums()) {
+		if p.Checksum == nil || strings.EqualFold(sum.Algorithm.String(), u.Algorithm) {
+			p.Checksum = &sum
+		}
 	}
 	return p, s, c.State.savePart(c.ctx(), u, p)
 }
@@ -226,12 +285,16 @@ func randomTag() string {
 // abortMultipartUpload is AbortMultipartUpload. The records go after the upload:
 // left over, they cost little, and missing ones would make it unreadable.
 func (c *call) abortMultipartUpload() error {
+	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
 	resp, err := c.forwarded()
 	if err != nil {
+		if isNoUpload(err) {
+			// Gone already: an Abort before this one may have left records behind.
+			return errors.Join(err, c.State.forget(c.ctx(), u))
+		}
 		return err
 	}
 	defer discard(resp)
-	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
 	if err := c.State.forget(c.ctx(), u); err != nil {
 		return err
 	}

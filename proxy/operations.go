@@ -6,6 +6,7 @@ import "ssegw/proxy/s3"
 // forwarded or refused, as their class says.
 var operations = map[s3.Action]func(*call) error{
 	s3.PutObject:              (*call).putObject,
+	s3.PostObject:             (*call).postObject,
 	s3.GetObject:              (*call).getObject,
 	s3.HeadObject:             (*call).headObject,
 	s3.GetObjectAttributes:    (*call).getObjectAttributes,

@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
@@ -17,7 +20,10 @@ const (
 	smallBody = 1 << 20
 
 	// smallBodies bounds the bytes of all such bodies in memory at one time.
-	smallBodies = 256 << 20
+	// Anonymous clients have anonymousBodies of their own.
+	smallBodies     = 256 << 20
+	anonymousBodies = 32 << 20
+	reserveTimeout  = 5 * time.Second
 
 	// maxPut is Amazon S3's bound on the bytes of a single PUT, as stored.
 	maxPut = 5 << 30
@@ -72,10 +78,11 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (*htt
 		return nil, err
 	}
 	if size := body.Size(); size <= smallBody {
-		if err := c.buffers.Acquire(c.ctx(), size); err != nil {
+		free, err := c.reserve(size)
+		if err != nil {
 			return nil, err
 		}
-		defer c.buffers.Release(size)
+		defer free()
 	}
 	src, sums, err := sourceOf(body)
 	if err != nil {
@@ -93,6 +100,21 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (*htt
 	}
 	c.remember(resp.Header, sealed.size, body.Size())
 	return resp, nil
+}
+
+// reserve waits for memory for a small body. Anonymous clients share a part of
+// it, so that they cannot keep others waiting.
+func (c *call) reserve(size int64) (free func(), err error) {
+	buffers := c.buffers
+	if c.auth.Anonymous() {
+		buffers = c.anonymous
+	}
+	ctx, cancel := context.WithTimeout(c.ctx(), reserveTimeout)
+	defer cancel()
+	if err := buffers.Acquire(ctx, size); err != nil {
+		return nil, s3.ErrSlowDown.With(err)
+	}
+	return func() { buffers.Release(size) }, nil
 }
 
 // sourceOf returns the reader of the plaintext and the checksums that are known
@@ -269,6 +291,11 @@ func (c *call) send(o outgoing, body plaintext) (*http.Response, error) {
 			return nil, err
 		}
 	}
+	sent := &sentBody{r: o.body}
+	if o.body != nil {
+		sent.left.Store(o.size)
+		o.body = sent
+	}
 	resp, err := c.Upstream.expect(c.ctx(), o)
 	if failed := body.failure(); failed != nil {
 		if err == nil {
@@ -276,7 +303,25 @@ func (c *call) send(o outgoing, body plaintext) (*http.Response, error) {
 		}
 		return nil, failed
 	}
+	if err == nil && sent.left.Load() > 0 {
+		discard(resp)
+		return nil, fmt.Errorf("%w: success before the whole body was sent", errUpstream)
+	}
 	return resp, err
+}
+
+// sentBody counts what the transport has taken of a body. The last bytes of a
+// framed body exist only after it was verified, so none being left says that it
+// was: a store that answers earlier has not stored it.
+type sentBody struct {
+	r    io.Reader
+	left atomic.Int64
+}
+
+func (s *sentBody) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.left.Add(-int64(n))
+	return n, err
 }
 
 // lateReader makes its bytes when they are first asked for.

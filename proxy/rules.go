@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,7 +109,10 @@ func (r *rulesStore) fetch(ctx context.Context, root sealer.Root, etag string) (
 	snapshot := &rulesSnapshot{etag: resp.Header.Get("ETag"), checked: now}
 	plain, err := sealer.OpenRecord(root, rulesObject, b)
 	if err == nil {
-		err = json.Unmarshal(plain, &snapshot.rulesDocument)
+		// A rule that a later version wrote may mean more than is understood here.
+		strict := json.NewDecoder(bytes.NewReader(plain))
+		strict.DisallowUnknownFields()
+		err = strict.Decode(&snapshot.rulesDocument)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the stored document: %w", errRules, err)
@@ -211,9 +215,11 @@ func (s *State) rule(ctx context.Context, bucket string) (Rule, bool, error) {
 	return rule, ok, nil
 }
 
-// setRule stores the bucket's rule; nil removes it. The change is in force here
-// when setRule returns, on other replicas within rulesStale.
-func (s *State) setRule(ctx context.Context, bucket string, rule *Rule) error {
+// changeRule changes the bucket's rule to what change makes of the stored one;
+// nil is none, before and after. It is called again when another replica was
+// faster, so it decides on what is stored and on nothing else. The change is in
+// force here when changeRule returns, on other replicas within rulesStale.
+func (s *State) changeRule(ctx context.Context, bucket string, change func(old *Rule) (*Rule, error)) error {
 	r := &s.rules
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,6 +233,17 @@ func (s *State) setRule(ctx context.Context, bucket string, rule *Rule) error {
 		}
 		if seen := r.current.Load(); old.Revision < seen.Revision {
 			return fmt.Errorf("%w: the store went back from revision %d to %d", errRules, seen.Revision, old.Revision)
+		}
+		var before *Rule
+		if r, ok := old.Buckets[bucket]; ok {
+			before = &r
+		}
+		rule, err := change(before)
+		if err != nil {
+			return err
+		}
+		if rule == before {
+			return nil
 		}
 		doc := rulesDocument{Revision: old.Revision + 1, Buckets: maps.Clone(old.Buckets)}
 		if rule == nil {

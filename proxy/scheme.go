@@ -73,6 +73,8 @@ func (c *call) writeSealing() (*sealing, error) {
 		return asked, nil
 	}
 	switch {
+	case ok && rule.Algorithm != "" && rule.Algorithm != s3.AES256 && rule.Algorithm != s3.AWSKMS:
+		return nil, fmt.Errorf("%w: unknown algorithm %q", errRules, rule.Algorithm)
 	case ok && rule.Algorithm == s3.AWSKMS:
 		return c.kmsSealing(rule.KeyID, "")
 	case ok && rule.Algorithm == s3.AES256, c.AutoEncryption == sealer.SSES3:

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
@@ -45,7 +44,7 @@ func (c *call) serveSealed(o *sealedObject, want wanted, body io.Reader, first i
 		return err
 	}
 	c.w.WriteHeader(status)
-	w := c.rollingWriter()
+	w := c.w
 	if _, err := w.Write(buf[:n]); err != nil {
 		return fmt.Errorf("proxy: writing to the client: %w", err)
 	}
@@ -141,7 +140,7 @@ func (c *call) servePlain(stored http.Header, status int, body io.Reader) error 
 	if body == nil {
 		return nil
 	}
-	_, err := copyBody(c.rollingWriter(), body)
+	_, err := copyBody(c.w, body)
 	return err
 }
 
@@ -183,22 +182,4 @@ func totalSize(resp *http.Response) (total, first int64) {
 		return -1, 0
 	}
 	return total, first
-}
-
-// rollingWriter gives every Write of an answer its own deadline, so that a
-// client which stops reading does not hold an upstream connection.
-func (c *call) rollingWriter() *rollingWriter {
-	return &rollingWriter{c.w, http.NewResponseController(c.w.ResponseWriter), c.IdleTimeout}
-}
-
-type rollingWriter struct {
-	w       *answer
-	control *http.ResponseController
-	idle    time.Duration
-}
-
-func (r *rollingWriter) Write(p []byte) (int, error) {
-	// A connection without deadlines (in tests) has none to renew.
-	_ = r.control.SetWriteDeadline(time.Now().Add(r.idle))
-	return r.w.Write(p)
 }

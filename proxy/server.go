@@ -13,7 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"net"
+	"fmt"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -62,15 +62,23 @@ type Config struct {
 	Metrics          prometheus.Registerer
 }
 
+// Format prints no secret, whatever the verb.
+func (c Config) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "proxy.Config{AccessKey: %q, Region: %q}", c.AccessKey, c.Region)
+}
+
 // Server is the gateway's S3 endpoint. It is safe for concurrent use.
 type Server struct {
 	Config
-	verifier *sigv4.Verifier
-	admitted chan struct{}
-	buffers  *semaphore.Weighted // bytes of small bodies
-	metrics  *metrics
-	facts    *factsCache
-	trailers *trailersCache
+	verifier  *sigv4.Verifier
+	admitted  chan struct{}
+	buffers   *semaphore.Weighted // bytes of small bodies
+	anonymous *semaphore.Weighted // the same for anonymous clients
+	forms     *semaphore.Weighted // bytes of the files of forms
+	metrics   *metrics
+	facts     *factsCache
+	trailers  *trailersCache
+	bounds    bounds
 }
 
 // New returns the server that cfg describes.
@@ -79,12 +87,15 @@ func New(cfg Config) *Server {
 		cfg.IdleTimeout = 30 * time.Second
 	}
 	return &Server{
-		Config:   cfg,
-		admitted: make(chan struct{}, cfg.MaxRequests),
-		buffers:  semaphore.NewWeighted(smallBodies),
-		metrics:  newMetrics(cfg.Metrics),
-		facts:    newFactsCache(),
-		trailers: newTrailersCache(),
+		Config:    cfg,
+		admitted:  make(chan struct{}, cfg.MaxRequests),
+		buffers:   semaphore.NewWeighted(smallBodies),
+		anonymous: semaphore.NewWeighted(anonymousBodies),
+		forms:     semaphore.NewWeighted(formBuffers),
+		metrics:   newMetrics(cfg.Metrics),
+		facts:     newFactsCache(),
+		trailers:  newTrailersCache(),
+		bounds:    storeBounds,
 		verifier: sigv4.New(sigv4.Config{
 			Region: cfg.Region,
 			Secret: func(accessKey string) (string, bool) {
@@ -130,14 +141,8 @@ var operatorPaths = []string{"/minio/health/", "/minio/admin/", "/minio/kms/", "
 // isOperators reports whether a request is for an operator path. In virtual-host
 // style the same path is an object's key.
 func (s *Server) isOperators(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	for _, domain := range s.Domains {
-		if strings.HasSuffix(strings.ToLower(host), "."+strings.ToLower(domain)) {
-			return false
-		}
+	if _, isVirtual := s3.BucketOfHost(r.Host, s.Domains); isVirtual {
+		return false
 	}
 	return slices.ContainsFunc(operatorPaths, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) })
 }
@@ -152,7 +157,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Operator.ServeHTTP(w, r)
 		return
 	}
-	c := &call{Server: s, w: &answer{ResponseWriter: w}, in: r, id: id, log: s.Log.With(zap.String("request_id", id))}
+	c := &call{Server: s, w: &answer{ResponseWriter: w, idle: s.IdleTimeout}, in: r, id: id, log: s.Log.With(zap.String("request_id", id))}
 	// net/http does not take back the write deadline of the request before.
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{})
@@ -240,7 +245,7 @@ func (c *call) fail(err error) {
 		panic(http.ErrAbortHandler)
 	}
 	var up *upstreamError
-	if errors.As(err, &up) && !errors.Is(err, errUpstream) && !errors.Is(err, errRules) {
+	if errors.As(err, &up) && !errors.Is(err, errUpstream) && !errors.Is(err, errRules) && !errors.Is(err, errChanged) {
 		c.passError(up)
 		return
 	}
@@ -312,6 +317,7 @@ type answer struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	idle   time.Duration // a client may stop reading this long
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -321,7 +327,13 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
+// Write gives every piece of an answer its own deadline, so that a client which
+// stops reading does not hold the request and its upstream connection.
 func (a *answer) Write(p []byte) (int, error) {
+	if a.idle > 0 {
+		// A connection without deadlines (in tests) has none to renew.
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.idle))
+	}
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}

@@ -136,6 +136,9 @@ func (s *State) open(ctx context.Context) error {
 	if err := s.cfg.Upstream.probe(ctx, s.cfg.Bucket); err != nil {
 		return err
 	}
+	if err := s.checkConditions(ctx); err != nil {
+		return err
+	}
 	if !record.Initialised || record.KeyName != s.cfg.KMS.DefaultKey() {
 		if err := s.writeRoot(ctx, root, true, etag); err != nil && !lostRace(err) {
 			return err
@@ -282,6 +285,26 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 	}
 	_, err = s.put(ctx, rootObject, b, etag)
 	return err
+}
+
+// checkConditions warns about a store that takes conditional writes without
+// their conditions, or not at all: two replicas that change rules at the same
+// moment then lose one of the changes.
+func (s *State) checkConditions(ctx context.Context) error {
+	u := s.cfg.Upstream
+	if _, err := u.putSmall(ctx, s.cfg.Bucket, probeObject, []byte("probe"), http.Header{}); err != nil {
+		return fmt.Errorf("proxy: probing the upstream: %w", err)
+	}
+	_, err := u.putSmall(ctx, s.cfg.Bucket, probeObject, []byte("again"), http.Header{"If-None-Match": {"*"}})
+	if !lostRace(err) {
+		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Error(err))
+	}
+	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: probeObject})
+	if err != nil {
+		return fmt.Errorf("proxy: probing the upstream: %w", err)
+	}
+	discard(resp)
+	return nil
 }
 
 // put stores a small object and returns its ETag. etag is that of the object

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"net/http"
 
 	"ssegw/proxy/s3"
@@ -22,10 +23,6 @@ func (c *call) updateObjectEncryption() error {
 	if c.req.Query.Has("versionId") {
 		return s3.ErrNotImplemented.Msg("Only the current version's encryption can be changed.")
 	}
-	s, err := c.kmsSealing(e.KeyID, "")
-	if err != nil {
-		return err
-	}
 	c.req.CopySource = &s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key}
 	c.req.Query = nil
 	src, err := c.source()
@@ -35,16 +32,23 @@ func (c *call) updateObjectEncryption() error {
 	if src.object == nil || src.object.header.Scheme == sealer.SSEC {
 		return s3.ErrInvalidRequest.Msg("The encryption of this object cannot be changed: it is not sealed under a KMS key.")
 	}
+	s, err := c.kmsSealing(e.KeyID, base64.StdEncoding.EncodeToString(src.object.header.Context))
+	if err != nil {
+		return err
+	}
 	header, err := c.copyHeader(src)
 	if err != nil {
 		return err
 	}
+	// What a copy does not take over by itself stays too.
+	passHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
+		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
 	h, err := c.reseal(src, s, header)
 	if err != nil {
 		return err
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
-	if src.total > maxPut {
+	if src.total > c.bounds.maxCopy {
 		_, _, err = c.copyParts(src, header)
 	} else {
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")

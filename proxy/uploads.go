@@ -78,16 +78,22 @@ func (s *State) save(ctx context.Context, name string, plain []byte) error {
 		return fmt.Errorf("proxy: sealing %s: %w", name, err)
 	}
 	if _, err = s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, record, http.Header{}); err != nil {
-		return fmt.Errorf("proxy: writing %s to the state bucket: %w", name, err)
+		return stateFailed("writing "+name, err)
 	}
 	return nil
+}
+
+// stateFailed is an error of the state bucket. What the store says of it is not
+// about the client's objects, and would tell the bucket's name.
+func stateFailed(doing string, err error) error {
+	return fmt.Errorf("%w: state bucket: %s: %w", errUpstream, doing, err)
 }
 
 // load reads and opens a document.
 func (s *State) load(ctx context.Context, name string, limit int64) ([]byte, error) {
 	b, _, err := s.cfg.Upstream.get(ctx, s.cfg.Bucket, name, limit)
 	if err != nil {
-		return nil, err
+		return nil, stateFailed("reading "+name, err)
 	}
 	plain, err := sealer.OpenRecord(s.Root(), name, b)
 	if err != nil {
@@ -142,7 +148,7 @@ func (s *State) savePart(ctx context.Context, u *upload, p *part) error {
 	}
 	name := fmt.Sprintf("%sp-%05d-%s", u.prefix(), p.number, text)
 	if _, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, nil, http.Header{}); err != nil {
-		return fmt.Errorf("proxy: writing a part record: %w", err)
+		return stateFailed("writing a part record", err)
 	}
 	return nil
 }
@@ -178,7 +184,7 @@ func (s *State) each(ctx context.Context, prefix string, f func(e *s3.Entry) err
 	for {
 		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, query: query})
 		if err != nil {
-			return fmt.Errorf("proxy: listing the state bucket: %w", err)
+			return stateFailed("listing", err)
 		}
 		doc, err := readListing(resp.Body)
 		_ = resp.Body.Close()
@@ -201,19 +207,19 @@ func (s *State) each(ctx context.Context, prefix string, f func(e *s3.Entry) err
 	}
 }
 
-// stage stores the sealed bytes of a small part.
-func (s *State) stage(ctx context.Context, u *upload, p *part, sealed []byte) error {
-	if _, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, u.stagedName(p), sealed, http.Header{}); err != nil {
-		return fmt.Errorf("proxy: staging a part: %w", err)
-	}
-	return nil
-}
-
-// staged reads them again.
+// staged reads the sealed bytes of a small part. A part whose record is there and
+// whose bytes are not all there was tampered with.
 func (s *State) staged(ctx context.Context, u *upload, p *part) (io.ReadCloser, error) {
 	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, key: u.stagedName(p)})
+	if statusOf(err) == http.StatusNotFound {
+		return nil, fmt.Errorf("%w: a staged part is missing", errIntegrity)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("proxy: reading a staged part: %w", err)
+		return nil, stateFailed("reading a staged part", err)
+	}
+	if resp.ContentLength != sealer.SealedSize(p.Size) {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%w: a staged part of %d bytes", errIntegrity, resp.ContentLength)
 	}
 	return resp.Body, nil
 }
@@ -227,7 +233,7 @@ func (s *State) forget(ctx context.Context, u *upload) error {
 		}
 		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: e.Key})
 		if err != nil {
-			return fmt.Errorf("proxy: removing %s: %w", e.Key, err)
+			return stateFailed("removing "+e.Key, err)
 		}
 		discard(resp)
 		return nil

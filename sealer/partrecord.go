@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"strings"
 )
 
 // Upload names one multipart upload and what its records are bound to.
@@ -24,8 +25,8 @@ type PartRecord struct {
 
 const maxPartETag = 64
 
-// SealPartRecord seals the record of a part as text in base64url: at most 244 characters, so
-// that it fits the name of an object. It returns ErrParams.
+// SealPartRecord seals the record of a part as text in base64url: at most 247 characters, so
+// that it fits the name of an object and, with the part number before it, of a file. It returns ErrParams.
 func SealPartRecord(root Root, u Upload, number int, r PartRecord) (string, error) {
 	if root.Key.isZero() || number < 1 || number > MaxParts || r.Size < 0 || r.Size > MaxSize ||
 		len(r.ETag) < 1 || len(r.ETag) > maxPartETag {
@@ -53,7 +54,8 @@ func SealPartRecord(root Root, u Upload, number int, r PartRecord) (string, erro
 // returns ErrMalformed or ErrNotAuthentic.
 func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(sealed) < gcmNonceSize {
+	// The decoder skips line ends, and there is one text for one record.
+	if err != nil || len(sealed) < gcmNonceSize || strings.ContainsAny(text, "\r\n") {
 		return nil, fmt.Errorf("opening part record: %w", ErrMalformed)
 	}
 	if root.Key.isZero() {
@@ -70,8 +72,14 @@ func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, 
 	d.fill(r.Nonce[:])
 	r.Staged = d.flag()
 	r.ETag = string(d.take(int(d.u8())))
-	if sums := d.checksums(); len(sums) > 0 {
+	switch sums := d.checksums(); {
+	case len(sums) > 1:
+		d.fail("%d checksums", len(sums))
+	case len(sums) == 1:
 		r.Checksum = &sums[0]
+	}
+	if r.Size < 0 || r.Size > MaxSize || len(r.ETag) < 1 || len(r.ETag) > maxPartETag {
+		d.fail("part of %d bytes, ETag of %d", r.Size, len(r.ETag))
 	}
 	if err := d.end(); err != nil {
 		return nil, fmt.Errorf("opening part record: %w", err)

@@ -12,31 +12,28 @@ type CopySource struct {
 }
 
 // ParseCopySource reads the value of x-amz-copy-source: "[/]bucket/key[?versionId=id]", percent-encoded. Bucket and key
-// obey the same rules as those of a request. Errors are InvalidArgument (also for URLs), NotImplemented for access
-// points and other ARNs, or what [CheckBucket] and [CheckKey] return.
+// obey the same rules as those of a request. Errors are InvalidArgument (also for URLs), or NotImplemented for access
+// points and other ARNs.
 func ParseCopySource(s string) (*CopySource, error) {
 	raw, query, hasQuery := strings.Cut(s, "?")
 	path, err := url.PathUnescape(raw)
 	if err != nil {
-		return nil, ErrInvalidArgument.Msg("Copy Source must be percent-encoded.").With(err)
+		return nil, errCopySource(s, "Invalid copy source encoding").With(err)
 	}
 	path = strings.TrimPrefix(path, "/")
 	switch lower := strings.ToLower(path); {
 	case strings.HasPrefix(lower, "arn:"):
 		return nil, ErrNotImplemented.Msg("Access points are not implemented as a copy source.")
 	case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
-		return nil, ErrInvalidArgument.Msg("Copy Source must not be a URL.")
+		return nil, errCopySource(s, "Copy Source must not be a URL.")
 	}
 	src := &CopySource{}
 	var ok bool
-	if src.Bucket, src.Key, ok = strings.Cut(path, "/"); !ok || src.Bucket == "" || src.Key == "" {
-		return nil, ErrInvalidArgument.Msg("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+	if src.Bucket, src.Key, ok = strings.Cut(path, "/"); CheckBucket(src.Bucket) != nil {
+		return nil, errCopySource(s, "Invalid copy source bucket name")
 	}
-	if err := CheckBucket(src.Bucket); err != nil {
-		return nil, err
-	}
-	if err := CheckKey(src.Key); err != nil {
-		return nil, err
+	if err := CheckKey(src.Key); err != nil || !ok {
+		return nil, errCopySource(src.Key, "Invalid copy source object key").With(err)
 	}
 	if !hasQuery {
 		return src, nil
@@ -46,9 +43,13 @@ func ParseCopySource(s string) (*CopySource, error) {
 		src.VersionID, err = url.QueryUnescape(version)
 	}
 	if !ok || err != nil || src.VersionID == "" || strings.ContainsAny(version, "&;") || !isHeaderValue(src.VersionID) {
-		return nil, ErrInvalidArgument.Msg("Copy Source may only be followed by a versionId.")
+		return nil, errCopySource(s, "Copy Source may only be followed by a versionId.")
 	}
 	return src, nil
+}
+
+func errCopySource(value, message string) *Error {
+	return ErrArgument(HeaderCopySource, value, message)
 }
 
 // String returns the source in the form of the header, percent-encoded, without a leading slash.

@@ -35,12 +35,12 @@ func TestParseCopySource(t *testing.T) {
 		{"http://169.254.169.254/src/k", nil, "InvalidArgument"},
 		{"HTTPS%3A//host/k", nil, "InvalidArgument"},
 		{"arn:aws:s3:us-east-1:1:accesspoint/ap/object/k", nil, "NotImplemented"},
-		{"src/../state/k", nil, "InvalidURI"},
-		{"src/%2e%2e/k", nil, "InvalidURI"},
-		{"../state/k", nil, "InvalidBucketName"},
-		{"Src/k", nil, "InvalidBucketName"},
-		{"src/%00", nil, "InvalidURI"},
-		{"src/%ff", nil, "InvalidURI"},
+		{"src/../state/k", nil, "InvalidArgument"},
+		{"src/%2e%2e/k", nil, "InvalidArgument"},
+		{"../state/k", nil, "InvalidArgument"},
+		{"Src/k", nil, "InvalidArgument"},
+		{"src/%00", nil, "InvalidArgument"},
+		{"src/%ff", nil, "InvalidArgument"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {

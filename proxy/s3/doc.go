@@ -1,6 +1,6 @@
 // Package s3 is the wire vocabulary of the S3 protocol as the gateway needs it: which operation a request is
 // ([Parse], [Routes]), what a byte range means ([ParseRange]), how errors look ([Error], [WriteError]) and how the
-// few XML documents that encryption touches are read and changed ([ParseEncryption], [ParseListing], [RemoveBucket]).
+// few XML documents that encryption touches are read and changed ([ParseEncryption], [ParseListing], [ParseBuckets]).
 //
 // Invariants:
 //

@@ -3,6 +3,7 @@ package s3
 import (
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // Error is an answer that is an S3 error. Values of the table are shared and never changed; Msg and With make copies,
@@ -12,8 +13,12 @@ type Error struct {
 	Message string      // the only text of the gateway that clients ever see
 	Status  int         // HTTP status
 	Header  http.Header // further headers of the answer, such as Retry-After; nil for most
+	Details []Detail    // further elements of the document, in order; nil for most
 	cause   error       // for logs, never sent
 }
+
+// A Detail is an element of an error document beside code and message, such as ArgumentName.
+type Detail struct{ Name, Value string }
 
 // Error returns code, message and cause, for logs.
 func (e *Error) Error() string {
@@ -37,6 +42,18 @@ func (e *Error) Msg(format string, a ...any) *Error {
 	c := *e
 	c.Message = fmt.Sprintf(format, a...)
 	return &c
+}
+
+// Detail returns a copy of e whose document has one more element. Clients see it: it must hold nothing secret.
+func (e *Error) Detail(name, value string) *Error {
+	c := *e
+	c.Details = append(slices.Clip(e.Details), Detail{name, value})
+	return &c
+}
+
+// ErrArgument is InvalidArgument for the value of a header or parameter.
+func ErrArgument(name, value, message string) *Error {
+	return ErrInvalidArgument.Msg("%s", message).Detail("ArgumentName", name).Detail("ArgumentValue", value)
 }
 
 // With returns a copy of e with a cause.

@@ -182,24 +182,6 @@ func TestListingKeys(t *testing.T) {
 	}
 }
 
-func TestRemoveBucket(t *testing.T) {
-	doc := sample(t, "buckets.xml")
-	got, err := RemoveBucket(doc, "state")
-	want := strings.Replace(string(doc), "<Bucket><Name>state</Name><CreationDate>2026-11-23T10:00:00.000Z</CreationDate></Bucket>", "", 1)
-	if d := cmp.Diff(want, string(got)); d != "" || err != nil || len(got) == len(doc) {
-		t.Error(d, err)
-	}
-	if got, err = RemoveBucket(doc, "absent"); !bytes.Equal(got, doc) || err != nil {
-		t.Errorf("%s, %v", got, err)
-	}
-	if _, err = RemoveBucket([]byte("<ListBucketResult/>"), "state"); !errors.Is(err, ErrDocument) {
-		t.Error(err)
-	}
-	if _, err = RemoveBucket(doc[:100], "state"); !errors.Is(err, ErrDocument) {
-		t.Error(err)
-	}
-}
-
 func FuzzListingSplice(f *testing.F) {
 	for _, name := range []string{"list_v2.xml", "list_metadata.xml", "list_versions.xml", "list_parts.xml"} {
 		f.Add(sample(f, name))

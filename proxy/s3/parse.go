@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -37,6 +38,9 @@ type Request struct {
 // MethodNotAllowed or InvalidArgument, a path that no store could keep as it is with InvalidURI. Operations of class
 // Refuse are not errors here, so that they can be authenticated and counted under their names first.
 func Parse(r *http.Request, domains []string) (*Request, error) {
+	if err := checkHeaderSize(r.Header); err != nil {
+		return nil, err
+	}
 	req := &Request{}
 	level, err := req.parseTarget(r, domains)
 	if err != nil {
@@ -52,10 +56,10 @@ func Parse(r *http.Request, domains []string) (*Request, error) {
 	for k := range req.Query {
 		keys = append(keys, k)
 	}
-	_, copySource := req.Header[http.CanonicalHeaderKey(HeaderCopySource)]
+	source, copySource := req.Header[http.CanonicalHeaderKey(HeaderCopySource)]
 	req.Route, err = match(call{
 		method: r.Method, level: level, path: req.Path, keys: keys,
-		copySource: copySource, form: isForm(r.Header.Get("Content-Type")),
+		copySource: copySource, source: strings.Join(source, ","), form: isForm(r.Header.Get("Content-Type")),
 	})
 	if err != nil {
 		return nil, err
@@ -75,6 +79,24 @@ func Parse(r *http.Request, domains []string) (*Request, error) {
 	return req, nil
 }
 
+// maxHeaderSection is Amazon S3's bound on the bytes of all header names and values.
+const maxHeaderSection = 8 << 10
+
+func checkHeaderSize(h http.Header) error {
+	n := 0
+	for name, values := range h {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	if n > maxHeaderSection {
+		return errHeaderSection.Detail("MaxSizeAllowed", strconv.Itoa(maxHeaderSection))
+	}
+	return nil
+}
+
+var errHeaderSection = mustError("RequestHeaderSectionTooLarge")
+
 // parseTarget splits host and path into bucket and key.
 func (req *Request) parseTarget(r *http.Request, domains []string) (Level, error) {
 	// net/http decodes the path of the request line once into URL.Path, without cleaning it, and has refused bad
@@ -85,7 +107,7 @@ func (req *Request) parseTarget(r *http.Request, domains []string) (Level, error
 	}
 	req.Path = path
 	rest := path[1:]
-	req.Bucket, req.VirtualHost = bucketOfHost(r.Host, domains)
+	req.Bucket, req.VirtualHost = BucketOfHost(r.Host, domains)
 	switch {
 	case req.VirtualHost:
 		req.Key = rest
@@ -103,8 +125,8 @@ func (req *Request) parseTarget(r *http.Request, domains []string) (Level, error
 	return Object, CheckKey(req.Key)
 }
 
-// bucketOfHost returns the bucket that a Host header names in virtual-host style.
-func bucketOfHost(host string, domains []string) (bucket string, ok bool) {
+// BucketOfHost returns the bucket that a Host header names in virtual-host style.
+func BucketOfHost(host string, domains []string) (bucket string, ok bool) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

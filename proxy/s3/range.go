@@ -27,7 +27,7 @@ func ParseRange(h string) (*Range, error) {
 	if !ok || !strings.EqualFold(unit, "bytes") {
 		return nil, nil
 	}
-	from, to, ok := strings.Cut(strings.Trim(spec, " \t"), "-")
+	from, to, ok := strings.Cut(spec, "-")
 	if !ok {
 		return nil, nil
 	}

@@ -108,7 +108,8 @@ type call struct {
 	path       string
 	keys       []string // decoded query keys, sorted, without those that never name a route
 	copySource bool
-	form       bool // the body is multipart/form-data
+	source     string // the value of x-amz-copy-source
+	form       bool   // the body is multipart/form-data
 }
 
 // match returns the one route of c, or the error that S3 gives for a request that is none.
@@ -128,7 +129,7 @@ func match(c call) (Route, error) {
 		}
 	}
 	if !methodKnown {
-		return Route{}, ErrMethodNotAllowed
+		return Route{}, c.notAllowed()
 	}
 	unknown := c.unknownTo(best)
 	switch {
@@ -137,7 +138,7 @@ func match(c call) (Route, error) {
 		return best, nil
 	case found && len(unknown) == 0:
 		if c.copySource && !best.CopySource {
-			return Route{}, ErrInvalidArgument.Msg("You can only specify a copy source header for copy requests.")
+			return Route{}, errCopySource(c.source, "You can only specify a copy source header for copy requests.")
 		}
 		return best, nil
 	default:
@@ -175,18 +176,36 @@ func (c call) refusal(best Route, unknown []string) error {
 			sub = append(sub, k)
 		}
 	}
+	has := func(key string) bool { return slices.Contains(c.keys, key) }
 	switch {
+	case c.copySource && c.method != "PUT":
+		return errCopySource(c.source, "You can only specify a copy source header for copy requests.")
+	case c.level == Object && c.method == "PUT" && has("partNumber") && !has("uploadId"):
+		return ErrArgument("partNumber", "partNumber", "This operation does not accept partNumber without uploadId")
+	case c.level == Object && c.method == "GET" && has("uploads"):
+		return ErrInvalidRequest.Msg("Key is not expected for the GET method ?uploads subresource")
+	case c.level == Object && c.method == "GET" && has("versions"):
+		return ErrInvalidRequest.Msg("There is no such thing as the ?versions sub-resource for a key")
 	case len(sub) > 0 && len(sub) == len(unknown) && len(best.Query) > 0:
 		return ErrInvalidArgument.Msg("Conflicting query string parameters: %s.", strings.Join(slices.Concat(best.Query, sub), ", "))
 	case len(sub) > 0 && len(sub) == len(unknown):
-		return ErrMethodNotAllowed
+		return c.notAllowed()
 	case len(unknown) > 0:
 		return ErrNotImplemented.Msg("A query parameter you provided implies functionality that is not implemented.")
 	case c.method == "POST" && c.level == Bucket:
-		return ErrPreconditionFailed.Msg("Bucket POST must be of the enclosure-type multipart/form-data")
+		return ErrPreconditionFailed.Detail("Condition", "Bucket POST must be of the enclosure-type multipart/form-data")
 	default:
-		return ErrMethodNotAllowed
+		return c.notAllowed()
 	}
+}
+
+// notAllowed says that the method is none of the resource's.
+func (c call) notAllowed() error {
+	resource := strings.ToUpper(c.level.String())
+	if c.level == Object && slices.Contains(c.keys, "uploadId") {
+		resource = "UPLOAD"
+	}
+	return ErrMethodNotAllowed.Detail("Method", c.method).Detail("ResourceType", resource)
 }
 
 func containsAll(have, want []string) bool {

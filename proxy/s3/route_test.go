@@ -162,10 +162,10 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		{"DELETE", "/bkt?versions", nil, "MethodNotAllowed"},
 		{"DELETE", "/bkt?legal-hold", nil, "NotImplemented"},
 		{"DELETE", "/bkt?someday", nil, "NotImplemented"},
-		{"GET", "/bkt/k?versions", nil, "NotImplemented"},
+		{"GET", "/bkt/k?versions", nil, "InvalidRequest"},
 		{"GET", "/bkt?attributes", nil, "NotImplemented"},
 		{"GET", "/bkt/k?encryption", nil, "MethodNotAllowed"},
-		{"GET", "/bkt/k?uploads", nil, "MethodNotAllowed"},
+		{"GET", "/bkt/k?uploads", nil, "InvalidRequest"},
 		{"HEAD", "/bkt/k?acl", nil, "MethodNotAllowed"},
 		{"HEAD", "/bkt?acl", nil, "MethodNotAllowed"},
 		{"PUT", "/bkt/k?attributes", nil, "MethodNotAllowed"},
@@ -184,7 +184,7 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		{"GET", "/bkt/k?uploadId=1&partNumber=1", nil, "InvalidArgument"},
 		// Half of a multipart request.
 		{"PUT", "/bkt/k?uploadId=1", nil, "MethodNotAllowed"},
-		{"PUT", "/bkt/k?partNumber=1", nil, "MethodNotAllowed"},
+		{"PUT", "/bkt/k?partNumber=1", nil, "InvalidArgument"},
 		{"POST", "/bkt/k", nil, "MethodNotAllowed"},
 		// Empty values that some stores take for absent parameters.
 		{"DELETE", "/bkt/k?uploadId=", nil, "NoSuchUpload"},

@@ -3,10 +3,8 @@ package s3
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Edit says what changes in one entry of a listing. The zero Edit changes nothing but that the gateway's own metadata is
@@ -109,32 +107,4 @@ func apply(doc []byte, patches []patch) []byte {
 		pos = p.end
 	}
 	return append(out, doc[pos:]...)
-}
-
-// RemoveBucket returns an answer of ListBuckets without the bucket of that name, all other bytes as they are. The error
-// is [ErrDocument] for a document that is no such answer.
-func RemoveBucket(doc []byte, name string) ([]byte, error) {
-	var patches []patch
-	var root, bucket string
-	err := walk(doc, maxListingDepth, func(depth int, e element) error {
-		switch {
-		case depth == 0:
-			root = e.name
-		case depth == 3 && e.name == "Name":
-			bucket = strings.TrimSpace(text(e.inner.of(doc)))
-		case depth == 2 && e.name == "Bucket":
-			if bucket == name {
-				patches = append(patches, patch{span: e.whole})
-			}
-			bucket = ""
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if root != "ListAllMyBucketsResult" {
-		return nil, fmt.Errorf("%w: root %q", ErrDocument, root)
-	}
-	return apply(doc, patches), nil
 }

@@ -60,11 +60,14 @@ func (e *Error) document(resource, requestID string) []byte {
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
 	b.WriteString("<Error>")
-	for _, f := range [][2]string{
-		{"Code", e.Code}, {"Message", e.Message}, {"Resource", resource}, {"RequestId", requestID}, {"HostId", requestID},
-	} {
-		writeElement(&b, f[0], f[1])
+	writeElement(&b, "Code", e.Code)
+	writeElement(&b, "Message", e.Message)
+	for _, d := range e.Details {
+		writeElement(&b, d.Name, d.Value)
 	}
+	writeElement(&b, "Resource", resource)
+	writeElement(&b, "RequestId", requestID)
+	writeElement(&b, "HostId", requestID)
 	b.WriteString("</Error>")
 	return b.Bytes()
 }

@@ -2,12 +2,15 @@ package sigv4
 
 import (
 	"crypto/hmac"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"hash"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -33,7 +36,7 @@ type Body struct {
 type check struct {
 	algorithm string
 	want      []byte
-	refusal   *Error
+	refusal   func(computed []byte) *Error
 }
 
 // limits is a content-length-range of a POST policy, in bytes.
@@ -52,8 +55,12 @@ func (a *Auth) Body(raw io.Reader) (*Body, error) {
 	}
 	b := newBody(raw, d.size)
 	if a.payload.mode == payloadHash {
-		b.expect(algorithmSHA256, a.payload.sum, newError(CodeContentSHA256Mismatch,
-			"The provided 'x-amz-content-sha256' header does not match what was computed."))
+		b.expect(algorithmSHA256, a.payload.sum, func(computed []byte) *Error {
+			return newError(CodeContentSHA256Mismatch,
+				"The provided 'x-amz-content-sha256' header does not match what was computed.",
+				Detail{"ClientComputedContentSHA256", a.payload.canonical},
+				Detail{"S3ComputedContentSHA256", hex.EncodeToString(computed)})
+		})
 	}
 	if d.md5 != nil {
 		b.expectMD5(d.md5)
@@ -98,17 +105,21 @@ func (b *Body) hash(algorithm string) {
 	}
 }
 
-func (b *Body) expect(algorithm string, want []byte, refusal *Error) {
+func (b *Body) expect(algorithm string, want []byte, refusal func(computed []byte) *Error) {
 	b.hash(algorithm)
 	b.checks = append(b.checks, check{algorithm, want, refusal})
 }
 
 func (b *Body) expectMD5(want []byte) {
-	b.expect(algorithmMD5, want, newError(CodeBadDigest, "The Content-MD5 you specified did not match what we received."))
+	b.expect(algorithmMD5, want, func(computed []byte) *Error {
+		return newError(CodeBadDigest, "The Content-MD5 you specified did not match what we received.",
+			Detail{"CalculatedDigest", base64.StdEncoding.EncodeToString(computed)},
+			Detail{"ExpectedDigest", hex.EncodeToString(want)})
+	})
 }
 
 func (b *Body) expectChecksum(sum Checksum) {
-	b.expect(sum.Algorithm, sum.Value, errChecksum(sum.Algorithm))
+	b.expect(sum.Algorithm, sum.Value, func([]byte) *Error { return errChecksum(sum.Algorithm) })
 	b.declared = append(b.declared, sum)
 }
 
@@ -162,7 +173,7 @@ func (b *Body) next(p []byte) (int, error) {
 	}
 	b.read += int64(n)
 	if b.limits.max >= 0 && b.read > b.limits.max {
-		return 0, errTooLarge()
+		return 0, errOverLimit(b.read, b.limits.max)
 	}
 	switch {
 	case err == io.EOF && b.size >= 0 && b.read < b.size:
@@ -199,11 +210,11 @@ func (b *Body) finish() error {
 // verify compares all digests and returns io.EOF if they match.
 func (b *Body) verify() error {
 	if b.read < b.limits.min {
-		return errTooSmall()
+		return errUnderLimit(b.read, b.limits.min)
 	}
 	for _, c := range b.checks {
-		if !hmac.Equal(b.hashes[c.algorithm].Sum(nil), c.want) {
-			return c.refusal
+		if computed := b.hashes[c.algorithm].Sum(nil); !hmac.Equal(computed, c.want) {
+			return c.refusal(computed)
 		}
 	}
 	sums := slices.Clone(b.declared)
@@ -252,6 +263,15 @@ func errTooLarge() *Error {
 	return newError(CodeEntityTooLarge, "Your proposed upload exceeds the maximum allowed size")
 }
 
-func errTooSmall() *Error {
-	return newError(CodeEntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
+// errOverLimit says that so many bytes have come, which may not be all, where a policy allows less.
+func errOverLimit(size, most int64) *Error {
+	return newError(CodeEntityTooLarge, "Your proposed upload exceeds the maximum allowed object size.",
+		sizeDetail("ProposedSize", size), sizeDetail("MaxSizeAllowed", most))
 }
+
+func errUnderLimit(size, least int64) *Error {
+	return newError(CodeEntityTooSmall, "Your proposed upload is smaller than the minimum allowed size",
+		sizeDetail("ProposedSize", size), sizeDetail("MinSizeAllowed", least))
+}
+
+func sizeDetail(name string, size int64) Detail { return Detail{name, strconv.FormatInt(size, 10)} }

@@ -146,15 +146,20 @@ func checkSigned(r *Request, signed []string) error {
 		_, found := slices.BinarySearch(signed, name)
 		return found
 	}
+	var unsigned []string
 	if !isSigned("host") {
-		return errUnsignedHeaders()
+		unsigned = append(unsigned, "host")
 	}
 	for name := range r.Header {
 		lower := strings.ToLower(name)
 		guarded := strings.HasPrefix(lower, "x-amz-") || strings.HasPrefix(lower, "x-minio-")
 		if guarded && !isSigned(lower) {
-			return errUnsignedHeaders()
+			unsigned = append(unsigned, lower)
 		}
+	}
+	if len(unsigned) > 0 {
+		slices.Sort(unsigned)
+		return errUnsignedHeaders(unsigned)
 	}
 	return nil
 }

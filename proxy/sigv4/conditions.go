@@ -3,7 +3,9 @@ package sigv4
 import (
 	"bytes"
 	"encoding/json"
-	"io"
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,37 +20,39 @@ type policy struct {
 
 // condition constrains one form field.
 type condition struct {
-	field  string // lower case
+	field  string // lower case; "" holds for no form
 	value  string
-	prefix bool // starts-with, else equal
+	prefix bool   // starts-with, else equal
+	text   string // as refusals quote it
 }
 
 // parsePolicy parses a policy document: an expiration and a list of conditions, both required, and nothing else.
 func parsePolicy(document []byte) (*policy, error) {
-	var raw struct {
-		Expiration *string            `json:"expiration"`
-		Conditions *[]json.RawMessage `json:"conditions"`
+	members, err := policyMembers(document)
+	if err != nil {
+		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&raw); err != nil {
-		return nil, errPolicyDocument("Invalid JSON.")
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errPolicyDocument("Invalid JSON.")
-	}
-	switch {
-	case raw.Expiration == nil:
+	p := &policy{limits: limits{max: -1}}
+	expires, given := members["expiration"]
+	if !given {
 		return nil, errPolicyDocument("Policy missing expiration.")
-	case raw.Conditions == nil:
+	}
+	text, ok := jsonString(expires)
+	if !ok {
+		return nil, errPolicyDocument("Invalid JSON.")
+	}
+	if p.expiration, err = time.Parse(time.RFC3339, text); err != nil {
+		return nil, errPolicyDocument("Invalid 'expiration' value: '" + text + "'")
+	}
+	conditions, given := members["conditions"]
+	if !given {
 		return nil, errPolicyDocument("Policy missing conditions.")
 	}
-	expiration, err := time.Parse(time.RFC3339, *raw.Expiration)
-	if err != nil {
-		return nil, errPolicyDocument("Invalid 'expiration' value.")
+	var list []json.RawMessage
+	if err := json.Unmarshal(conditions, &list); err != nil || list == nil {
+		return nil, errPolicyDocument("Invalid 'conditions' value: must be a List.")
 	}
-	p := &policy{expiration: expiration, limits: limits{max: -1}}
-	for _, message := range *raw.Conditions {
+	for _, message := range list {
 		if err := p.add(message); err != nil {
 			return nil, err
 		}
@@ -56,43 +60,79 @@ func parsePolicy(document []byte) (*policy, error) {
 	return p, nil
 }
 
+// policyMembers splits a document into its members by lower-case name.
+func policyMembers(document []byte) (map[string]json.RawMessage, error) {
+	if len(bytes.TrimSpace(document)) == 0 {
+		return nil, errPolicyDocument("Expecting '{' but found End-of-Input")
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(document, &raw); err != nil || raw == nil {
+		return nil, errPolicyDocument("Invalid JSON.")
+	}
+	members := map[string]json.RawMessage{}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		lower := strings.ToLower(name)
+		if _, twice := members[lower]; twice || lower != "expiration" && lower != "conditions" {
+			return nil, errPolicyDocument(fmt.Sprintf("Unexpected: %q", name))
+		}
+		members[lower] = raw[name]
+	}
+	return members, nil
+}
+
 // add parses one condition: {"field": "value"}, ["eq", "$field", "value"], ["starts-with", "$field", "prefix"] or
 // ["content-length-range", min, max].
 func (p *policy) add(message json.RawMessage) error {
-	var simple map[string]string
+	var simple map[string]json.RawMessage
 	if err := json.Unmarshal(message, &simple); err == nil && simple != nil {
-		if len(simple) != 1 {
-			return errPolicyDocument("Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")
-		}
-		for field, value := range simple {
-			p.conditions = append(p.conditions, condition{field: strings.ToLower(field), value: value})
-		}
-		return nil
+		return p.addSimple(simple)
 	}
 	var list []json.RawMessage
-	if err := json.Unmarshal(message, &list); err != nil || len(list) == 0 {
+	if err := json.Unmarshal(message, &list); err != nil || list == nil {
 		return errPolicyDocument("Invalid condition test: must be a List or Object.")
 	}
-	operation, ok := jsonString(list[0])
-	operation = strings.ToLower(operation)
+	if len(list) == 0 {
+		return errPolicyDocument("Invalid Condition: missing operation identifier.")
+	}
+	name, ok := jsonString(list[0])
+	operation := strings.ToLower(name)
 	switch {
 	case !ok:
-		return errPolicyDocument("Invalid Condition: missing operation identifier.")
+		return errPolicyDocument("Invalid JSON.")
+	case operation != "content-length-range" && operation != "eq" && operation != "starts-with":
+		return errPolicyDocument("Invalid Condition: unknown operation '" + name + "'.")
 	case len(list) != 3:
-		return errPolicyDocument("Invalid Condition: wrong number of arguments.")
+		return errPolicyDocument("Invalid " + name + ": wrong number of arguments.")
 	case operation == "content-length-range":
 		return p.addRange(list[1], list[2])
-	case operation != "eq" && operation != "starts-with":
-		return errPolicyDocument("Invalid Condition: unknown operation.")
 	}
-	name, nameOK := jsonString(list[1])
+	field, fieldOK := jsonString(list[1])
 	value, valueOK := jsonString(list[2])
-	field, isField := strings.CutPrefix(name, "$")
-	if !nameOK || !valueOK || !isField || field == "" {
-		return errPolicyDocument("Invalid Condition: expecting a field name that begins with '$' and a value.")
+	if !fieldOK || !valueOK {
+		return errPolicyDocument("Invalid JSON.")
 	}
-	p.conditions = append(p.conditions,
-		condition{field: strings.ToLower(field), value: value, prefix: operation == "starts-with"})
+	c := condition{value: value, prefix: operation == "starts-with", text: string(message)}
+	if name, isField := strings.CutPrefix(field, "$"); isField {
+		c.field = strings.ToLower(name)
+	}
+	p.conditions = append(p.conditions, c)
+	return nil
+}
+
+// addSimple adds {"field": "value"}.
+func (p *policy) addSimple(simple map[string]json.RawMessage) error {
+	if len(simple) != 1 {
+		return errPolicyDocument("Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")
+	}
+	for field, message := range simple {
+		value, ok := jsonString(message)
+		if !ok {
+			return errPolicyDocument("Invalid Simple-Condition: value must be a string.")
+		}
+		p.conditions = append(p.conditions, condition{
+			field: strings.ToLower(field), value: value, text: fmt.Sprintf(`["eq", "$%s", %q]`, field, value),
+		})
+	}
 	return nil
 }
 
@@ -100,8 +140,11 @@ func (p *policy) add(message json.RawMessage) error {
 func (p *policy) addRange(low, high json.RawMessage) error {
 	least, lowOK := jsonSize(low)
 	most, highOK := jsonSize(high)
-	if !lowOK || !highOK || least > most {
-		return errPolicyDocument("Invalid content-length-range: expecting two sizes.")
+	if !lowOK || !highOK {
+		return errPolicyDocument("Invalid JSON.")
+	}
+	if least > most {
+		return errPolicyDocument("Invalid content-length-range: the smallest size is over the largest.")
 	}
 	p.limits.min = max(p.limits.min, least)
 	if p.limits.max < 0 || most < p.limits.max {
@@ -134,14 +177,18 @@ func (p *policy) check(values map[string]string) error {
 	for _, c := range p.conditions {
 		covered[c.field] = true
 		value, given := values[c.field]
-		if !given || !c.holds(value) {
-			return errPolicyFailed("Policy Condition failed.")
+		if c.field == "" || !given || !c.holds(value) {
+			return errPolicyFailed("Policy Condition failed: " + c.text)
 		}
 	}
-	for name := range values {
+	var extra []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !covered[name] {
-			return errPolicyFailed("Extra input fields.")
+			extra = append(extra, name)
 		}
+	}
+	if len(extra) > 0 {
+		return errPolicyFailed("Extra input fields: " + strings.Join(extra, ", "))
 	}
 	return nil
 }

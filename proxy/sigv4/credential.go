@@ -47,7 +47,7 @@ type mechanism struct {
 var (
 	byHeader = mechanism{CodeAuthorizationMalformed, "The authorization header is malformed; "}
 	byQuery  = mechanism{CodeAuthorizationQuery, "Error parsing the X-Amz-Credential parameter; "}
-	byPolicy = mechanism{CodeInvalidArgument, "Error parsing the X-Amz-Credential field; "}
+	byPolicy = mechanism{CodeInvalidArgument, ""}
 )
 
 func (m mechanism) refuse(detail string) *Error { return newError(m.code, m.prefix+detail) }
@@ -56,9 +56,13 @@ func (m mechanism) refuse(detail string) *Error { return newError(m.code, m.pref
 func (m mechanism) parseCredential(value string) (accessKey string, s scope, err error) {
 	fields := strings.Split(value, "/")
 	n := len(fields)
-	if n < 5 || fields[n-1] != scopeTerminal {
+	terminal := fields[n-1]
+	if n < 5 || n > 5 && terminal != scopeTerminal {
 		return "", scope{}, m.refuse(
 			`the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`)
+	}
+	if terminal != scopeTerminal {
+		return "", scope{}, m.refuse(`incorrect terminal "` + terminal + `". This endpoint uses "aws4_request".`)
 	}
 	accessKey = strings.Join(fields[:n-4], "/")
 	if accessKey == "" {
@@ -69,21 +73,32 @@ func (m mechanism) parseCredential(value string) (accessKey string, s scope, err
 
 // check compares the scope with what the gateway stands for and with the time of the request.
 func (m mechanism) check(c *credential, region string, allowEmptyRegion bool) error {
-	if _, err := time.Parse(dayFormat, c.scope.date); err != nil {
-		return m.refuse(`incorrect date format. This date in the credential must be in the format "yyyyMMdd".`)
-	}
-	if !strings.HasPrefix(c.time, c.scope.date+"T") {
-		return m.refuse("Invalid credential date. This date is not the same as X-Amz-Date.")
-	}
 	if c.scope.service != serviceS3 {
-		return m.refuse(`incorrect service. This endpoint belongs to "s3".`)
+		return m.refuse(`incorrect service "` + c.scope.service + `". This endpoint belongs to "s3".`)
 	}
 	if c.scope.region != region && (c.scope.region != "" || !allowEmptyRegion) {
-		err := m.refuse("the region is wrong; expecting '" + region + "'")
-		err.Region = region
+		err := m.refuse(`the region "` + c.scope.region + `" is wrong; expecting "` + region + `"`)
+		err.Details = []Detail{{"Region", region}}
 		return err
 	}
+	if _, err := time.Parse(dayFormat, c.scope.date); err != nil {
+		return m.refuse(`incorrect date format "` + c.scope.date +
+			`". This date in the credential must be in the format "yyyyMMdd".`)
+	}
+	if !strings.HasPrefix(c.time, c.scope.date+"T") {
+		return m.otherDay(c)
+	}
 	return nil
+}
+
+// otherDay words that the credential is of another day than the request.
+func (m mechanism) otherDay(c *credential) *Error {
+	if m.code != CodeAuthorizationQuery {
+		// The words before the semicolon are there twice on Amazon S3 too.
+		return m.refuse(byHeader.prefix + "Invalid credential date. Date is not the same as X-Amz-Date.")
+	}
+	day, _, _ := strings.Cut(c.time, "T")
+	return newError(m.code, `Invalid credential date "`+c.scope.date+`". This date is not the same as X-Amz-Date: "`+day+`".`)
 }
 
 // verifySignature checks the credential's signature of stringToSign and returns the signing key. It does the same work
@@ -97,7 +112,8 @@ func (v *Verifier) verifySignature(c *credential, stringToSign string) (signingK
 	valid := hmac.Equal([]byte(key.sign(stringToSign)), []byte(c.signature))
 	switch {
 	case !known:
-		return nil, newError(CodeInvalidAccessKeyID, "The AWS Access Key Id you provided does not exist in our records.")
+		return nil, newError(CodeInvalidAccessKeyID, "The AWS Access Key Id you provided does not exist in our records.",
+			Detail{"AWSAccessKeyId", c.accessKey})
 	case !valid:
 		return nil, errSignature()
 	}

@@ -1,5 +1,10 @@
 package sigv4
 
+import (
+	"errors"
+	"strings"
+)
+
 // The S3 error codes of this package.
 const (
 	CodeAccessDenied           = "AccessDenied"
@@ -12,7 +17,6 @@ const (
 	CodeIncompleteBody         = "IncompleteBody"
 	CodeInvalidAccessKeyID     = "InvalidAccessKeyId"
 	CodeInvalidArgument        = "InvalidArgument"
-	CodeInvalidChunkSize       = "InvalidChunkSizeError"
 	CodeInvalidDigest          = "InvalidDigest"
 	CodeInvalidPolicyDocument  = "InvalidPolicyDocument"
 	CodeInvalidRequest         = "InvalidRequest"
@@ -25,19 +29,30 @@ const (
 	CodeSignatureDoesNotMatch  = "SignatureDoesNotMatch"
 )
 
-// Error is a refusal. Message never holds bytes that the client sent, so it can be shown and logged as it is.
+// Error is a refusal, in Amazon's words. Message and Details may quote what the client sent, and are to be escaped where
+// they are shown; they hold no secret, and nothing of one that the client does not know.
 type Error struct {
 	// Code is the S3 error code; the caller maps it to an HTTP status.
 	Code string
 	// Message is the text for the client.
 	Message string
-	// Region is the region to sign for, where a wrong one is the reason; clients read it from the error document.
-	Region string
+	// Details are further elements of the error document; clients read the region to sign for from it.
+	Details []Detail
 
 	cause error
 }
 
-func newError(code, message string) *Error { return &Error{Code: code, Message: message} }
+// Detail is an element of an error document, such as Region or ArgumentName.
+type Detail struct{ Name, Value string }
+
+func newError(code, message string, details ...Detail) *Error {
+	return &Error{Code: code, Message: message, Details: details}
+}
+
+// errArgument refuses the value of a header or parameter.
+func errArgument(name, value, message string) *Error {
+	return newError(CodeInvalidArgument, message, Detail{"ArgumentName", name}, Detail{"ArgumentValue", value})
+}
 
 // Error implements error.
 func (e *Error) Error() string {
@@ -47,7 +62,7 @@ func (e *Error) Error() string {
 	return "sigv4: " + e.Code + ": " + e.Message
 }
 
-// Unwrap returns the transport's error, if that is what made the body fail.
+// Unwrap returns what made the body fail: the transport's error, or a word on its framing.
 func (e *Error) Unwrap() error { return e.cause }
 
 func errNotV4() *Error {
@@ -60,8 +75,10 @@ func errSignature() *Error {
 		"provided. Check your key and signing method.")
 }
 
-func errUnsignedHeaders() *Error {
-	return newError(CodeAccessDenied, "There were headers present in the request which were not signed")
+// errUnsignedHeaders names the headers that should have been signed, lower case and sorted.
+func errUnsignedHeaders(names []string) *Error {
+	return newError(CodeAccessDenied, "There were headers present in the request which were not signed",
+		Detail{"HeadersNotSigned", strings.Join(names, ", ")})
 }
 
 func errBodyLength() *Error {
@@ -73,11 +90,15 @@ func errTruncated(cause error) *Error {
 	return &Error{Code: CodeIncompleteBody, Message: "The request body terminated unexpectedly", cause: cause}
 }
 
-func errFraming(detail string) *Error {
-	return newError(CodeIncompleteBody, "The aws-chunked request body is malformed: "+detail)
-}
+// errFraming says that the body is not aws-chunked. What is wrong with it is for logs.
+func errFraming(detail string) *Error { return errTruncated(errors.New(detail)) }
 
+// errTrailer refuses the lines after the final chunk. What is wrong with them is for logs.
 func errTrailer(detail string) *Error {
-	return newError(CodeMalformedTrailer, "The request contained trailing data that was not well-formed or did not "+
-		"conform to our published schema: "+detail)
+	return &Error{
+		Code: CodeMalformedTrailer,
+		Message: "The request contained trailing data that was not well-formed or did not conform to our published " +
+			"schema.",
+		cause: errors.New(detail),
+	}
 }

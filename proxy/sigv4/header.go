@@ -2,6 +2,7 @@ package sigv4
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,7 +23,10 @@ func (v *Verifier) verifyHeader(w *view, authorization string) (*Auth, error) {
 	}
 	if skew := v.cfg.Now().Sub(at); skew > maxSkew || skew < -maxSkew {
 		return nil, newError(CodeRequestTimeTooSkewed,
-			"The difference between the request time and the current time is too large.")
+			"The difference between the request time and the current time is too large.",
+			Detail{"RequestTime", c.time},
+			Detail{"ServerTime", v.cfg.Now().UTC().Format(time.RFC3339)},
+			Detail{"MaxAllowedSkewMilliseconds", strconv.FormatInt(maxSkew.Milliseconds(), 10)})
 	}
 	if err := checkSigned(w.request, signed); err != nil {
 		return nil, err
@@ -49,18 +53,14 @@ func parseAuthorization(value string) (*credential, []string, error) {
 	case algorithm == "AWS" || algorithm == algorithmV4A:
 		return nil, nil, errNotV4()
 	case algorithm == "" || !found:
-		return nil, nil, newError(CodeInvalidArgument,
+		return nil, nil, errArgument("Authorization", value,
 			"Authorization header is invalid -- one and only one ' ' (space) required.")
 	case algorithm != algorithmV4:
-		return nil, nil, newError(CodeInvalidArgument, "Unsupported Authorization Type")
+		return nil, nil, errArgument("Authorization", algorithm, "Unsupported Authorization Type")
 	}
-	parts := map[string]string{}
-	for part := range strings.SplitSeq(rest, ",") {
-		name, value, found := strings.Cut(strings.TrimSpace(part), "=")
-		if _, twice := parts[name]; twice || !found || value == "" || len(parts) == 3 {
-			return nil, nil, byHeader.refuse("expecting Credential, SignedHeaders and Signature once each.")
-		}
-		parts[name] = value
+	parts, err := authorizationParts(rest)
+	if err != nil {
+		return nil, nil, err
 	}
 	accessKey, s, err := byHeader.parseCredential(parts["Credential"])
 	if err != nil {
@@ -68,12 +68,33 @@ func parseAuthorization(value string) (*credential, []string, error) {
 	}
 	signed, ok := parseSignedHeaders(parts["SignedHeaders"])
 	if !ok {
-		return nil, nil, byHeader.refuse("the SignedHeaders are missing or mal-formed.")
-	}
-	if parts["Signature"] == "" {
-		return nil, nil, byHeader.refuse("the Signature is missing.")
+		return nil, nil, byHeader.refuse("the SignedHeaders are mal-formed.")
 	}
 	return &credential{accessKey: accessKey, scope: s, signature: parts["Signature"]}, signed, nil
+}
+
+// authorizationParts splits the part behind the algorithm. There are exactly three components, all with a value.
+func authorizationParts(text string) (map[string]string, error) {
+	parts := map[string]string{}
+	list := strings.Split(text, ",")
+	if len(list) != 3 {
+		return nil, byHeader.refuse("the authorization header requires three components: Credential, SignedHeaders, and " +
+			"Signature.")
+	}
+	for _, part := range list {
+		part = strings.TrimSpace(part)
+		name, value, found := strings.Cut(part, "=")
+		if _, twice := parts[name]; twice || !found || value == "" {
+			return nil, byHeader.refuse(`the authorization component "` + part + `" is malformed.`)
+		}
+		parts[name] = value
+	}
+	for _, name := range [...]string{"Credential", "SignedHeaders", "Signature"} {
+		if parts[name] == "" {
+			return nil, byHeader.refuse("missing " + name + ".")
+		}
+	}
+	return parts, nil
 }
 
 // requestTime returns the time a header-signed request was made: x-amz-date, else Date.
@@ -90,5 +111,5 @@ func requestTime(r *Request) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, newError(CodeAccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
+	return time.Time{}, newError(CodeAccessDenied, "AWS authentication requires a valid Date or x-amz-date header.")
 }

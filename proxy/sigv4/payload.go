@@ -2,7 +2,9 @@ package sigv4
 
 import (
 	"bytes"
+	"crypto/md5"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
 	"strconv"
@@ -54,9 +56,10 @@ func parsePayload(value string) (payload, error) {
 	}
 	sum, err := hex.DecodeString(value)
 	if err != nil || len(sum) != sha256.Size {
-		return payload{}, newError(CodeInvalidArgument, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, "+
+		return payload{}, errArgument(headerContentSHA256, value, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, "+
 			"STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, "+
-			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.")
+			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, "+
+			"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 value.")
 	}
 	return payload{mode: payloadHash, canonical: value, sum: sum}, nil
 }
@@ -108,7 +111,7 @@ func (a *Auth) declaredSize() (int64, error) {
 	}
 	size, err := strconv.ParseUint(value, 10, 63)
 	if err != nil {
-		return 0, newError(CodeInvalidArgument, "The x-amz-decoded-content-length value is not a valid length.")
+		return 0, newError(CodeMissingContentLength, "You must provide the Content-Length HTTP header.")
 	}
 	if !a.payload.mode.framed() && length >= 0 && int64(size) != length {
 		return 0, errBodyLength()
@@ -125,8 +128,8 @@ func (a *Auth) announcedTrailer() (string, error) {
 	}
 	mode := a.payload.mode
 	switch {
-	case !given && mode != payloadSignedTrailer:
-		return "", nil
+	case !given:
+		return "", nil // a trailer that comes all the same is malformed
 	case !mode.trailer():
 		return "", newError(CodeInvalidRequest,
 			"The x-amz-trailer header needs an x-amz-content-sha256 value that ends in -TRAILER.")
@@ -143,15 +146,16 @@ func contentMD5(header http.Header) ([]byte, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
-	digest, ok := decodeChecksum(algorithmMD5, values[0])
-	if !ok || len(values) > 1 {
-		return nil, errInvalidMD5()
+	// Like Amazon S3, without a look at the bits behind the digest.
+	digest, err := base64.StdEncoding.DecodeString(values[0])
+	if err != nil || len(digest) != md5.Size || len(values) > 1 {
+		return nil, errInvalidMD5(values[0])
 	}
 	return digest, nil
 }
 
-func errInvalidMD5() *Error {
-	return newError(CodeInvalidDigest, "The Content-MD5 you specified was invalid.")
+func errInvalidMD5(value string) *Error {
+	return newError(CodeInvalidDigest, "The Content-Md5 you specified is not valid.", Detail{"Content-MD5", value})
 }
 
 // completesUpload reports whether the request is a CompleteMultipartUpload.
@@ -162,7 +166,11 @@ func (w *view) completesUpload() bool {
 // checksum returns the one x-amz-checksum value of headers and query, or nil.
 func (w *view) checksum() (*Checksum, error) {
 	var sum *Checksum
-	for name := range w.checksumNames() {
+	names := w.checksumNames()
+	if len(names) > 1 {
+		return nil, errSeveralChecksums()
+	}
+	for name := range names {
 		algorithm, known := checksumAlgorithm(name)
 		if !known {
 			return nil, newError(CodeInvalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
@@ -170,9 +178,6 @@ func (w *view) checksum() (*Checksum, error) {
 		value, _, err := w.value(name)
 		if err != nil {
 			return nil, err
-		}
-		if sum != nil {
-			return nil, errSeveralChecksums()
 		}
 		digest, ok := decodeChecksum(algorithm, value)
 		if !ok {

@@ -2,6 +2,7 @@ package sigv4
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,6 +35,11 @@ func (p *PolicyAuth) AccessKey() string { return p.accessKey }
 
 // Anonymous reports whether the form carried no credential at all.
 func (p *PolicyAuth) Anonymous() bool { return p.accessKey == "" }
+
+// Auth returns the form's credential as that of a request without a body.
+func (p *PolicyAuth) Auth() *Auth {
+	return &Auth{view: &view{request: &Request{}, amz: map[string]string{}}, accessKey: p.accessKey}
+}
 
 // String names the access key and nothing else.
 func (p *PolicyAuth) String() string { return fmt.Sprintf("sigv4.PolicyAuth(%q)", p.accessKey) }
@@ -91,7 +97,7 @@ func (v *Verifier) VerifyPolicy(bucket string, fields map[string]string) (*Polic
 		return nil, err
 	}
 	if _, err := v.verifySignature(c, fields[fieldPolicy]); err != nil {
-		return nil, err
+		return nil, formMismatch(err, c, fields[fieldPolicy])
 	}
 	if err := v.checkPolicy(auth, bucket, fields); err != nil {
 		return nil, err
@@ -115,7 +121,7 @@ func (p *PolicyAuth) declare(fields map[string]string) error {
 	if value, given := fields[fieldMD5]; given {
 		var ok bool
 		if p.md5, ok = decodeChecksum(algorithmMD5, value); !ok {
-			return errInvalidMD5()
+			return errInvalidMD5(value)
 		}
 	}
 	return nil
@@ -124,23 +130,40 @@ func (p *PolicyAuth) declare(fields map[string]string) error {
 // formCredential reads the credential of a form.
 func (v *Verifier) formCredential(fields map[string]string) (*credential, error) {
 	for _, name := range []string{fieldPolicy, fieldAlgorithm, fieldCredential, headerDate, fieldSignature} {
-		if fields[name] == "" {
-			return nil, newError(CodeInvalidArgument, "Bucket POST must contain a field named '"+name+
+		if _, given := fields[name]; !given {
+			return nil, errArgument(name, "", "Bucket POST must contain a field named '"+name+
 				"'.  If it is specified, please check the order of the fields.")
 		}
 	}
-	if fields[fieldAlgorithm] != algorithmV4 {
-		return nil, errNotV4()
+	if a := fields[fieldAlgorithm]; a != algorithmV4 {
+		return nil, errArgument(paramAlgorithm, a, "Only AWS4-HMAC-SHA256 is supported")
+	}
+	at := fields[headerDate]
+	if _, err := time.Parse(timeFormat, at); err != nil {
+		return nil, errArgument(paramDate, at, "X-Amz-Date must be formated via ISO8601 Long format")
 	}
 	accessKey, s, err := byPolicy.parseCredential(fields[fieldCredential])
-	if err != nil {
-		return nil, err
+	c := &credential{accessKey: accessKey, scope: s, time: at, signature: fields[fieldSignature]}
+	if err == nil {
+		err = byPolicy.check(c, v.cfg.Region, false)
 	}
-	c := &credential{accessKey: accessKey, scope: s, time: fields[headerDate], signature: fields[fieldSignature]}
-	if _, err := time.Parse(timeFormat, c.time); err != nil {
-		return nil, newError(CodeInvalidArgument, "X-Amz-Date must be formated via ISO8601 Long format")
+	var refused *Error
+	if errors.As(err, &refused) {
+		refused.Details = append(refused.Details, Detail{"ArgumentName", fieldCredential}, Detail{"ArgumentValue", fields[fieldCredential]})
 	}
-	return c, byPolicy.check(c, v.cfg.Region, false)
+	return c, err
+}
+
+// formMismatch adds to a refused signature what was signed: the policy as it was sent.
+func formMismatch(err error, c *credential, policy string) error {
+	var refused *Error
+	if errors.As(err, &refused) && refused.Code == CodeSignatureDoesNotMatch {
+		refused.Details = []Detail{
+			{"AWSAccessKeyId", c.accessKey}, {"StringToSign", policy}, {"SignatureProvided", c.signature},
+			{"StringToSignBytes", fmt.Sprintf("% x", policy)},
+		}
+	}
+	return err
 }
 
 // checkPolicy decodes the signed policy document and checks its expiration and conditions.

@@ -3,8 +3,10 @@ package sigv4
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +91,7 @@ func TestPolicyRefusals(t *testing.T) {
 		{"scope of another day", form(standard, headerDate, "20261122T100000Z"), CodeInvalidArgument},
 		{"malformed date", form(standard, headerDate, "now"), CodeInvalidArgument},
 		{"malformed credential", form(standard, fieldCredential, "x"), CodeInvalidArgument},
-		{"other algorithm", form(standard, fieldAlgorithm, algorithmV4A), CodeInvalidRequest},
+		{"other algorithm", form(standard, fieldAlgorithm, algorithmV4A), CodeInvalidArgument},
 		{"V2 form", map[string]string{"key": "k", "awsaccesskeyid": testKey, "signature": "x", "policy": "x"}, CodeInvalidRequest},
 		{"session token", form(standard, fieldToken, "x"), CodeInvalidToken},
 		{"no policy", without(form(standard), fieldPolicy), CodeInvalidArgument},
@@ -113,7 +115,12 @@ func TestPolicyRefusals(t *testing.T) {
 		{"operator is a number", form(with(`[1,"$acl","a"]`)), CodeInvalidPolicyDocument},
 		{"unknown operator", form(with(`["ends-with","$acl","a"]`)), CodeInvalidPolicyDocument},
 		{"too few operands", form(with(`["eq","$acl"]`)), CodeInvalidPolicyDocument},
-		{"field without $", form(with(`["eq","acl","a"]`), "acl", "a"), CodeInvalidPolicyDocument},
+		{"field without $", form(with(`["eq","acl","a"]`), "acl", "a"), CodeAccessDenied},
+		{"field without $ and name", form(with(`["starts-with","$",""]`)), CodeAccessDenied},
+		{"member twice", form(strings.Replace(standard, "{", `{"Expiration":"2030-01-01T00:00:00Z",`, 1)), CodeInvalidPolicyDocument},
+		{"too many operands", form(with(`["eq","$acl","a","b"]`)), CodeInvalidPolicyDocument},
+		{"conditions that are no list", form(`{"expiration":"` + testExpiration + `","conditions":true}`), CodeInvalidPolicyDocument},
+		{"conditions that are null", form(`{"expiration":"` + testExpiration + `","conditions":null}`), CodeInvalidPolicyDocument},
 		{"value is null", form(with(`["eq","$acl",null]`), "acl", ""), CodeInvalidPolicyDocument},
 		{"range is negative", form(with(`["content-length-range",-1,5]`)), CodeInvalidPolicyDocument},
 		{"range is reversed", form(with(`["content-length-range",6,5]`)), CodeInvalidPolicyDocument},
@@ -135,6 +142,36 @@ func TestPolicyRefusals(t *testing.T) {
 	}
 	if _, err := verifierAt(testTime.Add(time.Hour)).VerifyPolicy("photos", form(standard)); code(err) != CodeAccessDenied {
 		t.Errorf("at its expiration: %v", err)
+	}
+}
+
+// TestPolicyWords: a refusal quotes what does not fit, as Amazon S3 does.
+func TestPolicyWords(t *testing.T) {
+	standard := policyDocument(standardConditions)
+	tests := []struct {
+		fields  map[string]string
+		message string
+		details []Detail
+	}{
+		{form(policyDocument(standardConditions + `,["eq","$acl","private"]`)), `Invalid according to Policy: Policy Condition failed: ["eq","$acl","private"]`, nil},
+		{form(policyDocument(standardConditions + `,{"ACL":"private"}`)), `Invalid according to Policy: Policy Condition failed: ["eq", "$ACL", "private"]`, nil},
+		{form(standard, "x-amz-meta-b", "", "acl", ""), "Invalid according to Policy: Extra input fields: acl, x-amz-meta-b", nil},
+		{form(`{"other":1}`), `Invalid Policy: Unexpected: "other"`, nil},
+		{form(""), "Invalid Policy: Expecting '{' but found End-of-Input", nil},
+		{without(form(standard), fieldPolicy), "Bucket POST must contain a field named 'policy'.  If it is specified, please check the order of the fields.",
+			[]Detail{{"ArgumentName", "policy"}, {"ArgumentValue", ""}}},
+		{form(standard, fieldCredential, "x"), `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`,
+			[]Detail{{"ArgumentName", fieldCredential}, {"ArgumentValue", "x"}}},
+		{form("p", fieldPolicy, "cA==", fieldSignature, "0"), errSignature().Message, []Detail{
+			{"AWSAccessKeyId", testKey}, {"StringToSign", "cA=="}, {"SignatureProvided", "0"}, {"StringToSignBytes", "63 41 3d 3d"},
+		}},
+	}
+	for _, tt := range tests {
+		_, err := testVerifier().VerifyPolicy("photos", tt.fields)
+		var refused *Error
+		if !errors.As(err, &refused) || refused.Message != tt.message || !slices.Equal(refused.Details, tt.details) {
+			t.Errorf("got %v, details %v; want %s", err, refused.Details, tt.message)
+		}
 	}
 }
 

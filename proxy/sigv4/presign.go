@@ -20,7 +20,7 @@ func (v *Verifier) verifyQuery(w *view) (*Auth, error) {
 		}
 	}
 	if q.Get(paramAlgorithm) != algorithmV4 {
-		return nil, newError(CodeAuthorizationQuery, `X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"`)
+		return nil, newError(CodeAuthorizationQuery, unsupportedAlgorithm(q.Get(paramAlgorithm)))
 	}
 	accessKey, s, err := byQuery.parseCredential(q.Get(paramCredential))
 	if err != nil {
@@ -64,13 +64,23 @@ func (v *Verifier) verifyQuery(w *view) (*Auth, error) {
 	return auth, nil
 }
 
+// unsupportedAlgorithm is the refusal of an algorithm, which says whether it is one of Amazon's.
+func unsupportedAlgorithm(algorithm string) string {
+	if algorithm == algorithmV4A {
+		return `X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"`
+	}
+	return `X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"`
+}
+
 // checkValidity checks the window of a presigned request made at a time for a number of seconds.
 func (v *Verifier) checkValidity(at time.Time, expires string) error {
 	seconds, err := strconv.ParseInt(expires, 10, 64)
 	switch {
 	case err != nil:
 		return newError(CodeAuthorizationQuery, "X-Amz-Expires should be a number")
-	case seconds < 1:
+	case seconds < 0:
+		return newError(CodeAuthorizationQuery, "X-Amz-Expires must be non-negative")
+	case seconds == 0:
 		return newError(CodeAuthorizationQuery, "X-Amz-Expires must be positive")
 	case seconds > maxExpires:
 		return newError(CodeAuthorizationQuery, "X-Amz-Expires must be less than a week (in seconds); that is, the "+
@@ -81,7 +91,10 @@ func (v *Verifier) checkValidity(at time.Time, expires string) error {
 	case at.Sub(now) > maxSkew:
 		return newError(CodeAccessDenied, "Request is not valid yet")
 	case now.After(at.Add(time.Duration(seconds) * time.Second)):
-		return newError(CodeAccessDenied, "Request has expired")
+		return newError(CodeAccessDenied, "Request has expired.",
+			Detail{paramExpires, expires},
+			Detail{"Expires", at.Add(time.Duration(seconds) * time.Second).UTC().Format(time.RFC3339)},
+			Detail{"ServerTime", now.UTC().Format(time.RFC3339)})
 	}
 	return nil
 }

@@ -32,10 +32,15 @@ func (f *frames) readTrailer() error {
 		if ended = len(line) == 0; ended {
 			continue
 		}
+		if bytes.IndexByte(line, '\r') >= 0 {
+			return errFraming("a line of the trailer does not end in CRLF")
+		}
 		name, value, found := strings.Cut(string(line), ":")
 		name, value = strings.ToLower(strings.Trim(name, " \t")), strings.Trim(value, " \t")
 		expected := name != "" && (name == f.trailerName || name == trailerSignature && f.signer != nil)
 		switch {
+		case !expected && f.signer != nil && f.trailerName != "" && seen[f.trailerName]:
+			return errFraming("the signature of the trailer is missing")
 		case !found || !expected || seen[name]:
 			return errTrailer("a trailer was not announced, is repeated or is not a header")
 		case name == trailerSignature:
@@ -51,8 +56,11 @@ func (f *frames) readTrailer() error {
 	if f.signer == nil {
 		return nil
 	}
-	if !seen[trailerSignature] {
-		return errTrailer("the trailer's signature is missing")
+	if f.trailerName == "" {
+		return errTrailer("no trailer was announced")
+	}
+	if len(signature) != 2*sha256.Size {
+		return errFraming("the trailer has no well-formed signature")
 	}
 	return f.signer.checkTrailer(f.trailerName+":"+f.trailerValue+"\n", signature)
 }

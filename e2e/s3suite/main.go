@@ -1,0 +1,171 @@
+// Command s3suite holds the gateway against versitygw's own S3 tests. It runs
+// them directly against a store and, against another store of the same kind,
+// through the gateway, test by test in fresh buckets, and prints the tests that
+// pass directly and fail through the gateway.
+//
+// Usage:
+//
+//	s3suite [-store versitygw|minio] [-auto off|sse-s3|sse-kms] [-run REGEXP]
+//	        [-parallel N] [-doc docs/S3.md] [-v]
+//
+// The table "Exceptions" of docs/S3.md lists the tests that may differ, with
+// the reason. The exit code is 1 when another test differs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"ssegw/e2e/stack"
+)
+
+// options are the command line.
+type options struct {
+	store    string
+	auto     string
+	run      string
+	parallel int
+	doc      string
+	verbose  bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.store, "store", storeVersitygw, "the store: versitygw or minio")
+	flag.StringVar(&o.auto, "auto", "off", "SSEGW_AUTO_ENCRYPTION of the gateway: off, sse-s3 or sse-kms")
+	flag.StringVar(&o.run, "run", ".", "run the tests that match")
+	flag.IntVar(&o.parallel, "parallel", 6, "tests at a time")
+	flag.StringVar(&o.doc, "doc", "", "the document with the exceptions (docs/S3.md)")
+	flag.BoolVar(&o.verbose, "v", false, "also print the exceptions and what the tests print")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "s3suite:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// errDiffers says that a test passes directly and not through the gateway.
+var errDiffers = errors.New("the gateway differs from the store in tests that docs/S3.md does not list")
+
+// run does it all in a directory of its own, which is gone afterwards.
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "ssegw-s3suite-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	r, err := newRig(ctx, dir, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+
+	if o.doc == "" {
+		o.doc = filepath.Join(r.stack.Tools().Root(), "docs", "S3.md")
+	}
+	exceptions, err := readExceptions(o.doc)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	direct, err := r.test(ctx, o, target{"direct", r.direct.Endpoint, r.direct.AccessKey, r.direct.SecretKey})
+	if err != nil {
+		return err
+	}
+	through, err := r.test(ctx, o, target{"through", r.gateway.Endpoint, r.gateway.AccessKey, r.gateway.SecretKey})
+	if err != nil {
+		return err
+	}
+	report := compare(direct, through, exceptions, o)
+	fmt.Print(report.text(o))
+	fmt.Fprintf(os.Stderr, "Took %s.\n", time.Since(start).Round(time.Second))
+	if len(report.differs) > 0 {
+		return errDiffers
+	}
+	return nil
+}
+
+// The stores that the gateway can be held against.
+const (
+	storeVersitygw = "versitygw"
+	storeMinIO     = "minio"
+)
+
+// A rig is everything that runs during the tests.
+type rig struct {
+	stack   *stack.Stack
+	dir     string
+	direct  *stack.Store   // tested as it is
+	gateway *stack.Gateway // in front of another store of the same kind
+}
+
+// newRig starts everything, with files below dir. The gateway has the store's
+// own credentials, so that the owners in answers are the same.
+func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
+	r = &rig{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	if r.stack, err = stack.New(dir); err != nil {
+		return r, err
+	}
+	fmt.Fprintln(os.Stderr, "Building and starting KES, two stores and ssegw ...")
+	if err := r.stack.Tools().Build(ctx, stack.ToolS3Suite, stack.ToolVersitygw); err != nil {
+		return r, err
+	}
+	if r.direct, err = r.startStore(ctx, o.store); err != nil {
+		return r, err
+	}
+	upstream, err := r.startStore(ctx, o.store)
+	if err != nil {
+		return r, err
+	}
+	kes, err := r.stack.StartKES(ctx, stack.KESOptions{})
+	if err != nil {
+		return r, err
+	}
+	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
+		KES: []*stack.KES{kes}, Upstream: upstream, Env: map[string]string{
+			"SSEGW_AUTO_ENCRYPTION": o.auto,
+			"SSEGW_ACCESS_KEY":      upstream.AccessKey, "SSEGW_SECRET_KEY": upstream.SecretKey,
+		},
+	})
+	if err != nil {
+		return r, err
+	}
+	r.gateway.AccessKey, r.gateway.SecretKey = upstream.AccessKey, upstream.SecretKey
+	return r, nil
+}
+
+// startStore starts the store of that name.
+func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error) {
+	switch name {
+	case storeMinIO:
+		return r.stack.StartMinIO(ctx)
+	case storeVersitygw:
+		return r.stack.StartVersitygw(ctx)
+	default:
+		return nil, fmt.Errorf("unknown store %q", name)
+	}
+}
+
+// Close ends everything that the rig started.
+func (r *rig) Close() error {
+	if r.stack == nil {
+		return nil
+	}
+	return r.stack.Close()
+}

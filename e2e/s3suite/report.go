@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// An exception is a row of the table "Exceptions" of docs/S3.md:
+//
+//	| `test` | where | reason |
+//
+// The name of the test may end in "*". where is "all", or a list of stores
+// (versitygw, minio) and of SSEGW_AUTO_ENCRYPTION (off, sse-s3, sse-kms).
+type exception struct {
+	test   string
+	where  []string
+	reason string
+}
+
+var exceptionRow = regexp.MustCompile("^\\| `([A-Za-z0-9_]+\\*?)` \\| ([a-z0-9, -]+) \\| (.+) \\|$")
+
+// readExceptions reads the exceptions from the document.
+func readExceptions(file string) ([]exception, error) {
+	doc, err := os.ReadFile(file) //nolint:gosec // named on the command line
+	if err != nil {
+		return nil, err
+	}
+	return parseExceptions(string(doc)), nil
+}
+
+func parseExceptions(doc string) []exception {
+	var out []exception
+	for line := range strings.Lines(doc) {
+		m := exceptionRow.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		e := exception{test: m[1], reason: m[3]}
+		for w := range strings.SplitSeq(m[2], ",") {
+			e.where = append(e.where, strings.TrimSpace(w))
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// covers reports whether the exception is about a test run with the options. A
+// list that names stores needs the store, one that names rules needs the rule.
+func (e exception) covers(name string, o options) bool {
+	prefix, open := strings.CutSuffix(e.test, "*")
+	if name != e.test && (!open || !strings.HasPrefix(name, prefix)) {
+		return false
+	}
+	fits := func(all []string, have string) bool {
+		named := slices.ContainsFunc(e.where, func(w string) bool { return slices.Contains(all, w) })
+		return !named || slices.Contains(e.where, have)
+	}
+	return fits([]string{storeVersitygw, storeMinIO}, o.store) && fits([]string{"off", "sse-s3", "sse-kms"}, o.auto)
+}
+
+// report is the outcome of a comparison.
+type report struct {
+	direct, through results
+	differs         []string          // pass directly, fail through, not listed
+	listed          map[string]string // the same, listed: test and reason
+	better          int               // fail directly, pass through
+	unused          []string          // listed, but every test that they cover passes
+}
+
+// compare finds the tests that pass directly and fail through the gateway.
+func compare(direct, through results, exceptions []exception, o options) report {
+	r := report{direct: direct, through: through, listed: map[string]string{}}
+	used := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(direct)) {
+		err, ran := through[name]
+		switch {
+		case direct[name] != "":
+			if ran && err == "" {
+				r.better++
+			}
+			continue
+		case ran && err == "":
+			continue
+		}
+		i := slices.IndexFunc(exceptions, func(e exception) bool { return e.covers(name, o) })
+		if i < 0 {
+			r.differs = append(r.differs, name)
+			continue
+		}
+		r.listed[name] = exceptions[i].reason
+		used[exceptions[i].test] = true
+	}
+	for _, e := range exceptions {
+		covered := func(name string) bool { return e.covers(name, o) && direct[name] == "" }
+		if !used[e.test] && slices.ContainsFunc(slices.Collect(maps.Keys(direct)), covered) {
+			r.unused = append(r.unused, e.test)
+		}
+	}
+	return r
+}
+
+// text is the report for people.
+func (r report) text(o options) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nversitygw's S3 tests, %s, SSEGW_AUTO_ENCRYPTION=%s\n\n", o.store, o.auto)
+	fmt.Fprintf(&b, "  tests              %4d\n", len(r.direct))
+	fmt.Fprintf(&b, "  pass directly      %4d\n", r.direct.passed())
+	fmt.Fprintf(&b, "  pass through       %4d\n", r.through.passed())
+	fmt.Fprintf(&b, "  only through       %4d\n", r.better)
+	fmt.Fprintf(&b, "  exceptions         %4d\n", len(r.listed))
+	fmt.Fprintf(&b, "  differ             %4d\n\n", len(r.differs))
+	for _, name := range r.differs {
+		fmt.Fprintf(&b, "DIFFERS %s: %s\n", name, r.through[name])
+	}
+	if o.verbose {
+		for _, name := range slices.Sorted(maps.Keys(r.listed)) {
+			fmt.Fprintf(&b, "LISTED %s: %s (%s)\n", name, r.through[name], r.listed[name])
+		}
+	}
+	for _, test := range r.unused {
+		fmt.Fprintf(&b, "NOTE the exception %s is listed and passes\n", test)
+	}
+	return b.String()
+}

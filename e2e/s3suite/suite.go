@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"ssegw/e2e/stack"
+)
+
+// target is an S3 endpoint under test.
+type target struct{ name, endpoint, access, secret string }
+
+// results are the errors of tests, by name; "" means passed.
+type results map[string]string
+
+// passed counts the tests that passed.
+func (r results) passed() (n int) {
+	for _, e := range r {
+		if e == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// test runs the suite against one endpoint. Its program has a directory of its
+// own, in which the tests that make users look for the versitygw command.
+func (r *rig) test(ctx context.Context, o options, t target) (results, error) {
+	tools := r.stack.Tools()
+	dir := filepath.Join(r.dir, t.name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(tools.Path(stack.ToolVersitygw), filepath.Join(dir, "versitygw")); err != nil {
+		return nil, err
+	}
+	//nolint:gosec // the program is one that this repository builds
+	cmd := exec.CommandContext(ctx, tools.Path(stack.ToolS3Suite),
+		"-endpoint", t.endpoint, "-access", t.access, "-secret", t.secret, "-region", stack.Region,
+		"-parallel", strconv.Itoa(o.parallel), "-run", o.run)
+	cmd.Dir = dir
+	// Settings of the shell for other clients must not reach the tests' one.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
+	var stdout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, io.Discard
+	if o.verbose {
+		cmd.Stderr = os.Stderr
+	}
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("running the tests %s: %w", t.name, err)
+	}
+	return readResults(&stdout)
+}
+
+// readResults reads the JSON lines that the suite's program writes.
+func readResults(r io.Reader) (results, error) {
+	out := results{}
+	for d := json.NewDecoder(r); ; {
+		var line struct{ Name, Error string }
+		err := d.Decode(&line)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the results: %w", err)
+		}
+		out[line.Name] = line.Error
+	}
+}

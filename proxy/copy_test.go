@@ -1,0 +1,444 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ssegw/kms/kmstest"
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// copy copies src ("bucket/key", escaped) to path.
+func (g *testGateway) copy(src, path string, pairs ...string) clientAnswer {
+	g.t.Helper()
+	return g.put(path, nil, append([]string{"X-Amz-Copy-Source", src}, pairs...)...)
+}
+
+// ofSource are the SSE-C headers of a read as those of a copy's source.
+func ofSource(read []string) (pairs []string) {
+	for p := range slices.Chunk(read, 2) {
+		pairs = append(pairs, strings.Replace(strings.ToLower(p[0]), "x-amz-", "x-amz-copy-source-", 1), p[1])
+	}
+	return pairs
+}
+
+// wantNoBodies fails the test if a byte of an object's body passed the gateway:
+// it may look at objects, read their part tables, and write without a body.
+func wantNoBodies(t testing.TB, g *testGateway) {
+	t.Helper()
+	for _, r := range g.upstream.requests("/bucket") {
+		tail := r.Method == http.MethodGet && r.Header.Get("Range") != "" && !strings.HasPrefix(r.Header.Get("Range"), "bytes=0-")
+		complete := r.Method == http.MethodPost && r.Query.Has("uploadId")
+		tags := r.Method == http.MethodGet && r.Query.Has("tagging")
+		if r.Method != http.MethodHead && !tail && !complete && !tags && r.Header.Get("X-Amz-Content-Sha256") != emptySHA256 || r.Method == http.MethodGet && !tail && !tags {
+			t.Errorf("%s %s?%s with Range %q and a body %s", r.Method, r.Path, r.Query.Encode(), r.Header.Get("Range"), r.Header.Get("X-Amz-Content-Sha256"))
+		}
+	}
+}
+
+// TestCopySchemes copies between all schemes, single PUTs and multipart objects,
+// to another key and onto itself. Between sealed ones no byte passes the gateway.
+func TestCopySchemes(t *testing.T) {
+	plain := testScheme{name: "plain"}
+	for _, from := range append(testSchemes(), plain) {
+		for _, to := range append(testSchemes(), plain) {
+			for _, kind := range []string{"put", "large put", "multipart"} {
+				t.Run(from.name+"/"+to.name+"/"+kind, func(t *testing.T) {
+					t.Parallel()
+					g := newGateway(t, withTLS()).withSmallParts()
+					body := pattern(150_000, 1)
+					meta := []string{"X-Amz-Meta-Color", "red", "Content-Type", "text/x"}
+					switch kind {
+					case "put":
+						g.put("/bucket/src", body, append(meta, from.write...)...).want(t, 200, "")
+					case "large put":
+						body = pattern(smallBody+5000, 2)
+						g.do(clientRequest{method: http.MethodPut, path: "/bucket/src", body: body, mode: modeTrailer, header: headers(append(meta, from.write...)...)}).want(t, 200, "")
+					default:
+						u := g.begin("/bucket/src", append(meta, from.write...)...)
+						u.read = from.read
+						for i, p := range [][]byte{body[:100_000], body[100_000:]} {
+							r := u.try(i+1, p)
+							r.want(t, 200, "")
+							u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
+						}
+						u.complete()
+					}
+					g.upstream.forget()
+					r := g.copy("bucket/src", "/bucket/dir/dst", append(ofSource(from.read), to.write...)...)
+					r.want(t, 200, "")
+					if from.name != "plain" && to.name != "plain" {
+						wantNoBodies(t, g)
+					}
+					shown := to
+					if to.name == "plain" && from.name != "plain" {
+						// Never plaintext because nobody asked for anything.
+						shown = testSchemes()[0]
+						if from.name == "SSE-KMS" {
+							shown = testScheme{shown: from.shown[:4]}
+						}
+					}
+					if diff := cmp.Diff(wantSSE(shown), sseHeaders(r.header)); diff != "" {
+						t.Error(diff)
+					}
+					var result struct{ ETag string }
+					if err := xml.Unmarshal(r.body, &result); err != nil || strings.Contains(string(r.body), `xmlns=""`) {
+						t.Fatalf("%v: %s", err, r.body)
+					}
+					h := g.head("/bucket/dir/dst", to.read...)
+					if h.header.Get("ETag") != result.ETag || h.header.Get("X-Amz-Meta-Color") != "red" || h.header.Get("Content-Type") != "text/x" {
+						t.Errorf("%v, copied as %s", h.header, result.ETag)
+					}
+					if isSealed(g.upstream.object(testBucket, "dir/dst")) != (from.name != "plain" || to.name != "plain") {
+						t.Error("sealed, or not, against what was asked for")
+					}
+					wantObject(t, g, "/bucket/dir/dst", body, 10, to.read...)
+					wantObject(t, g, "/bucket/src", body, 3, from.read...)
+					if from.name != to.name && to.name != "plain" {
+						g.copy("bucket/src", "/bucket/src", append(ofSource(from.read), to.write...)...).want(t, 200, "")
+						wantObject(t, g, "/bucket/src", body, 5, to.read...)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestCopyKeys: another KES key, no key, a key that is denied, and wrong keys of the client's.
+func TestCopyKeys(t *testing.T) {
+	g := newGateway(t, withTLS())
+	g.kes.CreateKey("second-key")
+	body := pattern(1000, 1)
+	g.put("/bucket/src", body, s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
+	g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "second-key").want(t, 200, "")
+	g.kes.DeleteKey(kmstest.DefaultKey)
+	wantObject(t, g, "/bucket/dst", body, 3)
+	if id := g.head("/bucket/dst").header.Get(s3.HeaderSSEKeyID); id != arnPrefix+"second-key" {
+		t.Error(id)
+	}
+	g.copy("bucket/dst", "/bucket/none", s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "no-such-key").want(t, 404, "kms:KeyNotFound")
+	g.kes.Deny("second-key")
+	if r := g.copy("bucket/dst", "/bucket/none", s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "second-key"); r.status != 403 {
+		t.Errorf("%d %s", r.status, r.code)
+	}
+	wantStored(t, g, "none", nil)
+
+	key, other := customerHeaders('c'), customerHeaders('d')
+	g.put("/bucket/c", body, key...).want(t, 200, "")
+	for name, c := range map[string]struct {
+		pairs  []string
+		status int
+		code   string
+	}{
+		"no key":    {key, 400, "InvalidRequest"},
+		"wrong key": {append(ofSource(other), key...), 403, "AccessDenied"},
+	} {
+		r := g.copy("bucket/c", "/bucket/none", c.pairs...)
+		if r.status != c.status || r.code != c.code {
+			t.Errorf("%s: %d %s, want %d %s", name, r.status, r.code, c.status, c.code)
+		}
+	}
+	wantStored(t, g, "none", nil)
+	g.copy("bucket/c", "/bucket/c", append(ofSource(key), other...)...).want(t, 200, "") // a new key for an object
+	wantObject(t, g, "/bucket/c", body, 3, other...)
+	g.get("/bucket/c", key...).want(t, 403, "AccessDenied")
+}
+
+// TestCopyConditions are of the source as clients know it.
+func TestCopyConditions(t *testing.T) {
+	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
+		g := newGateway(t)
+		etag := g.put("/bucket/src", []byte("data"), sse...).header.Get("ETag")
+		past, future := time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat), time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+		for _, c := range []struct {
+			pairs []string
+			holds bool
+		}{
+			{[]string{s3.HeaderCopySourceIfMatch, etag}, true},
+			{[]string{s3.HeaderCopySourceIfMatch, `"00000000000000000000000000000000-1"`}, false},
+			{[]string{s3.HeaderCopySourceIfNoneMatch, etag}, false},
+			{[]string{s3.HeaderCopySourceIfNoneMatch, `"00000000000000000000000000000000-1"`}, true},
+			{[]string{s3.HeaderCopySourceIfModified, past}, true},
+			{[]string{s3.HeaderCopySourceIfModified, future}, false},
+			{[]string{s3.HeaderCopySourceIfUnmodified, past}, false},
+			{[]string{s3.HeaderCopySourceIfUnmodified, future}, true},
+			{[]string{s3.HeaderCopySourceIfMatch, etag, s3.HeaderCopySourceIfUnmodified, past}, true},
+			{[]string{"If-None-Match", "*"}, false}, // of the copy: it is there since the first case
+			{[]string{"If-Match", etag}, true},
+		} {
+			want, code := 412, "PreconditionFailed"
+			if c.holds {
+				want, code = 200, ""
+			}
+			if r := g.copy("bucket/src", "/bucket/dst", append(c.pairs, sse...)...); r.status != want || r.code != code {
+				t.Errorf("%v %v: %d %s", sse, c.pairs, r.status, r.code)
+			}
+		}
+		g.copy("bucket/none", "/bucket/dst").want(t, 404, "NoSuchKey")
+		g.copy("bucket/src?versionId=none", "/bucket/dst").want(t, 404, "NoSuchVersion")
+		g.copy(testStateBucket+"/root", "/bucket/dst").want(t, 404, "NoSuchBucket")
+	}
+}
+
+// TestCopyDirectives: metadata and tags of the source or of the request, in
+// copies that the store makes and in those that stream.
+func TestCopyDirectives(t *testing.T) {
+	for name, c := range map[string]struct{ from, to []string }{
+		"sealed":  {[]string{s3.HeaderSSE, s3.AES256}, []string{s3.HeaderSSE, s3.AWSKMS}},
+		"sealing": {nil, []string{s3.HeaderSSE, s3.AES256}},
+		"plain":   {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t)
+			g.put("/bucket/src", []byte("data"), append([]string{"X-Amz-Meta-Color", "red", "Cache-Control", "no-cache", "X-Amz-Tagging", "a=1&b=2%20x"}, c.from...)...).want(t, 200, "")
+			tags := func(key string) string {
+				return string(g.do(clientRequest{method: http.MethodGet, path: "/bucket/" + key, query: url.Values{"tagging": {""}}}).body)
+			}
+			source := tags("src")
+			if !strings.Contains(source, "2 x") {
+				t.Fatalf("tags %s", source)
+			}
+			g.copy("bucket/src", "/bucket/copied", append([]string{"X-Amz-Meta-Size", "big"}, c.to...)...).want(t, 200, "")
+			h := g.head("/bucket/copied").header
+			if h.Get("X-Amz-Meta-Color") != "red" || h.Get("Cache-Control") != "no-cache" || h.Get("X-Amz-Meta-Size") != "" || tags("copied") != source {
+				t.Errorf("%v, tags %s", h, tags("copied"))
+			}
+			g.copy("bucket/src", "/bucket/replaced", append([]string{
+				"X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-Size", "big", "Content-Type", "a/b",
+				"X-Amz-Tagging-Directive", "REPLACE", "X-Amz-Tagging", "c=3", "X-Amz-Storage-Class", "COLD",
+			}, c.to...)...).want(t, 200, "")
+			h = g.head("/bucket/replaced").header
+			if h.Get("X-Amz-Meta-Color") != "" || h.Get("Cache-Control") != "" || h.Get("X-Amz-Meta-Size") != "big" || h.Get("Content-Type") != "a/b" ||
+				!strings.Contains(tags("replaced"), "<Key>c<") || strings.Contains(tags("replaced"), "<Key>a<") || h.Get("X-Amz-Storage-Class") != "COLD" && name != "plain" {
+				t.Errorf("%v, tags %s", h, tags("replaced"))
+			}
+			wantObject(t, g, "/bucket/replaced", []byte("data"), 1)
+			for _, header := range []string{"X-Amz-Metadata-Directive", "X-Amz-Tagging-Directive"} {
+				g.copy("bucket/src", "/bucket/none", append([]string{header, "MERGE"}, c.to...)...).want(t, 400, "InvalidArgument")
+			}
+			g.copy("bucket/src", "/bucket/none", append([]string{"X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-Ssegw", "AQ"}, c.to...)...).want(t, 400, "InvalidArgument")
+			wantStored(t, g, "none", nil)
+		})
+	}
+}
+
+// TestCopyOntoItself is refused where it changes nothing.
+func TestCopyOntoItself(t *testing.T) {
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g.put("/bucket/k", []byte("data"), "X-Amz-Meta-A", "1").want(t, 200, "")
+	g.copy("bucket/k", "/bucket/k").want(t, 400, "InvalidRequest")
+	g.copy("bucket/k", "/bucket/k", "X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-A", "2").want(t, 200, "")
+	if v := g.head("/bucket/k").header.Get("X-Amz-Meta-A"); v != "2" {
+		t.Error(v)
+	}
+	wantObject(t, g, "/bucket/k", []byte("data"), 2)
+	g.copy("bucket/k", "/bucket/k", s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
+	wantObject(t, g, "/bucket/k", []byte("data"), 2)
+}
+
+// TestCopyVersion copies an older version, onto the current one too.
+func TestCopyVersion(t *testing.T) {
+	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
+		g := newGateway(t)
+		g.put("/bucket/k", []byte("old"), sse...).want(t, 200, "")
+		g.upstream.keepVersion(testBucket, "k", "v1")
+		g.put("/bucket/k", []byte("newer"), sse...).want(t, 200, "")
+		r := g.copy("bucket/k?versionId=v1", "/bucket/dst", sse...)
+		r.want(t, 200, "")
+		if v := r.header.Get(s3.HeaderCopySourceVersionID); v != "v1" {
+			t.Errorf("%v: version %q", sse, v)
+		}
+		wantObject(t, g, "/bucket/dst", []byte("old"), 1)
+		g.copy("bucket/k?versionId=v1", "/bucket/k", sse...).want(t, 200, "")
+		wantObject(t, g, "/bucket/k", []byte("old"), 1)
+	}
+}
+
+// TestCopyUnsealedSource: what is not sealed in a sealed-only bucket is not
+// copied out of it, nor into it as if it were authentic.
+func TestCopyUnsealedSource(t *testing.T) {
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256, SealedOnly: true}))
+	g.upstream.makeBucket("other")
+	g.upstream.store(testBucket, "planted", &memObject{body: []byte("planted"), header: headers("Content-Type", "a/b"), etag: memTag(nil)})
+	g.copy("bucket/planted", "/other/k").want(t, 403, "AccessDenied")
+	g.copy("bucket/planted", "/bucket/k").want(t, 403, "AccessDenied")
+	u := g.begin("/bucket/k")
+	u.try(1, nil, "X-Amz-Copy-Source", "bucket/planted").want(t, 403, "AccessDenied")
+}
+
+// TestCopyTampered: a source that is not authentic makes no copy, and what is
+// found on the way is an error, not a shorter object.
+func TestCopyTampered(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	sse := []string{s3.HeaderSSE, s3.AES256}
+	body := pattern(300_000, 1)
+	g.put("/bucket/src", body, sse...).want(t, 200, "")
+	good := g.upstream.object(testBucket, "src")
+	u := g.begin("/bucket/parts", sse...)
+	for name, change := range map[string]func(*memObject){
+		"body":     func(o *memObject) { o.body = flip(o.body, 200_000) },
+		"first":    func(o *memObject) { o.body = flip(o.body, 5) },
+		"header":   func(o *memObject) { v := []byte(o.header.Get(sealer.MetadataKey)); v[60] ^= 1; o.header.Set(sealer.MetadataKey, string(v)) },
+		"metadata": func(o *memObject) { o.header.Set("X-Amz-Meta-Evil", "1") },
+		"size":     func(o *memObject) { o.body = o.body[:len(o.body)-1] },
+	} {
+		g.upstream.store(testBucket, "src", good)
+		g.upstream.edit(testBucket, "src", change)
+		// A checksum that the source does not have makes the copy stream.
+		r := g.copy("bucket/src", "/bucket/dst", append([]string{"X-Amz-Checksum-Algorithm", "SHA256"}, sse...)...)
+		if r.status != 500 || r.code != notAuthentic {
+			t.Errorf("%s: copy %d %s", name, r.status, r.code)
+		}
+		r = u.try(1, nil, "X-Amz-Copy-Source", "bucket/src")
+		if r.status != 500 || r.code != notAuthentic {
+			t.Errorf("%s: part %d %s", name, r.status, r.code)
+		}
+	}
+	wantStored(t, g, "dst", nil)
+	if n := len(g.upstream.uploadParts(u.id)); n != 0 {
+		t.Errorf("%d parts upstream", n)
+	}
+}
+
+// TestCopyLarge copies an object by parts, as those over 5 GiB are.
+func TestCopyLarge(t *testing.T) {
+	for _, kind := range []string{"put", "multipart"} {
+		g := newGateway(t).withSmallParts()
+		g.bounds.maxCopy, g.bounds.copyRange = 100_000, 70_000
+		g.upstream.mu.Lock()
+		g.upstream.maxCopy = 100_000
+		g.upstream.mu.Unlock()
+		body := pattern(333_333, 1)
+		sse := []string{s3.HeaderSSE, s3.AES256}
+		if kind == "put" {
+			g.put("/bucket/src", body, append([]string{"X-Amz-Tagging", "a=1", "X-Amz-Meta-A", "1"}, sse...)...).want(t, 200, "")
+		} else {
+			u := g.begin("/bucket/src", append([]string{"X-Amz-Tagging", "a=1", "X-Amz-Meta-A", "1"}, sse...)...)
+			u.part(1, body[:200_000])
+			u.part(2, body[200_000:])
+			u.complete()
+		}
+		g.upstream.forget()
+		r := g.copy("bucket/src", "/bucket/dst", "If-None-Match", "*", s3.HeaderSSE, s3.AWSKMS)
+		r.want(t, 200, "")
+		wantNoBodies(t, g)
+		wantObject(t, g, "/bucket/dst", body, 10)
+		if h := g.head("/bucket/dst").header; h.Get("X-Amz-Tagging-Count") != "1" || h.Get("X-Amz-Meta-A") != "1" || !strings.Contains(string(r.body), strings.Trim(h.Get("ETag"), `"`)) {
+			t.Errorf("%s: %v, %s", kind, h, r.body)
+		}
+		g.copy("bucket/src", "/bucket/dst", "If-None-Match", "*", s3.HeaderSSE, s3.AWSKMS).want(t, 412, "PreconditionFailed")
+		g.upstream.on(http.MethodPut, "/bucket/again", answerWith(500, "InternalError"))
+		if r := g.copy("bucket/src", "/bucket/again", sse...); r.status != 500 {
+			t.Errorf("%s: %d", kind, r.status)
+		}
+		g.upstream.mu.Lock()
+		if len(g.upstream.uploads) != 0 {
+			t.Errorf("%s: %d uploads left behind", kind, len(g.upstream.uploads))
+		}
+		g.upstream.mu.Unlock()
+	}
+}
+
+// TestCopyChecksums: a copy keeps the source's checksum, or gets the one asked
+// for; the store's own checksums, of sealed bytes, never show.
+func TestCopyChecksums(t *testing.T) {
+	g := newGateway(t)
+	body := pattern(2000, 1)
+	sse := []string{s3.HeaderSSE, s3.AES256}
+	g.put("/bucket/src", body, append([]string{"X-Amz-Checksum-Crc32", sumText("CRC32", body)}, sse...)...).want(t, 200, "")
+	g.upstream.on(http.MethodPut, "/bucket/dst", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(httpDiscard{}, r)
+		memXML(w, `<CopyObjectResult><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"%s"</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME></CopyObjectResult>`, g.upstream.object(testBucket, "dst").etag)
+	})
+	r := g.copy("bucket/src", "/bucket/dst", sse...)
+	r.want(t, 200, "")
+	if s := string(r.body); strings.Contains(s, "CRC64NVME") || !strings.Contains(s, "<ChecksumCRC32>"+sumText("CRC32", body)+"<") || !strings.Contains(s, "FULL_OBJECT") {
+		t.Error(s)
+	}
+	r = g.copy("bucket/src", "/bucket/sha", append([]string{"X-Amz-Checksum-Algorithm", "SHA256"}, sse...)...)
+	r.want(t, 200, "")
+	h := g.head("/bucket/sha", "X-Amz-Checksum-Mode", "ENABLED").header
+	if h.Get("X-Amz-Checksum-Sha256") != sumText("SHA256", body) || !strings.Contains(string(r.body), sumText("SHA256", body)) {
+		t.Errorf("%v, %s", h, r.body)
+	}
+	g.copy("bucket/src", "/bucket/none", append([]string{"X-Amz-Checksum-Algorithm", "ROT13"}, sse...)...).want(t, 400, "InvalidRequest")
+	wantObject(t, g, "/bucket/sha", body, 2)
+}
+
+// httpDiscard drops an answer.
+type httpDiscard struct{}
+
+func (httpDiscard) Header() http.Header         { return http.Header{} }
+func (httpDiscard) Write(p []byte) (int, error) { return len(p), nil }
+func (httpDiscard) WriteHeader(int)             {}
+
+// TestUploadPartCopy makes parts of ranges of sealed and plain sources, in sealed
+// and plain uploads.
+func TestUploadPartCopy(t *testing.T) {
+	plain := testScheme{name: "plain"}
+	body := pattern(200_000, 1)
+	for _, from := range append(testSchemes(), plain) {
+		for _, to := range append(testSchemes(), plain) {
+			t.Run(from.name+"/"+to.name, func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t, withTLS()).withSmallParts()
+				g.put("/bucket/src", body, from.write...).want(t, 200, "")
+				u := g.begin("/bucket/dst", to.write...)
+				var want []byte
+				for i, span := range [][2]int{{0, 99_999}, {65_530, 65_530 + 1200}, {199_999, 199_999}} {
+					r := u.try(i+1, nil, slices.Concat([]string{"X-Amz-Copy-Source", "bucket/src", "X-Amz-Copy-Source-Range", fmt.Sprintf("bytes=%d-%d", span[0], span[1])}, ofSource(from.read), to.read)...)
+					r.want(t, 200, "")
+					var result struct{ ETag string }
+					if err := xml.Unmarshal(r.body, &result); err != nil || !strings.HasPrefix(result.ETag, `"`) {
+						t.Fatalf("%v: %s", err, r.body)
+					}
+					u.listed = append(u.listed, testPart{number: i + 1, etag: result.ETag})
+					want = append(want, body[span[0]:span[1]+1]...)
+				}
+				for _, bad := range []string{"bytes=0-200000", "bytes=-5", "bytes=5-", "bytes=7-3", "0-5", "bytes=200000-200000"} {
+					r := u.try(4, nil, slices.Concat([]string{"X-Amz-Copy-Source", "bucket/src", "X-Amz-Copy-Source-Range", bad}, ofSource(from.read), to.read)...)
+					if r.status != 400 && r.status != 416 {
+						t.Errorf("%s: %d %s", bad, r.status, r.code)
+					}
+				}
+				if r := u.completeWith(u.listed); r.status != 200 {
+					t.Fatalf("%d %s", r.status, r.body)
+				}
+				wantObject(t, g, "/bucket/dst", want, 10, to.read...)
+				if o := g.upstream.object(testBucket, "dst"); isSealed(o) != (to.name != "plain") || !isSealed(o) && !bytes.Equal(o.body, want) {
+					t.Error("sealed, or not, against what was asked for")
+				}
+			})
+		}
+	}
+}
+
+// TestUploadPartCopyChecksum: the announced checksum is computed from the source.
+func TestUploadPartCopyChecksum(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	body := pattern(5000, 1)
+	g.put("/bucket/src", body).want(t, 200, "")
+	u := g.begin("/bucket/dst", s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", fullObject)
+	r := u.try(1, nil, "X-Amz-Copy-Source", "bucket/src")
+	r.want(t, 200, "")
+	if !strings.Contains(string(r.body), "<ChecksumCRC32>"+sumText("CRC32", body)+"<") {
+		t.Errorf("%s", r.body)
+	}
+	p := listPartsOf(t, u).Part
+	if len(p) != 1 || p[0].ChecksumCRC32 != sumText("CRC32", body) {
+		t.Fatalf("%+v", p)
+	}
+	u.listed = []testPart{{number: 1, etag: p[0].ETag}}
+	r = u.completeWith(u.listed, "X-Amz-Checksum-Crc32", sumText("CRC32", body))
+	r.want(t, 200, "")
+}

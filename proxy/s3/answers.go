@@ -1,0 +1,116 @@
+package s3
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ReplaceText returns an answer with another text in the element of that name directly below the root; all other bytes
+// stay as they are, and an answer without the element does. The error is [ErrDocument] for another root.
+func ReplaceText(doc []byte, root, name, value string) ([]byte, error) {
+	var patches []patch
+	err := walkRoot(doc, root, func(depth int, e element) {
+		if depth == 1 && e.name == name {
+			patches = append(patches, e.set(doc, value))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return apply(doc, patches), nil
+}
+
+const bucketsRoot = "ListAllMyBucketsResult"
+
+// A BucketPage is an answer of ListBuckets. Everything but what is changed by its methods stays as it is.
+type BucketPage struct {
+	doc     []byte
+	buckets []bucketEntry
+	list    element // the element around the buckets
+	token   element // the continuation token, if there is one
+}
+
+type bucketEntry struct {
+	name  string
+	whole span
+}
+
+// ParseBuckets reads an answer of ListBuckets. The error is [ErrDocument] for a document that is no such answer.
+func ParseBuckets(doc []byte) (*BucketPage, error) {
+	p := &BucketPage{doc: doc}
+	name := ""
+	err := walkRoot(doc, bucketsRoot, func(depth int, e element) {
+		switch {
+		case depth == 3 && e.name == "Name":
+			name = strings.TrimSpace(text(e.inner.of(doc)))
+		case depth == 2 && e.name == "Bucket":
+			p.buckets = append(p.buckets, bucketEntry{name, e.whole})
+			name = ""
+		case depth == 1 && e.name == "Buckets":
+			p.list = e
+		case depth == 1 && e.name == "ContinuationToken":
+			p.token = e
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Has reports whether the page has the bucket.
+func (p *BucketPage) Has(bucket string) bool {
+	return slices.ContainsFunc(p.buckets, func(b bucketEntry) bool { return b.name == bucket })
+}
+
+// Token returns the token to continue with, or "" on the last page.
+func (p *BucketPage) Token() string {
+	if p.token.whole.end == 0 {
+		return ""
+	}
+	return strings.TrimSpace(text(p.token.inner.of(p.doc)))
+}
+
+// Without returns the answer without the bucket. next, if not nil, is the page that follows: its buckets are added, and
+// its token is taken.
+func (p *BucketPage) Without(bucket string, next *BucketPage) []byte {
+	var patches []patch
+	for _, b := range p.buckets {
+		if b.name == bucket {
+			patches = append(patches, patch{span: b.whole})
+		}
+	}
+	if next == nil || p.list.whole.end == 0 || p.list.selfClosing() {
+		return apply(p.doc, patches)
+	}
+	var added []byte
+	for _, b := range next.buckets {
+		added = append(added, b.whole.of(next.doc)...)
+	}
+	end := p.list.inner.end
+	patches = append(patches, patch{span: span{end, end}, text: added})
+	if p.token.whole.end > 0 {
+		patches = append(patches, patch{span: p.token.whole, text: next.token.whole.of(next.doc)})
+	}
+	return apply(p.doc, patches)
+}
+
+// walkRoot walks a document whose root has that name.
+func walkRoot(doc []byte, root string, visit func(depth int, e element)) error {
+	found := ""
+	err := walk(doc, maxListingDepth, func(depth int, e element) error {
+		if depth == 0 {
+			found = e.name
+		}
+		visit(depth, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if found != root {
+		return fmt.Errorf("%w: root %q", ErrDocument, found)
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package s3
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of what comes before the file of a form, in bytes.
+const (
+	maxFormFields = 20 << 10 // names and values of all fields: Amazon S3's bound
+	maxFormHead   = 64 << 10 // as sent, with boundaries and the headers of the parts
+	maxBoundary   = 70       // RFC 2046, section 5.1.1
+)
+
+// fileVariable stands for the name of the file in the key of a form.
+const fileVariable = "${filename}"
+
+// Form is a browser's form upload. What comes after the file is not looked at.
+type Form struct {
+	// Fields are the fields before the file by lower-cased name, as they were sent; in the key ${filename} is replaced.
+	Fields map[string]string
+	// File is the content of the file. It ends with io.EOF where the form says so, and with ErrMalformedPOSTRequest
+	// where the body ends before that; errors of the body are passed on.
+	File io.Reader
+}
+
+// ReadForm reads the fields of the multipart/form-data body up to the file, at most 64 KiB of it. Errors: those of body,
+// MalformedPOSTRequest, MaxPostPreDataLengthExceededError for fields over 20 KiB, and InvalidArgument for a field that
+// occurs twice or is not UTF-8, or a form without key or file.
+//
+// Specification: "POST Object" of the Amazon S3 API reference, and RFC 7578.
+func ReadForm(body io.Reader, contentType string) (*Form, error) {
+	_, params, err := mime.ParseMediaType(contentType)
+	if err != nil || params["boundary"] == "" || len(params["boundary"]) > maxBoundary {
+		return nil, ErrMalformedPOSTRequest.With(err)
+	}
+	head := &formHead{r: body, left: maxFormHead}
+	parts := multipart.NewReader(head, params["boundary"])
+	f := &Form{Fields: map[string]string{}}
+	for room := maxFormFields; ; {
+		// Not NextPart, which decodes quoted-printable.
+		part, err := parts.NextRawPart()
+		if err == io.EOF {
+			return nil, ErrInvalidArgument.Msg("POST requires exactly one file upload per request.")
+		}
+		if err != nil {
+			return nil, head.refusal(err)
+		}
+		name, filename, err := partName(part)
+		if err != nil {
+			return nil, err
+		}
+		if name == "file" {
+			head.open = true
+			f.File = &formFile{part, head}
+			return f, f.expand(filename)
+		}
+		value, err := io.ReadAll(io.LimitReader(part, int64(room)+1))
+		if err != nil {
+			return nil, head.refusal(err)
+		}
+		if room -= len(name) + len(value); room < 0 {
+			return nil, errFormHead
+		}
+		if err := f.add(name, string(value)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// partName returns the lower-cased name of a part and the file name that it gives, "" for none.
+func partName(part *multipart.Part) (name, filename string, err error) {
+	disposition, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+	if err != nil || disposition != "form-data" || params["name"] == "" {
+		return "", "", ErrMalformedPOSTRequest.With(err)
+	}
+	return strings.ToLower(params["name"]), params["filename"], nil
+}
+
+func (f *Form) add(name, value string) error {
+	if _, twice := f.Fields[name]; twice {
+		return ErrInvalidArgument.Msg("The form has a field more than once.")
+	}
+	if !utf8.ValidString(name) || !utf8.ValidString(value) {
+		return ErrInvalidArgument.Msg("A field of the form is not valid UTF-8.")
+	}
+	f.Fields[name] = value
+	return nil
+}
+
+// expand puts the last segment of the file's name, which may be a path on the client, into the key.
+func (f *Form) expand(filename string) error {
+	key, given := f.Fields["key"]
+	if !given {
+		return ErrInvalidArgument.Msg("Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
+	}
+	filename = filename[strings.LastIndexAny(filename, `/\`)+1:]
+	key = strings.ReplaceAll(key, fileVariable, filename)
+	if key == "" {
+		return ErrInvalidArgument.Msg("User key must have a length greater than 0.")
+	}
+	f.Fields["key"] = key
+	return CheckKey(key)
+}
+
+var errFormHead = mustError("MaxPostPreDataLengthExceededError")
+
+// formHead passes a body on, of which no more than left bytes may come before the file.
+type formHead struct {
+	r      io.Reader
+	left   int
+	open   bool  // the file was reached
+	failed error // of r, io.EOF not counted
+}
+
+func (h *formHead) Read(p []byte) (int, error) {
+	if !h.open {
+		if h.left == 0 {
+			h.failed = errFormHead
+			return 0, h.failed
+		}
+		p = p[:min(len(p), h.left)]
+	}
+	n, err := h.r.Read(p)
+	h.left -= min(n, h.left)
+	if err != nil && err != io.EOF {
+		h.failed = err
+	}
+	return n, err
+}
+
+// refusal is the body's own error, or else what is wrong with the form.
+func (h *formHead) refusal(err error) error {
+	if h.failed != nil {
+		return h.failed
+	}
+	return ErrMalformedPOSTRequest.With(err)
+}
+
+// formFile is the content of a form's file.
+type formFile struct {
+	part *multipart.Part
+	head *formHead
+}
+
+func (f *formFile) Read(p []byte) (int, error) {
+	n, err := f.part.Read(p)
+	if err != nil && err != io.EOF {
+		err = f.head.refusal(err)
+	}
+	return n, err
+}
+
+// formHeaders are the standard headers that a form can set with a field of the same name.
+var formHeaders = append([]string{"content-md5"}, contentHeaders...)
+
+// formOnly are the lower-cased fields that are the form's signature.
+var formOnly = []string{"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", HeaderSecurityToken}
+
+// notInForms are the x-amz-* fields that would be about a body that a form does not have. To ignore a digest or a source
+// of the object would store something else than was asked for.
+var notInForms = []string{HeaderContentSHA256, HeaderDecodedContentLength, HeaderTrailer, HeaderSDKChecksumAlgorithm}
+
+// Header returns the headers of a PUT that asks for what the form's fields ask for: content headers, x-amz-* fields, acl
+// and tagging. Fields that are none of these, which a policy may cover for the application's own use, are not in it.
+// Errors: InvalidArgument for a field that is no header, or that is given under both of its names; MalformedXML and
+// InvalidTag for tagging; NotImplemented.
+func (f *Form) Header() (http.Header, error) {
+	h := http.Header{}
+	for _, name := range slices.Sorted(maps.Keys(f.Fields)) {
+		value := f.Fields[name]
+		switch {
+		case slices.Contains(formOnly, name):
+			continue
+		case slices.Contains(notInForms, name), strings.HasPrefix(name, HeaderCopySource):
+			return nil, ErrNotImplemented.Msg("A form field you provided implies functionality that is not implemented.")
+		case strings.HasPrefix(name, amzPrefix):
+		case value == "":
+			continue
+		case name == "acl":
+			name = HeaderACL
+		case name == "tagging":
+			var err error
+			if value, err = tagsHeader(value); err != nil {
+				return nil, err
+			}
+			name = HeaderTagging
+		case !slices.Contains(formHeaders, name):
+			continue
+		}
+		if !isHeaderName(name) || !isHeaderValue(value) {
+			return nil, ErrInvalidArgument.Msg("A field of the form is not a valid header.")
+		}
+		if h.Get(name) != "" {
+			return nil, ErrInvalidArgument.Msg("The fields of the form contradict each other.")
+		}
+		h.Set(name, value)
+	}
+	return h, nil
+}
+
+// tagsHeader returns a Tagging document as the value of x-amz-tagging.
+func tagsHeader(doc string) (string, error) {
+	var tagging struct {
+		XMLName xml.Name `xml:"Tagging"`
+		Sets    []struct {
+			Tags []struct {
+				Keys   []string `xml:"Key"`
+				Values []string `xml:"Value"`
+			} `xml:"Tag"`
+		} `xml:"TagSet"`
+	}
+	if err := xml.Unmarshal([]byte(doc), &tagging); err != nil || len(tagging.Sets) != 1 {
+		return "", ErrMalformedXML.With(err)
+	}
+	tags := url.Values{}
+	for _, t := range tagging.Sets[0].Tags {
+		switch {
+		case len(t.Keys) != 1 || len(t.Values) != 1:
+			return "", ErrMalformedXML.With(errors.New("s3: a tag needs one key and one value"))
+		case tags.Has(t.Keys[0]):
+			return "", ErrInvalidTag.Msg("Cannot provide multiple Tags with the same key")
+		}
+		tags.Set(t.Keys[0], t.Values[0])
+	}
+	return strings.ReplaceAll(tags.Encode(), "+", "%20"), nil
+}

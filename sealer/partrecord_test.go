@@ -1,0 +1,158 @@
+package sealer
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func testUpload() Upload {
+	return Upload{Binding: Binding{Bucket: "bucket", Key: "a//key"}, UploadID: "upload-id"}
+}
+
+func testUploadRoot() Root {
+	r := Root{ID: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}
+	for i := range r.Key {
+		r.Key[i] = byte(i + 1)
+	}
+	return r
+}
+
+var testPartRecords = map[string]PartRecord{
+	"plain":   {Size: 5 << 20, Nonce: [16]byte{1, 2}, ETag: "0123456789abcdef0123456789abcdef"},
+	"staged":  {Size: 1, Nonce: [16]byte{3}, ETag: "x", Staged: true},
+	"empty":   {Size: 0, ETag: strings.Repeat("e", maxPartETag)},
+	"largest": {Size: MaxSize, ETag: strings.Repeat("e", maxPartETag), Checksum: &Checksum{Algorithm: ChecksumSHA512, Digest: make([]byte, 64)}},
+	"crc":     {Size: 17, ETag: "t", Checksum: &Checksum{Algorithm: ChecksumCRC32, Digest: []byte{1, 2, 3, 4}}},
+}
+
+func TestPartRecord(t *testing.T) {
+	root, u := testUploadRoot(), testUpload()
+	for name, r := range testPartRecords {
+		t.Run(name, func(t *testing.T) {
+			text, err := SealPartRecord(root, u, 7, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(text) > 247 || name == "largest" && len(text) != 247 || strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+				t.Errorf("%d characters: %s", len(text), text)
+			}
+			again, err := SealPartRecord(root, u, 7, r)
+			if err != nil || again == text {
+				t.Errorf("sealed twice alike (%v)", err)
+			}
+			got, err := OpenPartRecord(root, u, 7, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&r, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestPartRecordBinding opens a record where it does not belong.
+func TestPartRecordBinding(t *testing.T) {
+	root, u := testUploadRoot(), testUpload()
+	text, err := SealPartRecord(root, u, 7, testPartRecords["crc"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]func(*Root, *Upload, *int){
+		"number":    func(_ *Root, _ *Upload, n *int) { *n = 8 },
+		"upload":    func(_ *Root, u *Upload, _ *int) { u.UploadID = "other" },
+		"key":       func(_ *Root, u *Upload, _ *int) { u.Binding.Key = "a/key" },
+		"bucket":    func(_ *Root, u *Upload, _ *int) { u.Binding.Bucket = "other" },
+		"joined":    func(_ *Root, u *Upload, _ *int) { u.Binding = Binding{Bucket: "bucketa", Key: "//key"} },
+		"key to ID": func(_ *Root, u *Upload, _ *int) { u.Binding.Key, u.UploadID = "a//keyu", "pload-id" },
+		"root key":  func(r *Root, _ *Upload, _ *int) { r.Key[0]++ },
+		"root ID":   func(r *Root, _ *Upload, _ *int) { r.ID[0]++ },
+	} {
+		r, u, n := root, u, 7
+		c(&r, &u, &n)
+		if _, err := OpenPartRecord(r, u, n, text); !errors.Is(err, ErrNotAuthentic) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestPartRecordChanged changes every bit, and the length.
+func TestPartRecordChanged(t *testing.T) {
+	root, u := testUploadRoot(), testUpload()
+	text, err := SealPartRecord(root, u, 1, testPartRecords["crc"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := base64.RawURLEncoding.DecodeString(text)
+	for i := range len(raw) * 8 {
+		raw[i/8] ^= 1 << (i % 8)
+		if _, err := OpenPartRecord(root, u, 1, base64.RawURLEncoding.EncodeToString(raw)); !errors.Is(err, ErrNotAuthentic) {
+			t.Fatalf("bit %d: %v", i, err)
+		}
+		raw[i/8] ^= 1 << (i % 8)
+	}
+	for n := range raw {
+		if _, err := OpenPartRecord(root, u, 1, base64.RawURLEncoding.EncodeToString(raw[:n])); !errors.Is(err, ErrNotAuthentic) && !errors.Is(err, ErrMalformed) {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+	}
+	for _, bad := range []string{"", "=", text + "=", text + "\n", "\n" + text, text + "A", "+" + text[1:]} {
+		if _, err := OpenPartRecord(root, u, 1, bad); err == nil {
+			t.Errorf("%q was opened", bad)
+		}
+	}
+}
+
+func TestPartRecordParams(t *testing.T) {
+	good := testPartRecords["crc"]
+	for name, c := range map[string]struct {
+		change func(*Root, *int, *PartRecord)
+	}{
+		"root":        {func(r *Root, _ *int, _ *PartRecord) { r.Key = Key{} }},
+		"number 0":    {func(_ *Root, n *int, _ *PartRecord) { *n = 0 }},
+		"number":      {func(_ *Root, n *int, _ *PartRecord) { *n = MaxParts + 1 }},
+		"size":        {func(_ *Root, _ *int, r *PartRecord) { r.Size = -1 }},
+		"large":       {func(_ *Root, _ *int, r *PartRecord) { r.Size = MaxSize + 1 }},
+		"no ETag":     {func(_ *Root, _ *int, r *PartRecord) { r.ETag = "" }},
+		"long ETag":   {func(_ *Root, _ *int, r *PartRecord) { r.ETag = strings.Repeat("e", maxPartETag+1) }},
+		"no digest":   {func(_ *Root, _ *int, r *PartRecord) { r.Checksum = &Checksum{Algorithm: ChecksumCRC32} }},
+		"no such sum": {func(_ *Root, _ *int, r *PartRecord) { r.Checksum = &Checksum{Algorithm: 99, Digest: []byte{1}} }},
+	} {
+		root, n, r := testUploadRoot(), 1, good
+		c.change(&root, &n, &r)
+		if _, err := SealPartRecord(root, testUpload(), n, r); !errors.Is(err, ErrParams) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := OpenPartRecord(Root{}, testUpload(), 1, strings.Repeat("A", 80)); !errors.Is(err, ErrParams) {
+		t.Errorf("no root: %v", err)
+	}
+}
+
+func FuzzOpenPartRecord(f *testing.F) {
+	root, u := testUploadRoot(), testUpload()
+	for _, r := range testPartRecords {
+		text, err := SealPartRecord(root, u, 3, r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := OpenPartRecord(root, u, 3, text)
+		if err != nil {
+			if r != nil {
+				t.Error("a record and an error")
+			}
+			return
+		}
+		if r.Size < 0 || r.Size > MaxSize || len(r.ETag) < 1 || len(r.ETag) > maxPartETag {
+			t.Errorf("%+v", r)
+		}
+	})
+}

@@ -8,10 +8,11 @@ BIN := $(CURDIR)/.bin
 RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
 FUZZTIME ?= 20s
 STORE ?= discard
+AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test unit e2e race lint fuzz bench gobench demo clean
+.PHONY: help build test unit e2e race lint fuzz bench s3suite gobench demo clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 
 bench: ## what the gateway costs (STORE=discard|versitygw|minio): docs/PERFORMANCE.md
 	@go -C e2e run ./bench -store $(STORE) $(BENCHFLAGS)
+
+s3suite: ## versitygw's S3 tests, directly and through the gateway (STORE=versitygw|minio, AUTO=off|sse-s3|sse-kms): docs/S3.md
+	@go -C e2e run ./s3suite -store $(filter-out discard,$(STORE))$(if $(filter discard,$(STORE)),versitygw) -auto $(AUTO) $(SUITEFLAGS)
 
 gobench: ## Go benchmarks of the packages (BENCH=pattern, BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...

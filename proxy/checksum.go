@@ -169,7 +169,7 @@ func (u *upload) withChecksum(body plaintext) (plaintext, error) {
 		sent = sum.Algorithm
 	}
 	if sent != "" {
-		return nil, s3.ErrInvalidRequest.Msg("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", strings.ToLower(u.Algorithm), strings.ToLower(sent))
+		return nil, s3.ErrInvalidRequest.Msg("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", u.Algorithm, sent)
 	}
 	h, ok := sigv4.NewHash(u.Algorithm)
 	if !ok {

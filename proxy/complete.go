@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"go.uber.org/zap"
 
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
@@ -54,13 +51,6 @@ type checksumXML struct {
 // without one would be put into none.
 func (c checksumXML) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
 	return e.EncodeElement(c.Value, xml.StartElement{Name: xml.Name{Local: c.XMLName.Local}})
-}
-
-// done is what is kept of a Complete, so that it can be given again.
-type done struct {
-	Parts  string            `json:"parts"` // digest of the request's document
-	Answer []byte            `json:"answer"`
-	Header map[string]string `json:"header,omitempty"`
 }
 
 // completeMultipartUpload is CompleteMultipartUpload. The part table goes
@@ -201,17 +191,6 @@ func (c *call) location() string {
 	return scheme + "://" + c.in.Host + path
 }
 
-// flat is the first value of each header.
-func flat(h http.Header) map[string]string {
-	out := map[string]string{}
-	for name := range h {
-		if v := h.Get(name); v != "" {
-			out[name] = v
-		}
-	}
-	return out
-}
-
 // completedTag reads the ETag out of the upstream's answer to a Complete, or the
 // error that can follow a status of 200.
 func completedTag(resp *http.Response, body []byte) (string, error) {
@@ -237,12 +216,15 @@ func (c *call) choose(u *upload, listed []completedPart) ([]*part, error) {
 	}
 	var chosen []*part
 	for i, l := range listed {
+		if err := l.check(); err != nil {
+			return nil, err
+		}
 		if i > 0 && l.Number <= listed[i-1].Number {
 			return nil, s3.ErrInvalidPartOrder
 		}
 		found := findPart(recorded[l.Number], l.ETag)
 		if found == nil || !l.agrees(found) {
-			return nil, s3.ErrInvalidPart
+			return nil, s3.ErrInvalidPart.Detail("UploadId", u.ID).Detail("PartNumber", strconv.Itoa(l.Number)).Detail("ETag", strings.Trim(l.ETag, `"`))
 		}
 		if found.Size < c.bounds.minPart && i < len(listed)-1 {
 			return nil, s3.ErrEntityTooSmall
@@ -258,6 +240,17 @@ func findPart(attempts []*part, etag string) *part {
 		if strings.Trim(p.shown(), `"`) == strings.Trim(etag, `"`) {
 			return p
 		}
+	}
+	return nil
+}
+
+// check refuses an entry that no part can have.
+func (l *completedPart) check() error {
+	switch {
+	case l.ETag == "":
+		return s3.ErrMalformedXML
+	case l.Number < 1:
+		return s3.ErrArgument("PartNumber", strconv.Itoa(l.Number), "PartNumber must be >= 1")
 	}
 	return nil
 }
@@ -319,7 +312,10 @@ func (c *call) checkWhole(u *upload, table *sealer.PartTable, sums []sealer.Chec
 			return s3.ErrInvalidRequest.Msg("The provided 'x-amz-mp-object-size' header value %d does not match what was computed: %d", n, table.Size())
 		}
 	}
-	if v := h.Get(s3.HeaderChecksumType); v != "" && u.Type != "" && v != u.Type {
+	switch v := strings.ToUpper(h.Get(s3.HeaderChecksumType)); {
+	case v != "" && v != fullObject && v != composite:
+		return s3.ErrInvalidRequest.Msg("Value for x-amz-checksum-type header is invalid.")
+	case v != "" && u.Type != "" && v != u.Type:
 		return s3.ErrInvalidRequest.Msg("The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.Type)
 	}
 	if _, combines := combinable[table.Algorithm]; combines && u.Type == "" {
@@ -340,7 +336,7 @@ func (c *call) checkWhole(u *upload, table *sealer.PartTable, sums []sealer.Chec
 			return s3.ErrInvalidRequest.Msg("The %s checksum of the object cannot be verified: the parts were not uploaded with it.", a)
 		}
 		if v := h.Get(name); v != checksumText(sums[i].Digest) && v != checksumValue(sums[i], len(table.Parts)) {
-			return s3.ErrBadDigest
+			return s3.ErrBadDigest.Msg("The %s you specified did not match the calculated checksum.", a)
 		}
 	}
 	return nil
@@ -420,53 +416,4 @@ func (c *call) answerComplete(u *upload, request []byte, etag string, stored htt
 	(&sealing{scheme: u.header.Scheme, keyName: u.header.KeyName, encoded: u.header.Context}).setHeaders(shown)
 	maps.Copy(d.Header, flat(shown))
 	return c.finishComplete(u, &d)
-}
-
-// finishComplete answers a Complete that succeeded, and keeps the answer for a client
-// that asks again.
-func (c *call) finishComplete(u *upload, d *done) error {
-	// The object is there: what fails from here on costs a retry its answer, or
-	// leaves records to the sweep, and must not fail the request.
-	if plain, err := json.Marshal(d); err == nil {
-		err = c.State.save(c.ctx(), u.prefix()+doneRecord, plain)
-		if err == nil {
-			err = c.State.forget(c.ctx(), u)
-		}
-		if err != nil {
-			c.log.Warn("upload records left behind", zap.Error(err))
-		}
-	}
-	return c.give(d)
-}
-
-func (c *call) give(d *done) error {
-	h := c.w.Header()
-	for name, value := range d.Header {
-		h.Set(name, value)
-	}
-	h.Set("Content-Type", "application/xml")
-	h.Set("Content-Length", strconv.Itoa(len(d.Answer)))
-	_, err := c.w.Write(d.Answer)
-	return err
-}
-
-// answerAgain gives the answer of a Complete that succeeded before, to the same
-// request.
-func (c *call) answerAgain(request []byte) error {
-	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
-	plain, err := c.State.load(c.ctx(), u.prefix()+doneRecord, maxUpload)
-	if statusOf(err) == http.StatusNotFound {
-		return s3.ErrNoSuchUpload
-	}
-	if err != nil {
-		return err
-	}
-	var d done
-	if err := json.Unmarshal(plain, &d); err != nil {
-		return fmt.Errorf("%w: record of a Complete: %w", errIntegrity, err)
-	}
-	if d.Parts != hexSHA256(request) {
-		return s3.ErrNoSuchUpload
-	}
-	return c.give(&d)
 }

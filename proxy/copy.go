@@ -40,6 +40,8 @@ var sourceHeaders = map[string]string{
 	s3.HeaderCopySourceSSECKeyMD5:    s3.HeaderSSECKeyMD5,
 }
 
+var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
+
 // source looks at the copy's source.
 func (c *call) source() (*copySource, error) {
 	h := http.Header{}
@@ -54,10 +56,10 @@ func (c *call) source() (*copySource, error) {
 		return nil, s3.ErrPreconditionFailed
 	}
 	if c.auth.Anonymous() && statusOf(err) == http.StatusNotFound {
-		return nil, s3.ErrAccessDenied // nobody is told what does not exist
+		return nil, errAnonymousCopy // who is not known is not told what does not exist
 	}
 	err = s.explained(err)
-	if statusOf(err) != 0 && hasDocument(err) {
+	if hasDocument(err) && (c.req.CopySource.VersionID == "" || statusOf(err) != http.StatusNotFound) {
 		return nil, err
 	}
 	if statusOf(err) == http.StatusNotFound {

@@ -286,9 +286,13 @@ func TestCopyTampered(t *testing.T) {
 	good := g.upstream.object(testBucket, "src")
 	u := g.begin("/bucket/parts", sse...)
 	for name, change := range map[string]func(*memObject){
-		"body":     func(o *memObject) { o.body = flip(o.body, 200_000) },
-		"first":    func(o *memObject) { o.body = flip(o.body, 5) },
-		"header":   func(o *memObject) { v := []byte(o.header.Get(sealer.MetadataKey)); v[60] ^= 1; o.header.Set(sealer.MetadataKey, string(v)) },
+		"body":  func(o *memObject) { o.body = flip(o.body, 200_000) },
+		"first": func(o *memObject) { o.body = flip(o.body, 5) },
+		"header": func(o *memObject) {
+			v := []byte(o.header.Get(sealer.MetadataKey))
+			v[60] ^= 1
+			o.header.Set(sealer.MetadataKey, string(v))
+		},
 		"metadata": func(o *memObject) { o.header.Set("X-Amz-Meta-Evil", "1") },
 		"size":     func(o *memObject) { o.body = o.body[:len(o.body)-1] },
 	} {

@@ -109,10 +109,6 @@ func (c *call) document() ([]byte, *clientBody, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if body.Framed() && c.req.Route.Level == s3.Bucket && c.in.Method == http.MethodPut {
-		// As on Amazon S3, streams are for objects and their parts.
-		return nil, nil, s3.ErrInvalidRequest.Msg("The value of x-amz-content-sha256 header is invalid.")
-	}
 	limit := c.req.Route.BodyLimit()
 	if limit == 0 {
 		limit = maxDocument

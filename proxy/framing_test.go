@@ -206,14 +206,16 @@ func TestFramingProbe(t *testing.T) {
 			u := newMemUpstream(t)
 			u.eager = tt.eager
 			if tt.hook != nil {
-				u.on(http.MethodPut, "/"+testStateBucket+"/"+probeObject, tt.hook)
+				u.on(http.MethodPut, "/"+testStateBucket+"/"+probePrefix, tt.hook)
 			}
 			g := newGateway(t, withUpstream(u), withFraming(FramingAuto))
 			if got := g.Upstream.framing.get(); got != tt.want {
 				t.Errorf("chosen: %s, want %s", got, tt.want)
 			}
-			if u.object(testStateBucket, probeObject) != nil {
-				t.Error("the probe's object is left behind")
+			for _, key := range u.keys(testStateBucket) {
+				if strings.HasPrefix(key, probePrefix) {
+					t.Error("a probe's object is left behind")
+				}
 			}
 		})
 	}

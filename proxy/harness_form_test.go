@@ -101,7 +101,9 @@ func (f testForm) encode(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	for _, p := range fields {
-		w.WriteField(p[0], p[1])
+		if err := w.WriteField(p[0], p[1]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if !f.without {
 		file, err := w.CreateFormFile("file", f.filename)

@@ -94,8 +94,11 @@ func (c *call) partsPage(marker, limit *int) error {
 			continue
 		}
 		v, err := strconv.Atoi(text)
-		if err != nil || v < 0 {
-			return s3.ErrInvalidArgument.Msg("Argument %s must be an integer between 0 and 2147483647", name)
+		if err != nil {
+			return s3.ErrArgument(name, text, "Provided "+text+" not an integer or within integer range")
+		}
+		if v < 0 {
+			return s3.ErrArgument(name, text, "Argument "+text+" must be an integer between 0 and 2147483647")
 		}
 		*n = v
 	}

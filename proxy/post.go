@@ -46,6 +46,10 @@ func (f *formFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// fileEnded reports whether io.ReadFull met the clean end of a file: its very own
+// errors say so. One that wraps them is of a request that broke off.
+func fileEnded(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+
 // posted is what became of a form's file.
 type posted struct {
 	header http.Header // of the upstream's answer
@@ -80,7 +84,7 @@ func (c *call) postObject() error {
 	switch {
 	case err == nil:
 		p, err = c.postParts(s, header, buf, file)
-	case err == io.EOF, err == io.ErrUnexpectedEOF: // ReadFull's own
+	case fileEnded(err):
 		p, err = c.postWhole(s, header, buf[:n], file)
 	}
 	if err != nil {

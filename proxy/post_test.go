@@ -36,7 +36,7 @@ func (g *testGateway) wantNothing(t testing.TB) {
 	eventually(t, "uploads to be taken back", func() bool { return g.upstream.uploadsLeft() == 0 })
 }
 
-// fields returns the pairs of headers as those of a form.
+// withFields returns pairs of names and values, and more of them.
 func withFields(pairs []string, more ...string) []string { return slices.Concat(pairs, more) }
 
 var formSizes = []int{0, 1, 65536, 1 << 20, 1<<20 + 1, formPart - 1, formPart, formPart + 1, 2 * formPart, 20 << 20}
@@ -205,6 +205,10 @@ func TestFormRefusals(t *testing.T) {
 		{"signed header", testForm{header: headers("x-amz-acl", "public-read")}, "InvalidArgument"},
 		{"SSE as a header", testForm{header: headers(s3.HeaderSSE, s3.AES256)}, "InvalidArgument"},
 		{"digest of the request", testForm{header: headers("Content-MD5", base64.StdEncoding.EncodeToString(sum[:]))}, "BadDigest"},
+		{"digest of the request, long tail", testForm{
+			header: headers("Content-MD5", base64.StdEncoding.EncodeToString(sum[:])),
+			after:  "\r\n--" + formBoundary + "--\r\n" + strings.Repeat("x", 100<<10),
+		}, "BadDigest"},
 		{"SHA-256 of the request", testForm{header: headers(s3.HeaderContentSHA256, emptySHA256)}, "XAmzContentSHA256Mismatch"},
 		{"no boundary", testForm{header: headers("Content-Type", "multipart/form-data")}, "MalformedPOSTRequest"},
 		{"other boundary", testForm{header: headers("Content-Type", "multipart/form-data; boundary=other")}, ""},
@@ -399,6 +403,11 @@ func TestFormConditions(t *testing.T) {
 	}
 	if n := g.upstream.uploadsLeft(); n > 0 {
 		t.Errorf("%d uploads left", n)
+	}
+	for _, r := range g.upstream.requests("/bucket") {
+		if r.Query.Has("uploads") && r.Header.Get("If-None-Match") != "" {
+			t.Error("the condition is one of CreateMultipartUpload, too")
+		}
 	}
 }
 

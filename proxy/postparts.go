@@ -94,7 +94,7 @@ func (f *formUpload) store(buf []byte, file *formFile) (*posted, error) {
 		if number > 1 {
 			var err error
 			n, err = io.ReadFull(file, buf)
-			last = err == io.EOF || err == io.ErrUnexpectedEOF
+			last = fileEnded(err)
 			if err != nil && !last {
 				return nil, err
 			}

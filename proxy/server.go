@@ -283,6 +283,13 @@ func (c *call) passError(e *upstreamError) {
 func (c *call) finish(start time.Time) {
 	c.metrics.inFlight.Dec()
 	p := recover()
+	if c.in.ContentLength != 0 {
+		// net/http sends a short answer only after it has read what is left of the body,
+		// for which the client has until the read deadline.
+		defer func() {
+			_ = http.NewResponseController(c.w.ResponseWriter).SetWriteDeadline(time.Now().Add(2 * c.IdleTimeout))
+		}()
+	}
 	if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the very value is meant
 		c.metrics.panics.Inc()
 		c.log.Error("panic", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 const (
 	rootObject  = "root"
 	rulesObject = "rules"
-	probeObject = "probe" // written and removed by Upstream.Probe
+	probePrefix = "probe-" // of the objects that a start writes and removes again
 
 	maxRootRecord = 8 << 10  // bytes
 	maxRules      = 16 << 20 // bytes
@@ -260,7 +261,7 @@ func (s *State) names(ctx context.Context) ([]string, error) {
 	}
 	var names []string
 	for _, e := range listing.Entries {
-		if e.Key != probeObject {
+		if !strings.HasPrefix(e.Key, probePrefix) {
 			names = append(names, e.Key)
 		}
 	}
@@ -291,15 +292,15 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 // their conditions, or not at all: two replicas that change rules at the same
 // moment then lose one of the changes.
 func (s *State) checkConditions(ctx context.Context) error {
-	u := s.cfg.Upstream
-	if _, err := u.putSmall(ctx, s.cfg.Bucket, probeObject, []byte("probe"), http.Header{}); err != nil {
+	u, name := s.cfg.Upstream, probePrefix+randomTag()
+	if _, err := u.putSmall(ctx, s.cfg.Bucket, name, []byte("probe"), http.Header{}); err != nil && !lostRace(err) {
 		return fmt.Errorf("proxy: probing the upstream: %w", err)
 	}
-	_, err := u.putSmall(ctx, s.cfg.Bucket, probeObject, []byte("again"), http.Header{"If-None-Match": {"*"}})
+	_, err := u.putSmall(ctx, s.cfg.Bucket, name, []byte("again"), http.Header{"If-None-Match": {"*"}})
 	if !lostRace(err) {
 		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Error(err))
 	}
-	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: probeObject})
+	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: name})
 	if err != nil {
 		return fmt.Errorf("proxy: probing the upstream: %w", err)
 	}

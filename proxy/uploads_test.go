@@ -163,14 +163,20 @@ func TestPartRecordsTampered(t *testing.T) {
 		spoil func(g *testGateway, u, other *testUpload)
 		code  string
 	}{
-		"deleted":         {func(g *testGateway, u, _ *testUpload) { g.upstream.store(testStateBucket, find(g, u, "p-00001"), nil) }, "InvalidPart"},
-		"of another part": {func(g *testGateway, u, _ *testUpload) { n := find(g, u, "p-00001"); rename(g, n, strings.Replace(n, "p-00001", "p-00002", 1)) }, notAuthentic},
+		"deleted": {func(g *testGateway, u, _ *testUpload) { g.upstream.store(testStateBucket, find(g, u, "p-00001"), nil) }, "InvalidPart"},
+		"of another part": {func(g *testGateway, u, _ *testUpload) {
+			n := find(g, u, "p-00001")
+			rename(g, n, strings.Replace(n, "p-00001", "p-00002", 1))
+		}, notAuthentic},
 		"of another upload": {func(g *testGateway, u, other *testUpload) {
 			n := find(g, other, "p-00001")
 			rename(g, n, strings.Replace(n, strings.TrimSuffix(uploadRecordName(other), uploadRecord), strings.TrimSuffix(uploadRecordName(u), uploadRecord), 1))
 		}, notAuthentic},
-		"damaged":        {func(g *testGateway, u, _ *testUpload) { n := find(g, u, "p-00001"); rename(g, n, n[:len(n)-1]) }, notAuthentic},
-		"no number":      {func(g *testGateway, u, _ *testUpload) { n := find(g, u, "p-00001"); rename(g, n, strings.Replace(n, "p-00001", "p-x", 1)) }, notAuthentic},
+		"damaged": {func(g *testGateway, u, _ *testUpload) { n := find(g, u, "p-00001"); rename(g, n, n[:len(n)-1]) }, notAuthentic},
+		"no number": {func(g *testGateway, u, _ *testUpload) {
+			n := find(g, u, "p-00001")
+			rename(g, n, strings.Replace(n, "p-00001", "p-x", 1))
+		}, notAuthentic},
 		"staged deleted": {func(g *testGateway, u, _ *testUpload) { g.upstream.store(testStateBucket, find(g, u, "s-00003"), nil) }, notAuthentic},
 		"staged cut": {func(g *testGateway, u, _ *testUpload) {
 			g.upstream.edit(testStateBucket, find(g, u, "s-00003"), func(o *memObject) { o.body = o.body[1:] })

@@ -37,9 +37,9 @@ func (u *Upstream) probe(ctx context.Context, bucket string) error {
 
 // takes reports whether the upstream takes a framing.
 func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (bool, error) {
-	data := []byte("ssegw probe")
+	data, name := []byte("ssegw probe"), probePrefix+randomTag()
 	send := func(damaged bool) error {
-		o := outgoing{method: http.MethodPut, bucket: bucket, key: probeObject, header: http.Header{}}
+		o := outgoing{method: http.MethodPut, bucket: bucket, key: name, header: http.Header{}}
 		u.frame(&o, bytes.NewReader(data), int64(len(data)), f, nil)
 		if damaged {
 			o.body = &damage{o.body, o.size - 12}
@@ -58,7 +58,7 @@ func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (bool, e
 	if err != nil {
 		return false, err
 	}
-	stored, _, err := u.get(ctx, bucket, probeObject, 1<<10)
+	stored, _, err := u.get(ctx, bucket, name, 1<<10)
 	if err != nil {
 		return false, err
 	}
@@ -67,7 +67,7 @@ func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (bool, e
 	if err != nil && !refused {
 		return false, err
 	}
-	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: bucket, key: probeObject})
+	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: bucket, key: name})
 	if err != nil {
 		return false, err
 	}

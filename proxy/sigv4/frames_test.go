@@ -220,10 +220,10 @@ func TestSignedTrailerRefusals(t *testing.T) {
 		want string
 	}{
 		{"no signature", func(raw string) string { return raw[:strings.Index(raw, trailerSignature)] + "\r\n" }, CodeIncompleteBody},
-		{"junk signature", func(raw string) string { return raw[:len(raw)-12] + "deadbeef\r\n\r\n" }, CodeIncompleteBody},
+		{"junk signature", func(raw string) string { return raw[:len(raw)-12] + "deadbeef\r\n\r\n" }, CodeSignatureDoesNotMatch},
 		{"empty signature", func(raw string) string {
 			return raw[:strings.Index(raw, trailerSignature)] + trailerSignature + ":\r\n\r\n"
-		}, CodeSignatureDoesNotMatch},
+		}, CodeIncompleteBody},
 		{"value replaced", func(raw string) string {
 			return strings.Replace(raw, sum, digest(t, "CRC32", "other"), 1)
 		}, CodeSignatureDoesNotMatch},

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// TestCopies copies between all schemes and onto itself, a single PUT and an
+// object of parts, and compares sizes, ETags and bytes.
+func TestCopies(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		g := r.gateway(t, true)
+		client := sdkOf(t, g)
+		makeBucket(t, client, sealedBucket)
+		bodies := map[string]content{"single": {1, 3*mib + 17}, "parts": {2, 6*mib + 99}}
+		for kind, body := range bodies {
+			for _, from := range []scheme{"", sseS3, sseKMS, sseC} {
+				source := fmt.Sprintf("%s-from-%s", kind, from)
+				putAs(t, sdkClient{client, g.KeyName}, source, from, body, kind == "parts")
+				for _, to := range []scheme{"", sseS3, sseKMS, sseC} {
+					wantCopy(t, client, source, from, fmt.Sprintf("%s-to-%s", source, to), to, body)
+				}
+				wantCopy(t, client, source, from, source, sseKMS, body)
+			}
+		}
+	})
+}
+
+// putAs writes an object in one request or by parts.
+func putAs(t *testing.T, client sdkClient, key string, s scheme, body content, parts bool) {
+	t.Helper()
+	bucket := aws.String(sealedBucket)
+	if !parts {
+		if err := client.put(t.Context(), *bucket, key, s, body); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	create := &s3.CreateMultipartUploadInput{Bucket: bucket, Key: &key}
+	part := s3.UploadPartInput{Bucket: bucket, Key: &key}
+	switch s {
+	case sseS3:
+		create.ServerSideEncryption = types.ServerSideEncryptionAes256
+	case sseKMS:
+		create.ServerSideEncryption = types.ServerSideEncryptionAwsKms
+	case sseC:
+		create.SSECustomerAlgorithm, create.SSECustomerKey, create.SSECustomerKeyMD5 = customerHeaders()
+		part.SSECustomerAlgorithm, part.SSECustomerKey, part.SSECustomerKeyMD5 = customerHeaders()
+	}
+	part.UploadId = must(client.CreateMultipartUpload(t.Context(), create))(t).UploadId
+	var done []types.CompletedPart
+	for begin := int64(0); begin < body.size; begin += 5 * mib {
+		number := aws.Int32(int32(len(done) + 1))
+		part.PartNumber, part.Body = number, io.NewSectionReader(body, begin, min(5*mib, body.size-begin))
+		out := must(client.UploadPart(t.Context(), &part))(t)
+		done = append(done, types.CompletedPart{PartNumber: number, ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32})
+	}
+	_ = must(client.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: &key, UploadId: part.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
+	}))(t)
+}
+
+// wantCopy copies and reads the copy.
+func wantCopy(t *testing.T, client *s3.Client, source string, from scheme, key string, to scheme, body content) {
+	t.Helper()
+	input := &s3.CopyObjectInput{Bucket: aws.String(sealedBucket), Key: &key, CopySource: aws.String(sealedBucket + "/" + source)}
+	read := &s3.GetObjectInput{Bucket: aws.String(sealedBucket), Key: &key}
+	if from == sseC {
+		input.CopySourceSSECustomerAlgorithm, input.CopySourceSSECustomerKey, input.CopySourceSSECustomerKeyMD5 = customerHeaders()
+	}
+	switch to {
+	case sseS3:
+		input.ServerSideEncryption = types.ServerSideEncryptionAes256
+	case sseKMS:
+		input.ServerSideEncryption = types.ServerSideEncryptionAwsKms
+	case sseC:
+		input.SSECustomerAlgorithm, input.SSECustomerKey, input.SSECustomerKeyMD5 = customerHeaders()
+		read.SSECustomerAlgorithm, read.SSECustomerKey, read.SSECustomerKeyMD5 = customerHeaders()
+	}
+	out, err := client.CopyObject(t.Context(), input)
+	if err != nil {
+		t.Errorf("%s: %v", key, err)
+		return
+	}
+	got, err := client.GetObject(t.Context(), read)
+	if err != nil {
+		t.Errorf("%s: %v", key, err)
+		return
+	}
+	defer got.Body.Close()
+	if sumOf(got.Body) != body.sum() || aws.ToInt64(got.ContentLength) != body.size {
+		t.Errorf("%s: another content", key)
+	}
+	if a, b := aws.ToString(out.CopyObjectResult.ETag), aws.ToString(got.ETag); a != b {
+		t.Errorf("%s: ETag %s, copied as %s", key, b, a)
+	}
+	read.Range = aws.String("bytes=65530-65545")
+	part, err := client.GetObject(t.Context(), read)
+	if err != nil {
+		t.Errorf("%s: %v", key, err)
+		return
+	}
+	defer part.Body.Close()
+	want := make([]byte, 16)
+	_ = must(body.ReadAt(want, 65530))(t)
+	if !bytes.Equal(must(io.ReadAll(part.Body))(t), want) {
+		t.Errorf("%s: another range", key)
+	}
+}

@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/errgroup"
+
+	"ssegw/e2e/stack"
+)
+
+// TestMultipartClients uploads files by parts as each client does by default, and
+// reads them with another gateway.
+func TestMultipartClients(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		one := r.faultGateway(t, "", nil)
+		two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)
+		sdk, other := sdkOf(t, one), sdkOf(t, two)
+		uploads := map[string]func(key string, body content) error{
+			"sdk": func(key string, body content) error {
+				_, err := transfermanager.New(sdk).UploadObject(t.Context(), &transfermanager.UploadObjectInput{
+					Bucket: aws.String(sealedBucket), Key: &key, Body: body.reader(),
+				})
+				return err
+			},
+			"minio-go": func(key string, body content) error {
+				_, err := newMinioClient(t, one).PutObject(t.Context(), sealedBucket, key, body.reader(), body.size, minio.PutObjectOptions{})
+				return err
+			},
+			"minio-go, size unknown": func(key string, body content) error {
+				_, err := newMinioClient(t, one).PutObject(t.Context(), sealedBucket, key, body.reader(), -1, minio.PutObjectOptions{PartSize: 16 << 20})
+				return err
+			},
+			"mc": func(key string, body content) error { return mcUpload(t, r, one, key, body) },
+		}
+		seed := uint64(0)
+		for name, upload := range uploads {
+			for _, size := range []int64{17 * mib, 40*mib + 12345} {
+				seed++
+				key, body := fmt.Sprintf("%s/%d", name, size), content{seed, size}
+				if err := upload(key, body); err != nil {
+					t.Errorf("%s: %v", key, err)
+					continue
+				}
+				wantContent(t, other, key, body)
+			}
+		}
+		wantSealedUpstream(t, sdk, r.direct(t), sealedBucket)
+	})
+}
+
+// mcUpload copies a file with mc as it does by default.
+func mcUpload(t *testing.T, r *rig, g *stack.Gateway, key string, body content) error {
+	t.Helper()
+	c := newMCClient(t, r.stack, g)
+	name := filepath.Join(c.dir, "upload")
+	f := must(os.Create(name))(t)
+	_, err := io.Copy(f, body.reader())
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.mc.Run(t.Context(), "cp", "--quiet", name, "gw/"+sealedBucket+"/"+key)
+	return errors.Join(err, os.Remove(name))
+}
+
+// wantContent compares an object's size, whole body and a range across the bound
+// of its first part.
+func wantContent(t *testing.T, client *s3.Client, key string, body content) {
+	t.Helper()
+	head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: &key})
+	if err != nil {
+		t.Errorf("%s: %v", key, err)
+		return
+	}
+	if got := aws.ToInt64(head.ContentLength); got != body.size {
+		t.Errorf("%s: %d bytes, want %d", key, got, body.size)
+	}
+	out, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(sealedBucket), Key: &key})
+	if err != nil {
+		t.Errorf("%s: %v", key, err)
+		return
+	}
+	sum := sumOf(out.Body)
+	out.Body.Close()
+	if sum != body.sum() {
+		t.Errorf("%s: another content", key)
+	}
+	for _, at := range []int64{5*mib - 7, 8*mib - 7, 16*mib - 7, body.size - 14} {
+		if at+14 > body.size {
+			continue
+		}
+		want := make([]byte, 14)
+		_ = must(body.ReadAt(want, at))(t)
+		out, err := client.GetObject(t.Context(), &s3.GetObjectInput{
+			Bucket: aws.String(sealedBucket), Key: &key, Range: aws.String(fmt.Sprintf("bytes=%d-%d", at, at+13)),
+		})
+		if err != nil {
+			t.Errorf("%s from %d: %v", key, at, err)
+			continue
+		}
+		if got := must(io.ReadAll(out.Body))(t); !bytes.Equal(got, want) {
+			t.Errorf("%s from %d: another content", key, at)
+		}
+		out.Body.Close()
+	}
+}
+
+// TestMultipartReplicas sends the parts of one upload through two gateways in
+// parallel, some twice, kills one of them, and goes on as a registry does:
+// from what listings say.
+func TestMultipartReplicas(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		one := r.faultGateway(t, "", nil)
+		two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)
+		clients := []*s3.Client{sdkOf(t, one), sdkOf(t, two)}
+		bucket, key := aws.String(sealedBucket), aws.String("registry/upload")
+		body := content{99, 4*5*mib + 1234}
+		created := must(clients[0].CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key}))(t)
+		if created.ServerSideEncryption != types.ServerSideEncryptionAwsKms {
+			t.Errorf("the upload is sealed with %q", created.ServerSideEncryption)
+		}
+		put := func(client *s3.Client, number int, from content) error {
+			begin := int64(number-1) * 5 * mib
+			_, err := client.UploadPart(t.Context(), &s3.UploadPartInput{
+				Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(int32(number)),
+				Body: io.NewSectionReader(from, begin, min(5*mib, from.size-begin)),
+			})
+			return err
+		}
+		// Part 2 is sent with other bytes first.
+		if err := put(clients[1], 2, content{100, body.size}); err != nil {
+			t.Fatal(err)
+		}
+		var g errgroup.Group
+		for _, number := range []int{3, 1, 2} {
+			g.Go(func() error { return put(clients[number%2], number, body) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if err := one.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		client := clients[1]
+		found := must(client.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: bucket, Prefix: key}))(t)
+		if len(found.Uploads) != 1 || aws.ToString(found.Uploads[0].UploadId) != aws.ToString(created.UploadId) {
+			t.Fatalf("uploads: %+v", found.Uploads)
+		}
+		for _, number := range []int{5, 4} {
+			if err := put(client, number, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		request, etag := completeListed(t, client, bucket, key, created.UploadId, body.size)
+		wantContent(t, client, *key, body)
+		if err := one.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := clients[0].CompleteMultipartUpload(t.Context(), request)
+		if err != nil || aws.ToString(again.ETag) != etag {
+			t.Errorf("the Complete repeated at the other gateway: %v, ETag %s, first %s", err, aws.ToString(again.ETag), etag)
+		}
+	})
+}
+
+// completeListed completes an upload with the parts that ListParts shows, whose
+// sizes must add up, and returns the request and the ETag.
+func completeListed(t *testing.T, client *s3.Client, bucket, key, id *string, size int64) (*s3.CompleteMultipartUploadInput, string) {
+	t.Helper()
+	var parts []types.CompletedPart
+	pages := s3.NewListPartsPaginator(client, &s3.ListPartsInput{Bucket: bucket, Key: key, UploadId: id, MaxParts: aws.Int32(2)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range page.Parts {
+			parts = append(parts, types.CompletedPart{PartNumber: p.PartNumber, ETag: p.ETag, ChecksumCRC32: p.ChecksumCRC32})
+			size -= aws.ToInt64(p.Size)
+		}
+	}
+	if size != 0 {
+		t.Errorf("%d parts, whose sizes miss that of the object by %d", len(parts), size)
+	}
+	input := &s3.CompleteMultipartUploadInput{Bucket: bucket, Key: key, UploadId: id, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
+	out, err := client.CompleteMultipartUpload(t.Context(), input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return input, aws.ToString(out.ETag)
+}

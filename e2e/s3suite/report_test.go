@@ -1,0 +1,33 @@
+package main
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestCompare(t *testing.T) {
+	exceptions := parseExceptions("text\n| test | where | reason |\n|---|---|---|\n" +
+		"| `A`, `B` | all | because |\n| `C` | minio, sse-kms | only there |\n")
+	if len(exceptions) != 2 {
+		t.Fatalf("%+v", exceptions)
+	}
+	direct := results{"A": "", "B": "", "C": "", "D": "", "E": "fails", "F": ""}
+	through := results{"A": "x", "B": "", "C": "x", "D": "x", "E": "", "F": ""}
+	for _, tt := range []struct {
+		o       options
+		differs []string
+	}{
+		{options{store: storeVersitygw, auto: "sse-kms"}, []string{"C", "D"}},
+		{options{store: storeMinIO, auto: "off"}, []string{"C", "D"}},
+		{options{store: storeMinIO, auto: "sse-kms"}, []string{"D"}},
+	} {
+		r := compare(direct, through, exceptions, tt.o)
+		if !slices.Equal(r.differs, tt.differs) || r.better != 1 || !slices.Equal(r.passing, []string{"B"}) || r.listed["A"] != "because" {
+			t.Errorf("%+v: %+v", tt.o, r)
+		}
+	}
+	// A test that did not come back did not pass.
+	if r := compare(results{"X": ""}, results{}, nil, options{}); !slices.Equal(r.differs, []string{"X"}) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -56,7 +56,11 @@ func (c *call) source() (*copySource, error) {
 		return nil, s3.ErrPreconditionFailed
 	}
 	if c.auth.Anonymous() && statusOf(err) == http.StatusNotFound {
-		return nil, errAnonymousCopy // who is not known is not told what does not exist
+		// Who is not known is not told what does not exist.
+		if c.req.Route.Action == s3.CopyObject {
+			return nil, errAnonymousCopy
+		}
+		return nil, s3.ErrAccessDenied
 	}
 	err = s.explained(err)
 	if hasDocument(err) && (c.req.CopySource.VersionID == "" || statusOf(err) != http.StatusNotFound) {
@@ -106,6 +110,9 @@ func (c *call) explained(err error) error {
 	})
 	if explained == nil {
 		_ = resp.Body.Close() // it has come to be since
+		return err
+	}
+	if statusOf(explained) != statusOf(err) {
 		return err
 	}
 	return explained
@@ -276,19 +283,19 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		return err
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
-	var resp *http.Response
+	var answer http.Header
 	var result *copyResult
 	if src.total > c.bounds.maxCopy {
-		resp, result, err = c.copyParts(src, header)
+		answer, result, err = c.copyParts(src, header)
 	} else {
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
-		resp, result, err = c.copyUpstream(src, header)
+		answer, result, err = c.copyUpstream(src, header)
 	}
 	if err != nil {
 		return err
 	}
-	resp.Header.Set("ETag", result.ETag)
-	c.remember(resp.Header, src.total, src.object.size)
+	answer.Set("ETag", result.ETag)
+	c.remember(answer, src.total, src.object.size)
 	// The store's checksums are of sealed bytes.
 	result.Sums, result.SumType = nil, ""
 	sums, err := src.checksums(src.object, 0)
@@ -299,7 +306,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		result.SumType = checksumType(sum)
 		result.Sums = append(result.Sums, checksumXML{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumValue(sum, src.object.partCount())})
 	}
-	return c.answerCopy(resp, s, result, src)
+	return c.answerCopy(answer, s, result, src)
 }
 
 // reseal makes the header of a copy: the source's object key and facts under the
@@ -329,11 +336,11 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 func (c *call) copyPlain(src *copySource) error {
 	header := upstreamHeader(c.req.Header)
 	passHeaders(header, c.req.Header, s3.HeaderMetadataDirective, s3.HeaderTaggingDirective, s3.HeaderAlgorithm)
-	resp, result, err := c.copyUpstream(src, header)
+	answer, result, err := c.copyUpstream(src, header)
 	if err != nil {
 		return err
 	}
-	return c.answerCopy(resp, nil, result, src)
+	return c.answerCopy(answer, nil, result, src)
 }
 
 // copyResult is the answer of CopyObject and UploadPartCopy.
@@ -346,7 +353,7 @@ type copyResult struct {
 }
 
 // copyUpstream has the store copy the source that was looked at, and no later one.
-func (c *call) copyUpstream(src *copySource, header http.Header) (*http.Response, *copyResult, error) {
+func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *copyResult, error) {
 	header.Set(s3.HeaderCopySource, c.req.CopySource.String())
 	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
@@ -357,7 +364,7 @@ func (c *call) copyUpstream(src *copySource, header http.Header) (*http.Response
 	}
 	defer func() { _ = resp.Body.Close() }()
 	result, err := readCopyResult(resp)
-	return resp, result, err
+	return resp.Header, result, err
 }
 
 // readCopyResult reads a result, or the error that can follow a status of 200.
@@ -381,9 +388,9 @@ func readCopyResult(resp *http.Response) (*copyResult, error) {
 }
 
 // answerCopy answers a copy. s is nil when the copy is not sealed.
-func (c *call) answerCopy(resp *http.Response, s *sealing, result *copyResult, src *copySource) error {
+func (c *call) answerCopy(answer http.Header, s *sealing, result *copyResult, src *copySource) error {
 	h := c.w.Header()
-	copyAnswer(h, resp.Header, s != nil)
+	copyAnswer(h, answer, s != nil)
 	h.Del("ETag")
 	if v := src.stored.Get(s3.HeaderVersionID); v != "" {
 		h.Set(s3.HeaderCopySourceVersionID, v)

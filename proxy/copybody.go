@@ -137,25 +137,24 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	if err := c.copyTags(src, header); err != nil {
 		return err
 	}
-	var resp *http.Response
+	var answer http.Header
 	if s != nil {
-		resp, err = c.storeSealed(s, header, body)
+		answer, err = c.storeSealed(s, header, body)
 	} else {
-		resp, err = c.storePlain(header, body)
+		answer, err = c.storePlain(header, body)
 	}
 	if err != nil {
 		return err
 	}
-	defer discard(resp)
 	result := &copyResult{
-		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: resp.Header.Get("ETag"),
+		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: answer.Get("ETag"),
 		LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 	}
 	for _, sum := range body.Checksums() {
 		result.SumType = fullObject
 		result.Sums = append(result.Sums, checksumXML{xml.Name{Local: "Checksum" + sum.Algorithm}, checksumText(sum.Value)})
 	}
-	return c.answerCopy(resp, s, result, src)
+	return c.answerCopy(answer, s, result, src)
 }
 
 // copyChecksums keeps the source's whole checksums, or computes the one asked for.
@@ -233,11 +232,11 @@ func (c *call) uploadPartCopy() error {
 	if u.Plain && src.object == nil {
 		header := upstreamHeader(c.req.Header)
 		passHeaders(header, c.req.Header, s3.HeaderCopySourceRange)
-		resp, result, err := c.copyUpstream(src, header)
+		answer, result, err := c.copyUpstream(src, header)
 		if err != nil {
 			return err
 		}
-		return c.answerCopy(resp, nil, result, src)
+		return c.answerCopy(answer, nil, result, src)
 	}
 	if sealer.SealedSize(length) > maxPut {
 		return s3.ErrEntityTooLarge
@@ -254,13 +253,12 @@ func (c *call) uploadPartCopy() error {
 func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *copySource) error {
 	result := &copyResult{XMLName: xml.Name{Local: "CopyPartResult"}, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z")}
 	if u.Plain {
-		resp, err := c.storePlain(http.Header{}, body)
+		answer, err := c.storePlain(http.Header{}, body)
 		if err != nil {
 			return err
 		}
-		defer discard(resp)
-		result.ETag = resp.Header.Get("ETag")
-		return c.answerCopy(resp, nil, result, src)
+		result.ETag = answer.Get("ETag")
+		return c.answerCopy(answer, nil, result, src)
 	}
 	if u.Algorithm != "" {
 		body.algorithm = u.Algorithm
@@ -274,7 +272,7 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 	if p.Checksum != nil {
 		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
 	}
-	return c.answerCopy(&http.Response{Header: http.Header{}}, s, result, src)
+	return c.answerCopy(http.Header{}, s, result, src)
 }
 
 // sourceRange is the range of the source that becomes a part. Unlike a GET's it
@@ -296,7 +294,7 @@ func (c *call) sourceRange(size int64) (offset, length int64, err error) {
 
 // copyParts has the store copy a sealed object that is too large for one copy:
 // range by range into an upload that has the new header.
-func (c *call) copyParts(src *copySource, header http.Header) (*http.Response, *copyResult, error) {
+func (c *call) copyParts(src *copySource, header http.Header) (http.Header, *copyResult, error) {
 	if header.Get(s3.HeaderTagging) == "" {
 		if err := c.copyTags(src, header); err != nil {
 			return nil, nil, err
@@ -335,8 +333,7 @@ func (c *call) copyParts(src *copySource, header http.Header) (*http.Response, *
 		c.abandon(u)
 		return nil, nil, err
 	}
-	resp.Header = answer
-	return resp, &copyResult{
+	return answer, &copyResult{
 		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: etag, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 	}, nil
 }

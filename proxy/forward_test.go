@@ -178,7 +178,7 @@ func TestForwardErrors(t *testing.T) {
 				w.Header().Set("X-Minio-Error-Code", "Strange")
 				w.Header().Set("Server", "TheirServer")
 				w.WriteHeader(status)
-				io.WriteString(w, doc)
+				_, _ = io.WriteString(w, doc)
 			})
 			r := g.do(request)
 			if request.method == "HEAD" {

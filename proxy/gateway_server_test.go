@@ -18,10 +18,10 @@ import (
 func TestPanic(t *testing.T) {
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1<<20, 1)).want(t, 200, "")
-	client := g.Server.KMS
-	g.Server.KMS = nil
+	client := g.KMS
+	g.KMS = nil
 	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 500, "InternalError")
-	g.Server.KMS = client
+	g.KMS = client
 
 	transport := g.Upstream.transport
 	g.Upstream.transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {

@@ -207,7 +207,7 @@ func (g *testGateway) dial() net.Conn {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(15 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
 	return conn
 }
 

@@ -44,17 +44,6 @@ func (u *memUpstream) uploadParts(id string) map[int]*memPart {
 	return maps.Clone(u.uploads[id].parts)
 }
 
-// editUpload changes an upload in place, as a malicious operator would.
-func (u *memUpstream) editUpload(id string, change func(*memUpload)) {
-	u.t.Helper()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.uploads[id] == nil {
-		u.t.Fatalf("no upload %s upstream", id)
-	}
-	change(u.uploads[id])
-}
-
 // serveUploads answers the operations on multipart uploads. It reports whether
 // the request is one.
 func (u *memUpstream) serveUploads(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, bucket, key string) bool {

@@ -177,7 +177,7 @@ func (g *testGateway) open() {
 	go func() { ended <- g.State.Run(ctx) }()
 	g.t.Cleanup(func() {
 		cancel()
-		<-ended
+		<-ended //nolint:errcheck // any end will do
 	})
 	eventually(g.t, "the state to open", func() bool {
 		select {
@@ -234,7 +234,7 @@ func (g *testGateway) counter(name string, labels ...string) float64 {
 func pattern(size int, seed uint64) []byte {
 	b := make([]byte, size)
 	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 7})
-	r.Read(b)
+	_, _ = r.Read(b)
 	return b
 }
 
@@ -255,7 +255,7 @@ func dropAnswer(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 // breakAfter is a hook that closes the connection after n bytes of the body.
 func breakAfter(n int64) hook {
 	return func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-		io.CopyN(io.Discard, r.Body, n)
+		_, _ = io.CopyN(io.Discard, r.Body, n)
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -169,19 +169,18 @@ func (c *call) postWhole(s *sealing, header http.Header, b []byte, file *formFil
 	lent := &lentBytes{left: b}
 	defer lent.takeBack()
 	body := &copiedBody{r: lent, size: int64(len(b)), declared: file.Checksums()}
-	var resp *http.Response
+	var answer http.Header
 	var err error
 	if s != nil {
-		resp, err = c.storeSealed(s, header, body)
+		answer, err = c.storeSealed(s, header, body)
 	} else {
 		passHeaders(header, c.req.Header, "Content-Md5")
-		resp, err = c.storePlain(header, body)
+		answer, err = c.storePlain(header, body)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer discard(resp)
-	return &posted{resp.Header, s3.ETagShown(resp.Header.Get("ETag"), s != nil), body.Checksums()}, nil
+	return &posted{answer, s3.ETagShown(answer.Get("ETag"), s != nil), body.Checksums()}, nil
 }
 
 // postAnswer is the document of an answer with status 201.

@@ -54,15 +54,14 @@ func (c *call) putObject() error {
 
 // putSealed seals the body on its way upstream.
 func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
-	resp, err := c.storeSealed(s, header, body)
+	answer, err := c.storeSealed(s, header, body)
 	if err != nil {
 		return err
 	}
-	defer discard(resp)
 	h := c.w.Header()
-	copyAnswer(h, resp.Header, true)
+	copyAnswer(h, answer, true)
 	h.Del("Content-Length")
-	h.Set("ETag", s3.ETagShown(resp.Header.Get("ETag"), true))
+	h.Set("ETag", s3.ETagShown(answer.Get("ETag"), true))
 	s.setHeaders(h)
 	setChecksums(h, body.Checksums())
 	c.w.WriteHeader(http.StatusOK)
@@ -70,7 +69,7 @@ func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
 }
 
 // storeSealed seals a body into the request's object and returns the upstream's answer.
-func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (*http.Response, error) {
+func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http.Header, error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
@@ -99,7 +98,8 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (*htt
 		return nil, err
 	}
 	c.remember(resp.Header, sealed.size, body.Size())
-	return resp, nil
+	discard(resp)
+	return resp.Header, nil
 }
 
 // reserve waits for memory for a small body. Anonymous clients share a part of
@@ -226,20 +226,19 @@ func sealedHeaderSize(s *sealing) int {
 // putPlain forwards the body as it is, in a bucket where nothing asks for more.
 func (c *call) putPlain(header http.Header, body plaintext) error {
 	passHeaders(header, c.req.Header, "Content-Md5")
-	resp, err := c.storePlain(header, body)
+	answer, err := c.storePlain(header, body)
 	if err != nil {
 		return err
 	}
-	defer discard(resp)
-	copyAnswer(c.w.Header(), resp.Header, false)
+	copyAnswer(c.w.Header(), answer, false)
 	c.w.Header().Del("Content-Length")
-	c.w.WriteHeader(resp.StatusCode)
+	c.w.WriteHeader(http.StatusOK)
 	return nil
 }
 
 // storePlain stores a body as it is. The upstream gets a checksum or signatures
 // to hold against what arrives.
-func (c *call) storePlain(header http.Header, body plaintext) (*http.Response, error) {
+func (c *call) storePlain(header http.Header, body plaintext) (http.Header, error) {
 	if body.Size() > maxPut {
 		return nil, s3.ErrEntityTooLarge
 	}
@@ -248,7 +247,12 @@ func (c *call) storePlain(header http.Header, body plaintext) (*http.Response, e
 		anonymous: c.auth.Anonymous(),
 	}
 	c.framePlain(&o, body)
-	return c.send(o, body)
+	resp, err := c.send(o, body)
+	if err != nil {
+		return nil, err
+	}
+	discard(resp)
+	return resp.Header, nil
 }
 
 // framePlain chooses the framing of a plaintext body so that the store keeps

@@ -35,7 +35,7 @@ func (g *testGateway) run() func() error {
 	})
 	g.t.Cleanup(func() {
 		cancel()
-		wait()
+		_ = wait()
 	})
 	return wait
 }

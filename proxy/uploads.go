@@ -57,7 +57,7 @@ func (u *upload) binding() sealer.Upload {
 func (u *upload) prefix() string {
 	h := sha256.New()
 	for _, s := range [...]string{u.Bucket, u.Key, u.ID} {
-		fmt.Fprintf(h, "%d:%s", len(s), s)
+		_, _ = fmt.Fprintf(h, "%d:%s", len(s), s) // a hash takes everything
 	}
 	return uploadsPrefix + hex.EncodeToString(h.Sum(nil)[:16]) + "/"
 }

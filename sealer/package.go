@@ -93,12 +93,11 @@ func (r *packageReader) next(p []byte) (int, error) {
 // its other errors: sio must not see a bare io.ErrUnexpectedEOF, which it would take for
 // the end of a short package.
 func wrapSource(err error) error {
-	switch err {
-	case nil:
+	if err == nil {
 		return nil
-	case io.EOF:
-		return fmt.Errorf("opening: %w: sealed bytes missing", ErrNotAuthentic)
-	default:
-		return fmt.Errorf("opening: reading source: %w", err)
 	}
+	if err == io.EOF {
+		return fmt.Errorf("opening: %w: sealed bytes missing", ErrNotAuthentic)
+	}
+	return fmt.Errorf("opening: reading source: %w", err)
 }

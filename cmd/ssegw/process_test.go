@@ -79,7 +79,7 @@ func (s *store) object(path string) (stored, bool) {
 func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.Count(r.URL.Path, "/") == 1 { // a bucket: all are there, with nothing in them
 		if r.Method == http.MethodGet {
-			io.WriteString(w, "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>")
+			_, _ = io.WriteString(w, "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>")
 		}
 		return
 	}
@@ -187,7 +187,7 @@ func start(t *testing.T, env []string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.cmd.Process.Kill() })
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	go func() {
 		for scan := bufio.NewScanner(stderr); scan.Scan(); {
 			p.mu.Lock()
@@ -270,7 +270,7 @@ func (p *process) signal(s syscall.Signal) {
 func (p *process) wait() int {
 	p.t.Helper()
 	select {
-	case <-p.ended:
+	case <-p.ended: //nolint:errcheck // the status says it
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(15 * time.Second):
 		p.t.Fatalf("still runs; its log:\n%s", p.log())

@@ -151,10 +151,16 @@ func copyAnswer(dst, src http.Header, sealed bool) {
 // headersDigest is the SHA-256 over the content headers and user metadata of an
 // object (docs/FORMAT.md, "Headers digest"): for each that has a value, in the
 // order of the lower-case names, the length-prefixed name and value.
-func headersDigest(h http.Header) [sha256.Size]byte {
+// The type of a directory object, an empty one whose key ends in a slash, is left
+// out: stores on file systems have a type of their own for those.
+func headersDigest(h http.Header, key string, size int64) [sha256.Size]byte {
+	isDirectory := size == 0 && strings.HasSuffix(key, "/")
 	kept := map[string]string{}
 	for name, values := range h {
 		lower := strings.ToLower(name)
+		if isDirectory && lower == "content-type" {
+			continue
+		}
 		if lower == sealer.MetadataKey || (!strings.HasPrefix(lower, metaPrefix) && !slices.Contains(contentHeaders, lower)) {
 			continue
 		}

@@ -98,7 +98,7 @@ func (c *call) newUploadHeader(s *sealing, header http.Header) (string, error) {
 	if err := checkMetadata(s, header); err != nil {
 		return "", err
 	}
-	h, k, err := c.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header)}})
+	h, k, err := c.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1)}})
 	if err != nil {
 		return "", err
 	}

@@ -68,7 +68,7 @@ func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
 	if o.facts, err = h.OpenFacts(c.binding(), c.State.Root()); err != nil {
 		return nil, c.integrity("facts", err)
 	}
-	if headersDigest(stored) != o.facts.Headers {
+	if headersDigest(stored, c.req.Key, h.Size) != o.facts.Headers {
 		err := c.integrity("content headers", errMismatch)
 		if !c.WarnHeaderDigest {
 			return nil, err

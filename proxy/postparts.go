@@ -55,7 +55,7 @@ func (f *formUpload) seal(s *sealing, header http.Header) (err error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
-	f.header, f.key, err = f.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header)}})
+	f.header, f.key, err = f.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, f.req.Key, -1)}})
 	if err != nil {
 		return err
 	}

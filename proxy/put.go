@@ -142,7 +142,7 @@ func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.
 	trailer := size > smallBody && body.TrailerAlgorithm() != ""
 	h, k, err := c.newObject(s, sealer.SealParams{
 		Size: size, Trailer: trailer,
-		Facts: sealer.Facts{Headers: headersDigest(header), Checksums: storedChecksums(sums)},
+		Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, size), Checksums: storedChecksums(sums)},
 	})
 	if err != nil {
 		return nil, err

@@ -88,6 +88,8 @@ func TestStartFails(t *testing.T) {
 		"address taken":       {"SSEGW_ADDRESS=" + taken.Addr().String(), nil, []string{"listening for S3", taken.Addr().String()}},
 		"admin address taken": {"SSEGW_ADMIN_ADDRESS=" + taken.Addr().String(), nil, []string{"listening for operators", taken.Addr().String()}},
 		"state refused": {"SSEGW_LOG_LEVEL=error", func(s *store) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			s.objects["/"+stateName+"/root"] = stored{body: []byte("not a root")}
 		}, []string{"state refused", stateName}},
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -228,6 +229,9 @@ func (s *State) makeRoot(ctx context.Context) error {
 	names, err := s.names(ctx)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(names, rootObject) {
+		return nil // another replica was faster
 	}
 	if len(names) > 0 {
 		return fmt.Errorf("%w: bucket %s holds %q but no root: the root was deleted, or the bucket is not the gateway's own", errState, s.cfg.Bucket, names[0])

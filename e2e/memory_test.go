@@ -32,7 +32,7 @@ const maxTransferRSS = 150 * mib
 // uploads end in a sink, so that the disk is not what is measured.
 func TestMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("moves 17 GiB")
+		skip(t, "moves 17 GiB")
 	}
 	if runtime.GOOS != "linux" {
 		skip(t, "the memory of a process is read from /proc")

@@ -69,12 +69,8 @@ func (c *call) getObjectAttributes() error {
 		return err
 	}
 	defer o.facts.Wipe()
-	if o.header.Scheme == sealer.SSEC {
-		k, err := c.openKey(o.header, o.sealing)
-		if err != nil {
-			return err
-		}
-		k.Wipe()
+	if err := c.checkCustomerKey(o); err != nil {
+		return err
 	}
 	answer, err := c.attributes(o, asked)
 	if err != nil {

@@ -338,12 +338,8 @@ func (c *call) answerHead(want wanted) error {
 		return err
 	}
 	defer o.facts.Wipe()
-	if o.header.Scheme == sealer.SSEC {
-		k, err := c.openKey(o.header, o.sealing)
-		if err != nil {
-			return err
-		}
-		k.Wipe()
+	if err := c.checkCustomerKey(o); err != nil {
+		return err
 	}
 	offset, length, status, err := c.resolve(want, o)
 	if err != nil {

@@ -56,6 +56,20 @@ func (c *call) inspect(stored http.Header, total int64) (*sealedObject, error) {
 	return o, nil
 }
 
+// checkCustomerKey tries the client's key on an SSE-C object whose body is not
+// read. Other schemes need no key for what the facts tell.
+func (c *call) checkCustomerKey(o *sealedObject) error {
+	if o.header.Scheme != sealer.SSEC {
+		return nil
+	}
+	k, err := c.openKey(o.header, o.sealing)
+	if err != nil {
+		return err
+	}
+	k.Wipe()
+	return nil
+}
+
 // look authenticates what an answer says of a sealed object whose upstream
 // length is total: its header, size, facts and content headers. No KMS is
 // asked. A multipart object costs one more request, for its part table.

@@ -16,6 +16,7 @@ const statusTimeout = 2 * time.Second
 type EndpointStatus struct {
 	Endpoint string        // https://host[:port]
 	Online   bool          // whether it answered 200
+	Version  string        // of KES, as it says
 	Err      string        // why it is not online, one short line without secrets; empty when it is
 	Latency  time.Duration // until the answer, or until it was given up
 }
@@ -39,10 +40,11 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 func (p *pool) probe(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
 	ans, err := e.send(ctx, call{op: "version", method: http.MethodGet, path: pathVersion}, statusTimeout)
+	var r versionResponse
 	if err == nil {
-		err = ans.decode(nil)
+		err = ans.decode(&r)
 	}
-	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Latency: time.Since(start)}
+	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Version: r.Version, Latency: time.Since(start)}
 	if err != nil {
 		s.Err = shortReason(err)
 		return s

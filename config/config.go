@@ -82,6 +82,8 @@ type Config struct {
 	AccessKey string `env:"SSEGW_ACCESS_KEY" file:"true" doc:"Access key of the root credential; at least 3 characters. Without it and the secret key, clients use those of the store."`
 	SecretKey Secret `env:"SSEGW_SECRET_KEY" doc:"Secret key of the root credential; at least 8 characters. Well-known defaults are refused."`
 
+	CredentialsFile string `env:"SSEGW_CREDENTIALS_FILE" path:"file" doc:"JSON file with more credentials and their limits; see docs/OPERATIONS.md. Read again when it changes."`
+
 	UpstreamEndpoint  *url.URL     `env:"SSEGW_UPSTREAM_ENDPOINT,notEmpty" doc:"The object store: an http or https URL without a path."`
 	UpstreamRegion    string       `env:"SSEGW_UPSTREAM_REGION" envDefault:"us-east-1" doc:"Region that requests to the store are signed for."`
 	UpstreamAccessKey string       `env:"SSEGW_UPSTREAM_ACCESS_KEY" file:"true" doc:"Access key for the store. Without it the default AWS credential chain is used."`

@@ -28,6 +28,8 @@ var (
 // documentation shows, so that everybody knows them.
 var shippedSecrets = []string{"minioadmin", "rustfsadmin", "password", "changeme", "12345678"}
 
+func isShipped(secret string) bool { return slices.Contains(shippedSecrets, secret) }
+
 // validate checks what the types of the fields do not, and brings Domain into
 // its one form.
 func (c *Config) validate(in *input) {
@@ -40,6 +42,7 @@ func (c *Config) validate(in *input) {
 		in.report("SSEGW_ADMIN_ADDRESS", "SSEGW_ADMIN_ADDRESS and SSEGW_ADDRESS must not be the same: %q", c.Address)
 	}
 	c.checkCredentials(in)
+	c.checkCredentialsFile(in)
 	if problem := bucketProblem(c.State); problem != "" {
 		in.report("SSEGW_STATE", "SSEGW_STATE %s: %q", problem, c.State)
 	}
@@ -119,10 +122,21 @@ func (c *Config) checkCredentials(in *input) {
 	switch {
 	case secret != "" && secret == c.AccessKey:
 		in.report(rootSecret, "%s must not be the same as the access key%s", name, in.sharedHint())
-	case slices.Contains(shippedSecrets, secret):
+	case isShipped(secret):
 		in.report(rootSecret, "%s must not be a well-known default%s", name, in.sharedHint())
 	case len(secret) < minSecretKey:
 		in.report(rootSecret, "%s must have at least %d characters%s", name, minSecretKey, in.sharedHint())
+	}
+}
+
+// checkCredentialsFile reads the file once, so that a mistake in it stops the start.
+func (c *Config) checkCredentialsFile(in *input) {
+	const name = "SSEGW_CREDENTIALS_FILE"
+	if c.CredentialsFile == "" || in.wrong[name] {
+		return
+	}
+	if _, err := ReadCredentials(c.CredentialsFile, c.AccessKey); err != nil {
+		in.report(name, "%s: %s", name, strings.TrimPrefix(err.Error(), "config: credentials: "))
 	}
 }
 

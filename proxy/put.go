@@ -97,7 +97,7 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if err != nil {
 		return nil, err
 	}
-	c.remember(resp.Header, sealed.size, body.Size())
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFacts{size: body.Size()})
 	discard(resp)
 	return resp.Header, nil
 }

@@ -108,11 +108,6 @@ const trailerGuess = 64 << 10
 
 // trailer reads and opens the trailer of an object of total bytes.
 func (c *call) trailer(o *sealedObject, total int64) (*sealer.Trailer, error) {
-	key, ok := o.facts.TrailerKey()
-	if !ok {
-		return nil, c.integrity("trailer", errMismatch)
-	}
-	defer key.Wipe()
 	k := trailerKey{c.factsKey(o.stored, total), o.header.ObjectID}
 	if t, ok := c.trailers.get(k); ok {
 		return t, nil
@@ -131,7 +126,7 @@ func (c *call) trailer(o *sealedObject, total int64) (*sealer.Trailer, error) {
 			length = footer.Size()
 			continue
 		}
-		t, err := sealer.OpenTrailer(o.header, key, tail[length-footer.Size():])
+		t, err := o.facts.OpenTrailer(o.header, tail[length-footer.Size():])
 		if err != nil {
 			return nil, c.integrity("trailer", err)
 		}

@@ -131,11 +131,6 @@ func tailLength(etag string, total int64) int64 {
 // trailer opens the trailer of an object of total bytes. It reads what of it is
 // not in tail, the object's last bytes.
 func (c *call) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trailer, error) {
-	key, ok := o.facts.TrailerKey()
-	if !ok {
-		return nil, c.integrity("trailer", errMismatch)
-	}
-	defer key.Wipe()
 	k := trailerKey{c.factsKey(o.stored, total), o.header.ObjectID}
 	if t, ok := c.trailers.get(k); ok {
 		return t, nil
@@ -155,7 +150,7 @@ func (c *call) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trail
 		if length = footer.Size(); length > int64(len(tail)) {
 			continue
 		}
-		t, err := sealer.OpenTrailer(o.header, key, tail[int64(len(tail))-length:])
+		t, err := o.facts.OpenTrailer(o.header, tail[int64(len(tail))-length:])
 		if err != nil {
 			return nil, c.integrity("trailer", err)
 		}

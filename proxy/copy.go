@@ -295,7 +295,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		return err
 	}
 	answer.Set("ETag", result.ETag)
-	c.remember(result.ETag, src.total, src.object.listedFacts())
+	c.remember(result.ETag, src.total, src.object.entryFacts())
 	// The store's checksums are of sealed bytes.
 	result.Sums, result.SumType = nil, ""
 	sums, err := src.checksums(src.object, 0)

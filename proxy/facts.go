@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/maypok86/otter/v2"
 
+	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
 
@@ -46,7 +48,9 @@ func (c *call) factsKey(answer http.Header, stored int64) factsKey {
 
 // entryFacts are what a listing shows of an object.
 type entryFacts struct {
-	size int64 // plaintext bytes, or one of the words below
+	size       int64  // plaintext bytes, or one of the words below
+	algorithms uint16 // bit n: there is a checksum of the sealer.Algorithm n
+	composite  bool   // their type is COMPOSITE
 }
 
 // Sizes that are none.
@@ -56,8 +60,41 @@ const (
 	notSeen      = -3 // the store does not let us look at it
 )
 
-// listedFacts are what listings show of o.
-func (o *sealedObject) listedFacts() entryFacts { return entryFacts{size: o.size} }
+// entryFactsOf is what listings show of an object with these checksums.
+func entryFactsOf(size int64, sums []sealer.Checksum) entryFacts {
+	f := entryFacts{size: size}
+	for _, s := range sums {
+		f.add(s.Algorithm, s.Composite)
+	}
+	return f
+}
+
+// entryFacts are what listings show of o. Of a trailer that was not read the facts
+// announce the checksum.
+func (o *sealedObject) entryFacts() entryFacts {
+	f := entryFactsOf(o.size, append(slices.Clone(o.facts.Checksums), o.sums...))
+	f.add(o.facts.Announced.Algorithm, o.facts.Announced.Composite)
+	return f
+}
+
+func (f *entryFacts) add(a sealer.Algorithm, composite bool) {
+	if a != 0 {
+		f.algorithms |= 1 << a
+		f.composite = f.composite || composite
+	}
+}
+
+// checksums are the checksum fields of an entry.
+func (f entryFacts) checksums() *s3.Checksums {
+	shown := &s3.Checksums{}
+	for a := sealer.ChecksumCRC32; a <= sealer.ChecksumXXHASH128; a++ {
+		if f.algorithms&(1<<a) != 0 {
+			shown.Algorithms = append(shown.Algorithms, a.String())
+			shown.Type = checksumType(sealer.Checksum{Composite: f.composite})
+		}
+	}
+	return shown
+}
 
 // factsCache remembers what listings show. It holds no secrets.
 type factsCache struct {

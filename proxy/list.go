@@ -82,7 +82,7 @@ func (f entryFacts) edit(e *s3.Entry) s3.Edit {
 		return s3.Edit{}
 	}
 	tag := s3.ETagShown(e.ETag, true)
-	edit := s3.Edit{ETag: &tag, Checksums: &s3.Checksums{}}
+	edit := s3.Edit{ETag: &tag, Checksums: f.checksums()}
 	if f.size >= 0 {
 		edit.Size = &f.size
 	}
@@ -148,7 +148,7 @@ func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
 		return entryFacts{size: notSealed}, nil
 	}
 	defer o.facts.Wipe()
-	return o.listedFacts(), nil
+	return o.entryFacts(), nil
 }
 
 // listed authenticates the object of an entry, from the metadata in the entry

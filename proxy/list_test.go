@@ -252,3 +252,45 @@ func TestListMultipart(t *testing.T) {
 		}
 	}
 }
+
+// TestListChecksums shows which checksums sealed objects have, behind the ETag
+// and from what HEADs and pages with metadata tell alike, and the store's own of
+// what is not sealed.
+func TestListChecksums(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	for i, algorithm := range []string{"CRC32", "SHA256", "CRC64NVME"} {
+		g.do(clientRequest{
+			method: "PUT", path: fmt.Sprintf("/bucket/%d", i), body: pattern(2000, 1), header: headers(s3.HeaderSSE, s3.AES256),
+			mode: modeTrailer, algorithm: algorithm,
+		}).want(t, 200, "")
+	}
+	for key, pairs := range map[string][]string{
+		"composite": {"X-Amz-Checksum-Algorithm", "SHA1"},
+		"full":      {"X-Amz-Checksum-Algorithm", "CRC32C", "X-Amz-Checksum-Type", "FULL_OBJECT"},
+	} {
+		u := g.begin("/bucket/"+key, append(pairs, s3.HeaderSSE, s3.AES256)...)
+		u.part(1, pattern(smallestPart, 1))
+		u.complete()
+	}
+	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
+	want := []string{"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] "}
+	detailed := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	for name, gateway := range map[string]*testGateway{"the writer": g, "a replica": g.replica(), "a page with metadata": detailed} {
+		g.upstream.mu.Lock()
+		g.upstream.detail = gateway == detailed
+		g.upstream.mu.Unlock()
+		for range 2 {
+			var got []string
+			for _, e := range gateway.list(testBucket, "list-type=2") {
+				got = append(got, fmt.Sprint(e.ChecksumAlgorithm, " ", e.ChecksumType))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+	r := g.get("/bucket")
+	if want := "-1&#34;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>2000<"; !strings.Contains(string(r.body), want) {
+		t.Errorf("no %s in %s", want, r.body)
+	}
+}

@@ -100,7 +100,7 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if err != nil {
 		return nil, err
 	}
-	c.remember(resp.Header.Get("ETag"), sealed.size, entryFacts{size: body.Size()})
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), storedChecksums(body.Checksums())))
 	discard(resp)
 	return resp.Header, nil
 }

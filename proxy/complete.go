@@ -98,6 +98,7 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
+	c.remember(etag, table.SealedSize()+int64(len(tail)), entryFactsOf(table.Size(), sums))
 	return c.answerComplete(u, doc, etag, header, sums, len(chosen))
 }
 

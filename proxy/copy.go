@@ -295,7 +295,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		return err
 	}
 	answer.Set("ETag", result.ETag)
-	c.remember(answer, src.total, src.object.size)
+	c.remember(result.ETag, src.total, src.object.entryFacts())
 	// The store's checksums are of sealed bytes.
 	result.Sums, result.SumType = nil, ""
 	sums, err := src.checksums(src.object, 0)
@@ -322,9 +322,11 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 		return nil, err
 	}
 	defer dataKey.Wipe()
+	facts := *src.object.facts
+	facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
 	h, err := src.object.header.Reseal(k, sealer.SealParams{
 		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Context: s.encoded,
-		Root: c.State.Root(), Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, src.object.header.Size), Checksums: src.object.facts.Checksums},
+		Root: c.State.Root(), Facts: facts,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("proxy: sealing a copy: %w", err)

@@ -300,41 +300,22 @@ func (c *call) copyParts(src *copySource, header http.Header) (http.Header, *cop
 			return nil, nil, err
 		}
 	}
-	// Conditions are those of the Complete.
-	for _, name := range [...]string{s3.HeaderTaggingDirective, "If-Match", "If-None-Match"} {
-		header.Del(name)
-	}
-	o := outgoing{method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header}
-	resp, err := c.Upstream.expect(c.ctx(), o)
-	if err != nil {
-		return nil, nil, err
-	}
-	var created struct {
-		ID string `xml:"UploadId"`
-	}
-	err = xml.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&created)
-	_ = resp.Body.Close()
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: answer to CreateMultipartUpload: %w", errUpstream, err)
-	}
-	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
-	var parts []*part
-	for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
-		etag, err := c.copyRangeUpstream(src, u, len(parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
-		if err != nil {
-			c.abandon(u)
-			return nil, nil, err
+	header.Del(s3.HeaderTaggingDirective)
+	answer, err := c.storeParts(nil, header, func(b *bodyUpload) error {
+		for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
+			etag, err := c.copyRangeUpstream(src, b.upload, len(b.parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
+			if err != nil {
+				return err
+			}
+			b.add(etag)
 		}
-		parts = append(parts, &part{number: len(parts) + 1, PartRecord: sealer.PartRecord{ETag: etag}})
-	}
-	last := parts[len(parts)-1]
-	etag, answer, err := c.completeUpstream(u, parts[:len(parts)-1], last.number, last.ETag)
+		return nil
+	})
 	if err != nil {
-		c.abandon(u)
 		return nil, nil, err
 	}
 	return answer, &copyResult{
-		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: etag, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: answer.Get("ETag"), LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 	}, nil
 }
 
@@ -344,7 +325,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h,
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, anonymous: c.auth.Anonymous(),
 		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
 	})
 	if err != nil {
@@ -355,5 +336,5 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	if err != nil {
 		return "", err
 	}
-	return strings.Trim(result.ETag, `"`), nil
+	return result.ETag, nil
 }

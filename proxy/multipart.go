@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -28,11 +27,13 @@ const minPart = 5 << 20
 // bounds are sizes in bytes that stores set.
 type bounds struct {
 	minPart   int64 // see minPart
+	maxPut    int64 // of a body that one request carries
+	putPart   int64 // of plaintext in each part of a longer one, at least minPart
 	maxCopy   int64 // of an object that one request copies
 	copyRange int64 // of one request of a copy by parts
 }
 
-var storeBounds = bounds{minPart: minPart, maxCopy: maxPut, copyRange: 4 << 30}
+var storeBounds = bounds{minPart: minPart, maxPut: maxPut, putPart: 1 << 30, maxCopy: maxPut, copyRange: 4 << 30}
 
 // createMultipartUpload is CreateMultipartUpload: the scheme, the data key and
 // the object key of the whole object are chosen here.
@@ -55,25 +56,11 @@ func (c *call) createMultipartUpload() error {
 	} else if u.Header, err = c.newUploadHeader(s, header); err != nil {
 		return err
 	}
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: url.Values{"uploads": {""}}, header: header,
-		anonymous: c.auth.Anonymous(),
-	})
+	resp, doc, id, err := c.createUpstream(header)
 	if err != nil {
 		return err
 	}
-	defer discard(resp)
-	doc, err := readListing(resp.Body)
-	if err != nil {
-		return err
-	}
-	var created struct {
-		ID string `xml:"UploadId"`
-	}
-	if err := xml.Unmarshal(doc, &created); err != nil || created.ID == "" {
-		return fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
-	}
-	u.ID = created.ID
+	u.ID = id
 	if err := c.State.saveUpload(c.ctx(), u); err != nil {
 		c.abandon(u)
 		return err

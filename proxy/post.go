@@ -183,6 +183,32 @@ func (c *call) postWhole(s *sealing, header http.Header, b []byte, file *formFil
 	return &posted{answer, s3.ETagShown(answer.Get("ETag"), s != nil), body.Checksums()}, nil
 }
 
+// postParts stores a file of any length in parts. buf is full of its beginning.
+func (c *call) postParts(s *sealing, header http.Header, buf []byte, file *formFile) (*posted, error) {
+	answer, err := c.storeParts(s, header, func(b *bodyUpload) error {
+		size, last := int64(0), false
+		for n := len(buf); ; {
+			if size += int64(n); size > maxPut {
+				return s3.ErrEntityTooLarge
+			}
+			lent := &lentBytes{left: buf[:n]}
+			err := b.send(&copiedBody{r: lent, size: int64(n)}, last, file.Checksums())
+			lent.takeBack()
+			if err != nil || last {
+				return err
+			}
+			n, err = io.ReadFull(file, buf)
+			if last = fileEnded(err); err != nil && !last {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &posted{answer, s3.ETagShown(answer.Get("ETag"), s != nil), file.Checksums()}, nil
+}
+
 // postAnswer is the document of an answer with status 201.
 type postAnswer struct {
 	XMLName  xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ PostResponse"`

@@ -25,7 +25,8 @@ const (
 	anonymousBodies = 32 << 20
 	reserveTimeout  = 5 * time.Second
 
-	// maxPut is Amazon S3's bound on the bytes of a single PUT, as stored.
+	// maxPut is Amazon S3's bound on the bytes of a single PUT: for clients on the
+	// plaintext, for the gateway on what it sends.
 	maxPut = 5 << 30
 )
 
@@ -76,7 +77,9 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if err := c.checkBudget(s, header, body.Size()); err != nil {
 		return nil, err
 	}
-	if size := body.Size(); size <= smallBody {
+	if size := body.Size(); sealer.SealedSize(size)+sealer.SingleTrailerSize > c.bounds.maxPut {
+		return c.putParts(s, header, body)
+	} else if size <= smallBody {
 		free, err := c.reserve(size)
 		if err != nil {
 			return nil, err
@@ -97,7 +100,7 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if err != nil {
 		return nil, err
 	}
-	c.remember(resp.Header, sealed.size, body.Size())
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), storedChecksums(body.Checksums())))
 	discard(resp)
 	return resp.Header, nil
 }
@@ -197,8 +200,7 @@ func (c *call) framing() Framing {
 // checkBudget refuses, before the body is read, what cannot be stored: too much
 // metadata beside the sealed header, or a body over the single PUT's limit.
 func (c *call) checkBudget(s *sealing, header http.Header, size int64) error {
-	sealed := sealer.SealedSize(size)
-	if sealed < 0 || sealed+sealer.SingleTrailerSize > maxPut {
+	if size > maxPut {
 		return s3.ErrEntityTooLarge
 	}
 	return checkMetadata(s, header)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,6 +27,9 @@ func useAWS(t *testing.T, s *site) {
 	}
 	bucket := s.bucket
 	for i, path := range installed(t, "aws") {
+		if i > 0 && s.kind != "SSE-KMS" {
+			break // they are slow to start
+		}
 		s.bucket = fmt.Sprintf("%s-%d", bucket, i)
 		aws := s.program(t, path, env)
 		t.Log(strings.TrimSpace(aws.run("--version")))
@@ -75,7 +79,21 @@ func useAWSCLI(t *testing.T, s *site, aws *shellOf) {
 		!strings.Contains(listed, fmt.Sprintf(" %d piped\n", piped.size)) {
 		t.Errorf("ls prints %q", listed)
 	}
-	s.fetch(t, strings.TrimSpace(run("s3", "presign", url+"/large")), large)
+	presign := func() string { return strings.TrimSpace(run("s3", "presign", url+"/large")) }
+	link := presign()
+	if strings.Contains(link, "AWSAccessKeyId=") {
+		// Version 1 presigns with signature version 2, which the gateway refuses.
+		client := must(stack.HTTPClient(s.gw.CAFile))(t)
+		defer client.CloseIdleConnections()
+		resp := must(client.Get(link))(t)
+		if answer := must(io.ReadAll(resp.Body))(t); resp.StatusCode != http.StatusBadRequest || !bytes.Contains(answer, []byte("Please use AWS4-HMAC-SHA256.")) {
+			t.Errorf("signature version 2: %s %s", resp.Status, answer)
+		}
+		resp.Body.Close()
+		aws.run("configure", "set", "default.s3.signature_version", "s3v4")
+		link = presign()
+	}
+	s.fetch(t, link, large)
 	run("s3", "rm", "--recursive", "--quiet", url)
 	s.wantStored(t, nil)
 }
@@ -217,10 +235,12 @@ func resticIn(t *testing.T, s *site, restic *shellOf) {
 	dir, to := files.write(t), t.TempDir()
 	restic.run("init")
 	restic.run("backup", dir)
+	sent := int64(0) // a snapshot, and the folders above with their times
 	for _, c := range s.during(func() { restic.run("backup", dir) }) {
-		if c.Method == http.MethodPut && strings.HasPrefix(c.Path, "/"+s.bucket+"/data/") {
-			t.Errorf("nothing has changed, but it sends %s %s, %d bytes", c.Method, c.Path, c.In)
-		}
+		sent += c.In
+	}
+	if sent == 0 || sent > 64*kib {
+		t.Errorf("nothing has changed, but the second backup sends %d bytes", sent)
 	}
 	restic.run("check", "--read-data")
 	restic.run("restore", "latest", "--target", to)

@@ -96,10 +96,15 @@ func (u usual) wanted(store *stack.Store, transport, kind string) bool {
 func installed(t *testing.T, name string) []string {
 	t.Helper()
 	var found []string
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin") {
+	var files []fs.FileInfo
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		path, err := exec.LookPath(filepath.Join(dir, name))
-		if err == nil && !slices.Contains(found, path) {
-			found = append(found, path)
+		if err != nil {
+			continue
+		}
+		file := must(os.Stat(path))(t) // two folders may be the same one
+		if !slices.ContainsFunc(files, func(f fs.FileInfo) bool { return os.SameFile(f, file) }) {
+			found, files = append(found, path), append(files, file)
 		}
 	}
 	if len(found) == 0 {
@@ -164,7 +169,7 @@ func (s *site) during(f func()) []stack.Call {
 	before := len(s.upstream.Calls())
 	f()
 	return slices.DeleteFunc(s.upstream.Calls()[before:], func(c stack.Call) bool {
-		return !strings.HasPrefix(c.Path, "/"+s.bucket+"/")
+		return !strings.HasPrefix(c.Path+"/", "/"+s.bucket+"/")
 	})
 }
 
@@ -318,7 +323,11 @@ func (s *site) fetch(t *testing.T, url string, body content) {
 	resp := must(client.Get(url))(t)
 	defer resp.Body.Close()
 	v := &verifier{want: body}
-	if _, err := io.Copy(v, resp.Body); err != nil || v.complete() != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("the presigned URL: %s, %v after %d of %d bytes", resp.Status, err, v.off, body.size)
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s %s", url, resp.Status, must(io.ReadAll(resp.Body))(t))
+		return
+	}
+	if _, err := io.Copy(v, resp.Body); err != nil || v.complete() != nil {
+		t.Errorf("%s: %v after %d of %d bytes", url, err, v.off, body.size)
 	}
 }

@@ -19,13 +19,15 @@ import (
 // A Tool names a program that the package can build.
 type Tool string
 
-// The programs. All but ToolGateway are pinned by e2e/tools/NAME/go.mod.
+// The programs. All but ToolGateway are pinned by e2e/tools/NAME: by go.mod,
+// ToolJS by package-lock.json.
 const (
 	ToolKES       Tool = "kes"
 	ToolMinIO     Tool = "minio"
 	ToolMC        Tool = "mc"
 	ToolVersitygw Tool = "versitygw"
 	ToolS3Suite   Tool = "s3suite" // e2e/tools/s3suite: versitygw's tests
+	ToolJS        Tool = "js"      // a folder: e2e/tools/js with its modules, for node
 	ToolGateway   Tool = "ssegw"
 )
 
@@ -91,7 +93,12 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 	if old, err := os.ReadFile(stampFile); err == nil && string(old) == stamp && exists(t.Path(tool)) {
 		return nil
 	}
-	if err := t.goBuild(ctx, dir, tool, "-mod=readonly", "tool"); err != nil {
+	if tool == ToolJS {
+		err = t.npmInstall(ctx, dir)
+	} else {
+		err = t.goBuild(ctx, dir, tool, "-mod=readonly", "tool")
+	}
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(stampFile, []byte(stamp), 0o600)
@@ -113,20 +120,42 @@ func (t *Tools) goBuild(ctx context.Context, dir string, tool Tool, args ...stri
 	return nil
 }
 
-// toolStamp identifies what a tool is built from: its module requirements
-// with their hashes, its own sources if it has any, and the Go version.
+// npmInstall copies ToolJS into its folder and installs its modules there,
+// which needs node and npm.
+func (t *Tools) npmInstall(ctx context.Context, dir string) error {
+	to := t.Path(ToolJS)
+	if err := os.RemoveAll(to); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd.Dir = to
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("stack: npm ci: %w\n%s", err, b)
+	}
+	return nil
+}
+
+// toolStamp identifies what a tool is built from: the files of its folder,
+// which are its requirements with their hashes and its own sources if it has
+// any, and the Go version.
 func toolStamp(dir string) (string, error) {
 	text := fmt.Appendf(nil, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	names := []string{"go.mod", "go.sum"}
-	if exists(filepath.Join(dir, "main.go")) {
-		names = append(names, "main.go")
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("stack: %w", err)
 	}
-	for _, name := range names {
-		b, err := os.ReadFile(filepath.Join(dir, name))
+	for _, f := range files {
+		if f.IsDir() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
 			return "", fmt.Errorf("stack: %w", err)
 		}
-		text = fmt.Appendf(text, "%s %d\n%s", name, len(b), b)
+		text = fmt.Appendf(text, "%s %d\n%s", f.Name(), len(b), b)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), nil

@@ -25,6 +25,7 @@ type copiedBody struct {
 	declared  []sigv4.Checksum // what is known of the whole source
 	algorithm string           // of the checksum that is computed on the way, or ""
 	sum       hash.Hash
+	want      string                // base64: what the computed checksum has to be, or ""
 	failed    atomic.Pointer[error] // the transport reads on its own goroutine
 }
 
@@ -37,6 +38,34 @@ func (b *copiedBody) Checksums() []sigv4.Checksum {
 		return b.declared
 	}
 	return append(b.declared[:len(b.declared):len(b.declared)], sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
+}
+
+var errSourceChecksum = fmt.Errorf("the checksum that the store has for it: %w", errMismatch)
+
+// compute has the checksum of that algorithm computed on the way. It reports
+// whether there is such an algorithm.
+func (b *copiedBody) compute(algorithm string) bool {
+	h, ok := sigv4.NewHash(algorithm)
+	if ok {
+		b.algorithm, b.sum = algorithm, h
+	}
+	return ok
+}
+
+// keepStored has the checksum that the store knows of a source that is not
+// sealed computed anew: the store's word is checked, and does not cover parts as
+// one.
+func (b *copiedBody) keepStored(stored http.Header) {
+	for name := range stored {
+		algorithm, ok := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
+		if !ok || !b.compute(strings.ToUpper(algorithm)) {
+			continue
+		}
+		if stored.Get(s3.HeaderChecksumType) != composite && !strings.Contains(stored.Get(name), "-") {
+			b.want = stored.Get(name)
+		}
+		return
+	}
 }
 
 // failure is what the client is told: that the source is not authentic, or that
@@ -52,6 +81,9 @@ func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if b.sum != nil {
 		b.sum.Write(p[:n])
+	}
+	if err == io.EOF && b.want != "" && checksumText(b.sum.Sum(nil)) != b.want {
+		err = errSourceChecksum
 	}
 	if err != nil && err != io.EOF {
 		if b.src != nil {
@@ -157,17 +189,16 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	return c.answerCopy(answer, s, result, src)
 }
 
-// copyChecksums keeps the source's whole checksums, or computes the one asked for.
+// copyChecksums keeps the source's checksums of the whole, or has the one asked for computed.
 func (c *call) copyChecksums(src *copySource, body *copiedBody) error {
 	if a := strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)); a != "" {
-		var ok bool
-		if body.sum, ok = sigv4.NewHash(a); !ok {
+		if !body.compute(a) {
 			return s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported.")
 		}
-		body.algorithm = a
 		return nil
 	}
 	if src.object == nil {
+		body.keepStored(src.stored)
 		return nil
 	}
 	sums, err := src.checksums(src.object, 0)
@@ -261,8 +292,7 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 		return c.answerCopy(answer, nil, result, src)
 	}
 	if u.Algorithm != "" {
-		body.algorithm = u.Algorithm
-		body.sum, _ = sigv4.NewHash(u.Algorithm)
+		body.compute(u.Algorithm)
 	}
 	p, s, err := c.storePart(u, number, body)
 	if err != nil {

@@ -22,13 +22,14 @@ type Tool string
 // The programs. All but ToolGateway are pinned by e2e/tools/NAME: by go.mod,
 // ToolJS by package-lock.json.
 const (
-	ToolKES       Tool = "kes"
-	ToolMinIO     Tool = "minio"
-	ToolMC        Tool = "mc"
-	ToolVersitygw Tool = "versitygw"
-	ToolS3Suite   Tool = "s3suite" // e2e/tools/s3suite: versitygw's tests
-	ToolJS        Tool = "js"      // a folder: e2e/tools/js with its modules, for node
-	ToolGateway   Tool = "ssegw"
+	ToolKES        Tool = "kes"
+	ToolMinIO      Tool = "minio"
+	ToolMC         Tool = "mc"
+	ToolVersitygw  Tool = "versitygw"
+	ToolS3Suite    Tool = "s3suite"    // e2e/tools/s3suite: versitygw's tests
+	ToolFunctional Tool = "functional" // e2e/tools/functional: minio-go's tests
+	ToolJS         Tool = "js"         // a folder: e2e/tools/js with its modules, for node
+	ToolGateway    Tool = "ssegw"
 )
 
 // Tools builds programs into the directory .bin of the repository.
@@ -59,6 +60,9 @@ func (t *Tools) Root() string { return t.root }
 // Path returns where the program is once it has been built.
 func (t *Tools) Path(tool Tool) string { return filepath.Join(t.root, ".bin", string(tool)) }
 
+// toolDir returns the directory of the tool's module.
+func (t *Tools) toolDir(tool Tool) string { return filepath.Join(t.root, "e2e", "tools", string(tool)) }
+
 // Build builds the programs that are not up to date. Concurrent calls, also
 // of other processes, wait for each other.
 func (t *Tools) Build(ctx context.Context, tools ...Tool) error {
@@ -80,11 +84,13 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 		return err
 	}
 	defer unlock()
-	if tool == ToolGateway {
-		// The go command itself knows whether the sources have changed.
+	switch tool { // of these the go command itself knows whether the sources have changed
+	case ToolGateway:
 		return t.goBuild(ctx, t.root, tool, "-trimpath", "./cmd/ssegw")
+	case ToolFunctional:
+		return t.buildFunctional(ctx)
 	}
-	dir := filepath.Join(t.root, "e2e", "tools", string(tool))
+	dir := t.toolDir(tool)
 	stamp, err := toolStamp(dir)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -30,16 +29,16 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	status := make([]EndpointStatus, len(c.pool.endpoints))
 	var wg sync.WaitGroup
 	for i, e := range c.pool.endpoints {
-		wg.Go(func() { status[i] = c.pool.probe(ctx, e) })
+		wg.Go(func() { status[i] = c.pool.status(ctx, e) })
 	}
 	wg.Wait()
 	return status
 }
 
-// probe asks one endpoint for its version. One that answers is in good health again.
-func (p *pool) probe(ctx context.Context, e *endpoint) EndpointStatus {
+// status asks one endpoint for its version. One that answers is in good health again.
+func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
-	ans, err := e.send(ctx, call{op: "version", method: http.MethodGet, path: pathVersion}, statusTimeout)
+	ans, err := e.send(ctx, versionCall, statusTimeout)
 	var r versionResponse
 	if err == nil {
 		err = ans.decode(&r)
@@ -49,7 +48,7 @@ func (p *pool) probe(ctx context.Context, e *endpoint) EndpointStatus {
 		s.Err = shortReason(err)
 		return s
 	}
-	p.recovered(e)
+	p.well(e)
 	return s
 }
 

@@ -83,7 +83,7 @@ func (c *call) putParts(s *sealing, header http.Header, body plaintext) (http.He
 func (c *call) createUpstream(header http.Header) (resp *http.Response, doc []byte, id string, err error) {
 	resp, err = c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header,
-		anonymous: c.auth.Anonymous(),
+		as: c.caller(),
 	})
 	if err != nil {
 		return nil, nil, "", err
@@ -122,7 +122,7 @@ func (b *bodyUpload) send(body plaintext, last bool, sums []sigv4.Checksum) erro
 	}
 	number := len(b.parts) + 1
 	o := outgoing{
-		method: http.MethodPut, bucket: b.upload.Bucket, key: b.upload.Key, header: http.Header{}, anonymous: b.auth.Anonymous(),
+		method: http.MethodPut, bucket: b.upload.Bucket, key: b.upload.Key, header: http.Header{}, as: b.caller(),
 		query: url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {b.upload.ID}},
 	}
 	if b.header == nil {

@@ -147,7 +147,7 @@ func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (
 func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: c.req.Query, header: upstreamHeader(c.req.Header),
-		anonymous: c.auth.Anonymous(),
+		as: c.caller(),
 	}
 	if err := c.translateConditions(o.header); err != nil {
 		return err
@@ -378,7 +378,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 		return "", nil, err
 	}
 	o := outgoing{
-		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, anonymous: c.auth.Anonymous(),
+		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
 		query: url.Values{"uploadId": {u.ID}},
 	}
 	setDocument(&o, []byte(doc.String()), nil)

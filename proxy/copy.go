@@ -107,7 +107,7 @@ func (c *call) explained(err error) error {
 	}
 	resp, explained := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(),
-		header: http.Header{"Range": {"bytes=0-0"}}, anonymous: c.auth.Anonymous(),
+		header: http.Header{"Range": {"bytes=0-0"}}, as: c.caller(),
 	})
 	if explained == nil {
 		_ = resp.Body.Close() // it has come to be since
@@ -360,7 +360,7 @@ func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *
 	header.Set(s3.HeaderCopySource, c.req.CopySource.String())
 	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, as: c.caller(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -222,7 +222,7 @@ func (c *call) copyTags(src *copySource, header http.Header) error {
 	query := src.versionQuery()
 	query.Set("tagging", "")
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: src.req.Bucket, key: src.req.Key, query: query, anonymous: c.auth.Anonymous(),
+		method: http.MethodGet, bucket: src.req.Bucket, key: src.req.Key, query: query, as: c.caller(),
 	})
 	if err != nil {
 		return err
@@ -355,7 +355,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, as: c.caller(),
 		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
 	})
 	if err != nil {

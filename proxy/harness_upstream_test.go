@@ -24,6 +24,7 @@ import (
 const (
 	upstreamAccessKey = "upstream-access"
 	upstreamSecretKey = "upstream-secret"
+	otherUpstreamKey  = "upstream-other" // with the same secret key
 	upstreamRegion    = "up-north-1"
 )
 
@@ -81,7 +82,7 @@ func newMemUpstream(t testing.TB) *memUpstream {
 	u := &memUpstream{
 		t: t, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
 		verifier: sigv4.New(sigv4.Config{Region: upstreamRegion, Secret: func(accessKey string) (string, bool) {
-			return upstreamSecretKey, accessKey == upstreamAccessKey
+			return upstreamSecretKey, accessKey == upstreamAccessKey || accessKey == otherUpstreamKey
 		}}),
 	}
 	server := httptest.NewServer(u)

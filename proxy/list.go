@@ -232,7 +232,7 @@ func (c *call) oneMoreBucket(token string) (*s3.BucketPage, error) {
 	query := maps.Clone(c.req.Query)
 	query.Set("continuation-token", token)
 	query.Set("max-buckets", "1")
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, query: query, anonymous: c.auth.Anonymous()})
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, query: query, as: c.caller()})
 	if err != nil {
 		return nil, err
 	}

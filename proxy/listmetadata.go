@@ -66,7 +66,7 @@ func (c *call) metadataPage(unknown int) map[entryState]*s3.Entry {
 	listing, err := c.fetchMetadata()
 	switch {
 	case err == nil && c.pages.learn(listing.Entries):
-	case c.auth.Anonymous(): // what they may not see is no sign of what others may
+	case !c.caller().isGateway(): // what they may not see is no sign of what others may
 	case err == nil, errors.Is(err, s3.ErrDocument), statusOf(err)/100 == 4:
 		c.pages.retry.Store(time.Now().Add(metadataRetry).Unix())
 	}
@@ -84,7 +84,7 @@ func (c *call) metadataPage(unknown int) map[entryState]*s3.Entry {
 func (c *call) fetchMetadata() (*s3.Listing, error) {
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodGet, bucket: c.req.Bucket, query: metadataQuery(c.req.Query), header: upstreamHeader(c.req.Header),
-		anonymous: c.auth.Anonymous(),
+		as: c.caller(),
 	})
 	if err != nil {
 		return nil, err

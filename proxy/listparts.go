@@ -158,7 +158,7 @@ func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 	query := url.Values{"uploadId": {u.ID}}
 	for {
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{
-			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, anonymous: c.auth.Anonymous(),
+			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, as: c.caller(),
 		})
 		if err != nil {
 			return nil, err

@@ -111,7 +111,7 @@ func (c *call) abandon(u *upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
 	defer cancel()
 	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}}, anonymous: c.auth.Anonymous(),
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}}, as: c.caller(),
 	})
 	if err == nil {
 		discard(resp)
@@ -126,7 +126,7 @@ func (c *call) uploadOf() (*upload, error) {
 		return u, err
 	}
 	resp, refused := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, anonymous: c.auth.Anonymous(),
+		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, as: c.caller(),
 		query: url.Values{"uploadId": c.req.Query["uploadId"], "max-parts": {"1"}},
 	})
 	if refused == nil {
@@ -241,7 +241,7 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 		return fmt.Errorf("proxy: sealing a part: %w", err)
 	}
 	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
 		query: url.Values{"partNumber": {strconv.Itoa(p.number)}, "uploadId": {u.ID}},
 	}
 	framing := c.framing()
@@ -295,7 +295,7 @@ func (c *call) abortMultipartUpload() error {
 // part number and ETag.
 func (c *call) uploadTail(u *upload, last *part, table []byte) (int, string, error) {
 	number, src, size := last.number+1, bytes.NewReader(table), int64(len(table))
-	o := outgoing{method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous()}
+	o := outgoing{method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller()}
 	if last.Staged {
 		number = last.number
 		staged, err := c.State.staged(c.ctx(), u, last)

@@ -127,7 +127,7 @@ func (c *call) openForm() (*s3.Form, *formFile, error) {
 	request.Key, request.Header = form.Fields["key"], fields
 	request.Path = strings.TrimSuffix(request.Path, "/") + "/" + request.Key
 	c.req, c.auth = &request, policy.Auth()
-	return form, &formFile{policy.Body(form.File), raw}, nil
+	return form, &formFile{policy.Body(form.File), raw}, c.authorize()
 }
 
 // aroundForm returns the headers of the request itself. It refuses those that say

@@ -94,7 +94,7 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if err != nil {
 		return nil, err
 	}
-	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, anonymous: c.auth.Anonymous()}
+	o := outgoing{method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, as: c.caller()}
 	c.Upstream.frame(&o, sealed.body, sealed.size, c.framing(), nil)
 	resp, err := c.send(o, body)
 	if err != nil {
@@ -246,7 +246,7 @@ func (c *call) storePlain(header http.Header, body plaintext) (http.Header, erro
 	}
 	o := outgoing{
 		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header,
-		anonymous: c.auth.Anonymous(),
+		as: c.caller(),
 	}
 	c.framePlain(&o, body)
 	resp, err := c.send(o, body)

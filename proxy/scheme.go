@@ -203,6 +203,9 @@ func (c *call) newKey(s *sealing) (plain sealer.Key, sealed []byte, err error) {
 	if s.scheme == sealer.SSEC {
 		return s.customer, nil, nil
 	}
+	if err := c.checkKMSKey(s.keyName); err != nil {
+		return plain, nil, err
+	}
 	kctx, err := kms.ObjectContext(c.req.Bucket, c.req.Key, s.context)
 	if err != nil {
 		return plain, nil, err
@@ -242,6 +245,9 @@ func (c *call) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) 
 	binding := c.binding()
 	if h.Scheme == sealer.SSEC {
 		return h.Open(binding, s.customer)
+	}
+	if err := c.checkKMSKey(h.KeyName); err != nil {
+		return nil, err
 	}
 	kctx, err := c.keyContext(h)
 	if err != nil {

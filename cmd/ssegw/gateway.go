@@ -21,14 +21,15 @@ import (
 // gateway is everything that one configuration stands for, wired together: all
 // but the listeners and their HTTP servers, which outlive a restart.
 type gateway struct {
-	cfg      *config.Config
-	log      *zap.Logger
-	client   *kms.Client
-	state    *proxy.State
-	operator *admin.Server
-	tls      *tls.Config // for S3 clients; nil: plain http
-	s3       http.Handler
-	private  http.Handler
+	cfg         *config.Config
+	log         *zap.Logger
+	client      *kms.Client
+	state       *proxy.State
+	operator    *admin.Server
+	credentials *credentials
+	tls         *tls.Config // for S3 clients; nil: plain http
+	s3          http.Handler
+	private     http.Handler
 
 	requests sync.WaitGroup // that this gateway serves
 	stop     context.CancelFunc
@@ -51,10 +52,15 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		client.Close()
 		return nil, err
 	}
+	more, err := openCredentials(cfg.CredentialsFile, cfg.AccessKey, log)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	state := proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log})
-	g := &gateway{cfg: cfg, log: log, client: client, state: state, ended: make(chan error, 1)}
+	g := &gateway{cfg: cfg, log: log, client: client, state: state, credentials: more, ended: make(chan error, 1)}
 	g.operator = admin.New(admin.Config{
 		KMS: client, State: state.Ready, Upstream: state.CheckUpstream, Restart: restart,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
@@ -62,7 +68,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	})
 	g.s3 = proxy.New(proxy.Config{
 		Upstream: upstream, KMS: client, State: state,
-		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
+		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Credentials: more.find,
 		Region: cfg.Region, Domains: cfg.Domain,
 		AutoEncryption:   autoEncryption[cfg.AutoEncryption],
 		SealedOnly:       sealedOnly[cfg.SealedOnly],
@@ -86,6 +92,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 func (g *gateway) start() {
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
+	go g.credentials.watch(ctx)
 	go func() { g.ended <- g.state.Run(ctx) }()
 }
 

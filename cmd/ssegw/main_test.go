@@ -25,22 +25,22 @@ func TestSettings(t *testing.T) {
 		entries, args []string
 		says          []string
 	}{
-		"secret key missing":   {[]string{"SSEGW_SECRET_KEY"}, nil, []string{"SSEGW_SECRET_KEY", "not set"}},
-		"endpoint missing":     {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, nil, []string{"SSEGW_UPSTREAM_ENDPOINT", "not set"}},
-		"KES missing":          {[]string{"MINIO_KMS_KES_ENDPOINT", "MINIO_KMS_KES_API_KEY", "MINIO_KMS_KES_KEY_NAME"}, nil, []string{"MINIO_KMS_KES_ENDPOINT"}},
-		"unknown":              {[]string{"SSEGW_STAET=x"}, nil, []string{"SSEGW_STAET", "SSEGW_STATE"}},
-		"default secret":       {[]string{"SSEGW_SECRET_KEY=minioadmin"}, nil, []string{"SSEGW_SECRET_KEY"}},
-		"KES API key":          {[]string{"MINIO_KMS_KES_API_KEY=kes:v1:canary"}, nil, []string{"API key"}},
-		"KES endpoint":         {[]string{"MINIO_KMS_KES_ENDPOINT=http://kes:7373"}, nil, []string{"http://kes:7373"}},
-		"KES CA empty":         {[]string{"MINIO_KMS_KES_CAPATH=" + empty}, nil, []string{empty}},
-		"KES key name":         {[]string{"MINIO_KMS_KES_KEY_NAME=a b"}, nil, []string{"key"}},
-		"store's CA empty":     {[]string{"SSEGW_UPSTREAM_CAPATH=" + empty}, nil, []string{"SSEGW_UPSTREAM_CAPATH", empty}},
-		"store's CA folder":    {[]string{"SSEGW_UPSTREAM_CAPATH=" + dir}, nil, []string{"SSEGW_UPSTREAM_CAPATH", dir}},
-		"TLS certificate":      {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, nil, []string{empty}},
-		"TLS key missing":      {[]string{"SSEGW_TLS_CERT_FILE=" + empty}, nil, []string{"SSEGW_TLS_KEY_FILE"}},
-		"health, no KES key":   {[]string{"MINIO_KMS_KES_KEY_NAME"}, []string{"health"}, []string{"MINIO_KMS_KES_KEY_NAME"}},
-		"unknown command":      {nil, []string{"frobnicate"}, []string{"frobnicate", "health"}},
-		"too many arguments":   {nil, []string{"health", "me"}, []string{"usage"}},
+		"secret key missing": {[]string{"SSEGW_SECRET_KEY"}, nil, []string{"SSEGW_SECRET_KEY", "not set"}},
+		"endpoint missing":   {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, nil, []string{"SSEGW_UPSTREAM_ENDPOINT", "not set"}},
+		"KES missing":        {[]string{"MINIO_KMS_KES_ENDPOINT", "MINIO_KMS_KES_API_KEY", "MINIO_KMS_KES_KEY_NAME"}, nil, []string{"MINIO_KMS_KES_ENDPOINT"}},
+		"unknown":            {[]string{"SSEGW_STAET=x"}, nil, []string{"SSEGW_STAET", "SSEGW_STATE"}},
+		"default secret":     {[]string{"SSEGW_SECRET_KEY=minioadmin"}, nil, []string{"SSEGW_SECRET_KEY"}},
+		"KES API key":        {[]string{"MINIO_KMS_KES_API_KEY=kes:v1:canary"}, nil, []string{"API key"}},
+		"KES endpoint":       {[]string{"MINIO_KMS_KES_ENDPOINT=http://kes:7373"}, nil, []string{"http://kes:7373"}},
+		"KES CA empty":       {[]string{"MINIO_KMS_KES_CAPATH=" + empty}, nil, []string{empty}},
+		"KES key name":       {[]string{"MINIO_KMS_KES_KEY_NAME=a b"}, nil, []string{"key"}},
+		"store's CA empty":   {[]string{"SSEGW_UPSTREAM_CAPATH=" + empty}, nil, []string{"SSEGW_UPSTREAM_CAPATH", empty}},
+		"store's CA folder":  {[]string{"SSEGW_UPSTREAM_CAPATH=" + dir}, nil, []string{"SSEGW_UPSTREAM_CAPATH", dir}},
+		"TLS certificate":    {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, nil, []string{empty}},
+		"TLS key missing":    {[]string{"SSEGW_TLS_CERT_FILE=" + empty}, nil, []string{"SSEGW_TLS_KEY_FILE"}},
+		"health, no KES key": {[]string{"MINIO_KMS_KES_KEY_NAME"}, []string{"health"}, []string{"MINIO_KMS_KES_KEY_NAME"}},
+		"unknown command":    {nil, []string{"frobnicate"}, []string{"frobnicate", "health"}},
+		"too many arguments": {nil, []string{"health", "me"}, []string{"usage"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

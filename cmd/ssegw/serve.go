@@ -29,6 +29,7 @@ type gateway struct {
 	log      *zap.Logger
 	state    *proxy.State
 	operator *admin.Server
+	audit    *proxy.Audit // nil: none
 	s3       *http.Server
 	private  *http.Server
 }
@@ -55,6 +56,9 @@ func serve(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSettings, err)
 	}
+	if g.audit != nil {
+		defer g.audit.Close()
+	}
 	return g.run(ctx)
 }
 
@@ -65,6 +69,10 @@ func newGateway(ctx context.Context, cfg *config.Config, client *kms.Client, log
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	audit, err := newAudit(cfg, log, registry)
+	if err != nil {
+		return nil, err
+	}
 	state := proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log})
 	operator := admin.New(admin.Config{KMS: client, State: state.Ready, Upstream: state.CheckUpstream, Metrics: registry})
 	handler := proxy.New(proxy.Config{
@@ -77,9 +85,10 @@ func newGateway(ctx context.Context, cfg *config.Config, client *kms.Client, log
 		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
 		MaxRequests:      cfg.MaxRequests,
 		Operator:         operator.Operator(),
+		Audit:            audit,
 		Log:              log, Metrics: registry,
 	})
-	g := &gateway{cfg: cfg, log: log, state: state, operator: operator}
+	g := &gateway{cfg: cfg, log: log, state: state, operator: operator, audit: audit}
 	g.s3 = newServer(handler, log)
 	g.private = newServer(operator.Private(), log)
 	if cfg.TLSCertFile != "" {

@@ -414,7 +414,7 @@ func (c *call) answerComplete(u *upload, request []byte, etag string, stored htt
 		d.Header[s3.HeaderVersionID] = v
 	}
 	shown := http.Header{}
-	(&sealing{scheme: u.header.Scheme, keyName: u.header.KeyName, encoded: u.header.Context}).setHeaders(shown)
+	sealingOf(u.header).setHeaders(shown)
 	maps.Copy(d.Header, flat(shown))
 	return c.finishComplete(u, &d)
 }

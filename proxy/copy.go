@@ -173,7 +173,7 @@ func (c *call) copySealing(src *copySource) (*sealing, error) {
 	if h.Scheme == sealer.SSEKMS {
 		return c.kmsSealing(h.KeyName, "")
 	}
-	return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
+	return c.s3Sealing(), nil
 }
 
 // checkCopy refuses what is wrong with a copy whatever its source.
@@ -246,7 +246,7 @@ func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
 		return nil
 	}
 	changed := src.object == nil && s != nil || src.object != nil && (src.object.header.Scheme != s.scheme || src.object.header.KeyName != s.keyName)
-	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
+	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSEBucketKey, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
 		changed = changed || c.req.Header.Get(name) != ""
 	}
 	if replace, err := c.replaces(s3.HeaderMetadataDirective); changed || replace || err != nil {
@@ -326,7 +326,7 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 	facts := *src.object.facts
 	facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
 	h, err := src.object.header.Reseal(k, sealer.SealParams{
-		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Context: s.encoded,
+		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Shared: s.shared, Context: s.encoded,
 		Root: c.State.Root(), Facts: facts,
 	})
 	if err != nil {

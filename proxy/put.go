@@ -176,7 +176,7 @@ func (c *call) newObject(s *sealing, p sealer.SealParams) (*sealer.Header, *seal
 	}
 	defer dataKey.Wipe()
 	p.Scheme, p.Binding, p.Root = s.scheme, c.binding(), c.State.Root()
-	p.DataKey, p.KeyName, p.SealedDataKey, p.Context = dataKey, s.keyName, sealedKey, s.encoded
+	p.DataKey, p.KeyName, p.SealedDataKey, p.Shared, p.Context = dataKey, s.keyName, sealedKey, s.shared, s.encoded
 	h, k, err := sealer.Seal(p)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proxy: sealing: %w", err)

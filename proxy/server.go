@@ -61,6 +61,7 @@ type Config struct {
 	MaxRequests      int           // served at a time, above which clients are told to slow down
 	IdleTimeout      time.Duration // a body may stand still this long; 0: 30 s
 	Operator         http.Handler  // serves the paths below /minio/; nil: 404
+	Audit            *Audit        // of the use of KES keys; nil: none
 	Log              *zap.Logger
 	Metrics          prometheus.Registerer
 }
@@ -90,6 +91,9 @@ type Server struct {
 func New(cfg Config) *Server {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 30 * time.Second
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(kesMetrics{cfg.KMS})
 	}
 	s := &Server{
 		Config:    cfg,

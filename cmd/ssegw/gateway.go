@@ -73,7 +73,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	g.operator = admin.New(admin.Config{
 		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
-		Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
+		Audit: g.auditKeyUse, Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
 	})
 	g.private = g.operator.Private()
 	g.s3 = proxy.New(proxy.Config{
@@ -90,6 +90,17 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		Log:              g.log, Metrics: registry,
 	})
 	return g, nil
+}
+
+// auditKeyUse records what the operator did with a KES key.
+func (g *gateway) auditKeyUse(u admin.KeyUse) {
+	if g.audit == nil {
+		return
+	}
+	g.audit.Record(&proxy.AuditRecord{
+		Time: time.Now().UTC(), RequestID: u.RequestID, AccessKey: g.cfg.AccessKey, Action: u.Action,
+		KESKey: u.KESKey, Use: u.Use, Result: u.Result,
+	})
 }
 
 // start opens the state and keeps it fresh until the gateway is retired.

@@ -30,6 +30,9 @@ type Config struct {
 	Upstream func(context.Context) error // nil when the object store answers
 	Restart  func(dryRun bool) error     // puts the settings as they are now in force, or tries them
 
+	// Audit takes note of a use of a KES key by the operator; nil: nobody does.
+	Audit func(use KeyUse)
+
 	AccessKey string // of the root credential
 	SecretKey string // of the root credential
 	Region    string // that S3 clients sign for
@@ -41,6 +44,15 @@ type Config struct {
 // Format prints no secret, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "admin.Config{AccessKey: %q, Region: %q}", c.AccessKey, c.Region)
+}
+
+// KeyUse is one use of a KES key through the admin API.
+type KeyUse struct {
+	RequestID string
+	Action    string // KMSCreateKey or KMSKeyStatus
+	KESKey    string
+	Use       string // create or check
+	Result    string // ok, or the code of the error
 }
 
 // Bounds of a health check.
@@ -99,6 +111,7 @@ func (s *Server) Operator() http.Handler {
 	mux.HandleFunc("GET /minio/kms/v1/key/status", s.api(s.keyStatus))
 	mux.HandleFunc("GET /minio/kms/v1/status", s.api(s.kmsStatus))
 	mux.HandleFunc("GET /minio/kms/v1/version", s.api(s.kmsVersion))
+	mux.HandleFunc("GET /minio/kms/v1/metrics", s.api(s.kmsMetrics))
 	mux.HandleFunc("/minio/admin/", s.api(notHere))
 	mux.HandleFunc("/minio/kms/", s.api(notHere))
 	mux.Handle("GET /minio/v2/metrics/", s.scrape())

@@ -290,29 +290,29 @@ func (c *call) abortMultipartUpload() error {
 	return nil
 }
 
-// uploadTail sends the last part of a sealed upload: the part table behind the
-// bytes of a staged part, or as a part of its own. It returns the upstream's
-// part number and ETag.
-func (c *call) uploadTail(u *upload, last *part, table []byte) (int, string, error) {
-	number, src, size := last.number+1, bytes.NewReader(table), int64(len(table))
-	o := outgoing{method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous()}
+// uploadTail sends the last part of a sealed upload, under the upstream's number:
+// the part table behind the bytes of a staged part, or alone. It returns the
+// upstream's ETag.
+func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
+	o := outgoing{
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
+		query: url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.ID}},
+	}
+	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))
 	if last.Staged {
-		number = last.number
 		staged, err := c.State.staged(c.ctx(), u, last)
 		if err != nil {
-			return 0, "", err
+			return "", err
 		}
 		defer func() { _ = staged.Close() }()
 		length := sealer.SealedSize(last.Size)
-		c.Upstream.frame(&o, io.MultiReader(io.LimitReader(staged, length), src), length+size, c.framing(), nil)
-	} else {
-		c.Upstream.frame(&o, src, size, c.framing(), nil)
+		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
 	}
-	o.query = url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.ID}}
+	c.Upstream.frame(&o, src, size, c.framing(), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	discard(resp)
-	return number, strings.Trim(resp.Header.Get("ETag"), `"`), nil
+	return strings.Trim(resp.Header.Get("ETag"), `"`), nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -389,7 +388,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, anonymous: c.auth.Anonymous(),
-		query: url.Values{"uploadId": {u.ID}},
+		query: u.query(0),
 	}
 	setDocument(&o, []byte(doc.String()), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)

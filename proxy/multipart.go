@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -61,10 +60,18 @@ func (c *call) createMultipartUpload() error {
 		return err
 	}
 	u.ID = id
-	if err := c.State.saveUpload(c.ctx(), u); err != nil {
+	if s != nil {
+		u.ID = sealedID(id)
+		doc, err = s3.ReplaceText(doc, "InitiateMultipartUploadResult", "UploadId", u.ID)
+	}
+	if err == nil {
+		err = c.State.saveUpload(c.ctx(), u)
+	}
+	if err != nil {
 		c.abandon(u)
 		return err
 	}
+	c.uploads.add(u)
 	h := c.w.Header()
 	if s != nil {
 		s.setHeaders(h)
@@ -111,7 +118,7 @@ func (c *call) abandon(u *upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
 	defer cancel()
 	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}}, anonymous: c.auth.Anonymous(),
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), anonymous: c.auth.Anonymous(),
 	})
 	if err == nil {
 		discard(resp)
@@ -125,9 +132,10 @@ func (c *call) uploadOf() (*upload, error) {
 	if !errors.Is(err, s3.ErrNoSuchUpload) {
 		return u, err
 	}
+	query := (&upload{ID: c.req.Query.Get("uploadId")}).query(0)
+	query.Set("max-parts", "1")
 	resp, refused := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, anonymous: c.auth.Anonymous(),
-		query: url.Values{"uploadId": c.req.Query["uploadId"], "max-parts": {"1"}},
+		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: query, anonymous: c.auth.Anonymous(),
 	})
 	if refused == nil {
 		discard(resp)
@@ -242,7 +250,7 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	}
 	o := outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
-		query: url.Values{"partNumber": {strconv.Itoa(p.number)}, "uploadId": {u.ID}},
+		query: u.query(p.number),
 	}
 	framing := c.framing()
 	if p.Staged {
@@ -262,9 +270,11 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	return nil
 }
 
-// randomTag is an ETag that no other attempt has.
+const tagDigits = 32
+
+// randomTag is 32 hexadecimal digits, such as an ETag that no other attempt has.
 func randomTag() string {
-	var b [16]byte
+	var b [tagDigits / 2]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
@@ -273,6 +283,7 @@ func randomTag() string {
 // left over, they cost little, and missing ones would make it unreadable.
 func (c *call) abortMultipartUpload() error {
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	c.req.Query = u.query(0)
 	resp, err := c.forwarded()
 	if err != nil {
 		if isNoUpload(err) {
@@ -296,7 +307,7 @@ func (c *call) abortMultipartUpload() error {
 func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
 	o := outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
-		query: url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.ID}},
+		query: u.query(number),
 	}
 	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))
 	if last.Staged {

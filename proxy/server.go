@@ -78,6 +78,7 @@ type Server struct {
 	metrics   *metrics
 	facts     *factsCache
 	trailers  *trailersCache
+	uploads   *uploadsCache
 	bounds    bounds
 }
 
@@ -95,6 +96,7 @@ func New(cfg Config) *Server {
 		metrics:   newMetrics(cfg.Metrics),
 		facts:     newFactsCache(),
 		trailers:  newTrailersCache(),
+		uploads:   newUploadsCache(),
 		bounds:    storeBounds,
 		verifier: sigv4.New(sigv4.Config{
 			Region: cfg.Region,

@@ -38,7 +38,7 @@ const (
 type upload struct {
 	Bucket    string    `json:"bucket"`
 	Key       string    `json:"key"`
-	ID        string    `json:"id"`
+	ID        string    `json:"id"`                  // as clients have it: see sealedID
 	Header    string    `json:"header,omitempty"`    // of the object, encoded
 	Plain     bool      `json:"plain,omitempty"`     // the object is not to be sealed, and has no header
 	Algorithm string    `json:"algorithm,omitempty"` // of the checksums that the client announced
@@ -46,6 +46,34 @@ type upload struct {
 	Started   time.Time `json:"started"`
 
 	header *sealer.Header // Header, parsed
+}
+
+// sealedMark stands in the upload IDs of sealed uploads, between the store's ID and
+// the digits of a randomTag.
+const sealedMark = "-ssegw-"
+
+// sealedID makes the ID that clients have for a sealed upload. Its randomness is the
+// gateway's own and is in the upload's record: a store that gives one of its IDs
+// twice has no older record that fits, not that of an upload which is not sealed
+// either (docs/adr/0009-upload-ids.md).
+func sealedID(store string) string { return store + sealedMark + randomTag() }
+
+// storeID is the store's part of an ID that a client has.
+func storeID(id string) string {
+	i := strings.LastIndex(id, sealedMark)
+	if i < 0 || len(id)-i != len(sealedMark)+tagDigits {
+		return id
+	}
+	return id[:i]
+}
+
+// query names the upload to the store, and a part of it unless number is 0.
+func (u *upload) query(number int) url.Values {
+	q := url.Values{"uploadId": {storeID(u.ID)}}
+	if number > 0 {
+		q.Set("partNumber", strconv.Itoa(number))
+	}
+	return q
 }
 
 func (u *upload) binding() sealer.Upload {
@@ -56,7 +84,7 @@ func (u *upload) binding() sealer.Upload {
 // nor key, and no upload ID of the store's has to fit a key.
 func (u *upload) prefix() string {
 	h := sha256.New()
-	for _, s := range [...]string{u.Bucket, u.Key, u.ID} {
+	for _, s := range [...]string{u.Bucket, u.Key, storeID(u.ID)} {
 		_, _ = fmt.Fprintf(h, "%d:%s", len(s), s) // a hash takes everything
 	}
 	return uploadsPrefix + hex.EncodeToString(h.Sum(nil)[:16]) + "/"
@@ -103,8 +131,17 @@ func (s *State) load(ctx context.Context, name string, limit int64) ([]byte, err
 }
 
 // findUpload returns a recorded upload. One without a record is unknown, never
-// one that is not sealed.
+// one that is not sealed; so is one whose record has another ID.
 func (s *State) findUpload(ctx context.Context, bucket, key, id string) (*upload, error) {
+	u, err := s.recordedUpload(ctx, bucket, key, id)
+	if err == nil && u.ID != id {
+		return nil, s3.ErrNoSuchUpload
+	}
+	return u, err
+}
+
+// recordedUpload returns the recorded upload that has the store's ID in id.
+func (s *State) recordedUpload(ctx context.Context, bucket, key, id string) (*upload, error) {
 	u := &upload{Bucket: bucket, Key: key, ID: id}
 	plain, err := s.load(ctx, u.prefix()+uploadRecord, maxUpload)
 	if statusOf(err) == http.StatusNotFound {
@@ -117,7 +154,7 @@ func (s *State) findUpload(ctx context.Context, bucket, key, id string) (*upload
 	if err := json.Unmarshal(plain, found); err != nil {
 		return nil, fmt.Errorf("%w: upload record: %w", errIntegrity, err)
 	}
-	if found.Bucket != bucket || found.Key != key || found.ID != id {
+	if found.Bucket != bucket || found.Key != key || storeID(found.ID) != storeID(id) {
 		return nil, fmt.Errorf("%w: record of another upload", errIntegrity)
 	}
 	if found.Plain && found.Header == "" {

@@ -132,19 +132,26 @@ func (c *call) uploadOf() (*upload, error) {
 	if !errors.Is(err, s3.ErrNoSuchUpload) {
 		return u, err
 	}
-	query := (&upload{ID: c.req.Query.Get("uploadId")}).query(0)
-	query.Set("max-parts", "1")
-	resp, refused := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: query, anonymous: c.auth.Anonymous(),
-	})
+	unknown := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	refused := c.Upstream.knows(c.ctx(), unknown, c.auth.Anonymous())
 	if refused == nil {
-		discard(resp)
 		return nil, err
 	}
 	if hasDocument(refused) && !errors.Is(refused, errUpstream) {
 		refused = errors.Join(refused, err)
 	}
 	return nil, refused
+}
+
+// knows returns nil if the store has the upload, otherwise what it says instead.
+func (u *Upstream) knows(ctx context.Context, up *upload, anonymous bool) error {
+	query := up.query(0)
+	query.Set("max-parts", "1")
+	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: up.Bucket, key: up.Key, query: query, anonymous: anonymous})
+	if err == nil {
+		discard(resp)
+	}
+	return err
 }
 
 // maxPartNumber is the store's highest part number.

@@ -217,31 +217,44 @@ func (s *State) parts(ctx context.Context, u *upload) (map[int][]*part, error) {
 
 // each calls f with the objects of the state bucket whose keys begin with prefix.
 func (s *State) each(ctx context.Context, prefix string, f func(e *s3.Entry) error) error {
-	query := url.Values{"list-type": {"2"}, "prefix": {prefix}}
-	for {
-		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, query: query})
-		if err != nil {
-			return stateFailed("listing", err)
-		}
-		doc, err := readListing(resp.Body)
-		_ = resp.Body.Close()
+	for after := ""; ; {
+		page, err := s.page(ctx, prefix, after)
 		if err != nil {
 			return err
 		}
-		listing, err := s3.ParseListing(doc)
-		if err != nil {
-			return fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
-		}
-		for i := range listing.Entries {
-			if err := f(&listing.Entries[i]); err != nil {
+		for i := range page.Entries {
+			if err := f(&page.Entries[i]); err != nil {
 				return err
 			}
 		}
-		if !listing.IsTruncated || len(listing.Entries) == 0 {
+		if !page.IsTruncated || len(page.Entries) == 0 {
 			return nil
 		}
-		query.Set("start-after", listing.Entries[len(listing.Entries)-1].Key)
+		after = page.Entries[len(page.Entries)-1].Key
 	}
+}
+
+// page lists the next objects of the state bucket whose keys begin with prefix, from
+// the one behind the key after on.
+func (s *State) page(ctx context.Context, prefix, after string) (*s3.Listing, error) {
+	query := url.Values{"list-type": {"2"}, "prefix": {prefix}}
+	if after != "" {
+		query.Set("start-after", after)
+	}
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, query: query})
+	if err != nil {
+		return nil, stateFailed("listing", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	listing, err := s3.ParseListing(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
+	}
+	return listing, nil
 }
 
 // staged reads the sealed bytes of a small part. A part whose record is there and
@@ -268,11 +281,16 @@ func (s *State) forget(ctx context.Context, u *upload) error {
 		if strings.HasSuffix(e.Key, "/"+doneRecord) {
 			return nil
 		}
-		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: e.Key})
-		if err != nil {
-			return stateFailed("removing "+e.Key, err)
-		}
-		discard(resp)
-		return nil
+		return s.remove(ctx, e.Key)
 	})
+}
+
+// remove deletes an object of the state bucket.
+func (s *State) remove(ctx context.Context, name string) error {
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: name})
+	if err != nil {
+		return stateFailed("removing "+name, err)
+	}
+	discard(resp)
+	return nil
 }

@@ -385,6 +385,9 @@ func (u *memUpstream) holds(w http.ResponseWriter, r *http.Request, o *memObject
 	case ok && read:
 		same = !o.modified.After(at)
 	}
+	if size := r.Header.Get("X-Amz-If-Match-Size"); size != "" && o != nil && r.Method == http.MethodDelete {
+		failed = failed || size != strconv.Itoa(len(o.body))
+	}
 	switch {
 	case failed, same && !read:
 		memFail(w, 412, "PreconditionFailed", "condition")

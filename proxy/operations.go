@@ -10,6 +10,7 @@ var operations = map[s3.Action]func(*call) error{
 	s3.GetObject:              (*call).getObject,
 	s3.HeadObject:             (*call).headObject,
 	s3.GetObjectAttributes:    (*call).getObjectAttributes,
+	s3.DeleteObject:           (*call).deleteObject,
 	s3.UpdateObjectEncryption: (*call).updateObjectEncryption,
 
 	s3.CopyObject:     (*call).copyObject,

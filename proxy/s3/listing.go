@@ -57,12 +57,25 @@ var listRoots = map[string][]string{
 // be changed. Keys with control characters, which XML 1.0 cannot hold, are read as stores send them. The error is
 // [ErrDocument] for anything else, or for an entry without a number as Size.
 func ParseListing(doc []byte) (*Listing, error) {
+	return parseEntries(doc, listRoots)
+}
+
+// ParseDelete reads the document of a DeleteObjects, as ParseListing does that of a listing: its entries are the objects
+// to delete, with the conditions on their ETag and Size.
+func ParseDelete(doc []byte) (*Listing, error) {
+	return parseEntries(doc, map[string][]string{"Delete": {"Object"}})
+}
+
+func parseEntries(doc []byte, roots map[string][]string) (*Listing, error) {
 	p := listingParser{list: &Listing{doc: doc}}
 	if err := walk(doc, maxListingDepth, p.visit); err != nil {
 		return nil, err
 	}
-	return p.finish()
+	return p.finish(roots)
 }
+
+// HasSize reports whether the entry says a size.
+func (e *Entry) HasSize() bool { return e.size.whole.end > 0 }
 
 // listingParser collects a listing bottom up: elements arrive when they end.
 type listingParser struct {
@@ -97,9 +110,10 @@ func (p *listingParser) visit(depth int, e element) error {
 	return nil
 }
 
-// finish interprets what was collected, now that the root's name is known.
-func (p *listingParser) finish() (*Listing, error) {
-	names, ok := listRoots[p.root]
+// finish interprets what was collected, now that the root's name is known. roots are
+// the known ones, with the names of the elements that are entries.
+func (p *listingParser) finish(roots map[string][]string) (*Listing, error) {
+	names, ok := roots[p.root]
 	if !ok {
 		return nil, fmt.Errorf("%w: root %q", ErrDocument, p.root)
 	}

@@ -160,7 +160,7 @@ func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (
 func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: c.req.Query, header: upstreamHeader(c.req.Header),
-		anonymous: c.auth.Anonymous(),
+		anonymous: c.auth.Anonymous(), copies: true,
 	}
 	if err := c.translateConditions(o.header); err != nil {
 		return err
@@ -388,7 +388,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, anonymous: c.auth.Anonymous(),
-		query: u.query(0),
+		query: u.query(0), copies: true,
 	}
 	setDocument(&o, []byte(doc.String()), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)

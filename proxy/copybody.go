@@ -325,7 +325,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, anonymous: c.auth.Anonymous(),
-		query: u.query(number),
+		query: u.query(number), copies: true,
 	})
 	if err != nil {
 		return "", err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,7 +75,11 @@ func (c *call) completeMultipartUpload() error {
 	if err := xml.Unmarshal(doc, &request); err != nil || len(request.Parts) == 0 {
 		return s3.ErrMalformedXML.With(err)
 	}
-	chosen, err := c.choose(u, request.Parts)
+	recorded, err := c.State.parts(c.ctx(), u)
+	if err != nil {
+		return err
+	}
+	chosen, err := c.choose(u, recorded, request.Parts)
 	if err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	etag, header, err := c.finishUpload(u, chosen, tail)
+	etag, header, err := c.finishUpload(u, chosen, freeNumber(recorded, chosen[len(chosen)-1]), tail)
 	if isNoUpload(err) {
 		etag, header, err = c.completedBefore(u, table, err)
 	}
@@ -102,11 +105,22 @@ func (c *call) completeMultipartUpload() error {
 	return c.answerComplete(u, doc, etag, header, sums, len(chosen))
 }
 
-// finishUpload sends the part table and completes upstream. It returns the
-// object's ETag and the upstream's headers.
-func (c *call) finishUpload(u *upload, chosen []*part, tail []byte) (string, http.Header, error) {
+// freeNumber is the upstream's number for the part that ends an object: the first,
+// from that of the last part on, under which the upstream has no attempt of a
+// part. A Complete that is refused then costs the upload nothing.
+func freeNumber(recorded map[int][]*part, last *part) int {
+	n := last.number
+	for slices.ContainsFunc(recorded[n], func(p *part) bool { return !p.Staged }) {
+		n++
+	}
+	return n
+}
+
+// finishUpload sends the part table under a free number and completes upstream. It
+// returns the object's ETag and the upstream's headers.
+func (c *call) finishUpload(u *upload, chosen []*part, number int, tail []byte) (string, http.Header, error) {
 	last := chosen[len(chosen)-1]
-	number, etag, err := c.uploadTail(u, last, tail)
+	etag, err := c.uploadTail(u, last, number, tail)
 	if err != nil {
 		return "", nil, err
 	}
@@ -147,7 +161,7 @@ func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (
 func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: c.req.Query, header: upstreamHeader(c.req.Header),
-		as: c.caller(),
+		as: c.caller(), copies: true,
 	}
 	if err := c.translateConditions(o.header); err != nil {
 		return err
@@ -210,11 +224,7 @@ func completedTag(resp *http.Response, body []byte) (string, error) {
 }
 
 // choose finds the attempts that the client lists, by number and ETag.
-func (c *call) choose(u *upload, listed []completedPart) ([]*part, error) {
-	recorded, err := c.State.parts(c.ctx(), u)
-	if err != nil {
-		return nil, err
-	}
+func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPart) ([]*part, error) {
 	var chosen []*part
 	for i, l := range listed {
 		if err := l.check(); err != nil {
@@ -379,7 +389,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
-		query: url.Values{"uploadId": {u.ID}},
+		query: u.query(0), copies: true,
 	}
 	setDocument(&o, []byte(doc.String()), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)

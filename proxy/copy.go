@@ -361,6 +361,7 @@ func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *
 	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, as: c.caller(),
+		copies: true,
 	})
 	if err != nil {
 		return nil, nil, err

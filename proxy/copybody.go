@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -356,7 +355,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, as: c.caller(),
-		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
+		query: u.query(number), copies: true,
 	})
 	if err != nil {
 		return "", err

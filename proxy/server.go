@@ -84,6 +84,7 @@ type Server struct {
 	facts     *factsCache
 	trailers  *trailersCache
 	pages     metadataPages
+	uploads   *uploadsCache
 	bounds    bounds
 }
 
@@ -105,6 +106,7 @@ func New(cfg Config) *Server {
 		metrics:   newMetrics(cfg.Metrics),
 		facts:     newFactsCache(),
 		trailers:  newTrailersCache(),
+		uploads:   newUploadsCache(),
 		bounds:    storeBounds,
 	}
 	s.verifier = sigv4.New(sigv4.Config{

@@ -112,7 +112,10 @@ func (c *call) trailer(o *sealedObject, total int64) (*sealer.Trailer, error) {
 	if t, ok := c.trailers.get(k); ok {
 		return t, nil
 	}
-	length := min(total, trailerGuess)
+	length := min(total, sealer.SingleTrailerSize)
+	if o.header.Multipart {
+		length = min(total, trailerGuess)
+	}
 	for {
 		tail, err := c.tail(o, total, length)
 		if err != nil {
@@ -169,6 +172,9 @@ func (c *call) resolve(want wanted, o *sealedObject) (offset, length int64, stat
 		if err == nil && length == 0 {
 			status = http.StatusOK // an empty part has no Content-Range
 		}
+	case want.span != nil && want.span.Suffix() && want.span.Last() >= 0 && o.size == 0:
+		// The last bytes of nothing are all of it, as on Amazon S3.
+		return 0, 0, http.StatusOK, nil
 	case want.span != nil:
 		offset, length, err = want.span.Resolve(o.size)
 		status = http.StatusPartialContent

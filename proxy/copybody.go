@@ -3,10 +3,10 @@ package proxy
 import (
 	"encoding/xml"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,25 +19,17 @@ import (
 
 // copiedBody is the plaintext of a source on its way into a copy.
 type copiedBody struct {
-	r         io.Reader
-	src       *copySource
-	size      int64
-	declared  []sigv4.Checksum // what is known of the whole source
-	algorithm string           // of the checksum that is computed on the way, or ""
-	sum       hash.Hash
-	failed    atomic.Pointer[error] // the transport reads on its own goroutine
+	r        io.Reader
+	src      *copySource
+	size     int64
+	declared []sigv4.Checksum      // what is known of the whole source
+	failed   atomic.Pointer[error] // the transport reads on its own goroutine
 }
 
-func (b *copiedBody) Size() int64                { return b.size }
-func (b *copiedBody) Declared() []sigv4.Checksum { return b.declared }
-func (b *copiedBody) TrailerAlgorithm() string   { return b.algorithm }
-
-func (b *copiedBody) Checksums() []sigv4.Checksum {
-	if b.sum == nil {
-		return b.declared
-	}
-	return append(b.declared[:len(b.declared):len(b.declared)], sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
-}
+func (b *copiedBody) Size() int64                 { return b.size }
+func (b *copiedBody) Declared() []sigv4.Checksum  { return b.declared }
+func (b *copiedBody) TrailerAlgorithm() string    { return "" }
+func (b *copiedBody) Checksums() []sigv4.Checksum { return slices.Clone(b.declared) }
 
 // failure is what the client is told: that the source is not authentic, or that
 // it stopped coming, rather than that the store got too little.
@@ -50,9 +42,6 @@ func (b *copiedBody) failure() error {
 
 func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if b.sum != nil {
-		b.sum.Write(p[:n])
-	}
 	if err != nil && err != io.EOF {
 		if b.src != nil {
 			err = b.src.bodyError(err)
@@ -129,8 +118,8 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	body := &copiedBody{r: plain, size: src.size(), src: src}
-	if err := c.copyChecksums(src, body); err != nil {
+	body, err := c.copyChecksums(src, &copiedBody{r: plain, size: src.size(), src: src})
+	if err != nil {
 		return err
 	}
 	header.Del(s3.HeaderTaggingDirective)
@@ -139,6 +128,7 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	}
 	var answer http.Header
 	if s != nil {
+		body = withDefault(body)
 		answer, err = c.storeSealed(s, header, body)
 	} else {
 		answer, err = c.storePlain(header, body)
@@ -157,29 +147,25 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	return c.answerCopy(answer, s, result, src)
 }
 
-// copyChecksums keeps the source's whole checksums, or computes the one asked for.
-func (c *call) copyChecksums(src *copySource, body *copiedBody) error {
-	if a := strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)); a != "" {
-		var ok bool
-		if body.sum, ok = sigv4.NewHash(a); !ok {
-			return s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported.")
-		}
-		body.algorithm = a
-		return nil
+// copyChecksums returns the body of a copy with the source's whole checksums, or
+// with the one asked for.
+func (c *call) copyChecksums(src *copySource, body *copiedBody) (plaintext, error) {
+	if a, ok := sealer.ParseAlgorithm(strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm))); ok {
+		return withChecksum(body, a), nil
 	}
 	if src.object == nil {
-		return nil
+		return body, nil
 	}
 	sums, err := src.checksums(src.object, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, sum := range sums {
 		if !sum.Composite {
 			body.declared = append(body.declared, sigv4.Checksum{Algorithm: sum.Algorithm.String(), Value: sum.Digest})
 		}
 	}
-	return nil
+	return body, nil
 }
 
 // copyTags restates the source's tags, which a PUT does not take over.
@@ -260,16 +246,12 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 		result.ETag = answer.Get("ETag")
 		return c.answerCopy(answer, nil, result, src)
 	}
-	if u.Algorithm != "" {
-		body.algorithm = u.Algorithm
-		body.sum, _ = sigv4.NewHash(u.Algorithm)
-	}
-	p, s, err := c.storePart(u, number, body)
+	p, s, err := c.storePart(u, number, withChecksum(body, u.announced().Algorithm))
 	if err != nil {
 		return err
 	}
 	result.ETag = p.ETag
-	if p.Checksum != nil {
+	if p.Checksum != nil && u.Algorithm != "" {
 		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)
@@ -301,7 +283,7 @@ func (c *call) copyParts(src *copySource, header http.Header) (http.Header, *cop
 		}
 	}
 	header.Del(s3.HeaderTaggingDirective)
-	answer, err := c.storeParts(nil, header, func(b *bodyUpload) error {
+	answer, err := c.storeParts(nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
 		for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
 			etag, err := c.copyRangeUpstream(src, b.upload, len(b.parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
 			if err != nil {

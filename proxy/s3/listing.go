@@ -30,6 +30,7 @@ type Entry struct {
 	LastModified string // as in the document
 	PartNumber   int    // of parts, else 0
 	DeleteMarker bool
+	IsLatest     bool   // of versions: the current one
 	HasMetadata  bool   // the upstream sent user metadata (MinIO's metadata=true)
 	Sealed       string // value of the gateway's own metadata in it, "" if absent
 
@@ -133,6 +134,8 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 			e.Key, err = l.key(l.text(c))
 		case "VersionId":
 			e.VersionID = l.text(c)
+		case "IsLatest":
+			e.IsLatest = l.text(c) == "true"
 		case "ETag":
 			e.ETag, e.etag = l.text(c), c
 		case "Size":

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
 )
 
 // TestListCost counts the HEADs behind a page: none for what this gateway wrote
@@ -299,5 +303,75 @@ func TestListChecksums(t *testing.T) {
 	r := g.get("/bucket")
 	if want := "-1&#34;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>2000<"; !strings.Contains(string(r.body), want) {
 		t.Errorf("no %s in %s", want, r.body)
+	}
+}
+
+// TestListNullVersion: stores without versions list the current one as "null", and
+// may not know it by that name.
+func TestListNullVersion(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Has("versionId") {
+			memFail(w, 400, "InvalidArgument", "Invalid version id specified")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	if l := g.replica().list(testBucket, "versions="); l[0].Size != 1000 {
+		t.Errorf("listed with %d bytes", l[0].Size)
+	}
+	g.upstream.rewriteListings(func(_ url.Values, page string) string {
+		return strings.Replace(page, "<IsLatest>true", "<IsLatest>false", 1)
+	})
+	if l := g.replica().list(testBucket, "versions="); l[0].Size != 1032 {
+		t.Errorf("an older version is listed with %d bytes", l[0].Size)
+	}
+}
+
+// BenchmarkList makes a page of 1,000 sealed objects that are all known.
+func BenchmarkList(b *testing.B) {
+	g := newGateway(b)
+	var doc bytes.Buffer
+	doc.WriteString("<ListBucketResult><Name>bucket</Name>")
+	for i := range 1000 {
+		key, etag := fmt.Sprintf("directory/object-%08d", i), fmt.Sprintf("%032x", i)
+		fmt.Fprintf(&doc, "<Contents><Key>%s</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>&#34;%s&#34;</ETag><Size>1386</Size><StorageClass>STANDARD</StorageClass></Contents>", key, etag)
+		g.facts.add(factsKeyOf(testBucket, key, etag, 1386, ""), entryFacts{size: 1354, algorithms: 1 << sealer.ChecksumCRC64NVME})
+	}
+	doc.WriteString("</ListBucketResult>")
+	c := &call{Server: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket}}
+	b.SetBytes(int64(doc.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		listing, err := parseListing(bytes.NewReader(doc.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		facts, err := c.listedFacts(listing.Entries)
+		if err != nil {
+			b.Fatal(err)
+		}
+		page := listing.Splice(func(i int) s3.Edit { return facts[i].edit(&listing.Entries[i]) })
+		if bytes.Count(page, []byte("<Size>1354<")) != 1000 {
+			b.Fatal("another page")
+		}
+	}
+}
+
+// BenchmarkFactsCache fills the cache of facts and reports what an entry takes.
+func BenchmarkFactsCache(b *testing.B) {
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		cache := newFactsCache()
+		for i := range cachedFacts {
+			cache.add(factsKeyOf(testBucket, strings.Repeat("long key ", 50)+strconv.Itoa(i), "d41d8cd98f00b204e9800998ecf8427e", 1, ""), entryFacts{size: 1})
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/cachedFacts, "B/entry")
+		runtime.KeepAlive(cache)
 	}
 }

@@ -65,7 +65,7 @@ type listingParser struct {
 	list  *Listing
 	root  string
 	leafs []element // at depth 2, of all elements at depth 1
-	own   []element // the gateway's own metadata at depth 3, of all elements at depth 1
+	own   []element // what isOwn at depth 3, of all elements at depth 1
 	kids  []entryElement
 	seen  struct{ leafs, own int } // those of the elements in kids
 }
@@ -87,7 +87,7 @@ func (p *listingParser) visit(depth int, e element) error {
 	case 2:
 		p.leafs = append(p.leafs, e)
 	case 3:
-		if strings.EqualFold(e.name, HeaderSealed) {
+		if isOwn(e.name) {
 			p.own = append(p.own, e)
 		}
 	}
@@ -165,13 +165,24 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 
 func (l *Listing) text(e element) string { return text(e.inner.of(l.doc)) }
 
-// readOwn finds the gateway's metadata in the user metadata.
+// isOwn reports whether metadata of that name is the gateway's, or says how the store encrypted an object.
+func isOwn(name string) bool {
+	return strings.EqualFold(name, HeaderSealed) || len(name) >= len(HeaderSSE) && strings.EqualFold(name[:len(HeaderSSE)], HeaderSSE)
+}
+
+// readOwn finds the gateway's metadata in the user metadata. How the store encrypted a sealed object is not for clients.
 func (e *Entry) readOwn(doc []byte, metadata element, own []element) {
+	sealed := false
 	for _, o := range own {
 		if metadata.inner.start <= o.whole.start && o.whole.end <= metadata.inner.end {
 			e.own = append(e.own, o)
-			e.Sealed = text(o.inner.of(doc))
+			if strings.EqualFold(o.name, HeaderSealed) {
+				e.Sealed, sealed = text(o.inner.of(doc)), true
+			}
 		}
+	}
+	if !sealed {
+		e.own = nil
 	}
 }
 

@@ -43,7 +43,7 @@ type patch struct {
 // they are. What an edit changes is replaced where the entry has it, and added at the entry's end where it does not,
 // but for checksums, which come behind the ETag. Delete markers, which have none of it, get nothing added.
 func (l *Listing) Splice(edit func(i int) Edit) []byte {
-	s := splicer{doc: l.doc, patches: make([]patch, 0, 4*len(l.Entries))}
+	s := splicer{patches: make([]patch, 0, 4*len(l.Entries))}
 	for i := range l.Entries {
 		s.add(&l.Entries[i], edit(i))
 	}
@@ -52,24 +52,22 @@ func (l *Listing) Splice(edit func(i int) Edit) []byte {
 
 // splicer collects the patches of a document.
 type splicer struct {
-	doc     []byte
 	patches []patch
 	texts   bytes.Buffer // of the patches, one behind the other
 	missing bytes.Buffer // what goes to the end of the present entry
 }
 
-// text returns what write writes.
-func (s *splicer) text(write func(*bytes.Buffer)) []byte {
-	from := s.texts.Len()
-	write(&s.texts)
-	return s.texts.Bytes()[from:s.texts.Len():s.texts.Len()]
+// patch puts what texts has from an offset on in the place of a part of the document.
+func (s *splicer) patch(at span, from int) {
+	s.patches = append(s.patches, patch{at, s.texts.Bytes()[from:]})
 }
 
 // set gives an element of e another text.
 func (s *splicer) set(e *Entry, el element, name, value string) {
 	switch {
 	case el.whole.end > 0:
-		s.patches = append(s.patches, el.set(s.doc, value))
+		from := s.texts.Len()
+		s.patch(el.write(&s.texts, value), from)
 	case !e.DeleteMarker:
 		writeElement(&s.missing, name, value)
 	}
@@ -90,7 +88,9 @@ func (s *splicer) add(e *Entry, ed Edit) {
 	}
 	if ed.Checksums != nil && !e.DeleteMarker {
 		if at := e.etag.whole.end; at > 0 { // where Amazon S3 has them
-			s.patches = append(s.patches, patch{span{at, at}, s.text(ed.Checksums.write)})
+			from := s.texts.Len()
+			ed.Checksums.write(&s.texts)
+			s.patch(span{at, at}, from)
 		} else {
 			ed.Checksums.write(&s.missing)
 		}
@@ -106,20 +106,20 @@ func (s *splicer) add(e *Entry, ed Edit) {
 		s.patches = append(s.patches, patch{span: h.whole})
 	}
 	if s.missing.Len() > 0 && !e.place.selfClosing() {
-		end := e.place.inner.end
-		s.patches = append(s.patches, patch{span{end, end}, bytes.Clone(s.missing.Bytes())})
+		from, end := s.texts.Len(), e.place.inner.end
+		s.texts.Write(s.missing.Bytes())
+		s.patch(span{end, end}, from)
 	}
 }
 
-// set returns the patch that gives e another text.
-func (e element) set(doc []byte, value string) patch {
-	var b bytes.Buffer
-	if !e.selfClosing() {
-		_ = xml.EscapeText(&b, []byte(value)) // a bytes.Buffer never fails
-		return patch{span: e.inner, text: b.Bytes()}
+// write writes what gives e another text, and returns where that goes.
+func (e element) write(b *bytes.Buffer, value string) span {
+	if e.selfClosing() {
+		writeElement(b, e.name, value)
+		return e.whole
 	}
-	writeElement(&b, e.name, value)
-	return patch{span: e.whole, text: b.Bytes()}
+	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer never fails
+	return e.inner
 }
 
 // apply returns doc with patches, which do not overlap.

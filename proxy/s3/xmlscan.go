@@ -92,7 +92,7 @@ func (s *scanner) instruction(first bool) error {
 	switch {
 	case n == 0, n < len(b) && bytes.IndexByte(whiteSpace, b[n]) < 0:
 		return errSyntax
-	case bytes.EqualFold(b[:n], []byte("xml")) && !(first && declaration.Match(b)):
+	case bytes.EqualFold(b[:n], []byte("xml")) && (!first || !declaration.Match(b)):
 		return errSyntax
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,9 @@ func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
 	copyAnswer(h, answer, true)
 	h.Del("Content-Length")
 	h.Set("ETag", s3.ETagShown(answer.Get("ETag"), true))
+	if h.Get(s3.HeaderObjectSize) != "" {
+		h.Set(s3.HeaderObjectSize, strconv.FormatInt(body.Size(), 10))
+	}
 	s.setHeaders(h)
 	setChecksums(h, body.Checksums())
 	c.w.WriteHeader(http.StatusOK)

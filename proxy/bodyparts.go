@@ -24,8 +24,9 @@ type bodyUpload struct {
 	header *sealer.Header // of the object; nil if it is not to be sealed
 	key    *sealer.ObjectKey
 	table  sealer.PartTable
-	parts  []*part // as the upstream has them
-	stored int64   // bytes upstream so far
+	parts  []*part           // as the upstream has them
+	sums   []sealer.Checksum // of the whole, once the last part is sealed
+	stored int64             // bytes upstream so far
 }
 
 // storeParts stores the object that send sends part by part, sealed unless s is nil,
@@ -167,7 +168,8 @@ func (b *bodyUpload) sealPart(number int, body plaintext, last bool, sums []sigv
 	}
 	key := b.key.TrailerKey()
 	defer key.Wipe()
-	tail, err := b.header.SealPartTable(key, storedChecksums(sums), &b.table)
+	b.sums = storedChecksums(sums)
+	tail, err := b.header.SealPartTable(key, b.sums, &b.table)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -185,7 +187,7 @@ func (b *bodyUpload) complete() (http.Header, error) {
 	header.Del("Content-Type")
 	header.Set("ETag", etag)
 	if b.header != nil {
-		b.remember(header, b.stored, b.table.Size())
+		b.remember(etag, b.stored, entryFactsOf(b.table.Size(), b.sums))
 	}
 	return header, nil
 }

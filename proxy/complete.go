@@ -102,6 +102,7 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
+	c.remember(etag, table.SealedSize()+int64(len(tail)), entryFactsOf(table.Size(), []sealer.Checksum{sum}))
 	return c.answerComplete(u, doc, etag, header, sum, len(chosen))
 }
 

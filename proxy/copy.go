@@ -46,6 +46,7 @@ var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objec
 // source looks at the copy's source.
 func (c *call) source() (*copySource, error) {
 	h := http.Header{}
+	h.Set(s3.HeaderChecksumMode, "ENABLED")
 	for name, plain := range sourceHeaders {
 		if v, ok := single(c.req.Header, name); ok {
 			h.Set(plain, v)
@@ -301,7 +302,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		return err
 	}
 	answer.Set("ETag", result.ETag)
-	c.remember(answer, src.total, src.object.size)
+	c.remember(result.ETag, src.total, src.object.entryFacts())
 	// The store's checksums are of sealed bytes.
 	result.Sums, result.SumType = nil, ""
 	sums, err := src.checksums(src.object, 0)

@@ -379,6 +379,41 @@ func TestCopyChecksums(t *testing.T) {
 	wantObject(t, g, "/bucket/sha", body, 2)
 }
 
+// TestCopyStoredChecksum: a sealed copy of what is not sealed keeps the checksum
+// that the store knows, if it is true, and has one of the whole where the store's
+// is one of parts.
+func TestCopyStoredChecksum(t *testing.T) {
+	body := pattern(smallBody+1000, 1)
+	for _, tt := range []struct {
+		name, value, kind, code string
+	}{
+		{"kept", sumText("SHA256", body), fullObject, ""},
+		{"without a type", sumText("SHA256", body), "", ""},
+		{"of parts", sumText("SHA256", body[:9]) + "-2", composite, ""},
+		{"untrue", sumText("SHA256", body[1:]), fullObject, notAuthentic},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newGateway(t)
+			h := headers("Content-Type", "a/b", "X-Amz-Checksum-Sha256", tt.value, "X-Amz-Checksum-Type", tt.kind)
+			g.upstream.store(testBucket, "src", &memObject{body: body, header: h, etag: memTag(body)})
+			r := g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AES256)
+			if tt.code != "" {
+				if r.code != tt.code {
+					t.Errorf("%d %s", r.status, r.code)
+				}
+				wantStored(t, g, "dst", nil)
+				return
+			}
+			r.want(t, 200, "")
+			sum := g.head("/bucket/dst", "X-Amz-Checksum-Mode", "ENABLED").header.Get("X-Amz-Checksum-Sha256")
+			if sum != sumText("SHA256", body) || !strings.Contains(string(r.body), ">"+sum+"<") {
+				t.Errorf("%q, %s", sum, r.body)
+			}
+			wantObject(t, g, "/bucket/dst", body, 2)
+		})
+	}
+}
+
 // httpDiscard drops an answer.
 type httpDiscard struct{}
 

@@ -92,9 +92,11 @@ func (g *testGateway) delete(path string, pairs ...string) clientAnswer {
 
 // listed is an entry of a listing.
 type listed struct {
-	Key  string
-	ETag string
-	Size int64
+	Key               string
+	ETag              string
+	Size              int64
+	ChecksumAlgorithm []string
+	ChecksumType      string
 }
 
 // list lists a bucket; the query chooses the operation.

@@ -43,6 +43,7 @@ type memUpstream struct {
 	hooks   []memHook
 	seen    []*memRequest
 	eager   bool // commits on the declared length alone, as some stores do
+	detail  bool // lists metadata when it is asked to, as MinIO does
 
 	uploads    map[string]*memUpload
 	lastUpload int
@@ -207,7 +208,7 @@ func (u *memUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // memPlainQuery are the query parameters that name no document.
 var memPlainQuery = []string{"list-type", "versions", "prefix", "delimiter", "max-keys", "encoding-type", "versionId",
-	"start-after", "continuation-token", "fetch-owner", "marker", "key-marker", "version-id-marker"}
+	"start-after", "continuation-token", "fetch-owner", "marker", "key-marker", "version-id-marker", "metadata"}
 
 func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, seen *memRequest) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +17,9 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// TestListCost counts the HEADs behind a page: none for what this gateway wrote,
-// one for each object that it does not know, none the next time, and never a
-// call to KES.
+// TestListCost counts the HEADs behind a page: none for what this gateway wrote
+// but for the empty object, whose time it does not know, one for each object that
+// it does not know, none the next time, and never a call to KES.
 func TestListCost(t *testing.T) {
 	g := newGateway(t)
 	const objects = 40
@@ -35,8 +35,11 @@ func TestListCost(t *testing.T) {
 		}
 		return len(g.upstream.requests("/bucket/"))
 	}
-	if n := heads(g); n != 0 {
+	if n := heads(g); n != 1 {
 		t.Errorf("listing what was just written took %d HEADs", n)
+	}
+	if n := heads(g); n != 0 {
+		t.Errorf("listing it again took %d HEADs", n)
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	g.kes.ResetRequests()
@@ -59,10 +62,10 @@ func TestListCost(t *testing.T) {
 	}
 }
 
-// TestListBounded has no more than listHeads HEADs under way.
+// TestListBounded has no more than listLooks HEADs under way.
 func TestListBounded(t *testing.T) {
 	g := newGateway(t)
-	for i := range 3 * listHeads {
+	for i := range 3 * listLooks {
 		g.put(fmt.Sprintf("/bucket/%02d", i), []byte("x")).want(t, 200, "")
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
@@ -72,7 +75,7 @@ func TestListBounded(t *testing.T) {
 	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		mu.Lock()
 		now++
-		if most = max(most, now); now == listHeads {
+		if most = max(most, now); now == listLooks {
 			time.AfterFunc(100*time.Millisecond, func() { close(release) }) // time for one more to come, if it may
 		}
 		mu.Unlock()
@@ -83,8 +86,8 @@ func TestListBounded(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	replica.list(testBucket, "list-type=2")
-	if most != listHeads {
-		t.Errorf("%d HEADs at a time, want %d", most, listHeads)
+	if most != listLooks {
+		t.Errorf("%d HEADs at a time, want %d", most, listLooks)
 	}
 }
 
@@ -104,7 +107,7 @@ func TestListSplice(t *testing.T) {
 		r.want(t, 200, "")
 		_, entry, _ := strings.Cut(string(fromStore), "<Key>sealed</Key>")
 		changed := strings.NewReplacer(
-			sealed.etag+"&#34;", sealed.etag+"-1&#34;",
+			sealed.etag+"&#34;</ETag>", sealed.etag+"-1&#34;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>",
 			"<Size>37</Size>", "<Size>5</Size>",
 			"<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm>", "",
 		).Replace(entry)
@@ -182,12 +185,7 @@ func TestListReplaced(t *testing.T) {
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
-	g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		page := httptest.NewRecorder()
-		next.ServeHTTP(page, r)
-		w.Header().Set("Content-Type", "application/xml")
-		fmt.Fprint(w, strings.Replace(page.Body.String(), "<Size>1032<", "<Size>532<", 1))
-	})
+	g.upstream.rewriteListings(func(_ url.Values, page string) string { return strings.Replace(page, "<Size>1032<", "<Size>532<", 1) })
 	if l := replica.list(testBucket, "list-type=2"); l[0].Size != 532 {
 		t.Errorf("listed with %d bytes", l[0].Size)
 	}
@@ -204,5 +202,95 @@ func TestListGarbage(t *testing.T) {
 			w.Write([]byte(doc))
 		})
 		g.get("/bucket").want(t, 503, "ServiceUnavailable")
+	}
+}
+
+// TestListMultipart: what may be a multipart object costs one GET of its end.
+func TestListMultipart(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	upload := func(key string, parts int, algorithm string) {
+		u := g.begin("/bucket/"+key, s3.HeaderSSE, s3.AES256, s3.HeaderAlgorithm, algorithm)
+		for i := range parts {
+			u.partWith(i+1, pattern(smallestPart, uint64(i)), algorithm)
+		}
+		u.complete()
+	}
+	upload("few", 2, "SHA256")
+	upload("many", 40, "SHA512") // a table longer than expected
+	upload("odd", 3, "CRC32")
+	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
+	g.upstream.edit(testBucket, "odd", func(o *memObject) { o.etag = "some-thing" })
+	g.upstream.edit(testBucket, "plain", func(o *memObject) { o.etag = "ffff-2" })
+	sizes := []int64{2000, 40000, 3000, 2000}
+	want := []string{
+		"GET /bucket", "GET /bucket metadata", "GET /bucket/few part",
+		"GET /bucket/many part", "GET /bucket/many part", "GET /bucket/odd part", "GET /bucket/plain part",
+	}
+	replica := g.replica()
+	if got := wantListing(t, replica, "list-type=2", sizes); !slices.Equal(got, want) {
+		t.Errorf("the page took %q, want %q", got, want)
+	}
+	if got := wantListing(t, replica, "list-type=2", sizes); len(got) != 1 {
+		t.Errorf("the page again took %q", got)
+	}
+	if got := wantListing(t, g, "list-type=2", sizes); len(got) != 4 { // the two whose ETags were changed
+		t.Errorf("the page took %q through the gateway that wrote the objects", got)
+	}
+	// A store that has no ranges is no reason to read objects whole.
+	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Header.Del("Range")
+		next.ServeHTTP(w, r)
+	})
+	replica = g.replica()
+	for i, e := range replica.list(testBucket, "list-type=2") {
+		size := int64(len(g.upstream.object(testBucket, e.Key).body))
+		if e.Key == "odd" {
+			size = sizes[i] // all of it was asked for
+		}
+		if e.Size != size {
+			t.Errorf("%s has %d bytes, want %d", e.Key, e.Size, size)
+		}
+	}
+}
+
+// TestListChecksums shows which checksums sealed objects have, behind the ETag
+// and from what HEADs and pages with metadata tell alike, and the store's own of
+// what is not sealed.
+func TestListChecksums(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	for i, algorithm := range []string{"CRC32", "SHA256", "CRC64NVME"} {
+		g.do(clientRequest{
+			method: "PUT", path: fmt.Sprintf("/bucket/%d", i), body: pattern(2000, 1), header: headers(s3.HeaderSSE, s3.AES256),
+			mode: modeTrailer, algorithm: algorithm,
+		}).want(t, 200, "")
+	}
+	for key, pairs := range map[string][]string{
+		"composite": {"X-Amz-Checksum-Algorithm", "SHA1"},
+		"full":      {"X-Amz-Checksum-Algorithm", "CRC32C", "X-Amz-Checksum-Type", "FULL_OBJECT"},
+	} {
+		u := g.begin("/bucket/"+key, append(pairs, s3.HeaderSSE, s3.AES256)...)
+		u.partWith(1, pattern(smallestPart, 1), pairs[1])
+		u.complete()
+	}
+	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
+	want := []string{"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] "}
+	detailed := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	for name, gateway := range map[string]*testGateway{"the writer": g, "a replica": g.replica(), "a page with metadata": detailed} {
+		g.upstream.mu.Lock()
+		g.upstream.detail = gateway == detailed
+		g.upstream.mu.Unlock()
+		for range 2 {
+			var got []string
+			for _, e := range gateway.list(testBucket, "list-type=2") {
+				got = append(got, fmt.Sprint(e.ChecksumAlgorithm, " ", e.ChecksumType))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+	r := g.get("/bucket")
+	if want := "-1&#34;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>2000<"; !strings.Contains(string(r.body), want) {
+		t.Errorf("no %s in %s", want, r.body)
 	}
 }

@@ -91,11 +91,11 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		}
 		defer free()
 	}
-	src, sums, err := sourceOf(body)
+	src, known, err := sourceOf(body)
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := c.seal(s, header, src, sums, body)
+	sealed, err := c.seal(s, header, src, known, body)
 	if err != nil {
 		return nil, err
 	}
@@ -106,11 +106,11 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		return nil, err
 	}
 	discard(resp)
-	c.remember(resp.Header, sealed.size, body.Size())
+	sums := storedChecksums(body.Checksums())
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), sums))
 	if sealed.header.Trailer {
-		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID}, &sealer.Trailer{
-			Size: body.Size(), Checksums: storedChecksums(body.Checksums()), Stored: sealer.SingleTrailerSize,
-		})
+		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID},
+			&sealer.Trailer{Size: body.Size(), Checksums: sums, Stored: sealer.SingleTrailerSize})
 	}
 	return resp.Header, nil
 }

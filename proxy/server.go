@@ -78,6 +78,7 @@ type Server struct {
 	metrics   *metrics
 	facts     *factsCache
 	trailers  *trailersCache
+	pages     metadataPages
 	bounds    bounds
 }
 

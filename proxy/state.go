@@ -57,6 +57,7 @@ type StateConfig struct {
 type State struct {
 	cfg   StateConfig
 	root  atomic.Pointer[sealer.Root] // nil until opened
+	why   atomic.Pointer[error]       // of the last attempt to open it that failed
 	rules rulesStore
 }
 
@@ -74,6 +75,14 @@ func (s *State) Bucket() string { return s.cfg.Bucket }
 func (s *State) Ready() error {
 	if s.root.Load() == nil {
 		return errNotReady
+	}
+	return nil
+}
+
+// Waiting returns why the state is not open yet; nil if that is not known.
+func (s *State) Waiting() error {
+	if why := s.why.Load(); why != nil && s.Ready() != nil {
+		return *why
 	}
 	return nil
 }
@@ -96,6 +105,7 @@ func (s *State) Run(ctx context.Context) error {
 		if errors.Is(err, errState) {
 			return err
 		}
+		s.why.Store(&err)
 		s.cfg.Log.Warn("waiting to open the state", zap.String("bucket", s.cfg.Bucket), zap.Error(err))
 		if !pause(ctx, retryOpening) {
 			return nil

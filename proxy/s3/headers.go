@@ -103,7 +103,7 @@ var contentHeaders = []string{
 }
 
 // ContentHeaders returns the lower-cased names of the standard headers that a store keeps with an object and that the
-// digest of its headers covers, sorted. User metadata (MetaPrefix) and HeaderWebsiteRedirect are covered too.
+// digest of its headers covers, sorted. User metadata (MetaPrefix) is covered too.
 func ContentHeaders() []string { return slices.Clone(contentHeaders) }
 
 // isJoined reports whether several lines of the lower-cased header mean one comma-separated value.

@@ -23,6 +23,15 @@ type Checksums struct {
 	Type       string   // FULL_OBJECT, COMPOSITE or "" for none
 }
 
+func (c *Checksums) write(b *bytes.Buffer) {
+	for _, a := range c.Algorithms {
+		writeElement(b, "ChecksumAlgorithm", a)
+	}
+	if c.Type != "" {
+		writeElement(b, "ChecksumType", c.Type)
+	}
+}
+
 // patch is a replacement of a part of a document.
 type patch struct {
 	span
@@ -30,8 +39,8 @@ type patch struct {
 }
 
 // Splice returns the document with the edits that edit gives for each index of Entries. All other bytes are copied as
-// they are. What an edit changes is replaced where the entry has it, and added at the entry's end where it does not;
-// delete markers, which have neither, get nothing added.
+// they are. What an edit changes is replaced where the entry has it, and added at the entry's end where it does not,
+// but for checksums, which come behind the ETag. Delete markers, which have none of it, get nothing added.
 func (l *Listing) Splice(edit func(i int) Edit) []byte {
 	var patches []patch
 	for i := range l.Entries {
@@ -61,14 +70,15 @@ func (e *Entry) patch(patches []patch, doc []byte, ed Edit) []patch {
 		set(e.size, "Size", strconv.FormatInt(*ed.Size, 10))
 	}
 	if ed.Checksums != nil && !e.DeleteMarker {
+		if at := e.etag.whole.end; at > 0 { // where Amazon S3 has them
+			var b bytes.Buffer
+			ed.Checksums.write(&b)
+			patches = append(patches, patch{span{at, at}, b.Bytes()})
+		} else {
+			ed.Checksums.write(&missing)
+		}
 		for _, c := range e.checksums {
 			patches = append(patches, patch{span: c.whole})
-		}
-		for _, a := range ed.Checksums.Algorithms {
-			writeElement(&missing, "ChecksumAlgorithm", a)
-		}
-		if ed.Checksums.Type != "" {
-			writeElement(&missing, "ChecksumType", ed.Checksums.Type)
 		}
 	}
 	hidden := e.own

@@ -246,3 +246,35 @@ func TestPlainUpload(t *testing.T) {
 		t.Error("the last part number is for the part table")
 	}
 }
+
+// TestCompleteRefusedKeepsParts: a Complete that is refused takes no part's place
+// upstream, not that of one it does not list either.
+func TestCompleteRefusedKeepsParts(t *testing.T) {
+	for name, c := range map[string]struct {
+		numbers, sizes []int
+		whole          []int // which of them the object is made of at last
+	}{
+		"a part that is not listed":       {[]int{1, 2, 3}, []int{2000, 3000, 4000}, []int{0, 1, 2}},
+		"an attempt before a staged one":  {[]int{1, 3, 3}, []int{2000, 4000, 30}, []int{0, 1}},
+		"an attempt behind a staged one":  {[]int{1, 3, 3}, []int{2000, 30, 4000}, []int{0, 2}},
+		"the staged one itself, repeated": {[]int{1, 3}, []int{2000, 30}, []int{0, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGateway(t).withSmallParts()
+			u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
+			for i, size := range c.sizes {
+				u.part(c.numbers[i], pattern(size, uint64(i)))
+			}
+			for _, listed := range [][]testPart{u.listed[:2], u.listed[:1], {u.listed[0], u.listed[len(u.listed)-1]}} {
+				u.completeWith(listed, "If-Match", `"0123456789abcdef0123456789abcdef-1"`).want(t, 412, "PreconditionFailed")
+			}
+			var whole []testPart
+			var body []byte
+			for _, i := range c.whole {
+				whole, body = append(whole, u.listed[i]), append(body, pattern(c.sizes[i], uint64(i))...)
+			}
+			u.completeWith(whole).want(t, 200, "")
+			wantObject(t, g, "/bucket/k", body, 5)
+		})
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -350,7 +349,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, anonymous: c.auth.Anonymous(),
-		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
+		query: u.query(number),
 	})
 	if err != nil {
 		return "", err

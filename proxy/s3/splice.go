@@ -13,8 +13,9 @@ type Edit struct {
 	Size          *int64     // plaintext size in bytes
 	ETag          *string    // quoted, as ETagShown returns it
 	Checksums     *Checksums // in place of those of the upstream
-	StripMetadata bool       // removes UserMetadata, UserTags and Internal: the client did not ask for them
-	Remove        bool       // removes the whole entry
+	UploadID      *string
+	StripMetadata bool // removes UserMetadata, UserTags and Internal: the client did not ask for them
+	Remove        bool // removes the whole entry
 }
 
 // Checksums are the checksum fields of an entry. Its zero value removes them.
@@ -68,6 +69,9 @@ func (e *Entry) patch(patches []patch, doc []byte, ed Edit) []patch {
 	}
 	if ed.Size != nil {
 		set(e.size, "Size", strconv.FormatInt(*ed.Size, 10))
+	}
+	if ed.UploadID != nil {
+		set(e.upload, "UploadId", *ed.UploadID)
 	}
 	if ed.Checksums != nil && !e.DeleteMarker {
 		if at := e.etag.whole.end; at > 0 { // where Amazon S3 has them

@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -16,6 +15,7 @@ const statusTimeout = 2 * time.Second
 type EndpointStatus struct {
 	Endpoint string        // https://host[:port]
 	Online   bool          // whether it answered 200
+	Version  string        // of KES, as it says
 	Err      string        // why it is not online, one short line without secrets; empty when it is
 	Latency  time.Duration // until the answer, or until it was given up
 }
@@ -29,25 +29,26 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	status := make([]EndpointStatus, len(c.pool.endpoints))
 	var wg sync.WaitGroup
 	for i, e := range c.pool.endpoints {
-		wg.Go(func() { status[i] = c.pool.probe(ctx, e) })
+		wg.Go(func() { status[i] = c.pool.status(ctx, e) })
 	}
 	wg.Wait()
 	return status
 }
 
-// probe asks one endpoint for its version. One that answers is in good health again.
-func (p *pool) probe(ctx context.Context, e *endpoint) EndpointStatus {
+// status asks one endpoint for its version. One that answers is in good health again.
+func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
-	ans, err := e.send(ctx, call{op: "version", method: http.MethodGet, path: pathVersion}, statusTimeout)
+	ans, err := e.send(ctx, versionCall, statusTimeout)
+	var r versionResponse
 	if err == nil {
-		err = ans.decode(nil)
+		err = ans.decode(&r)
 	}
-	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Latency: time.Since(start)}
+	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Version: r.Version, Latency: time.Since(start)}
 	if err != nil {
 		s.Err = shortReason(err)
 		return s
 	}
-	p.recovered(e)
+	p.well(e)
 	return s
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -125,7 +124,7 @@ func (b *bodyUpload) send(body plaintext, last bool, sums []sigv4.Checksum) erro
 	number := len(b.parts) + 1
 	o := outgoing{
 		method: http.MethodPut, bucket: b.upload.Bucket, key: b.upload.Key, header: http.Header{}, anonymous: b.auth.Anonymous(),
-		query: url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {b.upload.ID}},
+		query: b.upload.query(number),
 	}
 	if b.header == nil {
 		b.framePlain(&o, body)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,7 +79,11 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	chosen, err := c.choose(u, request.Parts)
+	recorded, err := c.State.parts(c.ctx(), u)
+	if err != nil {
+		return err
+	}
+	chosen, err := c.choose(u, recorded, request.Parts)
 	if err != nil {
 		return err
 	}
@@ -95,7 +98,7 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	etag, header, err := c.finishUpload(u, chosen, tail)
+	etag, header, err := c.finishUpload(u, chosen, freeNumber(recorded, chosen[len(chosen)-1]), tail)
 	if isNoUpload(err) {
 		etag, header, err = c.completedBefore(u, table, err)
 	}
@@ -106,11 +109,22 @@ func (c *call) completeMultipartUpload() error {
 	return c.answerComplete(u, doc, etag, header, sum, len(chosen))
 }
 
-// finishUpload sends the part table and completes upstream. It returns the
-// object's ETag and the upstream's headers.
-func (c *call) finishUpload(u *upload, chosen []*part, tail []byte) (string, http.Header, error) {
+// freeNumber is the upstream's number for the part that ends an object: the first,
+// from that of the last part on, under which the upstream has no attempt of a
+// part. A Complete that is refused then costs the upload nothing.
+func freeNumber(recorded map[int][]*part, last *part) int {
+	n := last.number
+	for slices.ContainsFunc(recorded[n], func(p *part) bool { return !p.Staged }) {
+		n++
+	}
+	return n
+}
+
+// finishUpload sends the part table under a free number and completes upstream. It
+// returns the object's ETag and the upstream's headers.
+func (c *call) finishUpload(u *upload, chosen []*part, number int, tail []byte) (string, http.Header, error) {
 	last := chosen[len(chosen)-1]
-	number, etag, err := c.uploadTail(u, last, tail)
+	etag, err := c.uploadTail(u, last, number, tail)
 	if err != nil {
 		return "", nil, err
 	}
@@ -214,11 +228,7 @@ func completedTag(resp *http.Response, body []byte) (string, error) {
 }
 
 // choose finds the attempts that the client lists, by number and ETag.
-func (c *call) choose(u *upload, listed []completedPart) ([]*part, error) {
-	recorded, err := c.State.parts(c.ctx(), u)
-	if err != nil {
-		return nil, err
-	}
+func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPart) ([]*part, error) {
 	var chosen []*part
 	for i := range listed {
 		l := &listed[i]
@@ -300,7 +310,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, anonymous: c.auth.Anonymous(),
-		query: url.Values{"uploadId": {u.ID}},
+		query: u.query(0),
 	}
 	setDocument(&o, []byte(doc.String()), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)

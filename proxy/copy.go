@@ -46,6 +46,7 @@ var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objec
 // source looks at the copy's source.
 func (c *call) source() (*copySource, error) {
 	h := http.Header{}
+	h.Set(s3.HeaderChecksumMode, "ENABLED")
 	for name, plain := range sourceHeaders {
 		if v, ok := single(c.req.Header, name); ok {
 			h.Set(plain, v)

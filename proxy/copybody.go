@@ -1,13 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,46 @@ func (b *copiedBody) Size() int64                 { return b.size }
 func (b *copiedBody) Declared() []sigv4.Checksum  { return b.declared }
 func (b *copiedBody) TrailerAlgorithm() string    { return "" }
 func (b *copiedBody) Checksums() []sigv4.Checksum { return slices.Clone(b.declared) }
+
+var errSourceChecksum = fmt.Errorf("the checksum that the store has for it: %w", errMismatch)
+
+// keepStored returns the body with the checksum that the store knows of a source
+// that is not sealed. The store's word is checked; where it is about parts, the
+// checksum of the whole is computed.
+func (b *copiedBody) keepStored(stored http.Header) plaintext {
+	for name := range stored {
+		algorithm, _ := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
+		a, ok := sealer.ParseAlgorithm(strings.ToUpper(algorithm))
+		if !ok {
+			continue
+		}
+		digest, ok := sigv4.DecodeChecksum(a.String(), stored.Get(name))
+		if !ok || stored.Get(s3.HeaderChecksumType) == composite {
+			return withChecksum(b, a)
+		}
+		b.declared = []sigv4.Checksum{{Algorithm: a.String(), Value: digest}}
+		h, _ := sigv4.NewHash(a.String())
+		b.r = &checkedReader{b.r, h, digest}
+		break
+	}
+	return b
+}
+
+// checkedReader ends cleanly only if the digest of what was read is the right one.
+type checkedReader struct {
+	r    io.Reader
+	sum  hash.Hash
+	want []byte
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.sum.Write(p[:n])
+	if err == io.EOF && !bytes.Equal(c.sum.Sum(nil), c.want) {
+		err = errSourceChecksum
+	}
+	return n, err
+}
 
 // failure is what the client is told: that the source is not authentic, or that
 // it stopped coming, rather than that the store got too little.
@@ -147,14 +188,14 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	return c.answerCopy(answer, s, result, src)
 }
 
-// copyChecksums returns the body of a copy with the source's whole checksums, or
+// copyChecksums returns the body of a copy with the source's checksums of the whole, or
 // with the one asked for.
 func (c *call) copyChecksums(src *copySource, body *copiedBody) (plaintext, error) {
 	if a, ok := sealer.ParseAlgorithm(strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm))); ok {
 		return withChecksum(body, a), nil
 	}
 	if src.object == nil {
-		return body, nil
+		return body.keepStored(src.stored), nil
 	}
 	sums, err := src.checksums(src.object, 0)
 	if err != nil {
@@ -308,7 +349,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, anonymous: c.auth.Anonymous(),
-		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
+		query: u.query(number),
 	})
 	if err != nil {
 		return "", err

@@ -50,6 +50,7 @@ type memUpstream struct {
 	versions   map[string]*memObject // by "/bucket/key?id"
 	minPart    int                   // bytes of a part that is not the last; 0: Amazon S3's bound
 	maxCopy    int64                 // bytes of an object that one request copies; 0: Amazon S3's bound
+	maxPut     int64                 // bytes of a body in one request; 0: no bound
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -304,8 +305,11 @@ func (u *memUpstream) readBody(r *http.Request, auth *sigv4.Auth) ([]byte, *sigv
 		return nil, nil, err
 	}
 	u.mu.Lock()
-	eager := u.eager
+	eager, maxPut := u.eager, u.maxPut
 	u.mu.Unlock()
+	if maxPut > 0 && body.Size() > maxPut {
+		return nil, body, fmt.Errorf("a body of %d bytes", body.Size())
+	}
 	if eager && body.Framed() {
 		raw, _ := io.ReadAll(r.Body)
 		b := memUnframe(raw)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,7 +158,7 @@ func (u *upload) shownPart(p *part, modified string) partXML {
 // upstreamParts lists all parts that the upstream has.
 func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 	parts := map[int]s3.Entry{}
-	query := url.Values{"uploadId": {u.ID}}
+	query := u.query(0)
 	for {
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{
 			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, anonymous: c.auth.Anonymous(),

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -61,10 +60,18 @@ func (c *call) createMultipartUpload() error {
 		return err
 	}
 	u.ID = id
-	if err := c.State.saveUpload(c.ctx(), u); err != nil {
+	if s != nil {
+		u.ID = sealedID(id)
+		doc, err = s3.ReplaceText(doc, "InitiateMultipartUploadResult", "UploadId", u.ID)
+	}
+	if err == nil {
+		err = c.State.saveUpload(c.ctx(), u)
+	}
+	if err != nil {
 		c.abandon(u)
 		return err
 	}
+	c.uploads.add(u)
 	h := c.w.Header()
 	if s != nil {
 		s.setHeaders(h)
@@ -113,7 +120,7 @@ func (c *call) abandon(u *upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
 	defer cancel()
 	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}}, anonymous: c.auth.Anonymous(),
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), anonymous: c.auth.Anonymous(),
 	})
 	if err == nil {
 		discard(resp)
@@ -127,18 +134,26 @@ func (c *call) uploadOf() (*upload, error) {
 	if !errors.Is(err, s3.ErrNoSuchUpload) {
 		return u, err
 	}
-	resp, refused := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, anonymous: c.auth.Anonymous(),
-		query: url.Values{"uploadId": c.req.Query["uploadId"], "max-parts": {"1"}},
-	})
+	unknown := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	refused := c.Upstream.knows(c.ctx(), unknown, c.auth.Anonymous())
 	if refused == nil {
-		discard(resp)
 		return nil, err
 	}
 	if hasDocument(refused) && !errors.Is(refused, errUpstream) {
 		refused = errors.Join(refused, err)
 	}
 	return nil, refused
+}
+
+// knows returns nil if the store has the upload, otherwise what it says instead.
+func (u *Upstream) knows(ctx context.Context, up *upload, anonymous bool) error {
+	query := up.query(0)
+	query.Set("max-parts", "1")
+	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: up.Bucket, key: up.Key, query: query, anonymous: anonymous})
+	if err == nil {
+		discard(resp)
+	}
+	return err
 }
 
 // maxPartNumber is the store's highest part number.
@@ -248,7 +263,7 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	}
 	o := outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
-		query: url.Values{"partNumber": {strconv.Itoa(p.number)}, "uploadId": {u.ID}},
+		query: u.query(p.number),
 	}
 	framing := c.framing()
 	if p.Staged {
@@ -268,9 +283,11 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	return nil
 }
 
-// randomTag is an ETag that no other attempt has.
+const tagDigits = 32
+
+// randomTag is 32 hexadecimal digits, such as an ETag that no other attempt has.
 func randomTag() string {
-	var b [16]byte
+	var b [tagDigits / 2]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
@@ -279,6 +296,7 @@ func randomTag() string {
 // left over, they cost little, and missing ones would make it unreadable.
 func (c *call) abortMultipartUpload() error {
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	c.req.Query = u.query(0)
 	resp, err := c.forwarded()
 	if err != nil {
 		if isNoUpload(err) {
@@ -296,29 +314,29 @@ func (c *call) abortMultipartUpload() error {
 	return nil
 }
 
-// uploadTail sends the last part of a sealed upload: the part table behind the
-// bytes of a staged part, or as a part of its own. It returns the upstream's
-// part number and ETag.
-func (c *call) uploadTail(u *upload, last *part, table []byte) (int, string, error) {
-	number, src, size := last.number+1, bytes.NewReader(table), int64(len(table))
-	o := outgoing{method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous()}
+// uploadTail sends the last part of a sealed upload, under the upstream's number:
+// the part table behind the bytes of a staged part, or alone. It returns the
+// upstream's ETag.
+func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
+	o := outgoing{
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
+		query: u.query(number),
+	}
+	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))
 	if last.Staged {
-		number = last.number
 		staged, err := c.State.staged(c.ctx(), u, last)
 		if err != nil {
-			return 0, "", err
+			return "", err
 		}
 		defer func() { _ = staged.Close() }()
 		length := sealer.SealedSize(last.Size)
-		c.Upstream.frame(&o, io.MultiReader(io.LimitReader(staged, length), src), length+size, c.framing(), nil)
-	} else {
-		c.Upstream.frame(&o, src, size, c.framing(), nil)
+		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
 	}
-	o.query = url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.ID}}
+	c.Upstream.frame(&o, src, size, c.framing(), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	discard(resp)
-	return number, strings.Trim(resp.Header.Get("ETag"), `"`), nil
+	return strings.Trim(resp.Header.Get("ETag"), `"`), nil
 }

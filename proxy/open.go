@@ -34,7 +34,7 @@ func (c *call) integrity(reason string, err error) error {
 	return fmt.Errorf("%w: %s: %w", errIntegrity, reason, err)
 }
 
-var errMismatch = errors.New("differs from what was sealed")
+var errMismatch = errors.New("differs from what was stored")
 
 // inspect is look with what the client must bring along: its key, and
 // conditions that hold.

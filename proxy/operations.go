@@ -20,7 +20,7 @@ var operations = map[s3.Action]func(*call) error{
 	s3.CompleteMultipartUpload: (*call).completeMultipartUpload,
 	s3.AbortMultipartUpload:    (*call).abortMultipartUpload,
 	s3.ListParts:               (*call).listParts,
-	s3.ListMultipartUploads:    (*call).forward,
+	s3.ListMultipartUploads:    (*call).listMultipartUploads,
 
 	s3.ListBuckets:        (*call).listBuckets,
 	s3.ListObjects:        (*call).listObjects,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,9 @@ func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
 	copyAnswer(h, answer, true)
 	h.Del("Content-Length")
 	h.Set("ETag", s3.ETagShown(answer.Get("ETag"), true))
+	if h.Get(s3.HeaderObjectSize) != "" {
+		h.Set(s3.HeaderObjectSize, strconv.FormatInt(body.Size(), 10))
+	}
 	s.setHeaders(h)
 	setChecksums(h, body.Checksums())
 	c.w.WriteHeader(http.StatusOK)
@@ -87,11 +91,11 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		}
 		defer free()
 	}
-	src, sums, err := sourceOf(body)
+	src, known, err := sourceOf(body)
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := c.seal(s, header, src, sums, body)
+	sealed, err := c.seal(s, header, src, known, body)
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +106,11 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		return nil, err
 	}
 	discard(resp)
-	all := storedChecksums(body.Checksums())
-	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), all))
+	sums := storedChecksums(body.Checksums())
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), sums))
 	if sealed.header.Trailer {
-		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID}, &sealer.Trailer{
-			Size: body.Size(), Checksums: all, Stored: sealer.SingleTrailerSize,
-		})
+		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID},
+			&sealer.Trailer{Size: body.Size(), Checksums: sums, Stored: sealer.SingleTrailerSize})
 	}
 	return resp.Header, nil
 }

@@ -79,6 +79,7 @@ type Server struct {
 	facts     *factsCache
 	trailers  *trailersCache
 	pages     metadataPages
+	uploads   *uploadsCache
 	bounds    bounds
 }
 
@@ -96,6 +97,7 @@ func New(cfg Config) *Server {
 		metrics:   newMetrics(cfg.Metrics),
 		facts:     newFactsCache(),
 		trailers:  newTrailersCache(),
+		uploads:   newUploadsCache(),
 		bounds:    storeBounds,
 		verifier: sigv4.New(sigv4.Config{
 			Region: cfg.Region,

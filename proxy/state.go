@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,7 @@ type StateConfig struct {
 type State struct {
 	cfg   StateConfig
 	root  atomic.Pointer[sealer.Root] // nil until opened
+	why   atomic.Pointer[error]       // of the last attempt to open it that failed
 	rules rulesStore
 }
 
@@ -78,11 +80,19 @@ func (s *State) Ready() error {
 	return nil
 }
 
+// Waiting returns why the state is not open yet; nil if that is not known.
+func (s *State) Waiting() error {
+	if why := s.why.Load(); why != nil && s.Ready() != nil {
+		return *why
+	}
+	return nil
+}
+
 // Root returns the root that facts are sealed under; the state must be ready.
 func (s *State) Root() sealer.Root { return *s.root.Load() }
 
 // Run opens the state, retrying while KES or the upstream is away, and then
-// keeps the rules fresh until ctx ends. It returns an error only for what no
+// keeps the rules fresh, and sweeps the upload records now and then, until ctx ends. It returns an error only for what no
 // retry mends: state that was tampered with, or a root that its key cannot open.
 func (s *State) Run(ctx context.Context) error {
 	for {
@@ -96,12 +106,16 @@ func (s *State) Run(ctx context.Context) error {
 		if errors.Is(err, errState) {
 			return err
 		}
+		s.why.Store(&err)
 		s.cfg.Log.Warn("waiting to open the state", zap.String("bucket", s.cfg.Bucket), zap.Error(err))
 		if !pause(ctx, retryOpening) {
 			return nil
 		}
 	}
 	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.framing.get()))
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() { s.sweepForever(ctx) })
+	defer sweeps.Wait()
 	for pause(ctx, rulesPoll) {
 		s.rules.refresh(ctx)
 	}

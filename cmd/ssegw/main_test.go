@@ -25,7 +25,7 @@ func TestSettings(t *testing.T) {
 		entries, args []string
 		says          []string
 	}{
-		"state missing":        {[]string{"SSEGW_STATE"}, nil, []string{"SSEGW_STATE", "not set"}},
+		"secret key missing":   {[]string{"SSEGW_SECRET_KEY"}, nil, []string{"SSEGW_SECRET_KEY", "not set"}},
 		"endpoint missing":     {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, nil, []string{"SSEGW_UPSTREAM_ENDPOINT", "not set"}},
 		"KES missing":          {[]string{"MINIO_KMS_KES_ENDPOINT", "MINIO_KMS_KES_API_KEY", "MINIO_KMS_KES_KEY_NAME"}, nil, []string{"MINIO_KMS_KES_ENDPOINT"}},
 		"unknown":              {[]string{"SSEGW_STAET=x"}, nil, []string{"SSEGW_STAET", "SSEGW_STATE"}},
@@ -38,7 +38,7 @@ func TestSettings(t *testing.T) {
 		"store's CA folder":    {[]string{"SSEGW_UPSTREAM_CAPATH=" + dir}, nil, []string{"SSEGW_UPSTREAM_CAPATH", dir}},
 		"TLS certificate":      {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, nil, []string{empty}},
 		"TLS key missing":      {[]string{"SSEGW_TLS_CERT_FILE=" + empty}, nil, []string{"SSEGW_TLS_KEY_FILE"}},
-		"health, state absent": {[]string{"SSEGW_STATE"}, []string{"health"}, []string{"SSEGW_STATE"}},
+		"health, no KES key":   {[]string{"MINIO_KMS_KES_KEY_NAME"}, []string{"health"}, []string{"MINIO_KMS_KES_KEY_NAME"}},
 		"unknown command":      {nil, []string{"frobnicate"}, []string{"frobnicate", "health"}},
 		"too many arguments":   {nil, []string{"health", "me"}, []string{"usage"}},
 	}

@@ -11,12 +11,8 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// The stores that can be measured against.
-const (
-	storeDiscard   = "discard"
-	storeVersitygw = "versitygw"
-	storeMinIO     = "minio"
-)
+// storeDiscard is the store of this program, beside those of the stack.
+const storeDiscard = "discard"
 
 // A rig is everything that runs during the measurement.
 type rig struct {
@@ -96,22 +92,16 @@ var errPlaintext = errors.New("it is the plaintext")
 
 // startStore starts the store of that name.
 func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error) {
-	switch name {
-	case storeMinIO:
-		return r.stack.StartMinIO(ctx)
-	case storeVersitygw:
-		return r.stack.StartVersitygw(ctx)
-	case storeDiscard:
-		s, err := startSink()
-		if err != nil {
-			return nil, err
-		}
-		r.closers = append(r.closers, s.Close)
-		// The sink checks no signatures: any credentials serve.
-		return &stack.Store{Endpoint: s.endpoint, AccessKey: "discard", SecretKey: "discard-secret"}, nil
-	default:
-		return nil, fmt.Errorf("unknown store %q", name)
+	if name != storeDiscard {
+		return r.stack.StartStore(ctx, name, stack.StoreOptions{})
 	}
+	s, err := startSink()
+	if err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, s.Close)
+	// The sink checks no signatures: any credentials serve.
+	return &stack.Store{Endpoint: s.endpoint, AccessKey: "discard", SecretKey: "discard-secret"}, nil
 }
 
 // Close ends everything that the rig started.

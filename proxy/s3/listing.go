@@ -17,11 +17,12 @@ type Listing struct {
 	EncodingType string  // "url" when keys are percent-encoded in the document; Entry.Key is decoded
 	Bucket       string  // Name or, for parts, Bucket
 	IsTruncated  bool    // there are more pages
+	NextUploadID string  // of uploads: the upload-id-marker of the next page
 
 	doc []byte
 }
 
-// Entry is an object, a version, a delete marker or a part of a listing.
+// Entry is an object, a version, a delete marker, a part or an upload of a listing.
 type Entry struct {
 	Key          string // decoded; "" for parts
 	VersionID    string // "" in listings without versions
@@ -29,6 +30,7 @@ type Entry struct {
 	Size         int64  // upstream's, in bytes
 	LastModified string // as in the document
 	PartNumber   int    // of parts, else 0
+	UploadID     string // of uploads, else ""
 	DeleteMarker bool
 	IsLatest     bool   // of versions: the current one
 	HasMetadata  bool   // the upstream sent user metadata (MinIO's metadata=true)
@@ -37,6 +39,7 @@ type Entry struct {
 	place     element // of the entry itself
 	size      element // whole.end is 0 for elements that are absent
 	etag      element
+	upload    element
 	checksums []element // ChecksumAlgorithm, ChecksumType
 	metadata  []element // UserMetadata, UserTags, Internal
 	own       []element // the gateway's own metadata
@@ -47,9 +50,11 @@ var listRoots = map[string][]string{
 	"ListBucketResult":   {"Contents"},
 	"ListVersionsResult": {"Version", "DeleteMarker"},
 	"ListPartsResult":    {"Part"},
+
+	"ListMultipartUploadsResult": {"Upload"},
 }
 
-// ParseListing reads the answer of ListObjects, ListObjectsV2, ListObjectVersions or ListParts. doc is kept and must not
+// ParseListing reads the answer of ListObjects, ListObjectsV2, ListObjectVersions, ListParts or ListMultipartUploads. doc is kept and must not
 // be changed. Keys with control characters, which XML 1.0 cannot hold, are read as stores send them. The error is
 // [ErrDocument] for anything else, or for an entry without a number as Size.
 func ParseListing(doc []byte) (*Listing, error) {
@@ -109,6 +114,8 @@ func (p *listingParser) finish() (*Listing, error) {
 			l.Bucket = l.text(k.element)
 		case "IsTruncated":
 			l.IsTruncated = l.text(k.element) == "true"
+		case "NextUploadIdMarker":
+			l.NextUploadID = l.text(k.element)
 		}
 	}
 	l.Entries = make([]Entry, 0, len(p.kids))
@@ -147,6 +154,8 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 			var n int64
 			n, err = number(l.text(c), math.MaxInt32)
 			e.PartNumber = int(n)
+		case "UploadId":
+			e.UploadID, e.upload = l.text(c), c
 		case "ChecksumAlgorithm", "ChecksumType":
 			e.checksums = append(e.checksums, c)
 		case "UserMetadata", "UserTags", "Internal":

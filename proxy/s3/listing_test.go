@@ -49,6 +49,10 @@ func TestParseListing(t *testing.T) {
 			{PartNumber: 1, ETag: `"p1"`, Size: 5245440, LastModified: "2026-11-23T10:00:00.000Z"},
 			{PartNumber: 10000, ETag: `"p2"`, Size: 100, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},
+		{"list_uploads.xml", Listing{Bucket: "bkt", EncodingType: "url", IsTruncated: true, NextUploadID: "id&2", Entries: []Entry{
+			{Key: "a b", UploadID: "id1"},
+			{Key: "a b", UploadID: "id&2"},
+		}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
@@ -65,7 +69,7 @@ func TestParseListing(t *testing.T) {
 
 func TestSplice(t *testing.T) {
 	const upstreamKey = "<X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>k</X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>"
-	size, etag := int64(1354), `"new&-1"`
+	size, etag, id := int64(1354), `"new&-1"`, "id&3"
 	full := Edit{Size: &size, ETag: &etag, Checksums: &Checksums{Algorithms: []string{"CRC32"}, Type: "FULL_OBJECT"}, StripMetadata: true}
 	tests := []struct {
 		name, file string
@@ -106,6 +110,12 @@ func TestSplice(t *testing.T) {
 			}
 			return Edit{}
 		}, nil},
+		{"upload ID of the second", "list_uploads.xml", func(i int) Edit {
+			if i == 1 {
+				return Edit{UploadID: &id}
+			}
+			return Edit{}
+		}, []string{"<UploadId>id&amp;2</UploadId>", "<UploadId>id&amp;3</UploadId>"}},
 		{"part removed", "list_parts.xml", func(i int) Edit { return Edit{Remove: i == 1} }, []string{
 			"  <Part><PartNumber>10000</PartNumber><LastModified>2026-11-23T10:00:01.000Z</LastModified><ETag>\"p2\"</ETag><Size>100</Size></Part>", "  ",
 		}},
@@ -183,7 +193,7 @@ func TestListingKeys(t *testing.T) {
 }
 
 func FuzzListingSplice(f *testing.F) {
-	for _, name := range []string{"list_v2.xml", "list_metadata.xml", "list_versions.xml", "list_parts.xml"} {
+	for _, name := range []string{"list_v2.xml", "list_metadata.xml", "list_versions.xml", "list_parts.xml", "list_uploads.xml"} {
 		f.Add(sample(f, name))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {

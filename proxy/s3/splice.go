@@ -14,6 +14,7 @@ type Edit struct {
 	Size          *int64     // plaintext size in bytes
 	ETag          *string    // quoted, as ETagShown returns it
 	Checksums     *Checksums // in place of those of the upstream
+	UploadID      *string    // of an upload
 	StripMetadata bool       // removes UserMetadata, UserTags and Internal: the client did not ask for them
 	Remove        bool       // removes the whole entry
 }
@@ -85,6 +86,9 @@ func (s *splicer) add(e *Entry, ed Edit) {
 	}
 	if ed.Size != nil {
 		s.set(e, e.size, "Size", strconv.FormatInt(*ed.Size, 10))
+	}
+	if ed.UploadID != nil {
+		s.set(e, e.upload, "UploadId", *ed.UploadID)
 	}
 	if ed.Checksums != nil && !e.DeleteMarker {
 		if at := e.etag.whole.end; at > 0 { // where Amazon S3 has them

@@ -15,6 +15,7 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
 )
 
 // TestListCost counts the HEADs behind a page: none for what this gateway wrote
@@ -205,19 +206,25 @@ func TestListGarbage(t *testing.T) {
 	}
 }
 
+// uploadSummed uploads an object of smallestPart bytes in each part, with checksums.
+func (g *testGateway) uploadSummed(key, algorithm, kind string, parts int) {
+	g.t.Helper()
+	u := g.begin("/bucket/"+key, s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", algorithm, "X-Amz-Checksum-Type", kind)
+	for i := range parts {
+		body := pattern(smallestPart, uint64(i))
+		sum := sumText(algorithm, body)
+		u.part(i+1, body, sigv4.HeaderName(algorithm), sum)
+		u.listed[i].more = fmt.Sprintf("<Checksum%s>%s</Checksum%[1]s>", algorithm, sum)
+	}
+	u.complete()
+}
+
 // TestListMultipart: what may be a multipart object costs one GET of its end.
 func TestListMultipart(t *testing.T) {
 	g := newGateway(t).withSmallParts()
-	upload := func(key string, parts int, algorithm string) {
-		u := g.begin("/bucket/"+key, s3.HeaderSSE, s3.AES256, s3.HeaderAlgorithm, algorithm)
-		for i := range parts {
-			u.partWith(i+1, pattern(smallestPart, uint64(i)), algorithm)
-		}
-		u.complete()
-	}
-	upload("few", 2, "SHA256")
-	upload("many", 40, "SHA512") // a table longer than expected
-	upload("odd", 3, "CRC32")
+	g.uploadSummed("few", "CRC32", "COMPOSITE", 2)
+	g.uploadSummed("many", "SHA512", "COMPOSITE", 40) // with a table longer than expected
+	g.uploadSummed("odd", "SHA256", "COMPOSITE", 3)
 	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
 	g.upstream.edit(testBucket, "odd", func(o *memObject) { o.etag = "some-thing" })
 	g.upstream.edit(testBucket, "plain", func(o *memObject) { o.etag = "ffff-2" })
@@ -258,22 +265,22 @@ func TestListMultipart(t *testing.T) {
 // what is not sealed.
 func TestListChecksums(t *testing.T) {
 	g := newGateway(t).withSmallParts()
-	for i, algorithm := range []string{"CRC32", "SHA256", "CRC64NVME"} {
-		g.do(clientRequest{
-			method: "PUT", path: fmt.Sprintf("/bucket/%d", i), body: pattern(2000, 1), header: headers(s3.HeaderSSE, s3.AES256),
-			mode: modeTrailer, algorithm: algorithm,
-		}).want(t, 200, "")
-	}
-	for key, pairs := range map[string][]string{
-		"composite": {"X-Amz-Checksum-Algorithm", "SHA1"},
-		"full":      {"X-Amz-Checksum-Algorithm", "CRC32C", "X-Amz-Checksum-Type", "FULL_OBJECT"},
+	for key, c := range map[string]clientRequest{
+		"0": {body: pattern(2000, 1), mode: modeTrailer, algorithm: "CRC32"},
+		"1": {body: pattern(2<<20, 1), mode: modeTrailer, algorithm: "SHA256"}, // in a trailer
+		"2": {body: pattern(2000, 1)},
+		"3": {body: pattern(2<<20, 1)},
 	} {
-		u := g.begin("/bucket/"+key, append(pairs, s3.HeaderSSE, s3.AES256)...)
-		u.partWith(1, pattern(smallestPart, 1), pairs[1])
-		u.complete()
+		c.method, c.path, c.header = "PUT", "/bucket/"+key, headers(s3.HeaderSSE, s3.AES256)
+		g.do(c).want(t, 200, "")
 	}
+	g.uploadSummed("composite", "SHA1", "COMPOSITE", 1)
+	g.uploadSummed("full", "CRC32C", "FULL_OBJECT", 1)
 	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
-	want := []string{"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] "}
+	want := []string{
+		"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT",
+		"[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] ",
+	}
 	detailed := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	for name, gateway := range map[string]*testGateway{"the writer": g, "a replica": g.replica(), "a page with metadata": detailed} {
 		g.upstream.mu.Lock()

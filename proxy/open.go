@@ -114,9 +114,9 @@ func (c *call) authentic(stored http.Header, total int64, tail []byte) (*sealedO
 	return o, nil
 }
 
-// tailLength is how many of an object's last bytes are asked for at first: enough
-// for the trailer of a single PUT, and for a part table with digests of 32 bytes
-// where the ETag tells the number of parts.
+// tailLength is how many of a multipart object's last bytes are asked for at first:
+// enough for a part table with digests of 32 bytes where the ETag tells the number
+// of parts, and elsewhere for one of a thousand parts without digests.
 func tailLength(etag string, total int64) int64 {
 	const perPart = 64 // bytes
 	length := int64(64 << 10)

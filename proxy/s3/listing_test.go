@@ -41,7 +41,7 @@ func TestParseListing(t *testing.T) {
 			{Key: "other", ETag: `"e3"`, Size: 98, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true},
 		}}},
 		{"list_versions.xml", Listing{Bucket: "bkt", Entries: []Entry{
-			{Key: "k", VersionID: "v3", DeleteMarker: true, LastModified: "2026-11-23T10:00:03.000Z"},
+			{Key: "k", VersionID: "v3", DeleteMarker: true, IsLatest: true, LastModified: "2026-11-23T10:00:03.000Z"},
 			{Key: "k", VersionID: "v2", ETag: "bare", Size: 64, LastModified: "2026-11-23T10:00:02.000Z"},
 			{Key: "k", VersionID: "null", ETag: `"old"`, Size: 32, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},

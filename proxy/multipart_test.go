@@ -94,14 +94,6 @@ func (u *testUpload) part(number int, body []byte, pairs ...string) testPart {
 	return p
 }
 
-// partWith uploads a part with a checksum, which is listed with it.
-func (u *testUpload) partWith(number int, body []byte, algorithm string) {
-	u.g.t.Helper()
-	sum := sumText(algorithm, body)
-	u.part(number, body, "X-Amz-Checksum-"+algorithm, sum)
-	u.listed[len(u.listed)-1].more = "<Checksum" + algorithm + ">" + sum + "</Checksum" + algorithm + ">"
-}
-
 // completeWith completes with the given parts.
 func (u *testUpload) completeWith(parts []testPart, pairs ...string) clientAnswer {
 	u.g.t.Helper()

@@ -106,11 +106,12 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		return nil, err
 	}
 	discard(resp)
-	sums := storedChecksums(body.Checksums())
-	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), sums))
+	all := storedChecksums(body.Checksums())
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), all))
 	if sealed.header.Trailer {
-		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID},
-			&sealer.Trailer{Size: body.Size(), Checksums: sums, Stored: sealer.SingleTrailerSize})
+		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID}, &sealer.Trailer{
+			Size: body.Size(), Checksums: all, Stored: sealer.SingleTrailerSize,
+		})
 	}
 	return resp.Header, nil
 }

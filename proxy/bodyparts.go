@@ -29,13 +29,13 @@ type bodyUpload struct {
 }
 
 // storeParts stores the object that send sends part by part, sealed unless s is nil,
-// and returns the headers of the upstream's answer, with the object's ETag. Where
+// with the checksum that is announced here. It returns the headers of the upstream's answer, with the object's ETag. Where
 // send fails there is no object: a body that fails to verify, at its end too, is
 // never completed.
-func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload) error) (http.Header, error) {
+func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
 	b := &bodyUpload{call: c}
 	if s != nil {
-		if err := b.seal(s, header); err != nil {
+		if err := b.seal(s, header, sum); err != nil {
 			return nil, err
 		}
 		defer b.key.Wipe()
@@ -63,7 +63,7 @@ func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload)
 
 // putParts seals a body that is too long, when sealed, for one request.
 func (c *call) putParts(s *sealing, header http.Header, body plaintext) (http.Header, error) {
-	return c.storeParts(s, header, func(b *bodyUpload) error {
+	return c.storeParts(s, header, announced(body), func(b *bodyUpload) error {
 		for left := body.Size(); left > 0; {
 			p := &copiedBody{r: body, size: min(left, c.bounds.putPart)}
 			if left -= p.size; left > 0 {
@@ -101,11 +101,13 @@ func (c *call) createUpstream(header http.Header) (resp *http.Response, doc []by
 }
 
 // seal makes the object's header and puts it into that of the upload.
-func (b *bodyUpload) seal(s *sealing, header http.Header) (err error) {
+func (b *bodyUpload) seal(s *sealing, header http.Header, sum sealer.Announcement) (err error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
-	b.header, b.key, err = b.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1)}})
+	b.header, b.key, err = b.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1), Announced: sum},
+	})
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ var sourceHeaders = map[string]string{
 	s3.HeaderCopySourceSSECAlgorithm: s3.HeaderSSECAlgorithm,
 	s3.HeaderCopySourceSSECKey:       s3.HeaderSSECKey,
 	s3.HeaderCopySourceSSECKeyMD5:    s3.HeaderSSECKeyMD5,
+	s3.HeaderSourceExpectedOwner:     s3.HeaderExpectedOwner,
 }
 
 var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
@@ -105,9 +106,11 @@ func (c *call) explained(err error) error {
 	if hasDocument(err) {
 		return err
 	}
+	header := http.Header{"Range": {"bytes=0-0"}}
+	passHeaders(header, c.req.Header, s3.HeaderExpectedOwner)
 	resp, explained := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(),
-		header: http.Header{"Range": {"bytes=0-0"}}, as: c.caller(),
+		header: header, as: c.caller(),
 	})
 	if explained == nil {
 		_ = resp.Body.Close() // it has come to be since
@@ -182,6 +185,9 @@ func (c *call) checkCopy() error {
 		if _, err := c.replaces(name); err != nil {
 			return err
 		}
+	}
+	if userMetadataSize(c.req.Header) > maxUserMetadata {
+		return s3.ErrMetadataTooLarge // also where it is the source's that counts
 	}
 	if a := c.req.Header.Get(s3.HeaderAlgorithm); a != "" {
 		if _, ok := sealer.ParseAlgorithm(strings.ToUpper(a)); !ok {

@@ -510,3 +510,37 @@ func TestCopyPatience(t *testing.T) {
 		t.Errorf("a HEAD that takes as long: %d", r.status)
 	}
 }
+
+// TestCopySourceOwner: the expected owner of the source's bucket is the store's to
+// check, also where the copy streams through the gateway.
+func TestCopySourceOwner(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	g.put("/bucket/plain", []byte("data")).want(t, 200, "")
+	g.put("/bucket/sealed", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	for _, key := range []string{"plain", "sealed"} {
+		g.upstream.on("", "/bucket/"+key, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if owner := r.Header.Get(s3.HeaderExpectedOwner); owner != "" && owner != "owner" {
+				memFail(w, 403, "AccessDenied", "of another owner")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		u := g.begin("/bucket/parts", s3.HeaderSSE, s3.AES256)
+		for owner, status := range map[string]int{"owner": 200, "other": 403} {
+			code := map[int]string{403: "AccessDenied"}[status]
+			g.copy("bucket/"+key, "/bucket/dst", s3.HeaderSSE, s3.AES256, s3.HeaderSourceExpectedOwner, owner).want(t, status, code)
+			u.try(1, nil, "X-Amz-Copy-Source", "bucket/"+key, s3.HeaderSourceExpectedOwner, owner).want(t, status, code)
+		}
+	}
+}
+
+// TestCopyMetadataTooLarge: metadata of the request that does not fit is refused,
+// also where the copy keeps that of the source.
+func TestCopyMetadataTooLarge(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	for _, directive := range []string{"COPY", "REPLACE"} {
+		g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AES256, s3.HeaderMetadataDirective, directive,
+			"X-Amz-Meta-"+strings.Repeat("s", 2048), "value").want(t, 400, "MetadataTooLarge")
+	}
+}

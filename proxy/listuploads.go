@@ -12,23 +12,43 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// cachedUploads bounds the cache of upload IDs.
+// cachedUploads bounds the cache of what listings show of uploads.
 const cachedUploads = 10_000
 
-// uploadsCache remembers the IDs that clients have for uploads, which listings show.
-type uploadsCache struct{ ids *otter.Cache[string, string] }
-
-func newUploadsCache() *uploadsCache {
-	return &uploadsCache{otter.Must(&otter.Options[string, string]{MaximumSize: cachedUploads})}
+// shownUpload is what a listing shows of an upload: the ID that clients have for it,
+// and the checksum that its Create announced.
+type shownUpload struct {
+	id        string
+	checksums *s3.Checksums // nil: the store's own
 }
 
-func (u *uploadsCache) add(up *upload) { u.ids.Set(up.prefix(), up.ID) }
-func (u *uploadsCache) get(up *upload) (string, bool) {
-	return u.ids.GetIfPresent(up.prefix())
+func (u *upload) shown() shownUpload {
+	s := shownUpload{id: u.ID}
+	if !u.Plain {
+		s.checksums = &s3.Checksums{Type: u.Type}
+		if u.Algorithm != "" {
+			s.checksums.Algorithms = []string{u.Algorithm}
+		}
+	}
+	return s
+}
+
+// uploadsCache remembers what listings show of uploads.
+type uploadsCache struct {
+	uploads *otter.Cache[string, shownUpload]
+}
+
+func newUploadsCache() *uploadsCache {
+	return &uploadsCache{otter.Must(&otter.Options[string, shownUpload]{MaximumSize: cachedUploads})}
+}
+
+func (u *uploadsCache) add(up *upload) { u.uploads.Set(up.prefix(), up.shown()) }
+func (u *uploadsCache) get(up *upload) (shownUpload, bool) {
+	return u.uploads.GetIfPresent(up.prefix())
 }
 
 // listMultipartUploads is ListMultipartUploads: the upstream's page with the upload
-// IDs that clients have.
+// IDs that clients have, and the checksums that they announced.
 func (c *call) listMultipartUploads() error {
 	marker := c.req.Query.Get("upload-id-marker")
 	if marker != "" {
@@ -47,17 +67,17 @@ func (c *call) listMultipartUploads() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	ids, err := c.uploadIDs(listing.Entries)
+	shown, err := c.shownUploads(listing.Entries)
 	if err != nil {
 		return err
 	}
 	next := listing.NextUploadID
 	for i, e := range listing.Entries {
 		if e.UploadID == listing.NextUploadID {
-			next = ids[i]
+			next = shown[i].id
 		}
 	}
-	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &ids[i]} })
+	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &shown[i].id, Checksums: shown[i].checksums} })
 	for name, id := range map[string]string{"UploadIdMarker": marker, "NextUploadIdMarker": next} {
 		if id == "" {
 			continue
@@ -69,39 +89,39 @@ func (c *call) listMultipartUploads() error {
 	return c.sendDocument(resp, page)
 }
 
-// uploadIDs returns the ID that clients have for each upload: that of its record,
-// or the store's where there is none.
-func (c *call) uploadIDs(entries []s3.Entry) ([]string, error) {
-	ids := make([]string, len(entries))
+// shownUploads returns what to show of each upload: what its record says, or the
+// store where there is none.
+func (c *call) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
+	shown := make([]shownUpload, len(entries))
 	g, ctx := errgroup.WithContext(c.ctx())
 	g.SetLimit(listLooks)
 	for i, e := range entries {
 		u := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
-		if id, ok := c.uploads.get(u); ok {
-			ids[i] = id
+		if s, ok := c.uploads.get(u); ok {
+			shown[i] = s
 			continue
 		}
 		g.Go(func() (err error) {
-			ids[i], err = c.uploadID(ctx, u)
+			shown[i], err = c.shownUpload(ctx, u)
 			return err
 		})
 	}
-	return ids, g.Wait()
+	return shown, g.Wait()
 }
 
-// uploadID looks for the record of an upload that the store lists. A record that
+// shownUpload looks for the record of an upload that the store lists. A record that
 // does not open fails no page: the upload takes no request.
-func (c *call) uploadID(ctx context.Context, listed *upload) (string, error) {
+func (c *call) shownUpload(ctx context.Context, listed *upload) (shownUpload, error) {
 	u, err := c.State.recordedUpload(ctx, listed.Bucket, listed.Key, listed.ID)
 	switch {
 	case err == nil:
 		c.uploads.add(u)
-		return u.ID, nil
+		return u.shown(), nil
 	case errors.Is(err, errIntegrity):
 		c.log.Warn("upload listed without a usable record", zap.String("key", listed.Key), zap.Error(err))
-		return listed.ID, nil
+		return shownUpload{id: listed.ID}, nil
 	case errors.Is(err, s3.ErrNoSuchUpload):
-		return listed.ID, nil
+		return shownUpload{id: listed.ID}, nil
 	}
-	return "", err
+	return shownUpload{}, err
 }

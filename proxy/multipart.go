@@ -52,7 +52,7 @@ func (c *call) createMultipartUpload() error {
 	if s == nil {
 		u.Plain = true
 		passHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
-	} else if u.Header, err = c.newUploadHeader(s, header); err != nil {
+	} else if u.Header, err = c.newUploadHeader(s, u, header); err != nil {
 		return err
 	}
 	resp, doc, id, err := c.createUpstream(header)
@@ -85,14 +85,16 @@ func (c *call) createMultipartUpload() error {
 
 // newUploadHeader seals the header of a multipart object into the metadata that
 // the store keeps from the Create on.
-func (c *call) newUploadHeader(s *sealing, header http.Header) (string, error) {
+func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
 	if err := checkMetadata(s, header); err != nil {
 		return "", err
 	}
-	h, k, err := c.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1)}})
+	h, k, err := c.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1), Announced: u.announced()},
+	})
 	if err != nil {
 		return "", err
 	}
@@ -205,13 +207,13 @@ func (c *call) uploadPart() error {
 	case sealer.SealedSize(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
-	summed, err := u.withChecksum(body)
-	if err != nil {
+	if err := u.checkPart(body); err != nil {
 		return err
 	}
 	if u.Plain {
 		return c.putPlain(upstreamHeader(c.req.Header), body)
 	}
+	summed := withChecksum(body, u.announced().Algorithm)
 	p, s, err := c.storePart(u, number, summed)
 	if err != nil {
 		return err
@@ -219,7 +221,11 @@ func (c *call) uploadPart() error {
 	h := c.w.Header()
 	h.Set("ETag", p.shown())
 	s.setHeaders(h)
-	for _, sum := range summed.Checksums() {
+	shown := summed.Checksums()
+	if u.Algorithm == "" {
+		shown = body.Checksums() // the default is of the whole object
+	}
+	for _, sum := range shown {
 		h.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
 	}
 	c.w.WriteHeader(http.StatusOK)
@@ -242,7 +248,7 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 		return nil, nil, err
 	}
 	for _, sum := range storedChecksums(body.Checksums()) {
-		if p.Checksum == nil || strings.EqualFold(sum.Algorithm.String(), u.Algorithm) {
+		if sum.Algorithm == u.announced().Algorithm {
 			p.Checksum = &sum
 		}
 	}

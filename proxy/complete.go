@@ -282,7 +282,7 @@ func (c *call) sealTable(u *upload, table *sealer.PartTable, sum sealer.Checksum
 	}
 	defer facts.Wipe()
 	key, ok := facts.TrailerKey()
-	if !ok {
+	if !ok || facts.Announced != u.announced() {
 		return nil, c.integrity("upload", errMismatch)
 	}
 	defer key.Wipe()

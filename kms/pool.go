@@ -22,6 +22,7 @@ type pool struct {
 
 	turn  atomic.Uint32 // which endpoint the next call starts with
 	slots chan struct{} // one in it for each call under way
+	calls histogram     // of all, whether KES answered or not
 
 	ctx        context.Context // of attempts and probes; ends with the pool
 	cancel     context.CancelFunc
@@ -99,6 +100,8 @@ func (p *pool) shut() {
 // do sends c until an endpoint answers, to each at most once. The error is unreachableError when none did, and that of the
 // caller's context when it ended first.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
+	start := time.Now()
+	defer func() { p.calls.observe(time.Since(start)) }()
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()

@@ -84,14 +84,18 @@ type kesLoad struct {
 	last   time.Time      // success
 }
 
+const kesWorkers = 8
+
+func workerBody(worker int) content { return content{seed: uint64(200 + worker), size: 3000} }
+
 func startKESLoad(t *testing.T, g *stack.Gateway) *kesLoad {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &kesLoad{stop: cancel, failed: map[string]int{}}
-	for worker := range 8 {
+	for worker := range kesWorkers {
 		client := sdkOf(t, g)
 		l.wait.Go(func() {
-			body := content{seed: uint64(200 + worker), size: 3000}
+			body := workerBody(worker)
 			for i := 0; ctx.Err() == nil; i++ {
 				key := fmt.Sprintf("%d/%d", worker, i%10)
 				l.try(func() error { return putBody(t.Context(), client, sealedBucket, key, body) })
@@ -229,6 +233,11 @@ func TestKESFaults(t *testing.T) {
 // cluster little; with one back they pass soon.
 func TestKESClusterAway(t *testing.T) {
 	c := newKESCluster(t, map[string]string{"SSEGW_KMS_CACHE_TTL": "0"})
+	for worker := range kesWorkers {
+		if err := putBody(t.Context(), sdkOf(t, c.gateway), sealedBucket, fmt.Sprintf("%d/0", worker), workerBody(worker)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, outage := range []struct {
 		name     string
 		from, to func() error
@@ -270,7 +279,7 @@ func TestKESClusterAway(t *testing.T) {
 			if took > backAfter {
 				t.Errorf("requests pass %v after KES is back, want %v", took, backAfter)
 			}
-			if len(failed) != 1 || failed["503"] < 8 {
+			if len(failed) != 1 || failed["503"] < kesWorkers {
 				t.Errorf("failed: %v, want 503 alone", failed)
 			}
 			if load.worst > refusedAfter+refusedAfter/4 { // for the client and the rest of the request

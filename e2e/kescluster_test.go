@@ -24,10 +24,13 @@ import (
 // What the gateway promises of a cluster of KES servers.
 const (
 	faultTime    = 20 * time.Second // of load around each fault
-	slowestCall  = "0.25"           // seconds, a bound of the calls' histogram
 	stormBound   = 30               // requests per second that a dead server sees
 	refusedAfter = time.Second      // when no KES answers
 	backAfter    = time.Second      // when one answers again
+
+	// How long calls of KES take, in seconds as their histogram has them. A machine that is busy with other things may
+	// keep one in a thousand waiting for longer than slowCall, but none for as long as one endpoint's time is.
+	slowCall, slowestCall = "0.25", "0.5"
 )
 
 // figures are the values of the gateway's metrics by name and labels, as they are shown.
@@ -212,12 +215,15 @@ func TestKESFaults(t *testing.T) {
 			after := figuresOf(t, c.gateway)
 			const calls = "ssegw_kes_call_duration_seconds"
 			total := after.sum(calls+"_count") - before.sum(calls+"_count")
-			slow := total - (after.sum(calls+"_bucket", `le="`+slowestCall+`"`) - before.sum(calls+"_bucket", `le="`+slowestCall+`"`))
-			t.Logf("%d requests, %.0f calls of KES, %.0f over 25 ms, %.0f over %s s, %.0f hedges", load.done.Load(), total,
-				total-(after.sum(calls+"_bucket", `le="0.025"`)-before.sum(calls+"_bucket", `le="0.025"`)), slow, slowestCall,
-				after.sum("ssegw_kes_hedges_total")-before.sum("ssegw_kes_hedges_total"))
-			if slow > 0 {
-				t.Errorf("%.0f calls of KES took more than %s s", slow, slowestCall)
+			over := func(bound string) float64 {
+				bound = `le="` + bound + `"`
+				return total - (after.sum(calls+"_bucket", bound) - before.sum(calls+"_bucket", bound))
+			}
+			slow, slowest := over(slowCall), over(slowestCall)
+			t.Logf("%d requests, %.0f calls of KES, %.0f over 25 ms, %.0f over 100 ms, %.0f over %s s, %.0f hedges", load.done.Load(), total,
+				over("0.025"), over("0.1"), slow, slowCall, after.sum("ssegw_kes_hedges_total")-before.sum("ssegw_kes_hedges_total"))
+			if slow > total/1000 || slowest > 0 {
+				t.Errorf("%.0f calls of KES took more than %s s, %.0f more than %s s", slow, slowCall, slowest, slowestCall)
 			}
 			within(t, 5*time.Second, "both servers are in use", func() error {
 				if up := figuresOf(t, c.gateway).sum("ssegw_kes_endpoint_up"); up != 2 {

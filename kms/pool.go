@@ -26,7 +26,7 @@ type pool struct {
 
 	ctx        context.Context // of attempts and probes; ends with the pool
 	cancel     context.CancelFunc
-	background sync.WaitGroup
+	background sync.WaitGroup // joined under mu, and not after cancel
 
 	mu      sync.Mutex    // guards the health of all endpoints
 	changed chan struct{} // closed, and replaced, when a probe has ended
@@ -88,9 +88,16 @@ func (p *pool) reconnect(conf *tls.Config) {
 	}
 }
 
-// shut ends what is under way and waits for it, then closes the connections.
-func (p *pool) shut() {
+// end ends what is under way, and every later call.
+func (p *pool) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.cancel()
+}
+
+// shut ends the pool, waits for what was under way and closes the connections.
+func (p *pool) shut() {
+	p.end()
 	p.background.Wait()
 	for _, e := range p.endpoints {
 		e.transport.Load().CloseIdleConnections()

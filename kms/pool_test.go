@@ -257,9 +257,22 @@ func TestClose(t *testing.T) {
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("took %v: requests that nobody waits for were not ended", d)
 	}
-	if err := generateKey(t.Context(), client); err == nil {
-		t.Error("a closed client works")
+	for what, call := range map[string]func() error{
+		"Generate": func() error { return generateKey(t.Context(), client) },
+		"GenerateShared": func() error {
+			_, err := client.GenerateShared(t.Context(), kmstest.DefaultKey, kms.BucketContext("b"))
+			return err
+		},
+		"UnsealCached": func() error {
+			_, _, err := client.UnsealCached(t.Context(), kmstest.DefaultKey, []byte("sealed"), kms.BucketContext("b"))
+			return err
+		},
+	} {
+		if err := call(); !errors.Is(err, kms.ErrUnreachable) {
+			t.Errorf("%s of a closed client: %v", what, err)
+		}
 	}
+	client.Close()
 	if n := logs.Len(); n != 0 {
 		t.Errorf("%d log lines: endpoints were blamed for the end", n)
 	}

@@ -21,6 +21,7 @@ var (
 		[]string{"endpoint", "op", "result"}, nil)
 	kesDuration = prometheus.NewDesc("ssegw_kes_request_duration_seconds", "Time from request to the end of KES's answer.", kesEndpoint, nil)
 	kesHedges   = prometheus.NewDesc("ssegw_kes_hedges_total", "Requests made because another endpoint was slow.", kesEndpoint, nil)
+	kesCalls    = prometheus.NewDesc("ssegw_kes_call_duration_seconds", "Time that a call to KES took, through however many requests, and whether it was answered or not.", nil, nil)
 	kesStrikes  = prometheus.NewDesc("ssegw_kes_strikes_total", "Calls that another endpoint, asked later, answered first.", kesEndpoint, nil)
 
 	dekHits       = prometheus.NewDesc("ssegw_dek_cache_hits_total", "Data keys opened without asking KES.", nil, nil)
@@ -42,6 +43,9 @@ func (m kesMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, n int, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
+	histogram := func(d *prometheus.Desc, l kms.Latency, labels ...string) {
+		out <- prometheus.MustNewConstHistogram(d, l.Count, l.Sum.Seconds(), l.Buckets, labels...)
+	}
 	for _, e := range m.client.Endpoints() {
 		up := 1
 		if e.Open {
@@ -51,11 +55,12 @@ func (m kesMetrics) Collect(out chan<- prometheus.Metric) {
 		for _, r := range e.Requests {
 			counter(kesRequests, r.Count, e.Endpoint, r.Op, r.Result)
 		}
-		out <- prometheus.MustNewConstHistogram(kesDuration, e.Latency.Count, e.Latency.Sum.Seconds(), e.Latency.Buckets, e.Endpoint)
+		histogram(kesDuration, e.Latency, e.Endpoint)
 		counter(kesHedges, e.Hedges, e.Endpoint)
 		counter(kesStrikes, e.Strikes, e.Endpoint)
 	}
 	s := m.client.Stats()
+	histogram(kesCalls, s.Calls)
 	counter(dekHits, s.CacheHits)
 	counter(dekMisses, s.CacheMisses)
 	gauge(dekCached, s.Cached)

@@ -25,6 +25,7 @@ import (
 //	expand FILE...     replace $NAME in files by the script's variables
 //	content FILE SIZE  make a file of that many bytes, the same each time
 //	kes-server ACTION  stop or start the KES server, or forget KEY: lose a key
+//	store NAME         start another store, which $STORE and its credential then are
 //	await URL          wait until a health check says yes
 func TestReference(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -34,13 +35,17 @@ func TestReference(t *testing.T) {
 			"expand":     expandFiles,
 			"content":    makeContent,
 			"kes-server": switchKES,
+			"store":      startStore,
 			"await":      awaitHealthy,
 		},
 	})
 }
 
-// kesOf is the key of a script's KES server.
-type kesOf struct{}
+// kesOf and stackOf are the keys of a script's KES server and of its stack.
+type (
+	kesOf   struct{}
+	stackOf struct{}
+)
 
 func setupReference(t *testing.T, env *testscript.Env) error {
 	s, err := stack.New(env.WorkDir)
@@ -71,7 +76,7 @@ func setupReference(t *testing.T, env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	env.Values[kesOf{}] = kes
+	env.Values[kesOf{}], env.Values[stackOf{}] = kes, s
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("PATH", filepath.Dir(s.Tools().Path(stack.ToolMC))+string(os.PathListSeparator)+os.Getenv("PATH"))
 	for name, value := range map[string]string{
@@ -130,6 +135,18 @@ func switchKES(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("usage: kes-server stop | start | forget KEY")
 	}
+}
+
+// startStore starts a store of the given kind and makes it the script's.
+func startStore(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: store NAME")
+	}
+	store, err := ts.Value(stackOf{}).(*stack.Stack).StartStore(context.Background(), args[0], stack.StoreOptions{})
+	ts.Check(err)
+	ts.Setenv("STORE", store.Endpoint)
+	ts.Setenv("STORE_ACCESS_KEY", store.AccessKey)
+	ts.Setenv("STORE_SECRET_KEY", store.SecretKey)
 }
 
 // awaitHealthy waits until a GET is answered with 200, a minute at most.

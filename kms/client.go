@@ -40,6 +40,9 @@ func (c *Client) Close() {
 // DefaultKey returns the name of the KES key to use where none is asked for.
 func (c *Client) DefaultKey() string { return c.defaultKey }
 
+// Identity returns what KES calls this client, for its policy: the SHA-256 of the public key, in hex.
+func (c *Client) Identity() string { return kesIdentity(c.identity.get()).String() }
+
 // checkContext is what Ensure and Check bind the data key to that they try KES with.
 func checkContext() Context { return Context{"healthcheck": ""} }
 

@@ -18,6 +18,7 @@ type EndpointStatus struct {
 	Version  string        // of KES, as it says
 	Err      string        // why it is not online, one short line without secrets; empty when it is
 	Latency  time.Duration // until the answer, or until it was given up
+	Skew     time.Duration // how far its clock is ahead of ours, to about a second; 0 where it does not say
 }
 
 // Status asks each endpoint for its version, all at once, and returns an element for each in the order of Config.Endpoints,
@@ -53,6 +54,10 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Version: r.Version, Latency: time.Since(start)}
 	if err != nil {
 		s.Err = shortReason(err)
+	}
+	if !ans.date.IsZero() {
+		// The date of an answer is cut to the second, so that half of one is missing on average.
+		s.Skew = time.Until(ans.date.Add(time.Second / 2)).Round(time.Second)
 	}
 	return s
 }

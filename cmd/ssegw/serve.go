@@ -22,6 +22,17 @@ import (
 // open the state, before the one in force goes on.
 const restartTimeout = 5 * time.Second
 
+type serveCommand struct{}
+
+// Run serves until the stop signal.
+func (serveCommand) Run(ctx context.Context) error {
+	cfg, err := settings()
+	if err != nil {
+		return err
+	}
+	return serve(ctx, cfg)
+}
+
 // daemon is the running command: the gateway in force, and the listeners and
 // HTTP servers, which stay when another gateway takes its place.
 type daemon struct {

@@ -51,13 +51,11 @@ func (c *call) listMultipartUploads() error {
 	if err != nil {
 		return err
 	}
-	next := ""
-	if listing.Next.UploadID != "" { // nearly always that of an entry, which is cached now
-		last, err := c.uploadIDs([]s3.Entry{listing.Next})
-		if err != nil {
-			return err
+	next := listing.NextUploadID // of an entry, or of an upload below a common prefix, whose key nobody says
+	for i, e := range listing.Entries {
+		if e.UploadID == listing.NextUploadID {
+			next = ids[i]
 		}
-		next = last[0]
 	}
 	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &ids[i]} })
 	for name, id := range map[string]string{"UploadIdMarker": marker, "NextUploadIdMarker": next} {

@@ -17,7 +17,7 @@ type Listing struct {
 	EncodingType string  // "url" when keys are percent-encoded in the document; Entry.Key is decoded
 	Bucket       string  // Name or, for parts, Bucket
 	IsTruncated  bool    // there are more pages
-	Next         Entry   // of uploads: Key and UploadID are the markers of the next page
+	NextUploadID string  // of uploads: the upload-id-marker of the next page
 
 	doc []byte
 }
@@ -127,14 +127,8 @@ func (p *listingParser) finish(roots map[string][]string) (*Listing, error) {
 		case "IsTruncated":
 			l.IsTruncated = text(k.inner.of(l.doc)) == "true"
 		case "NextUploadIdMarker":
-			l.Next.UploadID = text(k.inner.of(l.doc))
-		case "NextKeyMarker":
-			l.Next.Key = text(k.inner.of(l.doc))
+			l.NextUploadID = text(k.inner.of(l.doc))
 		}
-	}
-	var err error
-	if l.Next.Key, err = l.key(l.Next.Key); err != nil {
-		return nil, err
 	}
 	for _, k := range p.kids {
 		if k.name != names[0] && k.name != names[len(names)-1] {

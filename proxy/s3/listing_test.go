@@ -49,7 +49,7 @@ func TestParseListing(t *testing.T) {
 			{PartNumber: 1, ETag: `"p1"`, Size: 5245440, LastModified: "2026-11-23T10:00:00.000Z"},
 			{PartNumber: 10000, ETag: `"p2"`, Size: 100, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},
-		{"list_uploads.xml", Listing{Bucket: "bkt", EncodingType: "url", IsTruncated: true, Next: Entry{Key: "a b", UploadID: "id&2"}, Entries: []Entry{
+		{"list_uploads.xml", Listing{Bucket: "bkt", EncodingType: "url", IsTruncated: true, NextUploadID: "id&2", Entries: []Entry{
 			{Key: "a b", UploadID: "id1"},
 			{Key: "a b", UploadID: "id&2"},
 		}}},

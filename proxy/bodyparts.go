@@ -44,11 +44,11 @@ func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcemen
 	header = header.Clone()
 	header.Del("If-Match")
 	header.Del("If-None-Match")
-	_, _, id, err := c.createUpstream(header)
+	created, err := c.createUpstream(header)
 	if err != nil {
 		return nil, err
 	}
-	b.upload = &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: id}
+	b.upload = &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
 	err = send(b)
 	var answer http.Header
 	if err == nil {
@@ -77,27 +77,32 @@ func (c *call) putParts(s *sealing, header http.Header, body plaintext) (http.He
 	})
 }
 
-// createUpstream begins a multipart upload of the request's object and returns
-// the upstream's answer, with its document and the upload ID in it.
-func (c *call) createUpstream(header http.Header) (resp *http.Response, doc []byte, id string, err error) {
-	resp, err = c.Upstream.expect(c.ctx(), outgoing{
+// createdUpload is the upstream's answer to a CreateMultipartUpload.
+type createdUpload struct {
+	ID     string `xml:"UploadId"` // the store's
+	header http.Header
+	doc    []byte
+}
+
+// createUpstream begins a multipart upload of the request's object.
+func (c *call) createUpstream(header http.Header) (*createdUpload, error) {
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header,
 		as: c.caller(),
 	})
 	if err != nil {
-		return nil, nil, "", err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if doc, err = readListing(resp.Body); err != nil {
-		return nil, nil, "", err
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return nil, err
 	}
-	var created struct {
-		ID string `xml:"UploadId"`
+	created := &createdUpload{header: resp.Header, doc: doc}
+	if err := xml.Unmarshal(doc, created); err != nil || created.ID == "" {
+		return nil, fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
 	}
-	if err := xml.Unmarshal(doc, &created); err != nil || created.ID == "" {
-		return nil, nil, "", fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
-	}
-	return resp, doc, created.ID, nil
+	return created, nil
 }
 
 // seal makes the object's header and puts it into that of the upload.

@@ -71,7 +71,7 @@ func (c *call) listMultipartUploads() error {
 	if err != nil {
 		return err
 	}
-	next := listing.NextUploadID
+	next := listing.NextUploadID // of an entry, or of an upload below a common prefix, whose key nobody says
 	for i, e := range listing.Entries {
 		if e.UploadID == listing.NextUploadID {
 			next = shown[i].id

@@ -55,14 +55,17 @@ func (c *call) createMultipartUpload() error {
 	} else if u.Header, err = c.newUploadHeader(s, u, header); err != nil {
 		return err
 	}
-	resp, doc, id, err := c.createUpstream(header)
+	created, err := c.createUpstream(header)
 	if err != nil {
 		return err
 	}
-	u.ID = id
+	u.ID = created.ID
+	doc := created.doc
 	if s != nil {
-		u.ID = sealedID(id)
-		doc, err = s3.ReplaceText(doc, "InitiateMultipartUploadResult", "UploadId", u.ID)
+		u.ID = sealedID(created.ID)
+		if doc, err = s3.ReplaceText(doc, "InitiateMultipartUploadResult", "UploadId", u.ID); err != nil {
+			err = fmt.Errorf("%w: %w", errUpstream, err)
+		}
 	}
 	if err == nil {
 		err = c.State.saveUpload(c.ctx(), u)
@@ -73,6 +76,7 @@ func (c *call) createMultipartUpload() error {
 	}
 	c.uploads.add(u)
 	h := c.w.Header()
+	copyAnswer(h, created.header, s != nil)
 	if s != nil {
 		s.setHeaders(h)
 	}
@@ -80,7 +84,9 @@ func (c *call) createMultipartUpload() error {
 		h.Set(s3.HeaderAlgorithm, u.Algorithm)
 		h.Set(s3.HeaderChecksumType, u.Type)
 	}
-	return c.sendDocument(resp, doc)
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	_, err = c.w.Write(doc)
+	return err
 }
 
 // newUploadHeader seals the header of a multipart object into the metadata that

@@ -168,7 +168,7 @@ func (breaking) Read([]byte) (int, error) { return 0, errBreak }
 // breakUpload sends half of a body and breaks the connection. It reports whether
 // the store has an object then.
 func (k *checker) breakUpload(ctx context.Context, object string, f Framing) (left bool, err error) {
-	const size, wait, step = 512 << 10, time.Second, 50 * time.Millisecond
+	const size, step = 512 << 10, 50 * time.Millisecond
 	o := outgoing{method: http.MethodPut, bucket: k.State.cfg.Bucket, key: object, header: http.Header{}}
 	k.Upstream.frame(&o, io.MultiReader(bytes.NewReader(make([]byte, size/2)), breaking{}), size, f, nil)
 	resp, err := k.Upstream.expect(ctx, o)
@@ -180,7 +180,7 @@ func (k *checker) breakUpload(ctx context.Context, object string, f Framing) (le
 		return false, err
 	}
 	// A store that keeps what came does so when it notices, after us.
-	for range wait / step {
+	for range k.limits.settle / step {
 		_, err := k.head(ctx, object)
 		if err == nil {
 			return true, nil

@@ -212,7 +212,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		return unexpected(err)
 	}
 	if headersDigest(stored, object, 1) == headersDigest(sent, object, 1) {
-		return okay("content headers and user metadata come back as they were stored")
+		return okay("they and user metadata come back as they were stored")
 	}
 	var changed []string
 	for name := range stored {
@@ -267,7 +267,7 @@ func (k *checker) checkMetadataSize(ctx context.Context, object string) Finding 
 	case taken < fewMetadata:
 		return warning("tell clients: more than that is refused by the store", "beside a sealed header of %d bytes, the store takes %d bytes of the %d that clients of Amazon S3 would have", sealed, taken, all)
 	}
-	return okay("%d bytes for clients, beside %d of the sealed header", taken, sealed)
+	return okay("%d bytes for clients, beside up to %d of the sealed header", taken, sealed)
 }
 
 // largest returns the largest n up to limit, to within 16, that ok says yes to, or -1.

@@ -229,6 +229,15 @@ func TestInspectWithout(t *testing.T) {
 	}
 }
 
+// TestInspectContext: a context that nobody has authenticated yet may be no JSON.
+func TestInspectContext(t *testing.T) {
+	for text, want := range map[string]string{"": "", `{"a":"b"}`: `{"a":"b"}`, "\x1b{": `"\u001b{"`} {
+		if got := string(contextJSON([]byte(text))); got != want {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
+
 // TestInspectHeaderWarning: where changed headers are a warning to clients, they are
 // one here.
 func TestInspectHeaderWarning(t *testing.T) {

@@ -128,6 +128,11 @@ FAIL  stored size: bad
 		!strings.Contains(out.String(), "stored size  99 bytes\n") || !strings.Contains(out.String(), "share") {
 		t.Errorf("%v: %s", err, out.String())
 	}
+	out.Reset()
+	i.ETag, i.Findings[1].Detail = "\x1b[2J\n\u202e", "\x1b[31m"
+	if err := printInspection(&out, i); err != nil || strings.ContainsAny(out.String(), "\x1b\u202e") || !strings.Contains(out.String(), "[2J") {
+		t.Errorf("%v: %q", err, out.String())
+	}
 	if err := printInspection(brokenWriter{}, i); !errors.Is(err, errBroken) {
 		t.Errorf("a full disk: %v", err)
 	}

@@ -9,15 +9,20 @@ import (
 	"ssegw/kms"
 )
 
-// Bounds of a Check.
-const (
-	checksTimeout = 29 * time.Second
-	checkTimeout  = 4 * time.Second // of one check; removing its probe takes probeCleanup more
-)
+// checkBounds are the bounds of a Check. Removing a probe that has run out of time
+// takes probeCleanup more.
+type checkBounds struct {
+	all    time.Duration // of all checks
+	each   time.Duration // of one
+	settle time.Duration // that a store gets to notice a connection that broke
+}
+
+var checkTimes = checkBounds{all: 29 * time.Second, each: 4 * time.Second, settle: time.Second}
 
 // checker does the checks in their order, and remembers what later ones need.
 type checker struct {
 	*Server
+	limits checkBounds
 	report func(Finding)
 
 	skews  []skew
@@ -31,9 +36,13 @@ type checker struct {
 // minute at most. No key, bucket or root is made; what it writes are probe objects in the state
 // bucket, which are removed again.
 func (s *Server) Check(ctx context.Context, report func(Finding)) {
-	ctx, cancel := context.WithTimeout(ctx, checksTimeout)
+	s.checkWithin(ctx, checkTimes, report)
+}
+
+func (s *Server) checkWithin(ctx context.Context, limits checkBounds, report func(Finding)) {
+	ctx, cancel := context.WithTimeout(ctx, limits.all)
 	defer cancel()
-	k := &checker{Server: s, report: report}
+	k := &checker{Server: s, limits: limits, report: report}
 	k.checkEndpoints(ctx)
 	k.run(ctx, fmt.Sprintf("KES key %s", s.KMS.DefaultKey()), k.noKES, k.checkKey)
 	if !k.run(ctx, "store "+s.Upstream.endpoint.String(), "", k.checkStore) {
@@ -50,12 +59,12 @@ func (k *checker) run(ctx context.Context, name, inTheWay string, check func(con
 	if err := ctx.Err(); inTheWay == "" && err != nil {
 		inTheWay = "the checks were interrupted"
 		if errors.Is(err, context.DeadlineExceeded) {
-			inTheWay = fmt.Sprintf("the checks before took %s", checksTimeout)
+			inTheWay = "the checks before took too long"
 		}
 	}
 	found := notTried("%s", inTheWay)
 	if inTheWay == "" {
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		ctx, cancel := context.WithTimeout(ctx, k.limits.each)
 		defer cancel()
 		found = check(ctx)
 	}

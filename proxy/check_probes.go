@@ -168,7 +168,7 @@ func (breaking) Read([]byte) (int, error) { return 0, errBreak }
 // breakUpload sends half of a body and breaks the connection. It reports whether
 // the store has an object then.
 func (k *checker) breakUpload(ctx context.Context, object string, f Framing) (left bool, err error) {
-	const size, wait, step = 512 << 10, time.Second, 50 * time.Millisecond
+	const size, step = 512 << 10, 50 * time.Millisecond
 	o := outgoing{method: http.MethodPut, bucket: k.State.cfg.Bucket, key: object, header: http.Header{}}
 	k.Upstream.frame(&o, io.MultiReader(bytes.NewReader(make([]byte, size/2)), breaking{}), size, f, nil)
 	resp, err := k.Upstream.expect(ctx, o)
@@ -180,7 +180,7 @@ func (k *checker) breakUpload(ctx context.Context, object string, f Framing) (le
 		return false, err
 	}
 	// A store that keeps what came does so when it notices, after us.
-	for range wait / step {
+	for range k.limits.settle / step {
 		_, err := k.head(ctx, object)
 		if err == nil {
 			return true, nil
@@ -212,7 +212,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		return unexpected(err)
 	}
 	if headersDigest(stored, object, 1) == headersDigest(sent, object, 1) {
-		return okay("content headers and user metadata come back as they were stored")
+		return okay("they and user metadata come back as they were stored")
 	}
 	var changed []string
 	for name := range stored {
@@ -267,7 +267,7 @@ func (k *checker) checkMetadataSize(ctx context.Context, object string) Finding 
 	case taken < fewMetadata:
 		return warning("tell clients: more than that is refused by the store", "beside a sealed header of %d bytes, the store takes %d bytes of the %d that clients of Amazon S3 would have", sealed, taken, all)
 	}
-	return okay("%d bytes for clients, beside %d of the sealed header", taken, sealed)
+	return okay("%d bytes for clients, beside up to %d of the sealed header", taken, sealed)
 }
 
 // largest returns the largest n up to limit, to within 16, that ok says yes to, or -1.

@@ -33,7 +33,7 @@ func (k *checker) checkStore(ctx context.Context) Finding {
 	resp, err := k.Upstream.do(ctx, outgoing{method: http.MethodHead, bucket: k.State.cfg.Bucket, as: caller{anonymous: true}})
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("no answer in %s", checkTimeout)
+			err = errors.New("no answer in time")
 		}
 		text := reason(err)
 		return failed(reachRemedy(text, "the store", "SSEGW_UPSTREAM_ENDPOINT", "SSEGW_UPSTREAM_CAPATH"), "%s", text)

@@ -80,7 +80,7 @@ func (s *Server) Inspect(ctx context.Context, bucket, key, versionID string) (*I
 	c := s.own(ctx, bucket, key, versionID)
 	head, err := c.head(lookup{})
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %s/%s: %w", bucket, key, c.explained(err))
+		return nil, fmt.Errorf("%s/%s: %w", bucket, key, c.explained(err))
 	}
 	i := &Inspection{
 		Bucket: bucket, Key: key, VersionID: head.header.Get(s3.HeaderVersionID), ETag: head.header.Get("ETag"),
@@ -96,11 +96,23 @@ func (s *Server) Inspect(ctx context.Context, bucket, key, versionID string) (*I
 	}
 	i.Header = &InspectedHeader{
 		Scheme: h.Scheme.String(), KESKey: h.KeyName, SealedDataKey: len(h.SealedDataKey), SharedDataKey: h.Shared,
-		Context: h.Context, Cipher: h.Cipher.String(), ObjectID: h.ObjectID.String(), RootID: h.RootID.String(),
+		Context: contextJSON(h.Context), Cipher: h.Cipher.String(), ObjectID: h.ObjectID.String(), RootID: h.RootID.String(),
 		Trailer: h.Trailer, Multipart: h.Multipart, Size: h.Size, ExpectedSize: h.StoredSize(nil),
 	}
 	i.verify(c, &sealedObject{stored: head.header, header: h, size: h.Size})
 	return i, nil
+}
+
+// contextJSON is an encryption context as JSON. One that is not authentic can be anything.
+func contextJSON(b []byte) json.RawMessage {
+	if len(b) == 0 || json.Valid(b) {
+		return b
+	}
+	text, err := json.Marshal(string(b))
+	if err != nil {
+		panic(err) // a string marshals
+	}
+	return text
 }
 
 func (i *Inspection) found(name string, f Finding) { i.Findings = append(i.Findings, f.named(name)) }
@@ -201,9 +213,9 @@ func openTrailer(c *call, o *sealedObject, total int64) (*sealer.Trailer, Findin
 
 func (i *Inspection) verifyHeaders(c *call, o *sealedObject) Finding {
 	if headersDigest(o.stored, c.req.Key, o.header.Size) == o.facts.Headers {
-		return okay("content headers and user metadata are as they were stored")
+		return okay("they and user metadata are as they were stored")
 	}
-	const detail = "content headers or user metadata were changed, added or removed"
+	const detail = "they or user metadata were changed, added or removed"
 	if c.WarnHeaderDigest {
 		return warning("SSEGW_HEADER_DIGEST=warn lets clients read the object all the same", detail)
 	}
@@ -222,9 +234,9 @@ func verifyDataKey(c *call, h *sealer.Header) Finding {
 	case errors.Is(err, kms.ErrNotAllowed):
 		return failed(policyRemedy(c.KMS, h.KeyName, "decrypt"), "KES does not let the gateway use the key %q", h.KeyName)
 	case errors.Is(err, kms.ErrInvalidCiphertext):
-		return tampered("KES does not open it with the key %q for this name: %s", h.KeyName, reason(err))
+		return tampered("KES does not open it with the key %q for this name", h.KeyName)
 	case errors.Is(err, errIntegrity):
-		return tampered("KES opens it, but it is not the one of this header: %s", reason(err))
+		return tampered("KES opens it, but it is not the one of this header")
 	case errors.Is(err, kms.ErrUnreachable):
 		return notTried(noKES)
 	case err != nil:

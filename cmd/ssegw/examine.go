@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -69,15 +72,25 @@ var words = map[proxy.Status]string{
 	proxy.StatusOK: "ok", proxy.StatusWarning: "warn", proxy.StatusFailed: "FAIL", proxy.StatusNotTried: "-",
 }
 
+// printable is text without what terminals obey: some of it is the store's.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
 // printFinding prints a finding in a line, and what to do in another.
 func printFinding(out io.Writer, f proxy.Finding) error {
 	why := ""
 	if f.Status == proxy.StatusNotTried {
 		why = "not tried: "
 	}
-	_, err := fmt.Fprintf(out, "%-4s  %s: %s%s\n", words[f.Status], f.Name, why, f.Detail)
+	_, err := fmt.Fprintf(out, "%-4s  %s: %s%s\n", words[f.Status], printable(f.Name), why, printable(f.Detail))
 	if err == nil && f.Remedy != "" {
-		_, err = fmt.Fprintf(out, "      %s\n", f.Remedy)
+		_, err = fmt.Fprintf(out, "      %s\n", printable(f.Remedy))
 	}
 	return err
 }

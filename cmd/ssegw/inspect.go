@@ -54,7 +54,9 @@ func (c *inspectCommand) Run(ctx context.Context, out io.Writer) error {
 
 func printInspection(out io.Writer, i *proxy.Inspection) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
 	line("object", "%s/%s", i.Bucket, i.Key)
 	if i.VersionID != "" {
 		line("version", "%s", i.VersionID)

@@ -41,6 +41,13 @@ func TestSettings(t *testing.T) {
 		"health, no KES key": {[]string{"MINIO_KMS_KES_KEY_NAME"}, []string{"health"}, []string{"MINIO_KMS_KES_KEY_NAME"}},
 		"unknown command":    {nil, []string{"frobnicate"}, []string{"frobnicate", "health"}},
 		"too many arguments": {nil, []string{"health", "me"}, []string{"usage"}},
+		"check, settings":    {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, []string{"check"}, []string{"SSEGW_UPSTREAM_ENDPOINT"}},
+		"check, CA empty":    {[]string{"MINIO_KMS_KES_CAPATH=" + empty}, []string{"check"}, []string{empty}},
+		"check, TLS":         {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, []string{"check"}, []string{empty}},
+		"check, credentials": {[]string{"SSEGW_CREDENTIALS_FILE=" + empty}, []string{"check"}, []string{empty}},
+		"inspect nothing":    {nil, []string{"inspect"}, []string{"usage", "bucket/key"}},
+		"inspect a bucket":   {nil, []string{"inspect", "bucket"}, []string{"BUCKET/KEY"}},
+		"inspect a folder":   {nil, []string{"inspect", "/key"}, []string{"BUCKET/KEY"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +77,22 @@ func TestVersion(t *testing.T) {
 	r := runCommand(t, []string{runMain + "=1"}, "version")
 	if r.status != 0 || !strings.HasPrefix(r.stdout, "ssegw ") || r.stderr != "" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestHelp sees that every command is told of.
+func TestHelp(t *testing.T) {
+	r := runCommand(t, []string{runMain + "=1"}, "--help")
+	if r.status != 0 || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	for _, name := range []string{"serve", "health", "check", "inspect", "version"} {
+		if !strings.Contains(r.stdout, "\n  "+name+" ") {
+			t.Errorf("nothing about %s:\n%s", name, r.stdout)
+		}
+		if of := runCommand(t, []string{runMain + "=1"}, name, "--help"); of.status != 0 || !strings.HasPrefix(of.stdout, "Usage: ssegw "+name) {
+			t.Errorf("%s: %+v", name, of)
+		}
 	}
 }
 

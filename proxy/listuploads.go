@@ -12,23 +12,24 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// cachedUploads bounds the cache of upload IDs.
+// cachedUploads bounds the cache of what listings show of uploads.
 const cachedUploads = 10_000
 
-// uploadsCache remembers the IDs that clients have for uploads, which listings show.
-type uploadsCache struct{ ids *otter.Cache[string, string] }
+// uploadsCache remembers what listings show of uploads, without their headers.
+type uploadsCache struct{ uploads *otter.Cache[string, upload] }
 
 func newUploadsCache() *uploadsCache {
-	return &uploadsCache{otter.Must(&otter.Options[string, string]{MaximumSize: cachedUploads})}
+	return &uploadsCache{otter.Must(&otter.Options[string, upload]{MaximumSize: cachedUploads})}
 }
 
-func (u *uploadsCache) add(up *upload) { u.ids.Set(up.prefix(), up.ID) }
-func (u *uploadsCache) get(up *upload) (string, bool) {
-	return u.ids.GetIfPresent(up.prefix())
+func (c *uploadsCache) add(u *upload) {
+	c.uploads.Set(u.prefix(), upload{ID: u.ID, Plain: u.Plain, Algorithm: u.Algorithm, Type: u.Type})
 }
+
+func (c *uploadsCache) get(u *upload) (upload, bool) { return c.uploads.GetIfPresent(u.prefix()) }
 
 // listMultipartUploads is ListMultipartUploads: the upstream's page with the upload
-// IDs that clients have.
+// IDs that clients have, and the checksums that they announced.
 func (c *call) listMultipartUploads() error {
 	marker := c.req.Query.Get("upload-id-marker")
 	if marker != "" {
@@ -47,17 +48,24 @@ func (c *call) listMultipartUploads() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	ids, err := c.uploadIDs(listing.Entries)
+	uploads, err := c.recordedUploads(listing.Entries)
 	if err != nil {
 		return err
 	}
 	next := listing.NextUploadID // of an entry, or of an upload below a common prefix, whose key nobody says
 	for i, e := range listing.Entries {
 		if e.UploadID == listing.NextUploadID {
-			next = ids[i]
+			next = uploads[i].ID
 		}
 	}
-	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &ids[i]} })
+	page := listing.Splice(func(i int) s3.Edit {
+		u := &uploads[i]
+		edit := s3.Edit{UploadID: &u.ID}
+		if u.Algorithm != "" && !u.Plain {
+			edit.Checksums = &s3.Checksums{Algorithms: []string{u.Algorithm}, Type: u.Type}
+		}
+		return edit
+	})
 	for name, id := range map[string]string{"UploadIdMarker": marker, "NextUploadIdMarker": next} {
 		if id == "" {
 			continue
@@ -69,39 +77,42 @@ func (c *call) listMultipartUploads() error {
 	return c.sendDocument(resp, page)
 }
 
-// uploadIDs returns the ID that clients have for each upload: that of its record,
-// or the store's where there is none.
-func (c *call) uploadIDs(entries []s3.Entry) ([]string, error) {
-	ids := make([]string, len(entries))
+// recordedUploads returns what is recorded of each upload; of one without a record,
+// the store's ID.
+func (c *call) recordedUploads(entries []s3.Entry) ([]upload, error) {
+	uploads := make([]upload, len(entries))
 	g, ctx := errgroup.WithContext(c.ctx())
 	g.SetLimit(listHeads)
 	for i, e := range entries {
-		u := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
-		if id, ok := c.uploads.get(u); ok {
-			ids[i] = id
+		listed := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
+		if u, ok := c.uploads.get(listed); ok {
+			uploads[i] = u
 			continue
 		}
-		g.Go(func() (err error) {
-			ids[i], err = c.uploadID(ctx, u)
+		g.Go(func() error {
+			u, err := c.recordedUpload(ctx, listed)
+			if err == nil {
+				uploads[i] = *u
+			}
 			return err
 		})
 	}
-	return ids, g.Wait()
+	return uploads, g.Wait()
 }
 
-// uploadID looks for the record of an upload that the store lists. A record that
-// does not open fails no page: the upload takes no request.
-func (c *call) uploadID(ctx context.Context, listed *upload) (string, error) {
+// recordedUpload looks for the record of an upload that the store lists. A record
+// that does not open fails no page: the upload takes no request.
+func (c *call) recordedUpload(ctx context.Context, listed *upload) (*upload, error) {
 	u, err := c.State.recordedUpload(ctx, listed.Bucket, listed.Key, listed.ID)
 	switch {
 	case err == nil:
 		c.uploads.add(u)
-		return u.ID, nil
+		return u, nil
 	case errors.Is(err, errIntegrity):
 		c.log.Warn("upload listed without a usable record", zap.String("key", listed.Key), zap.Error(err))
-		return listed.ID, nil
+		return listed, nil
 	case errors.Is(err, s3.ErrNoSuchUpload):
-		return listed.ID, nil
+		return listed, nil
 	}
-	return "", err
+	return nil, err
 }

@@ -12,10 +12,10 @@ AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test unit e2e large race lint fuzz bench s3suite gobench demo clean
+.PHONY: help build test unit e2e large race lint fuzz bench s3suite functional gobench demo clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the gateway: .bin/ssegw
 	@mkdir -p $(BIN)
@@ -60,8 +60,14 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 bench: ## what the gateway costs (STORE=discard|versitygw|minio): docs/PERFORMANCE.md
 	@go -C e2e run ./bench -store $(STORE) $(BENCHFLAGS)
 
+# The stores of the suites are real ones, and versitygw unless said.
+SUITE = go -C e2e run ./s3suite -store $(if $(filter discard,$(STORE)),versitygw,$(STORE)) -auto $(AUTO) $(SUITEFLAGS)
+
 s3suite: ## versitygw's S3 tests, directly and through the gateway (STORE=versitygw|minio, AUTO=off|sse-s3|sse-kms): docs/S3.md
-	@go -C e2e run ./s3suite -store $(filter-out discard,$(STORE))$(if $(filter discard,$(STORE)),versitygw) -auto $(AUTO) $(SUITEFLAGS)
+	@$(SUITE)
+
+functional: ## the same with minio-go's functional tests
+	@$(SUITE) -suite minio-go -parallel 4
 
 gobench: ## Go benchmarks of the packages (BENCH=pattern, BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...

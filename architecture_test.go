@@ -40,7 +40,7 @@ var packages = []struct {
 
 	{"kms/kmstest", "kms", ""},
 	{"proxy", "kms sealer proxy/s3 proxy/sigv4", "kms/kmstest"},
-	{"proxy/admin", "kms", "kms/kmstest"},
+	{"proxy/admin", "kms proxy/s3 proxy/sigv4", "kms/kmstest"},
 	{"proxy/console", "proxy/admin", ""},
 
 	{"cmd/ssegw", "config kms sealer proxy proxy/s3 proxy/sigv4 proxy/admin proxy/console", "kms/kmstest"},
@@ -88,7 +88,7 @@ func TestArchitectureRules(t *testing.T) {
 		{"proxy/a.go", `package proxy; import _ "ssegw/config"`, "proxy/a.go imports ssegw/config: proxy may import kms sealer proxy/s3 proxy/sigv4 of ours"},
 		{"proxy/a.go", `package proxy; import _ "ssegw/kms/kmstest"`, "proxy/a.go imports ssegw/kms/kmstest: proxy may import kms sealer proxy/s3 proxy/sigv4 of ours"},
 		{"proxy/a_test.go", `package proxy; import _ "ssegw/kms/kmstest"`, ""},
-		{"proxy/admin/a.go", `package admin; import _ "ssegw/proxy"`, "proxy/admin/a.go imports ssegw/proxy: proxy/admin may import kms of ours"},
+		{"proxy/admin/a.go", `package admin; import _ "ssegw/proxy"`, "proxy/admin/a.go imports ssegw/proxy: proxy/admin may import kms proxy/s3 proxy/sigv4 of ours"},
 		{"proxy/a_test.go", `package proxy; import _ "github.com/minio/sio"`, "proxy/a_test.go imports github.com/minio/sio: only sealer may"},
 		{"kms/a.go", `package kms; import _ "github.com/minio/kms-go/kes"`, ""},
 		{"kms/a.go", `package kms; import _ "math/rand/v2"`, "kms/a.go imports math/rand/v2: only tests may"},

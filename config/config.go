@@ -1,5 +1,5 @@
 // Package config reads, checks and documents the settings of the gateway,
-// which come from environment variables alone.
+// which come from environment variables, or a file of such, alone.
 //
 // Config is the one place where a variable is stated: its name, other
 // spellings, default, allowed values and meaning are tags of the field that
@@ -7,7 +7,8 @@
 //
 // Invariants:
 //   - Load reads the environment it is given and the files that it names,
-//     never the environment of the process;
+//     never the environment of the process; the variables of the environment
+//     file go before those of the environment;
 //   - a Config that Load returns is complete and consistent, or there is none;
 //   - an SSEGW_* variable that nobody reads is an error, never ignored;
 //   - every problem is one line that names the variable the operator set, and
@@ -76,8 +77,12 @@ type Config struct {
 	Address      string `env:"SSEGW_ADDRESS" envDefault:":9000" doc:"Address that S3 clients, mc and health checks use."`
 	AdminAddress string `env:"SSEGW_ADMIN_ADDRESS" envDefault:"127.0.0.1:9001" doc:"Address of the metrics and pprof. Keep it private."`
 
-	AccessKey string `env:"SSEGW_ACCESS_KEY,notEmpty" file:"true" doc:"Access key of the root credential; at least 3 characters."`
-	SecretKey Secret `env:"SSEGW_SECRET_KEY,notEmpty" doc:"Secret key of the root credential; at least 8 characters. Well-known defaults are refused."`
+	EnvFile string `env:"SSEGW_CONFIG_ENV_FILE" alias:"MINIO_CONFIG_ENV_FILE" path:"file" doc:"File with lines NAME=value that go before the environment. A restart reads it again."`
+
+	AccessKey string `env:"SSEGW_ACCESS_KEY" file:"true" doc:"Access key of the root credential; at least 3 characters. Without it and the secret key, clients use those of the store."`
+	SecretKey Secret `env:"SSEGW_SECRET_KEY" doc:"Secret key of the root credential; at least 8 characters. Well-known defaults are refused."`
+
+	CredentialsFile string `env:"SSEGW_CREDENTIALS_FILE" path:"file" doc:"JSON file with more credentials and their limits; see docs/OPERATIONS.md. Read again when it changes."`
 
 	UpstreamEndpoint  *url.URL     `env:"SSEGW_UPSTREAM_ENDPOINT,notEmpty" doc:"The object store: an http or https URL without a path."`
 	UpstreamRegion    string       `env:"SSEGW_UPSTREAM_REGION" envDefault:"us-east-1" doc:"Region that requests to the store are signed for."`
@@ -86,7 +91,7 @@ type Config struct {
 	UpstreamCAPath    string       `env:"SSEGW_UPSTREAM_CAPATH" path:"file or folder" doc:"PEM certificates, a file or a folder, that are trusted for the store beside the system's."`
 	UpstreamBody      UpstreamBody `env:"SSEGW_UPSTREAM_BODY" envDefault:"auto" values:"auto,trailer,signed,plain" doc:"How sealed bodies go to the store: with a checksum trailer, in signed chunks, or as one signed body. auto finds out at start."`
 
-	State string `env:"SSEGW_STATE,notEmpty" doc:"Bucket of the store that is the gateway's own. Made if absent, hidden from clients."`
+	State string `env:"SSEGW_STATE" envDefault:"ssegw-state" doc:"Bucket of the store that is the gateway's own. Made if absent, hidden from clients."`
 
 	AutoEncryption AutoEncryption `env:"SSEGW_AUTO_ENCRYPTION" envDefault:"off" values:"off,sse-s3,sse-kms" doc:"Rule of the buckets that have none. MINIO_KMS_AUTO_ENCRYPTION=on means sse-kms."`
 	SealedOnly     SealedOnly     `env:"SSEGW_SEALED_ONLY" envDefault:"auto" values:"auto,always,never" doc:"Whether buckets with a rule refuse to show objects that are not sealed. auto: where the bucket was empty when it got its rule."`
@@ -110,6 +115,9 @@ type Config struct {
 	KESKeyPassword Secret `env:"MINIO_KMS_KES_KEY_PASSWORD" alias:"SSEGW_KMS_KES_KEY_PASSWORD" doc:"Password of the private key, when it is encrypted."`
 	KESCAPath      string `env:"MINIO_KMS_KES_CAPATH" alias:"SSEGW_KMS_KES_CAPATH" path:"file or folder" doc:"PEM certificates, a file or a folder, that are trusted for KES beside the system's."`
 	KESKeyName     string `env:"MINIO_KMS_KES_KEY_NAME,notEmpty" alias:"SSEGW_KMS_KES_KEY_NAME" doc:"Default KES key; made when KES does not have it."`
+
+	KMSCacheTTL time.Duration `env:"SSEGW_KMS_CACHE_TTL" envDefault:"1m" doc:"How long a data key that KES has opened opens its object again without KES, through an outage too. A KES key that is deleted or denied stays in use as long. 0 asks KES each time."`
+	AuditFile   string        `env:"SSEGW_AUDIT_FILE" doc:"File that gets a JSON line for each use of a KES key, - for standard output. Made with mode 0600; may be renamed while it is in use."`
 }
 
 // Load reads the settings from environ, whose entries have the form
@@ -118,8 +126,10 @@ type Config struct {
 // they often explain a missing one, then the others in the table's order.
 func Load(environ []string) (*Config, error) {
 	in := newInput(environ)
+	in.readEnvFile()
 	in.refuseUnknown()
 	in.resolve()
+	in.shareCredential()
 	in.checkKES()
 
 	var c Config

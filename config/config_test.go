@@ -44,6 +44,22 @@ func with(entries ...string) []string {
 	return environ
 }
 
+// referencePage is an environment file as MinIO's page on server-side encryption
+// with KES has it, with the settings of the store.
+const referencePage = `# Add these environment variables to the existing environment file
+
+MINIO_KMS_KES_ENDPOINT=https://kes:7373
+export MINIO_KMS_KES_API_KEY="kes:v1:AAAA"  # the key of "kes identity new"
+MINIO_KMS_KES_CAPATH=
+MINIO_KMS_KES_KEY_NAME='default-key' # the default key
+
+MINIO_VOLUMES="/mnt/data"
+MINIO_ROOT_USER=somebody
+SSEGW_UPSTREAM_ENDPOINT=http://store:9000
+SSEGW_UPSTREAM_ACCESS_KEY=store-access
+SSEGW_UPSTREAM_SECRET_KEY=store#secret=1
+`
+
 // files makes a folder that the tests' environments call DIR.
 func files(t testing.TB) string {
 	t.Helper()
@@ -60,6 +76,11 @@ func files(t testing.TB) string {
 		"large":       strings.Repeat("x", maxFile+1),
 		"nothing":     "",
 		"ca/root.pem": "certificate",
+		"other.env":   "SSEGW_REGION=garage\n",
+		"minio.env":   referencePage,
+		"bad.env":     "SSEGW_REGION=garage\nminio server hunter2\n",
+		"quote.env":   "SSEGW_SECRET_KEY='hunter2\n",
+		"unknown.env": "SSEGW_STAET=x\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -102,6 +123,7 @@ func base() *Config {
 		KESEndpoint:      "https://kes:7373",
 		KESAPIKey:        NewSecret("kes:v1:AAAA"),
 		KESKeyName:       "default-key",
+		KMSCacheTTL:      time.Minute,
 	}
 }
 
@@ -113,10 +135,25 @@ func TestLoad(t *testing.T) {
 		change  func(*Config)
 	}{
 		{"minimal", minimal, func(*Config) {}},
-		{"empty means default", with("SSEGW_ADDRESS=", "SSEGW_AUTO_ENCRYPTION=", "SSEGW_DOMAIN=", "SSEGW_TLS_TERMINATED=", "SSEGW_UPSTREAM_CAPATH="), func(*Config) {}},
+		{"empty means default", with("SSEGW_STATE=", "SSEGW_CONFIG_ENV_FILE=", "SSEGW_ADDRESS=", "SSEGW_AUTO_ENCRYPTION=", "SSEGW_DOMAIN=", "SSEGW_TLS_TERMINATED=", "SSEGW_UPSTREAM_CAPATH="), func(*Config) {}},
 		{"foreign variables", with("PATH=/bin", "MINIO_ROOT_USER=x", "MINIO_KMS_SECRET_KEY=x", "SSEGWX=1"), func(*Config) {}},
 		{"kubernetes service", with("SSEGW_SERVICE_HOST=10.0.0.1", "SSEGW_SERVICE_PORT=9000", "SSEGW_SERVICE_PORT_S3=9000", "SSEGW_PORT=tcp://10.0.0.1:9000",
 			"SSEGW_PORT_9000_TCP=tcp://10.0.0.1:9000", "SSEGW_PORT_9000_TCP_PROTO=tcp", "SSEGW_CONSOLE_PORT_9001_TCP_ADDR=10.0.0.2", "SSEGW_CONSOLE_PORT=tcp://10.0.0.2:9001"), func(*Config) {}},
+		{"the reference page's file alone", []string{"MINIO_CONFIG_ENV_FILE=DIR/minio.env"}, func(c *Config) {
+			c.EnvFile = dir + "/minio.env"
+			c.AccessKey, c.SecretKey = "store-access", NewSecret("store#secret=1")
+			c.UpstreamAccessKey, c.UpstreamSecretKey = c.AccessKey, c.SecretKey
+		}},
+		{"the environment file goes before", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "SSEGW_REGION=elsewhere"), func(c *Config) {
+			c.EnvFile, c.Region = dir+"/other.env", "garage"
+		}},
+		{"environment file by two names", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "MINIO_CONFIG_ENV_FILE=DIR/other.env"), func(c *Config) {
+			c.EnvFile, c.Region = dir+"/other.env", "garage"
+		}},
+		{"the store's credential", with("-SSEGW_ACCESS_KEY", "-SSEGW_SECRET_KEY", "SSEGW_UPSTREAM_ACCESS_KEY=upstream", "SSEGW_UPSTREAM_SECRET_KEY=correct-store"), func(c *Config) {
+			c.AccessKey, c.SecretKey = "upstream", NewSecret("correct-store")
+			c.UpstreamAccessKey, c.UpstreamSecretKey = c.AccessKey, c.SecretKey
+		}},
 		{"addresses", with("SSEGW_ADDRESS=0.0.0.0:443", "SSEGW_ADMIN_ADDRESS=[::1]:0"), func(c *Config) {
 			c.Address, c.AdminAddress = "0.0.0.0:443", "[::1]:0"
 		}},
@@ -140,6 +177,9 @@ func TestLoad(t *testing.T) {
 		}},
 		{"running", with("SSEGW_LOG_LEVEL=debug", "SSEGW_DRAIN_TIMEOUT=2m", "SSEGW_MAX_REQUESTS=1"), func(c *Config) {
 			c.LogLevel, c.DrainTimeout, c.MaxRequests = "debug", 2*time.Minute, 1
+		}},
+		{"keys", with("SSEGW_KMS_CACHE_TTL=0", "SSEGW_AUDIT_FILE=DIR/audit/not/there.log"), func(c *Config) {
+			c.KMSCacheTTL, c.AuditFile = 0, dir+"/audit/not/there.log"
 		}},
 		{"secret from file", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/secret"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},
 		{"secret from file with CRLF", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/crlf"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},
@@ -182,9 +222,9 @@ func TestLoadIgnoresProcess(t *testing.T) {
 }
 
 func TestProblem(t *testing.T) {
-	_, err := Load(with("-SSEGW_STATE"))
+	_, err := Load(with("-SSEGW_SECRET_KEY"))
 	var p *Problem
-	if !errors.As(err, &p) || p.Variable != "SSEGW_STATE" {
+	if !errors.As(err, &p) || p.Variable != "SSEGW_SECRET_KEY" {
 		t.Errorf("errors.As gave %+v from %v", p, err)
 	}
 }

@@ -109,6 +109,24 @@ func (in *input) resolve() {
 	}
 }
 
+// The credentials that clients and the gateway use.
+const (
+	rootAccess     = "SSEGW_ACCESS_KEY"
+	rootSecret     = "SSEGW_SECRET_KEY"
+	upstreamAccess = "SSEGW_UPSTREAM_ACCESS_KEY"
+	upstreamSecret = "SSEGW_UPSTREAM_SECRET_KEY"
+)
+
+// shareCredential makes the store's credential the root credential where none is
+// set: clients that come from the store change nothing but the endpoint.
+func (in *input) shareCredential() {
+	if in.isSet(rootAccess) || in.isSet(rootSecret) || !in.isSet(upstreamAccess) || !in.isSet(upstreamSecret) {
+		return
+	}
+	in.values[rootAccess] = in.values[upstreamAccess]
+	in.values[rootSecret] = in.values[upstreamSecret]
+}
+
 // appendSource appends what name, or the file that name_FILE names, sets s to.
 func (in *input) appendSource(sources []value, s setting, name string) []value {
 	text, direct := in.environ[name]

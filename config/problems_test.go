@@ -29,12 +29,11 @@ func TestLoadProblems(t *testing.T) {
 			"SSEGW_ACCESS_KEY is required and not set",
 			"SSEGW_SECRET_KEY is required and not set",
 			"SSEGW_UPSTREAM_ENDPOINT is required and not set",
-			"SSEGW_STATE is required and not set",
 			"KES is not configured: set 'MINIO_KMS_KES_ENDPOINT', 'MINIO_KMS_KES_KEY_NAME' and 'MINIO_KMS_KES_API_KEY'",
 		}},
-		{"typing mistake comes first", with("-SSEGW_STATE", "SSEGW_STAET=b"), []string{
-			"unknown variable SSEGW_STAET: did you mean SSEGW_STATE?",
-			"SSEGW_STATE is required and not set",
+		{"typing mistake comes first", with("-SSEGW_UPSTREAM_ENDPOINT", "SSEGW_UPSTREAM_ENDPIONT=b"), []string{
+			"unknown variable SSEGW_UPSTREAM_ENDPIONT: did you mean SSEGW_UPSTREAM_ENDPOINT?",
+			"SSEGW_UPSTREAM_ENDPOINT is required and not set",
 		}},
 		{"lower case", with("ssegw_region=x"), []string{"unknown variable ssegw_region: did you mean SSEGW_REGION?"}},
 		{"mistake in a file's variable", with("SSEGW_SECRET_KEYFILE=x"), []string{"unknown variable SSEGW_SECRET_KEYFILE: did you mean SSEGW_SECRET_KEY_FILE?"}},
@@ -66,6 +65,18 @@ func TestLoadProblems(t *testing.T) {
 		{"admin", with("SSEGW_ACCESS_KEY=admin", "SSEGW_SECRET_KEY=admin"), []string{"SSEGW_SECRET_KEY must not be the same as the access key"}},
 		{"well-known secret key", with("SSEGW_SECRET_KEY=minioadmin"), []string{"SSEGW_SECRET_KEY must not be a well-known default"}},
 
+		{"only an access key", with("-SSEGW_SECRET_KEY", "SSEGW_UPSTREAM_ACCESS_KEY=up", "SSEGW_UPSTREAM_SECRET_KEY=correct-store"), []string{"SSEGW_SECRET_KEY is required and not set"}},
+		{"the store's credential is well known", with("-SSEGW_ACCESS_KEY", "-SSEGW_SECRET_KEY", "SSEGW_UPSTREAM_ACCESS_KEY=admin", "SSEGW_UPSTREAM_SECRET_KEY=minioadmin"), []string{
+			"SSEGW_UPSTREAM_SECRET_KEY must not be a well-known default: set SSEGW_ACCESS_KEY and SSEGW_SECRET_KEY"}},
+
+		{"environment file missing", with("SSEGW_CONFIG_ENV_FILE=DIR/none"), []string{"SSEGW_CONFIG_ENV_FILE: open DIR/none: no such file or directory"}},
+		{"environment file, MinIO's name", with("MINIO_CONFIG_ENV_FILE=DIR/none"), []string{"MINIO_CONFIG_ENV_FILE: open DIR/none: no such file or directory"}},
+		{"environment file with rubbish", with("SSEGW_CONFIG_ENV_FILE=DIR/bad.env"), []string{"SSEGW_CONFIG_ENV_FILE: DIR/bad.env, line 2: want NAME=value"}},
+		{"environment file with a quote", with("SSEGW_CONFIG_ENV_FILE=DIR/quote.env"), []string{"SSEGW_CONFIG_ENV_FILE: DIR/quote.env, line 1: the quotes around the value of SSEGW_SECRET_KEY do not match"}},
+		{"environment file with a typing mistake", with("SSEGW_CONFIG_ENV_FILE=DIR/unknown.env"), []string{"unknown variable SSEGW_STAET: did you mean SSEGW_STATE?"}},
+		{"two environment files", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "MINIO_CONFIG_ENV_FILE=DIR/minio.env"), []string{
+			"SSEGW_CONFIG_ENV_FILE and MINIO_CONFIG_ENV_FILE are set to different values: set one"}},
+
 		{"upstream is no URL", with("SSEGW_UPSTREAM_ENDPOINT=http://user:hunter2@store:port"), []string{"SSEGW_UPSTREAM_ENDPOINT is not a URL: want http://HOST:PORT or https://HOST:PORT"}},
 		{"upstream scheme", with("SSEGW_UPSTREAM_ENDPOINT=store:9000"), []string{"SSEGW_UPSTREAM_ENDPOINT must start with http:// or https://"}},
 		{"upstream path", with("SSEGW_UPSTREAM_ENDPOINT=http://store/s3"), []string{"SSEGW_UPSTREAM_ENDPOINT must not have a path or a query"}},
@@ -83,7 +94,6 @@ func TestLoadProblems(t *testing.T) {
 
 		{"state with dots", with("SSEGW_STATE=a..b"), []string{`SSEGW_STATE must be a bucket name: 3 to 63 lower-case letters, digits, dots and hyphens: "a..b"`}},
 		{"state as address", with("SSEGW_STATE=10.0.0.1"), []string{`SSEGW_STATE must not be an IP address: "10.0.0.1"`}},
-		{"state empty", with("SSEGW_STATE="), []string{"SSEGW_STATE is required and empty"}},
 
 		{"enumerations are exact", with("SSEGW_AUTO_ENCRYPTION=SSE-S3", "SSEGW_SEALED_ONLY=yes", "SSEGW_HEADER_DIGEST=no", "SSEGW_LOG_LEVEL=trace"), []string{
 			`SSEGW_AUTO_ENCRYPTION must be off, sse-s3 or sse-kms, not "SSE-S3"`,
@@ -104,6 +114,7 @@ func TestLoadProblems(t *testing.T) {
 		{"bool", with("SSEGW_TLS_TERMINATED=yes"), []string{`SSEGW_TLS_TERMINATED must be true or false, not "yes"`}},
 		{"number", with("SSEGW_MAX_REQUESTS=many"), []string{`SSEGW_MAX_REQUESTS must be a whole number, not "many"`}},
 		{"duration", with("SSEGW_DRAIN_TIMEOUT=30"), []string{`SSEGW_DRAIN_TIMEOUT must be a duration such as 30s or 2m, not "30"`}},
+		{"negative cache time", with("SSEGW_KMS_CACHE_TTL=-1s"), []string{"SSEGW_KMS_CACHE_TTL must not be negative: -1s"}},
 		{"negative duration", with("SSEGW_DRAIN_TIMEOUT=-1s"), []string{"SSEGW_DRAIN_TIMEOUT must not be negative: -1s"}},
 
 		{"secret twice", with("SSEGW_SECRET_KEY_FILE=DIR/secret"), []string{"SSEGW_SECRET_KEY and SSEGW_SECRET_KEY_FILE are both set: set one"}},

@@ -82,7 +82,7 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"| `SSEGW_ADDRESS` | Address that S3 clients, mc and health checks use. | `:9000` |\n",
 		"| `SSEGW_DOMAIN` | Host names, separated by commas, for virtual-host requests: BUCKET.DOMAIN. | none |\n",
-		"| `SSEGW_SECRET_KEY`<br>`SSEGW_SECRET_KEY_FILE` | Secret key of the root credential; at least 8 characters. Well-known defaults are refused. | required |\n",
+		"| `SSEGW_SECRET_KEY`<br>`SSEGW_SECRET_KEY_FILE` | Secret key of the root credential; at least 8 characters. Well-known defaults are refused. | none |\n",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks the row %s", want)

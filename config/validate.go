@@ -28,6 +28,8 @@ var (
 // documentation shows, so that everybody knows them.
 var shippedSecrets = []string{"minioadmin", "rustfsadmin", "password", "changeme", "12345678"}
 
+func isShipped(secret string) bool { return slices.Contains(shippedSecrets, secret) }
+
 // validate checks what the types of the fields do not, and brings Domain into
 // its one form.
 func (c *Config) validate(in *input) {
@@ -40,6 +42,7 @@ func (c *Config) validate(in *input) {
 		in.report("SSEGW_ADMIN_ADDRESS", "SSEGW_ADMIN_ADDRESS and SSEGW_ADDRESS must not be the same: %q", c.Address)
 	}
 	c.checkCredentials(in)
+	c.checkCredentialsFile(in)
 	if problem := bucketProblem(c.State); problem != "" {
 		in.report("SSEGW_STATE", "SSEGW_STATE %s: %q", problem, c.State)
 	}
@@ -49,6 +52,9 @@ func (c *Config) validate(in *input) {
 	in.checkPair("SSEGW_TLS_CERT_FILE", "SSEGW_TLS_KEY_FILE", c.TLSCertFile != "", c.TLSKeyFile != "")
 	if c.DrainTimeout < 0 {
 		in.report("SSEGW_DRAIN_TIMEOUT", "SSEGW_DRAIN_TIMEOUT must not be negative: %v", c.DrainTimeout)
+	}
+	if c.KMSCacheTTL < 0 {
+		in.report("SSEGW_KMS_CACHE_TTL", "SSEGW_KMS_CACHE_TTL must not be negative: %v", c.KMSCacheTTL)
 	}
 	if c.MaxRequests < 1 {
 		in.report("SSEGW_MAX_REQUESTS", "SSEGW_MAX_REQUESTS must be at least 1, not %d", c.MaxRequests)
@@ -100,28 +106,59 @@ func (in *input) checkAddress(variable, address string) {
 // is a part of the credential scope of a signature, so that the characters
 // which end it there can't be in it.
 func (c *Config) checkCredentials(in *input) {
-	name := in.shown("SSEGW_ACCESS_KEY")
+	in.checkPair(upstreamAccess, upstreamSecret, c.UpstreamAccessKey != "", !c.UpstreamSecretKey.IsZero())
+	if strings.ContainsFunc(c.UpstreamAccessKey, badInAccessKey) {
+		in.report(upstreamAccess, "%s must be letters, digits and signs other than / , and =", in.shown(upstreamAccess))
+	}
+	in.require(rootAccess)
+	in.require(rootSecret)
+
+	name := in.shown(rootAccess)
 	if len(c.AccessKey) < minAccessKey {
-		in.report("SSEGW_ACCESS_KEY", "%s must have at least %d characters", name, minAccessKey)
+		in.report(rootAccess, "%s must have at least %d characters", name, minAccessKey)
 	}
 	if strings.ContainsFunc(c.AccessKey, badInAccessKey) {
-		in.report("SSEGW_ACCESS_KEY", "%s must be letters, digits and signs other than / , and =", name)
+		in.report(rootAccess, "%s must be letters, digits and signs other than / , and =", name)
 	}
-	if strings.ContainsFunc(c.UpstreamAccessKey, badInAccessKey) {
-		in.report("SSEGW_UPSTREAM_ACCESS_KEY", "%s must be letters, digits and signs other than / , and =", in.shown("SSEGW_UPSTREAM_ACCESS_KEY"))
-	}
-
-	name = in.shown("SSEGW_SECRET_KEY")
+	name = in.shown(rootSecret)
 	secret := c.SecretKey.Reveal()
 	switch {
 	case secret != "" && secret == c.AccessKey:
-		in.report("SSEGW_SECRET_KEY", "%s must not be the same as the access key", name)
-	case slices.Contains(shippedSecrets, secret):
-		in.report("SSEGW_SECRET_KEY", "%s must not be a well-known default", name)
+		in.report(rootSecret, "%s must not be the same as the access key%s", name, in.sharedHint())
+	case isShipped(secret):
+		in.report(rootSecret, "%s must not be a well-known default%s", name, in.sharedHint())
 	case len(secret) < minSecretKey:
-		in.report("SSEGW_SECRET_KEY", "%s must have at least %d characters", name, minSecretKey)
+		in.report(rootSecret, "%s must have at least %d characters%s", name, minSecretKey, in.sharedHint())
 	}
-	in.checkPair("SSEGW_UPSTREAM_ACCESS_KEY", "SSEGW_UPSTREAM_SECRET_KEY", c.UpstreamAccessKey != "", !c.UpstreamSecretKey.IsZero())
+}
+
+// checkCredentialsFile reads the file once, so that a mistake in it stops the start.
+func (c *Config) checkCredentialsFile(in *input) {
+	const name = "SSEGW_CREDENTIALS_FILE"
+	if c.CredentialsFile == "" || in.wrong[name] {
+		return
+	}
+	if _, err := ReadCredentials(c.CredentialsFile, c.AccessKey); err != nil {
+		in.report(name, "%s: %s", name, strings.TrimPrefix(err.Error(), "config: credentials: "))
+	}
+}
+
+// require reports variable when it is absent or empty.
+func (in *input) require(variable string) {
+	switch {
+	case !in.isSet(variable):
+		in.report(variable, "%s is required and not set", variable)
+	case in.values[variable].text == "":
+		in.report(variable, "%s is required and empty", in.shown(variable))
+	}
+}
+
+// sharedHint says how the store's credential can be one that clients must not have.
+func (in *input) sharedHint() string {
+	if in.values[rootSecret] != in.values[upstreamSecret] {
+		return ""
+	}
+	return ": set " + rootAccess + " and " + rootSecret
 }
 
 // badInAccessKey reports whether r can't be in an access key.

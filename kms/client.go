@@ -3,6 +3,8 @@ package kms
 import (
 	"context"
 	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,15 +19,29 @@ const MaxSealedLen = 1024
 // Client gets data keys from KES. It is safe for concurrent use.
 type Client struct {
 	pool       *pool
-	identity   identity
+	identity   *source[*tls.Certificate]
+	roots      *source[*x509.CertPool]
 	defaultKey string
+	cache      *keyCache
+	shared     *sharedKeys
 }
 
-// Close closes idle connections. It is called when no more calls are made.
-func (c *Client) Close() { c.pool.close() }
+// Close ends what goes on in the background, wipes the keys that are kept and closes the connections. It is called when no
+// more calls are made.
+func (c *Client) Close() {
+	c.pool.end()
+	c.cache.flights.close()
+	c.shared.flights.close()
+	c.pool.shut()
+	c.cache.keys.clear()
+	c.shared.keys.clear()
+}
 
 // DefaultKey returns the name of the KES key to use where none is asked for.
 func (c *Client) DefaultKey() string { return c.defaultKey }
+
+// Identity returns what KES calls this client, for its policy: the SHA-256 of the public key, in hex.
+func (c *Client) Identity() string { return kesIdentity(c.identity.get()).String() }
 
 // checkContext is what Ensure and Check bind the data key to that they try KES with.
 func checkContext() Context { return Context{"healthcheck": ""} }
@@ -48,11 +64,10 @@ func (c *Client) generate(ctx context.Context, name string, kctx Context) (DataK
 		return DataKey{}, ErrContextRequired
 	}
 	ans, err := c.pool.do(ctx, call{
-		op:         "generate",
-		method:     http.MethodPost,
-		path:       pathGenerate + name,
-		body:       encode(generateRequest{Context: kctx.Canonical()}),
-		idempotent: true,
+		op:     opGenerate,
+		method: http.MethodPost,
+		path:   pathGenerate + name,
+		body:   encode(generateRequest{Context: kctx.Canonical()}),
 	})
 	if err != nil {
 		return DataKey{}, err
@@ -73,8 +88,8 @@ func (c *Client) generate(ctx context.Context, name string, kctx Context) (DataK
 	return DataKey{KeyName: name, Plaintext: plaintext, Sealed: r.Ciphertext}, nil
 }
 
-// Unseal opens a sealed data key with the named KES key. The context must equal that of Generate. ErrInvalidCiphertext means
-// that KES, or the length, says it is not authentic. The caller wipes the key.
+// Unseal has KES open a sealed data key with the named KES key. The context must equal that of Generate. ErrInvalidCiphertext
+// means that KES, or the length, says it is not authentic. The caller wipes the key.
 func (c *Client) Unseal(ctx context.Context, name string, sealed []byte, kctx Context) (Secret, error) {
 	if err := ValidKeyName(name); err != nil {
 		return Secret{}, err
@@ -94,11 +109,10 @@ func (c *Client) unseal(ctx context.Context, name string, sealed []byte, kctx Co
 		return Secret{}, fmt.Errorf("%w: it has %d bytes", ErrInvalidCiphertext, n)
 	}
 	ans, err := c.pool.do(ctx, call{
-		op:         "unseal",
-		method:     http.MethodPost,
-		path:       pathDecrypt + name,
-		body:       encode(decryptRequest{Ciphertext: sealed, Context: kctx.Canonical()}),
-		idempotent: true,
+		op:     opUnseal,
+		method: http.MethodPost,
+		path:   pathDecrypt + name,
+		body:   encode(decryptRequest{Ciphertext: sealed, Context: kctx.Canonical()}),
 	})
 	if err != nil {
 		return Secret{}, err
@@ -138,7 +152,7 @@ func (c *Client) Create(ctx context.Context, name string) error {
 
 func (c *Client) create(ctx context.Context, name string) error {
 	start := time.Now()
-	ans, err := c.pool.do(ctx, call{op: "create", method: http.MethodPost, path: pathCreate + name})
+	ans, err := c.pool.do(ctx, call{op: opCreate, method: http.MethodPost, path: pathCreate + name})
 	if err != nil {
 		return err
 	}
@@ -155,12 +169,8 @@ const dateSlack = 2 * time.Second
 // madeSince reports whether KES knows this client as the one who made the key, and that it was not made before start. Both
 // times compared are of KES's clock.
 func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bool {
-	cert, err := c.identity.certificate()
-	if err != nil {
-		return false
-	}
 	r, date, err := c.describe(ctx, name)
-	if err != nil || date.IsZero() || kes.Identity(r.CreatedBy) != kesIdentity(cert) {
+	if err != nil || date.IsZero() || kes.Identity(r.CreatedBy) != kesIdentity(c.identity.get()) {
 		return false
 	}
 	return date.Sub(r.CreatedAt) <= time.Since(start)+dateSlack
@@ -194,7 +204,7 @@ func (c *Client) Describe(ctx context.Context, name string) error {
 
 func (c *Client) describe(ctx context.Context, name string) (describeResponse, time.Time, error) {
 	var r describeResponse
-	ans, err := c.pool.do(ctx, call{op: "describe", method: http.MethodGet, path: pathDescribe + name})
+	ans, err := c.pool.do(ctx, call{op: opDescribe, method: http.MethodGet, path: pathDescribe + name})
 	if err != nil {
 		return r, time.Time{}, err
 	}

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +10,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// DefaultAttemptTimeout is how long one endpoint may take to answer before the next one is asked.
-const DefaultAttemptTimeout = 500 * time.Millisecond
+// Defaults of Config.
+const (
+	DefaultAttemptTimeout = 500 * time.Millisecond
+	DefaultSharedInterval = 5 * time.Minute
+	DefaultSharedUses     = 65_536
+)
 
 // Config is what a Client is made from. It prints without its secrets.
 type Config struct {
@@ -22,13 +25,13 @@ type Config struct {
 	// APIKey is a KES API key, "kes:v1:" and base64; the prefix may be missing. Either it is set, or CertFile and KeyFile.
 	APIKey string
 	// CertFile and KeyFile are PEM files of a client certificate (with its chain, if any) and its private key. They are read
-	// again when they have changed, for the next connection.
+	// again when they have changed, and connections made anew. Files that are wrong then leave the last certificate in use.
 	CertFile, KeyFile string
 	// KeyPassword opens a KeyFile that is encrypted as RFC 1423 describes ("Proc-Type: 4,ENCRYPTED").
 	KeyPassword string
 
 	// CAPath is a PEM file of CA certificates, or a folder of such files; they are trusted besides the system's. Empty means
-	// the system's alone. A missing path, or one without any certificate, is an error.
+	// the system's alone. A missing path, or one without any certificate, is an error. It is read again like CertFile.
 	CAPath string
 
 	// DefaultKey is the name of the KES key to use where none is asked for. It is not checked against KES here.
@@ -37,6 +40,16 @@ type Config struct {
 	// AttemptTimeout bounds one attempt at one endpoint, from dialing to the last byte of the answer.
 	// 0 means DefaultAttemptTimeout.
 	AttemptTimeout time.Duration
+
+	// CacheTTL is how long a data key that was opened for reading is kept. 0 means not at all.
+	CacheTTL time.Duration
+
+	// SharedInterval and SharedUses bound what one shared data key seals: so many objects within so much time, by this client.
+	// That is what its loss, or a KES key that must not be used any more, would concern at most. No bound of cryptography
+	// is near: each object has an object key of its own, sealed under a key derived for it alone.
+	// 0 means DefaultSharedInterval and DefaultSharedUses.
+	SharedInterval time.Duration
+	SharedUses     int
 
 	// Log gets a line when an endpoint fails and when it answers again. Nil means none.
 	Log *zap.Logger
@@ -80,28 +93,31 @@ func New(c Config) (*Client, error) {
 	if err := ValidKeyName(c.DefaultKey); err != nil {
 		return nil, fmt.Errorf("default key: %w", err)
 	}
-	if c.AttemptTimeout < 0 {
+	switch {
+	case c.AttemptTimeout < 0:
 		return nil, errors.New("kms: negative attempt timeout")
+	case c.CacheTTL < 0:
+		return nil, errors.New("kms: negative cache time")
+	case c.SharedInterval < 0 || c.SharedUses < 0:
+		return nil, errors.New("kms: negative bound of shared data keys")
+	}
+	identity, err := newIdentity(c, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := newRoots(c.CAPath)
+	if err != nil {
+		return nil, err
 	}
 	log := cmp.Or(c.Log, zap.NewNop())
-	identity, err := newIdentity(c, log)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := loadRoots(c.CAPath)
-	if err != nil {
-		return nil, err
-	}
-	conf := &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    roots,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return identity.certificate()
-		},
-	}
-	return &Client{
-		pool:       newPool(endpoints, conf, cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout), log),
+	client := &Client{
+		pool:       newPool(endpoints, tlsConfig(roots, identity), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout), log),
 		identity:   identity,
+		roots:      roots,
 		defaultKey: c.DefaultKey,
-	}, nil
+		cache:      newKeyCache(c.CacheTTL),
+		shared:     newSharedKeys(cmp.Or(c.SharedInterval, DefaultSharedInterval), cmp.Or(c.SharedUses, DefaultSharedUses)),
+	}
+	client.pool.background.Go(client.watch)
+	return client, nil
 }

@@ -7,10 +7,14 @@
 // Invariants:
 //   - No data key is ever asked for without a context: KES would bind it to nothing.
 //   - Nothing but a 32 byte key that is not all zero, with a sealed form of 1 to [MaxSealedLen] bytes, is taken from KES.
-//   - Every call is bounded: it tries each endpoint at most once, for at most Config.AttemptTimeout, and never sleeps. It
-//     ends early with the caller's context, and an endpoint is never blamed for that.
+//   - Every call is bounded: it is sent to each endpoint at most once, for at most Config.AttemptTimeout. It ends early with
+//     the caller's context, and an endpoint is never blamed for that.
 //   - An answer of KES with a 4xx status is final. A connection that fails, an answer that does not come in time and a 5xx
-//     status send the same bytes to the next endpoint.
+//     status send the same bytes to the next endpoint; so does, but for Create, an answer that is late.
+//   - A call fails only after every endpoint has failed it, or a probe that ended while the call waited. An endpoint that is
+//     down gets a few probes in a second, however many callers there are.
+//   - A data key that is kept, to open or to seal with again, is kept for no longer than Config says, and is wiped then.
+//     Whoever gets it gets a copy.
 //   - Data keys, API keys and passwords appear in no error, log entry or printed value.
 //
 // Every error wraps one of the package's sentinels, and the KES error value or the cause behind it where there is one.

@@ -21,8 +21,6 @@ const (
 	maxAnswer = 1 << 20
 	// idleTimeout is how long an idle connection is kept. KES closes its side after 90 seconds.
 	idleTimeout = 60 * time.Second
-	// maxIdle bounds the idle connections to one endpoint. A new one costs about ten times what a request does.
-	maxIdle = 128
 	// minDialTimeout bounds dialing, which goes on in the background after the attempt that began it has given up.
 	minDialTimeout = 2 * time.Second
 )
@@ -31,41 +29,40 @@ const (
 // caller's deadline.
 var errNoAnswer = errors.New("no answer in time")
 
-// clockStart is the zero point of now.
-var clockStart = time.Now()
-
-// now reads a clock that only goes forward.
-func now() time.Duration { return time.Since(clockStart) }
-
 // endpoint is one KES server with connections of its own.
 type endpoint struct {
 	url       string // https://host[:port]
-	transport *http.Transport
-
-	// trialAt is when the endpoint, having failed, is to be asked first again, in nanoseconds of now; 0 means good health.
-	trialAt atomic.Int64
+	transport atomic.Pointer[http.Transport]
+	counters  counters
+	health    health // guarded by pool.mu
 }
 
-// newEndpoint returns an endpoint that speaks HTTP/1.1: it is faster than HTTP/2 here, and an attempt that is given up
-// takes its connection with it, so that no later call waits on the same dead connection.
-func newEndpoint(url string, conf *tls.Config, attempt time.Duration) *endpoint {
+// newTransport returns a transport that speaks HTTP/1.1: it is faster than HTTP/2 here, and an attempt that is given up
+// takes its connection with it, so that no later call waits on the same dead connection. All connections that calls can
+// have open at one time can be kept: a new one costs about ten times what a request does.
+func newTransport(conf *tls.Config, attempt time.Duration) *http.Transport {
 	dialTimeout := max(attempt, minDialTimeout)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &endpoint{
-		url: url,
-		transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-			TLSClientConfig:        conf,
-			TLSHandshakeTimeout:    dialTimeout,
-			Protocols:              protocols,
-			MaxIdleConns:           maxIdle,
-			MaxIdleConnsPerHost:    maxIdle,
-			IdleConnTimeout:        idleTimeout,
-			MaxResponseHeaderBytes: 64 << 10,
-			DisableCompression:     true,
-		},
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSClientConfig:        conf,
+		TLSHandshakeTimeout:    dialTimeout,
+		Protocols:              protocols,
+		MaxIdleConns:           maxInFlight,
+		MaxIdleConnsPerHost:    maxInFlight,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+	}
+}
+
+// reconnect makes every later attempt use a new connection, made as conf says. Those of before end with the request that
+// uses them, or when they have been idle.
+func (e *endpoint) reconnect(conf *tls.Config, attempt time.Duration) {
+	if old := e.transport.Swap(newTransport(conf, attempt)); old != nil {
+		old.CloseIdleConnections()
 	}
 }
 
@@ -73,14 +70,17 @@ func newEndpoint(url string, conf *tls.Config, attempt time.Duration) *endpoint 
 func (e *endpoint) send(ctx context.Context, c call, timeout time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
+	start := time.Now()
 	ans, err := e.roundTrip(ctx, c)
+	ans.took = time.Since(start)
 	if err == nil && ans.status >= http.StatusInternalServerError {
 		err = fmt.Errorf("KES answered %d: %w", ans.status, ans.kesError())
 	}
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		err = fmt.Errorf("%w (%s)", errNoAnswer, timeout.Round(time.Millisecond))
+	}
+	e.counters.count(c.op, ans, err)
 	if err != nil {
-		if errors.Is(context.Cause(ctx), errNoAnswer) {
-			err = fmt.Errorf("%w (%s)", errNoAnswer, timeout.Round(time.Millisecond))
-		}
 		return answer{}, fmt.Errorf("%s: %w", e.url, err)
 	}
 	return ans, nil
@@ -98,10 +98,10 @@ func (e *endpoint) roundTrip(ctx context.Context, c call) (answer, error) {
 	if c.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.idempotent {
+	if c.op.idempotent() {
 		req.Header["Idempotency-Key"] = nil // tells http.Transport, and is not sent
 	}
-	resp, err := e.transport.RoundTrip(req)
+	resp, err := e.transport.Load().RoundTrip(req)
 	if err != nil {
 		return answer{}, err
 	}
@@ -116,28 +116,6 @@ func (e *endpoint) roundTrip(ctx context.Context, c call) (answer, error) {
 	date, _ := http.ParseTime(resp.Header.Get("Date"))
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return answer{status: resp.StatusCode, date: date, json: mediaType == "application/json", body: b}, nil
-}
-
-// isTimeout reports whether an attempt failed for want of time.
-func isTimeout(err error) bool { return errors.Is(err, errNoAnswer) }
-
-// healthy reports whether the endpoint has not failed, or has answered since.
-func (e *endpoint) healthy() bool { return e.trialAt.Load() == 0 }
-
-// claimTrial reports whether the cooldown of a failed endpoint is over, to one caller; it begins again for all others.
-func (e *endpoint) claimTrial(at time.Duration) bool {
-	trialAt := e.trialAt.Load()
-	return trialAt != 0 && int64(at) >= trialAt && e.trialAt.CompareAndSwap(trialAt, int64(at+cooldown))
-}
-
-// markFailed begins a cooldown and reports whether the endpoint was in good health before.
-func (e *endpoint) markFailed(at time.Duration) bool {
-	return e.trialAt.Swap(int64(at+cooldown)) == 0
-}
-
-// markHealthy ends any cooldown and reports whether there was one.
-func (e *endpoint) markHealthy() bool {
-	return e.trialAt.Load() != 0 && e.trialAt.Swap(0) != 0
 }
 
 // kesError returns the error of KES in an answer that is not 200. The message is KES's own where the body is what KES sends,

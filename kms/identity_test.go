@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/minio/kms-go/kes"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"ssegw/kms"
 	"ssegw/kms/kmstest"
@@ -109,9 +111,12 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 	server.AddIdentity(first.id)
 	config := server.Config()
 	config.APIKey, config.CertFile, config.KeyFile = "", first.certFile, first.keyFile
+	core, logs := observer.New(zap.WarnLevel)
+	config.Log = zap.New(core)
 	client := newClient(t, config)
 	check := func() error {
-		client.Close() // the certificate is for new connections
+		client.Reload()
+		client.Reload() // says nothing new
 		return client.Check(t.Context(), kmstest.DefaultKey)
 	}
 	if err := check(); err != nil {
@@ -122,13 +127,16 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 	if err := check(); err != nil {
 		t.Errorf("the last certificate is not in use while the files do not match: %v", err)
 	}
+	if n := logs.Len(); n != 1 {
+		t.Errorf("%d log lines, want 1: %v", n, logs.All())
+	}
 	second := writeKeyPair(t, dir, "")
 	later := time.Now().Add(time.Minute) // file systems may have coarse times
 	if err := os.Chtimes(second.certFile, later, later); err != nil {
 		t.Fatal(err)
 	}
 	if err := check(); !errors.Is(err, kms.ErrNotAllowed) {
-		t.Errorf("got %v, want ErrNotAllowed: the new certificate is not known yet", err)
+		t.Errorf("got %v, want ErrNotAllowed: the new certificate is not known yet, and connections of the old one are no longer used", err)
 	}
 	server.AddIdentity(second.id)
 	if err := check(); err != nil {
@@ -139,6 +147,58 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 	}
 	if err := check(); err != nil {
 		t.Errorf("the last certificate is not in use when a file is gone: %v", err)
+	}
+	if n := logs.Len(); n != 2 {
+		t.Errorf("%d log lines, want 2: %v", n, logs.All())
+	}
+}
+
+func TestCAPathIsReadAgain(t *testing.T) {
+	server, other := kmstest.NewServer(t), kmstest.NewServer(t)
+	read := func(name string) []byte {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, folder := range []bool{false, true} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "ca.pem")
+		writeFile(t, file, read(server.CAFile()))
+		config := server.Config()
+		if config.CAPath = file; folder {
+			config.CAPath = dir
+		}
+		client := newClient(t, config)
+		check := func() error {
+			client.Reload()
+			return client.Check(t.Context(), config.DefaultKey)
+		}
+		if err := check(); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, file, []byte("-----BEGIN CERTIFICATE-----\nhalf a file"))
+		if err := check(); err != nil {
+			t.Errorf("folder %v: the last roots are not in use while the file is no good: %v", folder, err)
+		}
+		writeFile(t, file, read(other.CAFile()))
+		var unknown x509.UnknownAuthorityError
+		if err := check(); !errors.Is(err, kms.ErrUnreachable) || !errors.As(err, &unknown) {
+			t.Errorf("folder %v: got %v, want ErrUnreachable for an unknown authority, also for connections of before", folder, err)
+		}
+		if folder { // one more file; its time does not matter
+			writeFile(t, filepath.Join(dir, "more.pem"), read(server.CAFile()))
+		} else {
+			replaced := filepath.Join(dir, "new")
+			writeFile(t, replaced, read(server.CAFile()))
+			if err := os.Rename(replaced, file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := check(); err != nil {
+			t.Errorf("folder %v: the new roots are not in use: %v", folder, err)
+		}
 	}
 }
 
@@ -168,6 +228,9 @@ func TestNewErrors(t *testing.T) {
 		{"http endpoint", func(c *kms.Config) { c.Endpoints = []string{"http://kes:7373"} }, "must begin with https://"},
 		{"no default key", func(c *kms.Config) { c.DefaultKey = "" }, "default key: kms: invalid key name"},
 		{"bad default key", func(c *kms.Config) { c.DefaultKey = "my.key" }, `"my.key"`},
+		{"negative cache time", func(c *kms.Config) { c.CacheTTL = -1 }, "cache time"},
+		{"negative interval", func(c *kms.Config) { c.SharedInterval = -1 }, "shared data keys"},
+		{"negative uses", func(c *kms.Config) { c.SharedUses = -1 }, "shared data keys"},
 		{"negative timeout", func(c *kms.Config) { c.AttemptTimeout = -1 }, "attempt timeout"},
 		{"no credentials", func(c *kms.Config) { c.APIKey = "" }, "neither an API key nor a client certificate"},
 		{"both credentials", func(c *kms.Config) { c.CertFile, c.KeyFile = pair.certFile, pair.keyFile }, "both an API key and"},

@@ -1,10 +1,13 @@
 package kms
 
 import (
+	"crypto/tls"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/minio/kms-go/kes"
+	"go.uber.org/zap"
 )
 
 func TestAPIKeyCertificateIsRenewed(t *testing.T) {
@@ -15,16 +18,16 @@ func TestAPIKeyCertificateIsRenewed(t *testing.T) {
 	const day = 24 * time.Hour
 	start := time.Now()
 	clock := start
-	id := &apiKeyIdentity{key: key, now: func() time.Time { return clock }}
-	first, err := id.certificate()
+	id, err := newIdentity(Config{APIKey: key.String()}, func() time.Time { return clock })
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, changes := first, 0
+	last, changes := id.get(), 0
 	for range 400 {
-		cert, err := id.certificate()
-		if err != nil {
-			t.Fatal(err)
+		renewed := id.refresh(zap.NewNop())
+		cert := id.get()
+		if renewed != (cert != last) {
+			t.Errorf("after %v: renewed %v", clock.Sub(start), renewed)
 		}
 		if got := kesIdentity(cert); got != key.Identity() {
 			t.Fatalf("identity is %v, want %v", got, key.Identity())
@@ -43,56 +46,102 @@ func TestAPIKeyCertificateIsRenewed(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	newTestPool := func() *pool {
-		p := &pool{}
-		for _, url := range []string{"a", "b", "c"} {
-			p.endpoints = append(p.endpoints, &endpoint{url: url})
-		}
-		return p
+	p := &pool{}
+	for _, url := range []string{"a", "b", "c"} {
+		p.endpoints = append(p.endpoints, &endpoint{url: url})
 	}
-	order := func(p *pool, at time.Duration) (s string) {
-		for _, e := range p.order(at) {
-			s += e.url
-		}
-		return s
-	}
-	at := time.Minute
-	p := newTestPool()
 	for _, want := range []string{"bca", "cab", "abc", "bca"} {
-		if got := order(p, at); got != want {
-			t.Errorf("all in good health: got %s, want %s", got, want)
+		got := ""
+		for _, e := range p.order() {
+			got += e.url
+		}
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	}
+}
 
-	p = newTestPool()
-	if !p.endpoints[1].markFailed(at) || p.endpoints[1].markFailed(at) {
-		t.Error("the first failure, and no other, is a change")
+func newTestPool(t *testing.T, urls ...string) *pool {
+	t.Helper()
+	p := newPool(urls, &tls.Config{MinVersion: tls.VersionTLS12}, time.Second, zap.NewNop())
+	t.Cleanup(p.shut)
+	return p
+}
+
+// What an attempt finds that began before the last outage ended says nothing about the time after it.
+func TestOldFailuresDoNotCount(t *testing.T) {
+	p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+	e := p.endpoints[0]
+	p.failed(e, 0, errNoAnswer)
+	p.well(e)
+	p.failed(e, 0, errNoAnswer)
+	for range strikeLimit {
+		p.struck(e, 0)
 	}
-	for _, want := range []string{"cab", "cab", "acb"} {
-		if got := order(p, at+cooldown-1); got != want {
-			t.Errorf("b failed: got %s, want %s", got, want)
+	if e.health.open {
+		t.Error("opened by failures of the era before")
+	}
+	p.failed(e, 1, errNoAnswer)
+	if !e.health.open {
+		t.Error("not opened by a failure of this era")
+	}
+}
+
+func TestStrikesInARow(t *testing.T) {
+	p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+	a, b := p.endpoints[0], p.endpoints[1]
+	for range 2 {
+		p.struck(a, 0)
+		p.struck(a, 0)
+		p.answered(a)
+	}
+	if a.health.open {
+		t.Error("opened by strikes with answers between them")
+	}
+	for range strikeLimit {
+		p.struck(a, 0)
+		p.struck(b, 0)
+	}
+	if !a.health.open || b.health.open {
+		t.Error("want the first open, and the last one left in use")
+	}
+}
+
+// Probes of an endpoint that fails soon after each good one get rarer, and so do the calls that follow them.
+func TestProbesGetRarer(t *testing.T) {
+	p := newTestPool(t, "https://127.0.0.1:1")
+	e := p.endpoints[0]
+	var rests, pauses []time.Duration
+	for range 4 {
+		p.failed(e, e.health.era, errNoAnswer)
+		rests, pauses = append(rests, e.health.rest), append(pauses, e.health.pause)
+		p.judge(e, e.health.era, nil)
+	}
+	const ms = time.Millisecond
+	if diff := cmp.Diff([]time.Duration{50 * ms, 100 * ms, 200 * ms, 200 * ms}, rests); diff != "" {
+		t.Errorf("rests (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]time.Duration{200 * ms, 400 * ms, 800 * ms, 1000 * ms}, pauses); diff != "" {
+		t.Errorf("pauses (-want +got):\n%s", diff)
+	}
+	e.health.closedAt = time.Now().Add(-settled)
+	p.failed(e, e.health.era, errNoAnswer)
+	if e.health.rest != firstRest || e.health.pause != firstPause {
+		t.Errorf("after a time without failures: %v, %v", e.health.rest, e.health.pause)
+	}
+}
+
+func TestHedgeDelay(t *testing.T) {
+	for _, tt := range []struct{ mean, want time.Duration }{
+		{0, minHedge},
+		{time.Millisecond, minHedge},
+		{30 * time.Millisecond, 120 * time.Millisecond},
+		{time.Second, 250 * time.Millisecond},
+	} {
+		var c counters
+		c.mean.Store(int64(tt.mean))
+		if got := c.hedgeAfter(500 * time.Millisecond); got != tt.want {
+			t.Errorf("mean %v: got %v, want %v", tt.mean, got, tt.want)
 		}
-	}
-	if got := order(p, at+cooldown); got != "bca" {
-		t.Errorf("cooldown over: got %s, want b first", got)
-	}
-	if got := order(p, at+cooldown); got != "cab" {
-		t.Errorf("another is trying b: got %s, want b last", got)
-	}
-	if !p.endpoints[1].markHealthy() || p.endpoints[1].markHealthy() {
-		t.Error("the first answer, and no other, is a change")
-	}
-	if got := order(p, at+cooldown); got != "abc" {
-		t.Errorf("b is back: got %s, want abc", got)
-	}
-
-	for _, e := range p.endpoints {
-		e.markFailed(at)
-	}
-	if got := order(p, at); got != "bca" {
-		t.Errorf("all failed: got %s, want all of them", got)
-	}
-	if got := order(p, at+cooldown); got != "cab" {
-		t.Errorf("all may be tried: got %s, want all of them", got)
 	}
 }

@@ -114,7 +114,7 @@ func (l *listing) fetch(ctx context.Context, q string) (listResponse, error) {
 	if l.calls++; l.calls > maxListCalls {
 		return r, badAnswer("a listing does not end after %d requests", maxListCalls)
 	}
-	ans, err := l.pool.do(ctx, call{op: "list", method: http.MethodGet, path: pathList + q})
+	ans, err := l.pool.do(ctx, call{op: opList, method: http.MethodGet, path: pathList + q})
 	if err != nil {
 		return r, err
 	}

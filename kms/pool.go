@@ -3,35 +3,61 @@ package kms
 import (
 	"context"
 	"crypto/tls"
-	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// cooldown is for how long an endpoint that failed is asked last. After it, one call asks it first to find out.
-const cooldown = 5 * time.Second
+// maxInFlight bounds the calls under way. KES answers more than 10,000 of them in a second, so more at one time only wait in
+// another place.
+const maxInFlight = 64
 
-// pool chooses the endpoint of each call. Health is no more than an order of preference: an endpoint that failed is still
-// asked when the others fail too, so that no bookkeeping can make a cluster that works look unreachable.
+// pool chooses the endpoint of each call.
 type pool struct {
 	endpoints []*endpoint
 	attempt   time.Duration // how long one endpoint may take
 	log       *zap.Logger
 
-	turn atomic.Uint32 // which endpoint the next call starts with
+	turn  atomic.Uint32 // which endpoint the next call starts with
+	slots chan struct{} // one in it for each call under way
+	calls histogram     // of all, whether KES answered or not
+
+	ctx        context.Context // of attempts and probes; ends with the pool
+	cancel     context.CancelFunc
+	background sync.WaitGroup // joined under mu, and not after cancel
+
+	mu      sync.Mutex    // guards the health of all endpoints
+	changed chan struct{} // closed, and replaced, when a probe has ended
 }
+
+// op is an operation of the KES API that the client uses.
+type op uint8
+
+const (
+	opGenerate op = iota
+	opUnseal
+	opCreate
+	opDescribe
+	opList
+	opVersion
+	numOps
+)
+
+var opNames = [numOps]string{"generate", "unseal", "create", "describe", "list", "version"}
+
+func (o op) String() string { return opNames[o] }
+
+// idempotent reports whether sending a call twice does no harm, to one endpoint or to two.
+func (o op) idempotent() bool { return o != opCreate }
 
 // call is one request in a form that can be sent again.
 type call struct {
-	op     string // for the log
+	op     op
 	method string
 	path   string
 	body   []byte // nil for none
-	// idempotent says that sending it twice to one endpoint does no harm, so that a connection which turns out to have been
-	// closed by KES while it was idle can be replaced without counting as a failure.
-	idempotent bool
 }
 
 // answer is what an endpoint said: any status but a 5xx, and the whole body.
@@ -40,90 +66,69 @@ type answer struct {
 	date   time.Time // by the clock of KES, zero when it did not say
 	json   bool      // says its content type
 	body   []byte
+	took   time.Duration
 	tries  int // attempts that were made, this one included
 }
 
 func newPool(urls []string, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {
-	p := &pool{attempt: attempt, log: log}
+	p := &pool{attempt: attempt, log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for _, url := range urls {
-		p.endpoints = append(p.endpoints, newEndpoint(url, conf.Clone(), attempt))
+		e := &endpoint{url: url, health: health{wanted: make(chan struct{}, 1)}}
+		p.endpoints = append(p.endpoints, e)
 	}
+	p.reconnect(conf)
 	return p
 }
 
-// close closes the connections that are idle.
-func (p *pool) close() {
+// reconnect makes new connections, as conf says, for all that is sent from now on.
+func (p *pool) reconnect(conf *tls.Config) {
 	for _, e := range p.endpoints {
-		e.transport.CloseIdleConnections()
+		e.reconnect(conf.Clone(), p.attempt)
 	}
 }
 
-// do sends c to one endpoint after the other until one answers, each at most once. The error is unreachableError when none
-// did, and that of the caller's context when it ended first.
+// end ends what is under way, and every later call.
+func (p *pool) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel()
+}
+
+// shut ends the pool, waits for what was under way and closes the connections.
+func (p *pool) shut() {
+	p.end()
+	p.background.Wait()
+	for _, e := range p.endpoints {
+		e.transport.Load().CloseIdleConnections()
+	}
+}
+
+// do sends c until an endpoint answers, to each at most once. The error is unreachableError when none did, and that of the
+// caller's context when it ended first.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
-	var failures []error
-	order := p.order(now())
-	for i, e := range order {
-		if ctx.Err() != nil {
-			return answer{}, interrupted(ctx, failures)
-		}
-		timeout, full := p.share(ctx, len(order)-i)
-		ans, err := e.send(ctx, c, timeout)
-		if err == nil {
-			p.recovered(e)
-			ans.tries = i + 1
-			return ans, nil
-		}
-		if ctx.Err() != nil {
-			return answer{}, interrupted(ctx, failures)
-		}
-		failures = append(failures, err)
-		if full || !isTimeout(err) {
-			p.failed(e, c.op, err)
-		}
+	start := time.Now()
+	defer func() { p.calls.observe(time.Since(start)) }()
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return answer{}, interrupted(ctx, nil)
 	}
-	return answer{}, &unreachableError{causes: failures}
+	r := race{
+		pool:    p,
+		call:    c,
+		left:    p.order(),
+		results: make(chan result),
+		over:    make(chan struct{}),
+	}
+	defer close(r.over)
+	return r.run(ctx)
 }
 
-// order returns every endpoint once: at most one whose cooldown is over, those in good health from a starting point that
-// moves on with each call, then those that failed a short time ago.
-func (p *pool) order(at time.Duration) []*endpoint {
+// order returns every endpoint once, from a starting point that moves on with each call.
+func (p *pool) order() []*endpoint {
 	n := len(p.endpoints)
 	start := int(p.turn.Add(1) % uint32(n))
-	var trial, healthy, failed []*endpoint
-	for i := range n {
-		e := p.endpoints[(start+i)%n]
-		switch {
-		case e.healthy():
-			healthy = append(healthy, e)
-		case trial == nil && e.claimTrial(at):
-			trial = append(trial, e)
-		default:
-			failed = append(failed, e)
-		}
-	}
-	return slices.Concat(trial, healthy, failed)
-}
-
-// share returns how long the next of left endpoints may take: the attempt timeout, or its share of what is left of the
-// caller's deadline where that is shorter. Only the full time, without an answer, counts against an endpoint.
-func (p *pool) share(ctx context.Context, left int) (timeout time.Duration, full bool) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return p.attempt, true
-	}
-	share := time.Until(deadline) / time.Duration(left)
-	return min(p.attempt, share), p.attempt <= share
-}
-
-func (p *pool) failed(e *endpoint, op string, err error) {
-	if e.markFailed(now()) {
-		p.log.Warn("KES endpoint failed", zap.String("endpoint", e.url), zap.String("op", op), zap.Error(err))
-	}
-}
-
-func (p *pool) recovered(e *endpoint) {
-	if e.markHealthy() {
-		p.log.Info("KES endpoint answers again", zap.String("endpoint", e.url))
-	}
+	return append(append(make([]*endpoint, 0, n), p.endpoints[start:]...), p.endpoints[:start]...)
 }

@@ -43,6 +43,10 @@ type describeResponse struct {
 	CreatedBy string    `json:"created_by"`
 }
 
+type versionResponse struct {
+	Version string `json:"version"`
+}
+
 type listResponse struct {
 	Names      []string `json:"names"`
 	ContinueAt string   `json:"continue_at"`

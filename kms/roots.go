@@ -8,8 +8,18 @@ import (
 	"path/filepath"
 )
 
-// loadRoots returns the system's roots and those of path, a PEM file or a folder of PEM files. Of a folder, files without any
-// certificate and sub-folders are passed over.
+// newRoots returns a source of the CA certificates that a server's is checked against: the system's and those of path, a PEM
+// file or a folder of PEM files.
+func newRoots(path string) (*source[*x509.CertPool], error) {
+	return newSource(&source[*x509.CertPool]{
+		what:  "CA certificates for KES",
+		files: func() ([]string, error) { return rootFiles(path) },
+		load:  func() (*x509.CertPool, error) { return loadRoots(path) },
+	})
+}
+
+// loadRoots returns the system's roots and those of path. Of a folder, files without any certificate and sub-folders are
+// passed over.
 func loadRoots(path string) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -18,15 +28,9 @@ func loadRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return pool, nil
 	}
-	info, err := os.Stat(path)
+	files, err := rootFiles(path)
 	if err != nil {
-		return nil, fileError("CA path", path, err)
-	}
-	files := []string{path}
-	if info.IsDir() {
-		if files, err = regularFiles(path); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	total := 0
 	for _, name := range files {
@@ -40,6 +44,21 @@ func loadRoots(path string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("kms: CA path %s: no certificate found", path)
 	}
 	return pool, nil
+}
+
+// rootFiles returns path, or the files in it.
+func rootFiles(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fileError("CA path", path, err)
+	}
+	if info.IsDir() {
+		return regularFiles(path)
+	}
+	return []string{path}, nil
 }
 
 // regularFiles returns the files of a folder, also those behind symbolic links, which is how mounted secrets appear.

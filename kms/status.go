@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -16,8 +15,10 @@ const statusTimeout = 2 * time.Second
 type EndpointStatus struct {
 	Endpoint string        // https://host[:port]
 	Online   bool          // whether it answered 200
+	Version  string        // of KES, as it says
 	Err      string        // why it is not online, one short line without secrets; empty when it is
 	Latency  time.Duration // until the answer, or until it was given up
+	Skew     time.Duration // how far its clock is ahead of ours, to about a second; 0 where it does not say
 }
 
 // Status asks each endpoint for its version, all at once, and returns an element for each in the order of Config.Endpoints,
@@ -29,25 +30,35 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	status := make([]EndpointStatus, len(c.pool.endpoints))
 	var wg sync.WaitGroup
 	for i, e := range c.pool.endpoints {
-		wg.Go(func() { status[i] = c.pool.probe(ctx, e) })
+		wg.Go(func() { status[i] = c.pool.status(ctx, e) })
 	}
 	wg.Wait()
 	return status
 }
 
-// probe asks one endpoint for its version. One that answers is in good health again.
-func (p *pool) probe(ctx context.Context, e *endpoint) EndpointStatus {
+// status asks one endpoint for its version, and takes note for later calls of what comes of it.
+func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
-	ans, err := e.send(ctx, call{op: "version", method: http.MethodGet, path: pathVersion}, statusTimeout)
-	if err == nil {
-		err = ans.decode(nil)
+	p.mu.Lock()
+	era := e.health.era
+	p.mu.Unlock()
+	ans, err := e.send(ctx, versionCall, statusTimeout)
+	var r versionResponse
+	switch {
+	case err == nil:
+		p.well(e)
+		err = ans.decode(&r)
+	case ctx.Err() == nil:
+		p.failed(e, era, err)
 	}
-	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Latency: time.Since(start)}
+	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Version: r.Version, Latency: time.Since(start)}
 	if err != nil {
 		s.Err = shortReason(err)
-		return s
 	}
-	p.recovered(e)
+	if !ans.date.IsZero() {
+		// The date of an answer is cut to the second, so that half of one is missing on average.
+		s.Skew = time.Until(ans.date.Add(time.Second / 2)).Round(time.Second)
+	}
 	return s
 }
 

@@ -23,18 +23,19 @@ type bodyUpload struct {
 	header *sealer.Header // of the object; nil if it is not to be sealed
 	key    *sealer.ObjectKey
 	table  sealer.PartTable
-	parts  []*part // as the upstream has them
-	stored int64   // bytes upstream so far
+	parts  []*part           // as the upstream has them
+	sums   []sealer.Checksum // of the whole, once the last part is sealed
+	stored int64             // bytes upstream so far
 }
 
 // storeParts stores the object that send sends part by part, sealed unless s is nil,
-// and returns the headers of the upstream's answer, with the object's ETag. Where
+// with the checksum that is announced here. It returns the headers of the upstream's answer, with the object's ETag. Where
 // send fails there is no object: a body that fails to verify, at its end too, is
 // never completed.
-func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload) error) (http.Header, error) {
+func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
 	b := &bodyUpload{call: c}
 	if s != nil {
-		if err := b.seal(s, header); err != nil {
+		if err := b.seal(s, header, sum); err != nil {
 			return nil, err
 		}
 		defer b.key.Wipe()
@@ -62,7 +63,7 @@ func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload)
 
 // putParts seals a body that is too long, when sealed, for one request.
 func (c *call) putParts(s *sealing, header http.Header, body plaintext) (http.Header, error) {
-	return c.storeParts(s, header, func(b *bodyUpload) error {
+	return c.storeParts(s, header, announced(body), func(b *bodyUpload) error {
 		for left := body.Size(); left > 0; {
 			p := &copiedBody{r: body, size: min(left, c.bounds.putPart)}
 			if left -= p.size; left > 0 {
@@ -87,7 +88,7 @@ type createdUpload struct {
 func (c *call) createUpstream(header http.Header) (*createdUpload, error) {
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header,
-		anonymous: c.auth.Anonymous(),
+		as: c.caller(),
 	})
 	if err != nil {
 		return nil, err
@@ -105,11 +106,13 @@ func (c *call) createUpstream(header http.Header) (*createdUpload, error) {
 }
 
 // seal makes the object's header and puts it into that of the upload.
-func (b *bodyUpload) seal(s *sealing, header http.Header) (err error) {
+func (b *bodyUpload) seal(s *sealing, header http.Header, sum sealer.Announcement) (err error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
-	b.header, b.key, err = b.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1)}})
+	b.header, b.key, err = b.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1), Announced: sum},
+	})
 	if err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (b *bodyUpload) send(body plaintext, last bool, sums []sigv4.Checksum) erro
 	}
 	number := len(b.parts) + 1
 	o := outgoing{
-		method: http.MethodPut, bucket: b.upload.Bucket, key: b.upload.Key, header: http.Header{}, anonymous: b.auth.Anonymous(),
+		method: http.MethodPut, bucket: b.upload.Bucket, key: b.upload.Key, header: http.Header{}, as: b.caller(),
 		query: b.upload.query(number),
 	}
 	if b.header == nil {
@@ -169,7 +172,8 @@ func (b *bodyUpload) sealPart(number int, body plaintext, last bool, sums []sigv
 	}
 	key := b.key.TrailerKey()
 	defer key.Wipe()
-	tail, err := b.header.SealPartTable(key, storedChecksums(sums), &b.table)
+	b.sums = storedChecksums(sums)
+	tail, err := b.header.SealPartTable(key, b.sums, &b.table)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -187,7 +191,7 @@ func (b *bodyUpload) complete() (http.Header, error) {
 	header.Del("Content-Type")
 	header.Set("ETag", etag)
 	if b.header != nil {
-		b.remember(header, b.stored, b.table.Size())
+		b.remember(etag, b.stored, entryFactsOf(b.table.Size(), b.sums))
 	}
 	return header, nil
 }

@@ -21,7 +21,7 @@ type completeRequest struct {
 }
 
 type completedPart struct {
-	Number int    `xml:"PartNumber"`
+	Number *int   `xml:"PartNumber"`
 	ETag   string `xml:"ETag"`
 	Other  []struct {
 		XMLName xml.Name
@@ -75,6 +75,10 @@ func (c *call) completeMultipartUpload() error {
 	if err := xml.Unmarshal(doc, &request); err != nil || len(request.Parts) == 0 {
 		return s3.ErrMalformedXML.With(err)
 	}
+	claimed, err := readClaims(c.req.Header)
+	if err != nil {
+		return err
+	}
 	recorded, err := c.State.parts(c.ctx(), u)
 	if err != nil {
 		return err
@@ -83,14 +87,14 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	table, sums, err := c.tableOf(u, chosen)
+	table, sum, err := c.tableOf(u, chosen)
 	if err != nil {
 		return err
 	}
-	if err := c.checkWhole(u, table, sums); err != nil {
+	if err := claimed.check(u, table, sum); err != nil {
 		return err
 	}
-	tail, err := c.sealTable(u, table, sums)
+	tail, err := c.sealTable(u, table, sum)
 	if err != nil {
 		return err
 	}
@@ -101,7 +105,8 @@ func (c *call) completeMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	return c.answerComplete(u, doc, etag, header, sums, len(chosen))
+	c.remember(etag, table.SealedSize()+int64(len(tail)), entryFactsOf(table.Size(), []sealer.Checksum{sum}))
+	return c.answerComplete(u, doc, etag, header, sum, len(chosen))
 }
 
 // freeNumber is the upstream's number for the part that ends an object: the first,
@@ -160,7 +165,7 @@ func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (
 func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: c.req.Query, header: upstreamHeader(c.req.Header),
-		anonymous: c.auth.Anonymous(), copies: true,
+		as: c.caller(), copies: true,
 	}
 	if err := c.translateConditions(o.header); err != nil {
 		return err
@@ -225,19 +230,23 @@ func completedTag(resp *http.Response, body []byte) (string, error) {
 // choose finds the attempts that the client lists, by number and ETag.
 func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPart) ([]*part, error) {
 	var chosen []*part
-	for i, l := range listed {
+	for i := range listed {
+		l := &listed[i]
 		if err := l.check(); err != nil {
 			return nil, err
 		}
-		if i > 0 && l.Number <= listed[i-1].Number {
+		if i > 0 && *l.Number <= *listed[i-1].Number {
 			return nil, s3.ErrInvalidPartOrder
 		}
-		found := findPart(recorded[l.Number], l.ETag)
-		if found == nil || !l.agrees(found) {
-			return nil, s3.ErrInvalidPart.Detail("UploadId", u.ID).Detail("PartNumber", strconv.Itoa(l.Number)).Detail("ETag", strings.Trim(l.ETag, `"`))
+		found := findPart(recorded[*l.Number], l.ETag)
+		if found == nil {
+			return nil, u.invalidPart(l)
 		}
 		if found.Size < c.bounds.minPart && i < len(listed)-1 {
 			return nil, s3.ErrEntityTooSmall
+		}
+		if err := l.checkSums(u, found); err != nil {
+			return nil, err
 		}
 		chosen = append(chosen, found)
 	}
@@ -257,114 +266,27 @@ func findPart(attempts []*part, etag string) *part {
 // check refuses an entry that no part can have.
 func (l *completedPart) check() error {
 	switch {
-	case l.ETag == "":
+	case l.ETag == "" || l.Number == nil:
 		return s3.ErrMalformedXML
-	case l.Number < 1:
-		return s3.ErrArgument("PartNumber", strconv.Itoa(l.Number), "PartNumber must be >= 1")
-	}
-	return nil
-}
-
-// agrees reports whether the checksums that the client lists for a part are
-// those of its attempt.
-func (l *completedPart) agrees(p *part) bool {
-	for _, o := range l.Other {
-		name, ok := strings.CutPrefix(o.XMLName.Local, "Checksum")
-		if !ok {
-			continue
-		}
-		if a, known := sealer.ParseAlgorithm(name); known && (p.Checksum == nil || p.Checksum.Algorithm != a || checksumText(p.Checksum.Digest) != o.Value) {
-			return false
-		}
-	}
-	return true
-}
-
-// tableOf returns the part table and the object's checksums. Parts have
-// checksums in the table when all have one of the same algorithm.
-func (c *call) tableOf(u *upload, chosen []*part) (*sealer.PartTable, []sealer.Checksum, error) {
-	table := &sealer.PartTable{}
-	same := chosen[0].Checksum != nil
-	for _, p := range chosen {
-		same = same && p.Checksum != nil && p.Checksum.Algorithm == chosen[0].Checksum.Algorithm
-		table.Parts = append(table.Parts, sealer.Part{Number: p.number, Size: p.Size, Nonce: p.Nonce})
-	}
-	if !same {
-		return table, nil, nil
-	}
-	for i, p := range chosen {
-		table.Parts[i].Digest = p.Checksum.Digest
-	}
-	table.Algorithm = chosen[0].Checksum.Algorithm
-	_, combines := combinable[table.Algorithm]
-	table.Composite = u.Type == composite || u.Type == "" && !combines
-	if u.Type == "" {
-		return table, nil, nil // no checksum of the whole was asked for
-	}
-	sum, err := objectChecksum(table.Algorithm, table.Composite, table.Parts)
-	if err != nil {
-		return nil, nil, err
-	}
-	return table, []sealer.Checksum{sum}, nil
-}
-
-// checkWhole holds what the client says of the whole object against what it uploaded.
-// A checksum that does not follow from the parts' is refused, not ignored.
-func (c *call) checkWhole(u *upload, table *sealer.PartTable, sums []sealer.Checksum) error {
-	h := c.req.Header
-	if v := h.Get(s3.HeaderMPObjectSize); v != "" {
-		switch n, err := strconv.ParseInt(v, 10, 64); {
-		case err != nil:
-			return s3.ErrInvalidRequest.Msg("Value for x-amz-mp-object-size header is invalid: '%s'", v)
-		case n < 0:
-			return s3.ErrInvalidRequest.Msg("Value for x-amz-mp-object-size header is less than zero: '%d'", n)
-		case n != table.Size():
-			return s3.ErrInvalidRequest.Msg("The provided 'x-amz-mp-object-size' header value %d does not match what was computed: %d", n, table.Size())
-		}
-	}
-	switch v := strings.ToUpper(h.Get(s3.HeaderChecksumType)); {
-	case v != "" && v != fullObject && v != composite:
-		return s3.ErrInvalidRequest.Msg("Value for x-amz-checksum-type header is invalid.")
-	case v != "" && u.Type != "" && v != u.Type:
-		return s3.ErrInvalidRequest.Msg("The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.Type)
-	}
-	if _, combines := combinable[table.Algorithm]; combines && u.Type == "" {
-		sum, err := objectChecksum(table.Algorithm, false, table.Parts)
-		if err != nil {
-			return err
-		}
-		sums = append(sums, sum)
-	}
-	for name := range h {
-		algorithm, ok := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
-		a, known := sealer.ParseAlgorithm(strings.ToUpper(algorithm))
-		if !ok || !known {
-			continue
-		}
-		i := slices.IndexFunc(sums, func(s sealer.Checksum) bool { return s.Algorithm == a })
-		if i < 0 {
-			return s3.ErrInvalidRequest.Msg("The %s checksum of the object cannot be verified: the parts were not uploaded with it.", a)
-		}
-		if v := h.Get(name); v != checksumText(sums[i].Digest) && v != checksumValue(sums[i], len(table.Parts)) {
-			return s3.ErrBadDigest.Msg("The %s you specified did not match the calculated checksum.", a)
-		}
+	case *l.Number < 1:
+		return s3.ErrArgument("PartNumber", strconv.Itoa(*l.Number), "PartNumber must be >= 1")
 	}
 	return nil
 }
 
 // sealTable seals the part table under the trailer key, which the root opens.
-func (c *call) sealTable(u *upload, table *sealer.PartTable, sums []sealer.Checksum) ([]byte, error) {
+func (c *call) sealTable(u *upload, table *sealer.PartTable, sum sealer.Checksum) ([]byte, error) {
 	facts, err := u.header.OpenFacts(c.binding(), c.State.Root())
 	if err != nil {
 		return nil, c.integrity("upload", err)
 	}
 	defer facts.Wipe()
 	key, ok := facts.TrailerKey()
-	if !ok {
+	if !ok || facts.Announced != u.announced() {
 		return nil, c.integrity("upload", errMismatch)
 	}
 	defer key.Wipe()
-	tail, err := u.header.SealPartTable(key, sums, table)
+	tail, err := u.header.SealPartTable(key, []sealer.Checksum{sum}, table)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: sealing the part table: %w", err)
 	}
@@ -387,7 +309,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 		return "", nil, err
 	}
 	o := outgoing{
-		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, anonymous: c.auth.Anonymous(),
+		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
 		query: u.query(0), copies: true,
 	}
 	setDocument(&o, []byte(doc.String()), nil)
@@ -405,14 +327,12 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 }
 
 // answerComplete makes the answer for a sealed object.
-func (c *call) answerComplete(u *upload, request []byte, etag string, stored http.Header, sums []sealer.Checksum, parts int) error {
+func (c *call) answerComplete(u *upload, request []byte, etag string, stored http.Header, sum sealer.Checksum, parts int) error {
 	a := completeAnswer{
 		Location: c.location(),
 		Bucket:   u.Bucket, Key: u.Key, ETag: s3.ETagShown(etag, true),
-	}
-	for _, s := range sums {
-		a.SumType = checksumType(s)
-		a.Sums = append(a.Sums, checksumXML{xml.Name{Local: "Checksum" + s.Algorithm.String()}, checksumValue(s, parts)})
+		SumType: checksumType(sum),
+		Sums:    []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumValue(sum, parts)}},
 	}
 	doc, err := xml.Marshal(a)
 	if err != nil {
@@ -423,7 +343,7 @@ func (c *call) answerComplete(u *upload, request []byte, etag string, stored htt
 		d.Header[s3.HeaderVersionID] = v
 	}
 	shown := http.Header{}
-	(&sealing{scheme: u.header.Scheme, keyName: u.header.KeyName, encoded: u.header.Context}).setHeaders(shown)
+	sealingOf(u.header).setHeaders(shown)
 	maps.Copy(d.Header, flat(shown))
 	return c.finishComplete(u, &d)
 }

@@ -43,7 +43,7 @@ func (c *call) translateConditions(header http.Header) error {
 			continue
 		}
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{
-			method: http.MethodHead, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(), anonymous: c.auth.Anonymous(),
+			method: http.MethodHead, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(), as: c.caller(),
 		})
 		if statusOf(err) == http.StatusNotFound {
 			continue // no tag matches what is not there

@@ -38,6 +38,7 @@ var sourceHeaders = map[string]string{
 	s3.HeaderCopySourceSSECAlgorithm: s3.HeaderSSECAlgorithm,
 	s3.HeaderCopySourceSSECKey:       s3.HeaderSSECKey,
 	s3.HeaderCopySourceSSECKeyMD5:    s3.HeaderSSECKeyMD5,
+	s3.HeaderSourceExpectedOwner:     s3.HeaderExpectedOwner,
 }
 
 var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
@@ -45,6 +46,7 @@ var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objec
 // source looks at the copy's source.
 func (c *call) source() (*copySource, error) {
 	h := http.Header{}
+	h.Set(s3.HeaderChecksumMode, "ENABLED")
 	for name, plain := range sourceHeaders {
 		if v, ok := single(c.req.Header, name); ok {
 			h.Set(plain, v)
@@ -104,9 +106,11 @@ func (c *call) explained(err error) error {
 	if hasDocument(err) {
 		return err
 	}
+	header := http.Header{"Range": {"bytes=0-0"}}
+	passHeaders(header, c.req.Header, s3.HeaderExpectedOwner)
 	resp, explained := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(),
-		header: http.Header{"Range": {"bytes=0-0"}}, anonymous: c.auth.Anonymous(),
+		header: header, as: c.caller(),
 	})
 	if explained == nil {
 		_ = resp.Body.Close() // it has come to be since
@@ -172,7 +176,7 @@ func (c *call) copySealing(src *copySource) (*sealing, error) {
 	if h.Scheme == sealer.SSEKMS {
 		return c.kmsSealing(h.KeyName, "")
 	}
-	return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
+	return c.s3Sealing(), nil
 }
 
 // checkCopy refuses what is wrong with a copy whatever its source.
@@ -181,6 +185,9 @@ func (c *call) checkCopy() error {
 		if _, err := c.replaces(name); err != nil {
 			return err
 		}
+	}
+	if userMetadataSize(c.req.Header) > maxUserMetadata {
+		return s3.ErrMetadataTooLarge // also where it is the source's that counts
 	}
 	if a := c.req.Header.Get(s3.HeaderAlgorithm); a != "" {
 		if _, ok := sealer.ParseAlgorithm(strings.ToUpper(a)); !ok {
@@ -245,7 +252,7 @@ func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
 		return nil
 	}
 	changed := src.object == nil && s != nil || src.object != nil && (src.object.header.Scheme != s.scheme || src.object.header.KeyName != s.keyName)
-	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
+	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSEBucketKey, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
 		changed = changed || c.req.Header.Get(name) != ""
 	}
 	if replace, err := c.replaces(s3.HeaderMetadataDirective); changed || replace || err != nil {
@@ -295,7 +302,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		return err
 	}
 	answer.Set("ETag", result.ETag)
-	c.remember(answer, src.total, src.object.size)
+	c.remember(result.ETag, src.total, src.object.entryFacts())
 	// The store's checksums are of sealed bytes.
 	result.Sums, result.SumType = nil, ""
 	sums, err := src.checksums(src.object, 0)
@@ -322,9 +329,11 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 		return nil, err
 	}
 	defer dataKey.Wipe()
+	facts := *src.object.facts
+	facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
 	h, err := src.object.header.Reseal(k, sealer.SealParams{
-		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Context: s.encoded,
-		Root: c.State.Root(), Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, src.object.header.Size), Checksums: src.object.facts.Checksums},
+		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Shared: s.shared, Context: s.encoded,
+		Root: c.State.Root(), Facts: facts,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("proxy: sealing a copy: %w", err)
@@ -357,7 +366,7 @@ func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *
 	header.Set(s3.HeaderCopySource, c.req.CopySource.String())
 	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, as: c.caller(),
 		copies: true,
 	})
 	if err != nil {

@@ -379,6 +379,41 @@ func TestCopyChecksums(t *testing.T) {
 	wantObject(t, g, "/bucket/sha", body, 2)
 }
 
+// TestCopyStoredChecksum: a sealed copy of what is not sealed keeps the checksum
+// that the store knows, if it is true, and has one of the whole where the store's
+// is one of parts.
+func TestCopyStoredChecksum(t *testing.T) {
+	body := pattern(smallBody+1000, 1)
+	for _, tt := range []struct {
+		name, value, kind, code string
+	}{
+		{"kept", sumText("SHA256", body), fullObject, ""},
+		{"without a type", sumText("SHA256", body), "", ""},
+		{"of parts", sumText("SHA256", body[:9]) + "-2", composite, ""},
+		{"untrue", sumText("SHA256", body[1:]), fullObject, notAuthentic},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newGateway(t)
+			h := headers("Content-Type", "a/b", "X-Amz-Checksum-Sha256", tt.value, "X-Amz-Checksum-Type", tt.kind)
+			g.upstream.store(testBucket, "src", &memObject{body: body, header: h, etag: memTag(body)})
+			r := g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AES256)
+			if tt.code != "" {
+				if r.code != tt.code {
+					t.Errorf("%d %s", r.status, r.code)
+				}
+				wantStored(t, g, "dst", nil)
+				return
+			}
+			r.want(t, 200, "")
+			sum := g.head("/bucket/dst", "X-Amz-Checksum-Mode", "ENABLED").header.Get("X-Amz-Checksum-Sha256")
+			if sum != sumText("SHA256", body) || !strings.Contains(string(r.body), ">"+sum+"<") {
+				t.Errorf("%q, %s", sum, r.body)
+			}
+			wantObject(t, g, "/bucket/dst", body, 2)
+		})
+	}
+}
+
 // httpDiscard drops an answer.
 type httpDiscard struct{}
 
@@ -473,5 +508,39 @@ func TestCopyPatience(t *testing.T) {
 	}
 	if r := g.head("/bucket/slow"); r.status != 503 {
 		t.Errorf("a HEAD that takes as long: %d", r.status)
+	}
+}
+
+// TestCopySourceOwner: the expected owner of the source's bucket is the store's to
+// check, also where the copy streams through the gateway.
+func TestCopySourceOwner(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	g.put("/bucket/plain", []byte("data")).want(t, 200, "")
+	g.put("/bucket/sealed", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	for _, key := range []string{"plain", "sealed"} {
+		g.upstream.on("", "/bucket/"+key, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if owner := r.Header.Get(s3.HeaderExpectedOwner); owner != "" && owner != "owner" {
+				memFail(w, 403, "AccessDenied", "of another owner")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		u := g.begin("/bucket/parts", s3.HeaderSSE, s3.AES256)
+		for owner, status := range map[string]int{"owner": 200, "other": 403} {
+			code := map[int]string{403: "AccessDenied"}[status]
+			g.copy("bucket/"+key, "/bucket/dst", s3.HeaderSSE, s3.AES256, s3.HeaderSourceExpectedOwner, owner).want(t, status, code)
+			u.try(1, nil, "X-Amz-Copy-Source", "bucket/"+key, s3.HeaderSourceExpectedOwner, owner).want(t, status, code)
+		}
+	}
+}
+
+// TestCopyMetadataTooLarge: metadata of the request that does not fit is refused,
+// also where the copy keeps that of the source.
+func TestCopyMetadataTooLarge(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	for _, directive := range []string{"COPY", "REPLACE"} {
+		g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AES256, s3.HeaderMetadataDirective, directive,
+			"X-Amz-Meta-"+strings.Repeat("s", 2048), "value").want(t, 400, "MetadataTooLarge")
 	}
 }

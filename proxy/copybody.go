@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
 	"hash"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,24 +20,56 @@ import (
 
 // copiedBody is the plaintext of a source on its way into a copy.
 type copiedBody struct {
-	r         io.Reader
-	src       *copySource
-	size      int64
-	declared  []sigv4.Checksum // what is known of the whole source
-	algorithm string           // of the checksum that is computed on the way, or ""
-	sum       hash.Hash
-	failed    atomic.Pointer[error] // the transport reads on its own goroutine
+	r        io.Reader
+	src      *copySource
+	size     int64
+	declared []sigv4.Checksum      // what is known of the whole source
+	failed   atomic.Pointer[error] // the transport reads on its own goroutine
 }
 
-func (b *copiedBody) Size() int64                { return b.size }
-func (b *copiedBody) Declared() []sigv4.Checksum { return b.declared }
-func (b *copiedBody) TrailerAlgorithm() string   { return b.algorithm }
+func (b *copiedBody) Size() int64                 { return b.size }
+func (b *copiedBody) Declared() []sigv4.Checksum  { return b.declared }
+func (b *copiedBody) TrailerAlgorithm() string    { return "" }
+func (b *copiedBody) Checksums() []sigv4.Checksum { return slices.Clone(b.declared) }
 
-func (b *copiedBody) Checksums() []sigv4.Checksum {
-	if b.sum == nil {
-		return b.declared
+var errSourceChecksum = fmt.Errorf("the checksum that the store has for it: %w", errMismatch)
+
+// keepStored returns the body with the checksum that the store knows of a source
+// that is not sealed. The store's word is checked; where it is about parts, the
+// checksum of the whole is computed.
+func (b *copiedBody) keepStored(stored http.Header) plaintext {
+	for name := range stored {
+		algorithm, _ := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
+		a, ok := sealer.ParseAlgorithm(strings.ToUpper(algorithm))
+		if !ok {
+			continue
+		}
+		digest, ok := sigv4.DecodeChecksum(a.String(), stored.Get(name))
+		if !ok || stored.Get(s3.HeaderChecksumType) == composite {
+			return withChecksum(b, a)
+		}
+		b.declared = []sigv4.Checksum{{Algorithm: a.String(), Value: digest}}
+		h, _ := sigv4.NewHash(a.String())
+		b.r = &checkedReader{b.r, h, digest}
+		break
 	}
-	return append(b.declared[:len(b.declared):len(b.declared)], sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
+	return b
+}
+
+// checkedReader ends cleanly only if the digest of what was read is the right one.
+type checkedReader struct {
+	r    io.Reader
+	sum  hash.Hash
+	want []byte
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.sum.Write(p[:n])
+	if err == io.EOF && !bytes.Equal(c.sum.Sum(nil), c.want) {
+		err = errSourceChecksum
+	}
+	return n, err
 }
 
 // failure is what the client is told: that the source is not authentic, or that
@@ -49,9 +83,6 @@ func (b *copiedBody) failure() error {
 
 func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if b.sum != nil {
-		b.sum.Write(p[:n])
-	}
 	if err != nil && err != io.EOF {
 		if b.src != nil {
 			err = b.src.bodyError(err)
@@ -128,8 +159,8 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	body := &copiedBody{r: plain, size: src.size(), src: src}
-	if err := c.copyChecksums(src, body); err != nil {
+	body, err := c.copyChecksums(src, &copiedBody{r: plain, size: src.size(), src: src})
+	if err != nil {
 		return err
 	}
 	header.Del(s3.HeaderTaggingDirective)
@@ -138,6 +169,7 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	}
 	var answer http.Header
 	if s != nil {
+		body = withDefault(body)
 		answer, err = c.storeSealed(s, header, body)
 	} else {
 		answer, err = c.storePlain(header, body)
@@ -156,29 +188,25 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	return c.answerCopy(answer, s, result, src)
 }
 
-// copyChecksums keeps the source's whole checksums, or computes the one asked for.
-func (c *call) copyChecksums(src *copySource, body *copiedBody) error {
-	if a := strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)); a != "" {
-		var ok bool
-		if body.sum, ok = sigv4.NewHash(a); !ok {
-			return s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported.")
-		}
-		body.algorithm = a
-		return nil
+// copyChecksums returns the body of a copy with the source's checksums of the whole, or
+// with the one asked for.
+func (c *call) copyChecksums(src *copySource, body *copiedBody) (plaintext, error) {
+	if a, ok := sealer.ParseAlgorithm(strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm))); ok {
+		return withChecksum(body, a), nil
 	}
 	if src.object == nil {
-		return nil
+		return body.keepStored(src.stored), nil
 	}
 	sums, err := src.checksums(src.object, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, sum := range sums {
 		if !sum.Composite {
 			body.declared = append(body.declared, sigv4.Checksum{Algorithm: sum.Algorithm.String(), Value: sum.Digest})
 		}
 	}
-	return nil
+	return body, nil
 }
 
 // copyTags restates the source's tags, which a PUT does not take over.
@@ -190,7 +218,7 @@ func (c *call) copyTags(src *copySource, header http.Header) error {
 	query := src.versionQuery()
 	query.Set("tagging", "")
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: src.req.Bucket, key: src.req.Key, query: query, anonymous: c.auth.Anonymous(),
+		method: http.MethodGet, bucket: src.req.Bucket, key: src.req.Key, query: query, as: c.caller(),
 	})
 	if err != nil {
 		return err
@@ -259,16 +287,12 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 		result.ETag = answer.Get("ETag")
 		return c.answerCopy(answer, nil, result, src)
 	}
-	if u.Algorithm != "" {
-		body.algorithm = u.Algorithm
-		body.sum, _ = sigv4.NewHash(u.Algorithm)
-	}
-	p, s, err := c.storePart(u, number, body)
+	p, s, err := c.storePart(u, number, withChecksum(body, u.announced().Algorithm))
 	if err != nil {
 		return err
 	}
 	result.ETag = p.ETag
-	if p.Checksum != nil {
+	if p.Checksum != nil && u.Algorithm != "" {
 		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)
@@ -300,7 +324,7 @@ func (c *call) copyParts(src *copySource, header http.Header) (http.Header, *cop
 		}
 	}
 	header.Del(s3.HeaderTaggingDirective)
-	answer, err := c.storeParts(nil, header, func(b *bodyUpload) error {
+	answer, err := c.storeParts(nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
 		for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
 			etag, err := c.copyRangeUpstream(src, b.upload, len(b.parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
 			if err != nil {
@@ -324,7 +348,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, as: c.caller(),
 		query: u.query(number), copies: true,
 	})
 	if err != nil {

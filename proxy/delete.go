@@ -64,7 +64,7 @@ func (c *call) translateDelete(doc []byte) ([]byte, error) {
 	}
 	edits := make([]s3.Edit, len(list.Entries))
 	g, ctx := errgroup.WithContext(c.ctx())
-	g.SetLimit(listHeads)
+	g.SetLimit(listLooks)
 	for i, e := range list.Entries {
 		var size *int64
 		if e.HasSize() {

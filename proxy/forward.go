@@ -43,7 +43,7 @@ func (c *call) forwarded() (*http.Response, error) {
 	}
 	o := outgoing{
 		method: c.in.Method, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header,
-		anonymous: c.auth.Anonymous(),
+		as: c.caller(),
 	}
 	if err := c.addDocument(&o); err != nil {
 		return nil, err

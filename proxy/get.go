@@ -247,7 +247,7 @@ func (c *call) read(method string, l lookup) (*http.Response, error) {
 			query["partNumber"] = c.req.Query["partNumber"]
 		}
 		return c.Upstream.expect(c.ctx(), outgoing{
-			method: method, bucket: c.req.Bucket, key: c.req.Key, query: query, header: h, anonymous: c.auth.Anonymous(),
+			method: method, bucket: c.req.Bucket, key: c.req.Key, query: query, header: h, as: c.caller(),
 		})
 	}
 	resp, err := send(false)

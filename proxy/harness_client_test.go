@@ -45,6 +45,7 @@ type clientRequest struct {
 	algorithm    string // of the trailing checksum; CRC32 without it
 	chunk        int    // data bytes of a chunk; 100,000 without it
 	anonymous    bool
+	as           *Credential // who signs; nil: the root credential
 
 	decoded int64               // announced decoded length, where it is not that of body
 	spoil   func([]byte) []byte // changes the encoded body after it was signed, not its length
@@ -92,9 +93,11 @@ func (g *testGateway) delete(path string, pairs ...string) clientAnswer {
 
 // listed is an entry of a listing.
 type listed struct {
-	Key  string
-	ETag string
-	Size int64
+	Key               string
+	ETag              string
+	Size              int64
+	ChecksumAlgorithm []string
+	ChecksumType      string
 }
 
 // list lists a bucket; the query chooses the operation.
@@ -179,6 +182,9 @@ func (g *testGateway) request(c clientRequest) *http.Request {
 		r.Header.Set("X-Amz-Content-Sha256", payload)
 		signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 		credentials := aws.Credentials{AccessKeyID: clientAccessKey, SecretAccessKey: clientSecretKey}
+		if c.as != nil {
+			credentials = aws.Credentials{AccessKeyID: c.as.AccessKey, SecretAccessKey: c.as.SecretKey}
+		}
 		if err := signer.SignHTTP(context.Background(), credentials, r, payload, "s3", clientRegion, now); err != nil {
 			g.t.Fatal(err)
 		}

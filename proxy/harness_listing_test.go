@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,13 +26,18 @@ func (u *memUpstream) listBuckets(w http.ResponseWriter) {
 }
 
 // list answers ListObjects, ListObjectsV2 and ListObjectVersions, one page of
-// max-keys entries, with a vendor's element in each.
+// max-keys entries, with a vendor's element in each and, where detail is set and
+// it is asked for, the object's headers.
 func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string) {
 	q := r.URL.Query()
 	root, entry := "ListBucketResult", "Contents"
 	if q.Has("versions") {
 		root, entry = "ListVersionsResult", "Version"
 	}
+	u.mu.Lock()
+	detail := u.detail && q.Get("metadata") == "true" && (q.Get("list-type") == "2" || q.Has("versions"))
+	u.mu.Unlock()
+	after := max(q.Get("start-after"), q.Get("marker"), q.Get("key-marker"))
 	limit := 1000
 	if n, err := strconv.Atoi(q.Get("max-keys")); err == nil {
 		limit = n
@@ -38,7 +45,7 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 	var b strings.Builder
 	n, truncated := 0, false
 	for _, key := range u.keys(bucket) {
-		if !strings.HasPrefix(key, q.Get("prefix")) || key <= q.Get("start-after") {
+		if !strings.HasPrefix(key, q.Get("prefix")) || key <= after {
 			continue
 		}
 		if n == limit {
@@ -54,7 +61,17 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 			b.WriteString("<VersionId>null</VersionId><IsLatest>true</IsLatest>")
 		}
 		fmt.Fprintf(&b, "<LastModified>%s</LastModified><ETag>&#34;%s&#34;</ETag><Size>%d</Size>", o.modified.Format("2006-01-02T15:04:05.000Z"), o.etag, len(o.body))
-		fmt.Fprintf(&b, "<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm><StorageClass>STANDARD</StorageClass><VendorElement>kept</VendorElement></%s>", entry)
+		b.WriteString("<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm><StorageClass>STANDARD</StorageClass><VendorElement>kept</VendorElement>")
+		if detail {
+			b.WriteString("<UserMetadata>")
+			for name, values := range o.header {
+				fmt.Fprintf(&b, "<%s>", name)
+				xml.EscapeText(&b, []byte(values[0]))
+				fmt.Fprintf(&b, "</%s>", name)
+			}
+			b.WriteString("</UserMetadata><Internal><K>1</K><M>0</M></Internal>")
+		}
+		fmt.Fprintf(&b, "</%s>", entry)
 	}
 	w.Header().Set("Content-Type", "application/xml")
 	fmt.Fprintf(w, `<?xml version="1.0"?><%s xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>%s</Name><Prefix>`, root, bucket)
@@ -64,4 +81,19 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 		fmt.Fprintf(w, "<KeyCount>%d</KeyCount>", n)
 	}
 	fmt.Fprintf(w, "%s</%s>", b.String(), root)
+}
+
+// rewriteListings changes the pages that the store sends of its buckets.
+func (u *memUpstream) rewriteListings(change func(query url.Values, page string) string) {
+	u.on(http.MethodGet, "/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Count(r.URL.Path, "/") > 1 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		page := httptest.NewRecorder()
+		next.ServeHTTP(page, r)
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(page.Code)
+		fmt.Fprint(w, change(r.URL.Query(), page.Body.String()))
+	})
 }

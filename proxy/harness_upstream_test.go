@@ -24,6 +24,7 @@ import (
 const (
 	upstreamAccessKey = "upstream-access"
 	upstreamSecretKey = "upstream-secret"
+	otherUpstreamKey  = "upstream-other" // with the same secret key
 	upstreamRegion    = "up-north-1"
 )
 
@@ -43,6 +44,7 @@ type memUpstream struct {
 	hooks   []memHook
 	seen    []*memRequest
 	eager   bool // commits on the declared length alone, as some stores do
+	detail  bool // lists metadata when it is asked to, as MinIO does
 
 	uploads    map[string]*memUpload
 	lastUpload int
@@ -81,7 +83,7 @@ func newMemUpstream(t testing.TB) *memUpstream {
 	u := &memUpstream{
 		t: t, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
 		verifier: sigv4.New(sigv4.Config{Region: upstreamRegion, Secret: func(accessKey string) (string, bool) {
-			return upstreamSecretKey, accessKey == upstreamAccessKey
+			return upstreamSecretKey, accessKey == upstreamAccessKey || accessKey == otherUpstreamKey
 		}}),
 	}
 	server := httptest.NewServer(u)
@@ -208,7 +210,7 @@ func (u *memUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // memPlainQuery are the query parameters that name no document.
 var memPlainQuery = []string{"list-type", "versions", "prefix", "delimiter", "max-keys", "encoding-type", "versionId",
-	"start-after", "continuation-token", "fetch-owner", "marker", "key-marker", "version-id-marker"}
+	"start-after", "continuation-token", "fetch-owner", "marker", "key-marker", "version-id-marker", "metadata"}
 
 func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, seen *memRequest) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")

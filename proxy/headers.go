@@ -26,7 +26,8 @@ const (
 )
 
 // contentHeaders are the headers that a store keeps with an object and gives
-// back, next to user metadata. All are covered by the headers digest.
+// back, next to user metadata. All but the redirect, which some stores drop, are
+// covered by the headers digest.
 var contentHeaders = []string{
 	"cache-control", "content-disposition", "content-encoding", "content-language",
 	"content-type", "expires", "x-amz-website-redirect-location",
@@ -69,6 +70,8 @@ var answerHeaders = map[string]bool{
 	"x-minio-error-code": true, "x-minio-error-desc": true,
 }
 
+const notImplementedHeader = "A header you provided implies functionality that is not implemented: %s"
+
 // checkHeaders refuses the client headers that the gateway can neither honour
 // nor drop without changing what the client asked for.
 func checkHeaders(h http.Header) error {
@@ -82,12 +85,14 @@ func checkHeaders(h http.Header) error {
 			if strings.HasSuffix(name, "snowball-auto-extract") || strings.HasPrefix(name, metaPrefix+"minio-snowball") {
 				return s3.ErrNotImplemented
 			}
+		case name == "x-minio-extract": // MinIO's listing and reading of the files in a ZIP archive
+			return s3.ErrNotImplemented.Msg(notImplementedHeader, name)
 		case !strings.HasPrefix(name, "x-amz-"):
 		case strings.HasPrefix(name, "x-amz-checksum-"),
 			strings.HasPrefix(name, "x-amz-copy-source"), ownHeaders[name], requestHeaders[name], slices.Contains(contentHeaders, name):
 		case name == "x-amz-metadata-directive" || name == "x-amz-tagging-directive":
 		default:
-			return s3.ErrNotImplemented.Msg("A header you provided implies functionality that is not implemented: %s", name)
+			return s3.ErrNotImplemented.Msg(notImplementedHeader, name)
 		}
 	}
 	return nil
@@ -152,16 +157,14 @@ func copyAnswer(dst, src http.Header, sealed bool) {
 // object (docs/FORMAT.md, "Headers digest"): for each that has a value, in the
 // order of the lower-case names, the length-prefixed name and value.
 // The type of a directory object, an empty one whose key ends in a slash, is left
-// out: stores on file systems have a type of their own for those.
+// out: stores on file systems have a type of their own for those. So is the
+// website redirect: stores that serve no websites do not keep it.
 func headersDigest(h http.Header, key string, size int64) [sha256.Size]byte {
 	isDirectory := size == 0 && strings.HasSuffix(key, "/")
 	kept := map[string]string{}
 	for name, values := range h {
 		lower := strings.ToLower(name)
-		if isDirectory && lower == "content-type" {
-			continue
-		}
-		if lower == sealer.MetadataKey || (!strings.HasPrefix(lower, metaPrefix) && !slices.Contains(contentHeaders, lower)) {
+		if isDirectory && lower == "content-type" || lower == s3.HeaderWebsiteRedirect || lower == sealer.MetadataKey || !isStored(lower) {
 			continue
 		}
 		if v := plainValue(strings.Join(values, ",")); v != "" {

@@ -75,6 +75,7 @@ func TestHeadersRefused(t *testing.T) {
 		{"X-Amz-Write-Offset-Bytes", "5", "NotImplemented"},
 		{"X-Amz-Meta-Snowball-Auto-Extract", "true", "NotImplemented"},
 		{"X-Amz-Meta-Minio-Snowball-Prefix", "p", "NotImplemented"},
+		{"X-Minio-Extract", "true", "NotImplemented"},
 	} {
 		for _, pairs := range [][]string{{s3.HeaderSSE, s3.AES256}, {}} {
 			r := g.put("/bucket/k", []byte("data"), append(pairs, tt.name, tt.value)...)
@@ -84,6 +85,19 @@ func TestHeadersRefused(t *testing.T) {
 		}
 	}
 	wantStored(t, g, "k", nil)
+}
+
+// TestRedirectDropped: an object can be read from a store that does not keep the
+// website redirect.
+func TestRedirectDropped(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256, "X-Amz-Website-Redirect-Location", "/there").want(t, 200, "")
+	if r := g.head("/bucket/k"); r.header.Get("X-Amz-Website-Redirect-Location") != "/there" {
+		t.Errorf("%v", r.header)
+	}
+	g.upstream.object(testBucket, "k").header.Del("X-Amz-Website-Redirect-Location")
+	wantObject(t, g, "/bucket/k", []byte("data"), 2)
+	g.copy("bucket/k", "/bucket/copy").want(t, 200, "")
 }
 
 // TestHeadersUpstream looks at which headers reach the store: an allow-list.

@@ -17,45 +17,42 @@ import (
 )
 
 const (
-	maxListing   = 64 << 20 // bytes of one page
-	listHeads    = 16       // HEADs under way for one page
-	notSealed    = -1       // size of an object that is not sealed
-	unknownFacts = -2       // size of a sealed object whose facts do not open
-	notSeen      = -3       // size of an object that the store does not let us look at
+	maxListing = 64 << 20 // bytes of one page
+	listLooks  = 16       // requests under way for the entries of one page
 )
 
 // listObjects is ListObjects, ListObjectsV2 and ListObjectVersions: the
-// upstream's page with sizes and ETags as clients know them. No KMS is asked.
+// upstream's page with sizes, ETags and checksums as clients know them. No KMS is asked.
 func (c *call) listObjects() error {
 	resp, err := c.forwarded()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	doc, err := readListing(resp.Body)
+	listing, err := parseListing(resp.Body)
 	if err != nil {
 		return err
+	}
+	c.pages.learn(listing.Entries)
+	facts, err := c.listedFacts(listing.Entries)
+	if err != nil {
+		return err
+	}
+	page := listing.Splice(func(i int) s3.Edit { return facts[i].edit(&listing.Entries[i]) })
+	return c.sendDocument(resp, page)
+}
+
+// parseListing reads a page of the upstream's.
+func parseListing(r io.Reader) (*s3.Listing, error) {
+	doc, err := readListing(r)
+	if err != nil {
+		return nil, err
 	}
 	listing, err := s3.ParseListing(doc)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUpstream, err)
+		return nil, fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	sizes, err := c.sizes(listing.Entries)
-	if err != nil {
-		return err
-	}
-	page := listing.Splice(func(i int) s3.Edit {
-		if sizes[i] == notSealed || sizes[i] == notSeen {
-			return s3.Edit{}
-		}
-		tag := s3.ETagShown(listing.Entries[i].ETag, true)
-		edit := s3.Edit{ETag: &tag, Checksums: &s3.Checksums{}}
-		if sizes[i] >= 0 {
-			edit.Size = &sizes[i]
-		}
-		return edit
-	})
-	return c.sendDocument(resp, page)
+	return listing, nil
 }
 
 func readListing(r io.Reader) ([]byte, error) {
@@ -79,58 +76,132 @@ func (c *call) sendDocument(resp *http.Response, doc []byte) error {
 	return err
 }
 
-// sizes returns the plaintext size of each entry, or one of the words for none.
-// What the cache does not know costs a HEAD.
-func (c *call) sizes(entries []s3.Entry) ([]int64, error) {
-	sizes := make([]int64, len(entries))
-	g, ctx := errgroup.WithContext(c.ctx())
-	g.SetLimit(listHeads)
-	for i, e := range entries {
-		if e.DeleteMarker {
-			sizes[i] = notSealed
-			continue
+// edit makes an entry of a listing show f.
+func (f entryFacts) edit(e *s3.Entry) s3.Edit {
+	if f.size == notSealed || f.size == notSeen {
+		return s3.Edit{}
+	}
+	tag := s3.ETagShown(e.ETag, true)
+	edit := s3.Edit{ETag: &tag, Checksums: f.checksums()}
+	if f.size >= 0 {
+		edit.Size = &f.size
+	}
+	return edit
+}
+
+// listedFacts returns what the entries of a page are to show. What the cache
+// does not know costs one more request for the page where the upstream sends
+// metadata with it, and elsewhere one for each entry.
+func (c *call) listedFacts(entries []s3.Entry) ([]entryFacts, error) {
+	facts := make([]entryFacts, len(entries))
+	var unknown []int
+	for i := range entries {
+		if entries[i].DeleteMarker {
+			facts[i].size = notSealed
+		} else if f, ok := c.facts.get(c.entryKey(&entries[i])); ok {
+			facts[i] = f
+		} else {
+			unknown = append(unknown, i)
 		}
-		k := factsKey{c.req.Bucket, e.Key, e.VersionID, strings.Trim(e.ETag, `"`), e.Size}
-		if size, ok := c.facts.get(k); ok {
-			sizes[i] = size
-			continue
+	}
+	if len(unknown) == 0 {
+		return facts, nil
+	}
+	detailed := c.metadataPage(len(unknown))
+	g, ctx := errgroup.WithContext(c.ctx())
+	g.SetLimit(listLooks)
+	for _, i := range unknown {
+		e := &entries[i]
+		if d, ok := detailed[stateOf(e)]; ok {
+			e = d
 		}
 		g.Go(func() (err error) {
-			sizes[i], err = c.sizeOf(ctx, e)
-			if err == nil && sizes[i] >= notSealed {
-				c.facts.add(k, sizes[i])
+			facts[i], err = c.lookAt(ctx, e)
+			if err == nil && facts[i].size >= notSealed {
+				c.facts.add(c.entryKey(e), facts[i])
 			}
 			return err
 		})
 	}
-	return sizes, g.Wait()
+	return facts, g.Wait()
 }
 
-// sizeOf asks the upstream for one entry. An entry that may not be looked at, or
+func (c *call) entryKey(e *s3.Entry) factsKey {
+	return factsKeyOf(c.req.Bucket, e.Key, e.ETag, e.Size, e.LastModified)
+}
+
+// lookAt learns what an entry is to show. One that may not be looked at, or
 // has gone, is shown as the upstream has it. Only an upstream that fails, where
 // the next page may show another size, fails the page.
-func (c *call) sizeOf(ctx context.Context, e s3.Entry) (int64, error) {
-	c.metrics.listHeads.Inc()
-	at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
-	head, err := at.head(lookup{})
-	var o *sealedObject
-	if err == nil {
-		if head.header.Get(sealer.MetadataKey) == "" {
-			return notSealed, nil
-		}
-		o, err = at.look(head.header, head.size)
+func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
+	version := e.VersionID
+	if version == "null" && e.IsLatest {
+		version = "" // stores without versions list this one, and some do not know it by that name
 	}
+	at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: version}, http.Header{})
+	o, err := at.listed(e)
 	var refused *upstreamError
 	switch {
 	case errors.As(err, &refused) && !errors.Is(err, errUpstream) && refused.status < 500:
-		return notSeen, nil
-	case errors.Is(err, errIntegrity), err == nil && head.size != e.Size:
-		return unknownFacts, nil
+		return entryFacts{size: notSeen}, nil
+	case errors.Is(err, errIntegrity):
+		return entryFacts{size: unknownFacts}, nil
 	case err != nil:
-		return 0, err
+		return entryFacts{}, err
+	case o == nil:
+		return entryFacts{size: notSealed}, nil
 	}
-	o.facts.Wipe()
-	return o.size, nil
+	defer o.facts.Wipe()
+	return o.entryFacts(), nil
+}
+
+// listed authenticates the object of an entry, from the metadata in the entry
+// where that has any. It returns nil for an object that is not sealed.
+func (c *call) listed(e *s3.Entry) (*sealedObject, error) {
+	stored, total, tail := http.Header{}, e.Size, []byte(nil)
+	if c.pages.tells(e) {
+		stored.Set("ETag", s3.ETagShown(e.ETag, false))
+		stored.Set(sealer.MetadataKey, e.Sealed)
+	} else {
+		var err error
+		if stored, total, tail, err = c.peek(e); err != nil {
+			return nil, err
+		}
+	}
+	if stored.Get(sealer.MetadataKey) == "" {
+		return nil, nil
+	}
+	if total != e.Size {
+		return nil, fmt.Errorf("%w: another object than the one listed", errIntegrity)
+	}
+	return c.authentic(stored, total, tail)
+}
+
+// peek is a HEAD of the object of an entry. Where its ETag looks like that of
+// a multipart object it is a GET of the object's last bytes instead, which may
+// hold the part table.
+func (c *call) peek(e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
+	c.metrics.listHeads.Inc()
+	if !strings.Contains(e.ETag, "-") || e.Size == 0 {
+		head, err := c.head(lookup{})
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		return head.header, head.size, nil, nil
+	}
+	length := tailLength(e.ETag, e.Size)
+	resp, err := c.fetch(lookup{span: fmt.Sprintf("bytes=%d-%d", e.Size-length, e.Size-1)})
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	total, first := totalSize(resp)
+	if total == e.Size && first == total-length {
+		if tail, err = io.ReadAll(io.LimitReader(resp.Body, length)); err != nil {
+			return nil, 0, nil, fmt.Errorf("%w: reading the end of an object: %w", errUpstream, err)
+		}
+	}
+	return resp.Header, total, tail, nil
 }
 
 // listBuckets is ListBuckets without the state bucket.
@@ -165,7 +236,7 @@ func (c *call) oneMoreBucket(token string) (*s3.BucketPage, error) {
 	query := maps.Clone(c.req.Query)
 	query.Set("continuation-token", token)
 	query.Set("max-buckets", "1")
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, query: query, anonymous: c.auth.Anonymous()})
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, query: query, as: c.caller()})
 	if err != nil {
 		return nil, err
 	}

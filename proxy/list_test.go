@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,11 +18,13 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
 )
 
-// TestListCost counts the HEADs behind a page: none for what this gateway wrote,
-// one for each object that it does not know, none the next time, and never a
-// call to KES.
+// TestListCost counts the HEADs behind a page: none for what this gateway wrote
+// but for the empty object, whose time it does not know, one for each object that
+// it does not know, none the next time, and never a call to KES.
 func TestListCost(t *testing.T) {
 	g := newGateway(t)
 	const objects = 40
@@ -35,8 +40,11 @@ func TestListCost(t *testing.T) {
 		}
 		return len(g.upstream.requests("/bucket/"))
 	}
-	if n := heads(g); n != 0 {
+	if n := heads(g); n != 1 {
 		t.Errorf("listing what was just written took %d HEADs", n)
+	}
+	if n := heads(g); n != 0 {
+		t.Errorf("listing it again took %d HEADs", n)
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	g.kes.ResetRequests()
@@ -59,10 +67,10 @@ func TestListCost(t *testing.T) {
 	}
 }
 
-// TestListBounded has no more than listHeads HEADs under way.
+// TestListBounded has no more than listLooks HEADs under way.
 func TestListBounded(t *testing.T) {
 	g := newGateway(t)
-	for i := range 3 * listHeads {
+	for i := range 3 * listLooks {
 		g.put(fmt.Sprintf("/bucket/%02d", i), []byte("x")).want(t, 200, "")
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
@@ -72,7 +80,7 @@ func TestListBounded(t *testing.T) {
 	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		mu.Lock()
 		now++
-		if most = max(most, now); now == listHeads {
+		if most = max(most, now); now == listLooks {
 			time.AfterFunc(100*time.Millisecond, func() { close(release) }) // time for one more to come, if it may
 		}
 		mu.Unlock()
@@ -83,8 +91,8 @@ func TestListBounded(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	replica.list(testBucket, "list-type=2")
-	if most != listHeads {
-		t.Errorf("%d HEADs at a time, want %d", most, listHeads)
+	if most != listLooks {
+		t.Errorf("%d HEADs at a time, want %d", most, listLooks)
 	}
 }
 
@@ -104,7 +112,7 @@ func TestListSplice(t *testing.T) {
 		r.want(t, 200, "")
 		_, entry, _ := strings.Cut(string(fromStore), "<Key>sealed</Key>")
 		changed := strings.NewReplacer(
-			sealed.etag+"&#34;", sealed.etag+"-1&#34;",
+			sealed.etag+"&#34;</ETag>", sealed.etag+"-1&#34;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>",
 			"<Size>37</Size>", "<Size>5</Size>",
 			"<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm>", "",
 		).Replace(entry)
@@ -182,12 +190,7 @@ func TestListReplaced(t *testing.T) {
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
-	g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		page := httptest.NewRecorder()
-		next.ServeHTTP(page, r)
-		w.Header().Set("Content-Type", "application/xml")
-		fmt.Fprint(w, strings.Replace(page.Body.String(), "<Size>1032<", "<Size>532<", 1))
-	})
+	g.upstream.rewriteListings(func(_ url.Values, page string) string { return strings.Replace(page, "<Size>1032<", "<Size>532<", 1) })
 	if l := replica.list(testBucket, "list-type=2"); l[0].Size != 532 {
 		t.Errorf("listed with %d bytes", l[0].Size)
 	}
@@ -204,5 +207,171 @@ func TestListGarbage(t *testing.T) {
 			w.Write([]byte(doc))
 		})
 		g.get("/bucket").want(t, 503, "ServiceUnavailable")
+	}
+}
+
+// uploadSummed uploads an object of smallestPart bytes in each part, with checksums.
+func (g *testGateway) uploadSummed(key, algorithm, kind string, parts int) {
+	g.t.Helper()
+	u := g.begin("/bucket/"+key, s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", algorithm, "X-Amz-Checksum-Type", kind)
+	for i := range parts {
+		body := pattern(smallestPart, uint64(i))
+		sum := sumText(algorithm, body)
+		u.part(i+1, body, sigv4.HeaderName(algorithm), sum)
+		u.listed[i].more = fmt.Sprintf("<Checksum%s>%s</Checksum%[1]s>", algorithm, sum)
+	}
+	u.complete()
+}
+
+// TestListMultipart: what may be a multipart object costs one GET of its end.
+func TestListMultipart(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	g.uploadSummed("few", "CRC32", "COMPOSITE", 2)
+	g.uploadSummed("many", "SHA512", "COMPOSITE", 40) // with a table longer than expected
+	g.uploadSummed("odd", "SHA256", "COMPOSITE", 3)
+	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
+	g.upstream.edit(testBucket, "odd", func(o *memObject) { o.etag = "some-thing" })
+	g.upstream.edit(testBucket, "plain", func(o *memObject) { o.etag = "ffff-2" })
+	sizes := []int64{2000, 40000, 3000, 2000}
+	want := []string{
+		"GET /bucket", "GET /bucket metadata", "GET /bucket/few part",
+		"GET /bucket/many part", "GET /bucket/many part", "GET /bucket/odd part", "GET /bucket/plain part",
+	}
+	replica := g.replica()
+	if got := wantListing(t, replica, "list-type=2", sizes); !slices.Equal(got, want) {
+		t.Errorf("the page took %q, want %q", got, want)
+	}
+	if got := wantListing(t, replica, "list-type=2", sizes); len(got) != 1 {
+		t.Errorf("the page again took %q", got)
+	}
+	if got := wantListing(t, g, "list-type=2", sizes); len(got) != 4 { // the two whose ETags were changed
+		t.Errorf("the page took %q through the gateway that wrote the objects", got)
+	}
+	// A store that has no ranges is no reason to read objects whole.
+	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Header.Del("Range")
+		next.ServeHTTP(w, r)
+	})
+	replica = g.replica()
+	for i, e := range replica.list(testBucket, "list-type=2") {
+		size := int64(len(g.upstream.object(testBucket, e.Key).body))
+		if e.Key == "odd" {
+			size = sizes[i] // all of it was asked for
+		}
+		if e.Size != size {
+			t.Errorf("%s has %d bytes, want %d", e.Key, e.Size, size)
+		}
+	}
+}
+
+// TestListChecksums shows which checksums sealed objects have, behind the ETag
+// and from what HEADs and pages with metadata tell alike, and the store's own of
+// what is not sealed.
+func TestListChecksums(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	for key, c := range map[string]clientRequest{
+		"0": {body: pattern(2000, 1), mode: modeTrailer, algorithm: "CRC32"},
+		"1": {body: pattern(2<<20, 1), mode: modeTrailer, algorithm: "SHA256"}, // in a trailer
+		"2": {body: pattern(2000, 1)},
+		"3": {body: pattern(2<<20, 1)},
+	} {
+		c.method, c.path, c.header = "PUT", "/bucket/"+key, headers(s3.HeaderSSE, s3.AES256)
+		g.do(c).want(t, 200, "")
+	}
+	g.uploadSummed("composite", "SHA1", "COMPOSITE", 1)
+	g.uploadSummed("full", "CRC32C", "FULL_OBJECT", 1)
+	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
+	want := []string{
+		"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT",
+		"[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] ",
+	}
+	detailed := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	for name, gateway := range map[string]*testGateway{"the writer": g, "a replica": g.replica(), "a page with metadata": detailed} {
+		g.upstream.mu.Lock()
+		g.upstream.detail = gateway == detailed
+		g.upstream.mu.Unlock()
+		for range 2 {
+			var got []string
+			for _, e := range gateway.list(testBucket, "list-type=2") {
+				got = append(got, fmt.Sprint(e.ChecksumAlgorithm, " ", e.ChecksumType))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+	r := g.get("/bucket")
+	if want := "-1&#34;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>2000<"; !strings.Contains(string(r.body), want) {
+		t.Errorf("no %s in %s", want, r.body)
+	}
+}
+
+// TestListNullVersion: stores without versions list the current one as "null", and
+// may not know it by that name.
+func TestListNullVersion(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Has("versionId") {
+			memFail(w, 400, "InvalidArgument", "Invalid version id specified")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	if l := g.replica().list(testBucket, "versions="); l[0].Size != 1000 {
+		t.Errorf("listed with %d bytes", l[0].Size)
+	}
+	g.upstream.rewriteListings(func(_ url.Values, page string) string {
+		return strings.Replace(page, "<IsLatest>true", "<IsLatest>false", 1)
+	})
+	if l := g.replica().list(testBucket, "versions="); l[0].Size != 1032 {
+		t.Errorf("an older version is listed with %d bytes", l[0].Size)
+	}
+}
+
+// BenchmarkList makes a page of 1,000 sealed objects that are all known.
+func BenchmarkList(b *testing.B) {
+	g := newGateway(b)
+	var doc bytes.Buffer
+	doc.WriteString("<ListBucketResult><Name>bucket</Name>")
+	for i := range 1000 {
+		key, etag := fmt.Sprintf("directory/object-%08d", i), fmt.Sprintf("%032x", i)
+		fmt.Fprintf(&doc, "<Contents><Key>%s</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>&#34;%s&#34;</ETag><Size>1386</Size><StorageClass>STANDARD</StorageClass></Contents>", key, etag)
+		g.facts.add(factsKeyOf(testBucket, key, etag, 1386, ""), entryFacts{size: 1354, algorithms: 1 << sealer.ChecksumCRC64NVME})
+	}
+	doc.WriteString("</ListBucketResult>")
+	c := &call{Server: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket}}
+	b.SetBytes(int64(doc.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		listing, err := parseListing(bytes.NewReader(doc.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		facts, err := c.listedFacts(listing.Entries)
+		if err != nil {
+			b.Fatal(err)
+		}
+		page := listing.Splice(func(i int) s3.Edit { return facts[i].edit(&listing.Entries[i]) })
+		if bytes.Count(page, []byte("<Size>1354<")) != 1000 {
+			b.Fatal("another page")
+		}
+	}
+}
+
+// BenchmarkFactsCache fills the cache of facts and reports what an entry takes.
+func BenchmarkFactsCache(b *testing.B) {
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		cache := newFactsCache()
+		for i := range cachedFacts {
+			cache.add(factsKeyOf(testBucket, strings.Repeat("long key ", 50)+strconv.Itoa(i), "d41d8cd98f00b204e9800998ecf8427e", 1, ""), entryFacts{size: 1})
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/cachedFacts, "B/entry")
+		runtime.KeepAlive(cache)
 	}
 }

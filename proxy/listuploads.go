@@ -15,18 +15,37 @@ import (
 // cachedUploads bounds the cache of what listings show of uploads.
 const cachedUploads = 10_000
 
-// uploadsCache remembers what listings show of uploads, without their headers.
-type uploadsCache struct{ uploads *otter.Cache[string, upload] }
+// shownUpload is what a listing shows of an upload: the ID that clients have for it,
+// and the checksum that its Create announced.
+type shownUpload struct {
+	id        string
+	checksums *s3.Checksums // nil: the store's own
+}
+
+func (u *upload) shown() shownUpload {
+	s := shownUpload{id: u.ID}
+	if !u.Plain {
+		s.checksums = &s3.Checksums{Type: u.Type}
+		if u.Algorithm != "" {
+			s.checksums.Algorithms = []string{u.Algorithm}
+		}
+	}
+	return s
+}
+
+// uploadsCache remembers what listings show of uploads.
+type uploadsCache struct {
+	uploads *otter.Cache[string, shownUpload]
+}
 
 func newUploadsCache() *uploadsCache {
-	return &uploadsCache{otter.Must(&otter.Options[string, upload]{MaximumSize: cachedUploads})}
+	return &uploadsCache{otter.Must(&otter.Options[string, shownUpload]{MaximumSize: cachedUploads})}
 }
 
-func (c *uploadsCache) add(u *upload) {
-	c.uploads.Set(u.prefix(), upload{ID: u.ID, Plain: u.Plain, Algorithm: u.Algorithm, Type: u.Type})
+func (u *uploadsCache) add(up *upload) { u.uploads.Set(up.prefix(), up.shown()) }
+func (u *uploadsCache) get(up *upload) (shownUpload, bool) {
+	return u.uploads.GetIfPresent(up.prefix())
 }
-
-func (c *uploadsCache) get(u *upload) (upload, bool) { return c.uploads.GetIfPresent(u.prefix()) }
 
 // listMultipartUploads is ListMultipartUploads: the upstream's page with the upload
 // IDs that clients have, and the checksums that they announced.
@@ -48,24 +67,17 @@ func (c *call) listMultipartUploads() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUpstream, err)
 	}
-	uploads, err := c.recordedUploads(listing.Entries)
+	shown, err := c.shownUploads(listing.Entries)
 	if err != nil {
 		return err
 	}
 	next := listing.NextUploadID // of an entry, or of an upload below a common prefix, whose key nobody says
 	for i, e := range listing.Entries {
 		if e.UploadID == listing.NextUploadID {
-			next = uploads[i].ID
+			next = shown[i].id
 		}
 	}
-	page := listing.Splice(func(i int) s3.Edit {
-		u := &uploads[i]
-		edit := s3.Edit{UploadID: &u.ID}
-		if u.Algorithm != "" && !u.Plain {
-			edit.Checksums = &s3.Checksums{Algorithms: []string{u.Algorithm}, Type: u.Type}
-		}
-		return edit
-	})
+	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &shown[i].id, Checksums: shown[i].checksums} })
 	for name, id := range map[string]string{"UploadIdMarker": marker, "NextUploadIdMarker": next} {
 		if id == "" {
 			continue
@@ -77,42 +89,39 @@ func (c *call) listMultipartUploads() error {
 	return c.sendDocument(resp, page)
 }
 
-// recordedUploads returns what is recorded of each upload; of one without a record,
-// the store's ID.
-func (c *call) recordedUploads(entries []s3.Entry) ([]upload, error) {
-	uploads := make([]upload, len(entries))
+// shownUploads returns what to show of each upload: what its record says, or the
+// store where there is none.
+func (c *call) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
+	shown := make([]shownUpload, len(entries))
 	g, ctx := errgroup.WithContext(c.ctx())
-	g.SetLimit(listHeads)
+	g.SetLimit(listLooks)
 	for i, e := range entries {
-		listed := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
-		if u, ok := c.uploads.get(listed); ok {
-			uploads[i] = u
+		u := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
+		if s, ok := c.uploads.get(u); ok {
+			shown[i] = s
 			continue
 		}
-		g.Go(func() error {
-			u, err := c.recordedUpload(ctx, listed)
-			if err == nil {
-				uploads[i] = *u
-			}
+		g.Go(func() (err error) {
+			shown[i], err = c.shownUpload(ctx, u)
 			return err
 		})
 	}
-	return uploads, g.Wait()
+	return shown, g.Wait()
 }
 
-// recordedUpload looks for the record of an upload that the store lists. A record
-// that does not open fails no page: the upload takes no request.
-func (c *call) recordedUpload(ctx context.Context, listed *upload) (*upload, error) {
+// shownUpload looks for the record of an upload that the store lists. A record that
+// does not open fails no page: the upload takes no request.
+func (c *call) shownUpload(ctx context.Context, listed *upload) (shownUpload, error) {
 	u, err := c.State.recordedUpload(ctx, listed.Bucket, listed.Key, listed.ID)
 	switch {
 	case err == nil:
 		c.uploads.add(u)
-		return u, nil
+		return u.shown(), nil
 	case errors.Is(err, errIntegrity):
 		c.log.Warn("upload listed without a usable record", zap.String("key", listed.Key), zap.Error(err))
-		return listed, nil
+		return shownUpload{id: listed.ID}, nil
 	case errors.Is(err, s3.ErrNoSuchUpload):
-		return listed, nil
+		return shownUpload{id: listed.ID}, nil
 	}
-	return nil, err
+	return shownUpload{}, err
 }

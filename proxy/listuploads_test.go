@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,5 +177,24 @@ func TestStoreID(t *testing.T) {
 	}
 	if id := sealedID("x"); storeID(id) != "x" || id == sealedID("x") {
 		t.Errorf("%q", id)
+	}
+}
+
+// TestListUploadsChecksums shows what sealed uploads announced, at any gateway.
+func TestListUploadsChecksums(t *testing.T) {
+	g := newGateway(t)
+	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	sse := []string{s3.HeaderSSE, s3.AES256}
+	g.begin("/bucket/1", sse...)
+	g.begin("/bucket/2", append(sse, s3.HeaderAlgorithm, "sha256")...)
+	g.begin("/bucket/3", append(sse, s3.HeaderAlgorithm, "CRC32", s3.HeaderChecksumType, fullObject)...)
+	for _, at := range []*testGateway{g, other} {
+		var got []string
+		for _, u := range at.listUploads().Upload {
+			got = append(got, u.ChecksumAlgorithm+" "+u.ChecksumType)
+		}
+		if want := []string{" ", "SHA256 COMPOSITE", "CRC32 FULL_OBJECT"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

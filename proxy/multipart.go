@@ -52,7 +52,7 @@ func (c *call) createMultipartUpload() error {
 	if s == nil {
 		u.Plain = true
 		passHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
-	} else if u.Header, err = c.newUploadHeader(s, header); err != nil {
+	} else if u.Header, err = c.newUploadHeader(s, u, header); err != nil {
 		return err
 	}
 	created, err := c.createUpstream(header)
@@ -91,14 +91,16 @@ func (c *call) createMultipartUpload() error {
 
 // newUploadHeader seals the header of a multipart object into the metadata that
 // the store keeps from the Create on.
-func (c *call) newUploadHeader(s *sealing, header http.Header) (string, error) {
+func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
 	if err := checkMetadata(s, header); err != nil {
 		return "", err
 	}
-	h, k, err := c.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1)}})
+	h, k, err := c.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1), Announced: u.announced()},
+	})
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +126,7 @@ func (c *call) abandon(u *upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
 	defer cancel()
 	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), anonymous: c.auth.Anonymous(),
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), as: c.caller(),
 	})
 	if err == nil {
 		discard(resp)
@@ -139,7 +141,7 @@ func (c *call) uploadOf() (*upload, error) {
 		return u, err
 	}
 	unknown := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
-	refused := c.Upstream.knows(c.ctx(), unknown, c.auth.Anonymous())
+	refused := c.Upstream.knows(c.ctx(), unknown, c.caller())
 	if refused == nil {
 		return nil, err
 	}
@@ -150,10 +152,10 @@ func (c *call) uploadOf() (*upload, error) {
 }
 
 // knows returns nil if the store has the upload, otherwise what it says instead.
-func (u *Upstream) knows(ctx context.Context, up *upload, anonymous bool) error {
+func (u *Upstream) knows(ctx context.Context, up *upload, as caller) error {
 	query := up.query(0)
 	query.Set("max-parts", "1")
-	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: up.Bucket, key: up.Key, query: query, anonymous: anonymous})
+	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: up.Bucket, key: up.Key, query: query, as: as})
 	if err == nil {
 		discard(resp)
 	}
@@ -211,13 +213,13 @@ func (c *call) uploadPart() error {
 	case sealer.SealedSize(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
-	summed, err := u.withChecksum(body)
-	if err != nil {
+	if err := u.checkPart(body); err != nil {
 		return err
 	}
 	if u.Plain {
 		return c.putPlain(upstreamHeader(c.req.Header), body)
 	}
+	summed := withChecksum(body, u.announced().Algorithm)
 	p, s, err := c.storePart(u, number, summed)
 	if err != nil {
 		return err
@@ -225,7 +227,11 @@ func (c *call) uploadPart() error {
 	h := c.w.Header()
 	h.Set("ETag", p.shown())
 	s.setHeaders(h)
-	for _, sum := range summed.Checksums() {
+	shown := summed.Checksums()
+	if u.Algorithm == "" {
+		shown = body.Checksums() // the default is of the whole object
+	}
+	for _, sum := range shown {
 		h.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
 	}
 	c.w.WriteHeader(http.StatusOK)
@@ -248,7 +254,7 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 		return nil, nil, err
 	}
 	for _, sum := range storedChecksums(body.Checksums()) {
-		if p.Checksum == nil || strings.EqualFold(sum.Algorithm.String(), u.Algorithm) {
+		if sum.Algorithm == u.announced().Algorithm {
 			p.Checksum = &sum
 		}
 	}
@@ -262,7 +268,7 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 		return fmt.Errorf("proxy: sealing a part: %w", err)
 	}
 	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
 		query: u.query(p.number),
 	}
 	framing := c.framing()
@@ -319,7 +325,7 @@ func (c *call) abortMultipartUpload() error {
 // upstream's ETag.
 func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
 	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, anonymous: c.auth.Anonymous(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
 		query: u.query(number),
 	}
 	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))

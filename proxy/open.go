@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -32,7 +34,7 @@ func (c *call) integrity(reason string, err error) error {
 	return fmt.Errorf("%w: %s: %w", errIntegrity, reason, err)
 }
 
-var errMismatch = errors.New("differs from what was sealed")
+var errMismatch = errors.New("differs from what was stored")
 
 // inspect is look with what the client must bring along: its key, and
 // conditions that hold.
@@ -71,9 +73,26 @@ func (c *call) checkCustomerKey(o *sealedObject) error {
 }
 
 // look authenticates what an answer says of a sealed object whose upstream
-// length is total: its header, size, facts and content headers. No KMS is
-// asked. A multipart object costs one more request, for its part table.
+// length is total: its header, size, facts and content headers.
 func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
+	o, err := c.authentic(stored, total, nil)
+	if err != nil {
+		return nil, err
+	}
+	if headersDigest(stored, c.req.Key, o.header.Size) != o.facts.Headers {
+		err := c.integrity("content headers", errMismatch)
+		if !c.WarnHeaderDigest {
+			return nil, err
+		}
+		c.log.Warn("the store changed content headers", zap.Error(err))
+	}
+	return o, nil
+}
+
+// authentic is look without the content headers: of stored only the sealed
+// header and the ETag count. No KMS is asked. A multipart object costs one more
+// request, for its part table, unless that is in tail, the object's last bytes.
+func (c *call) authentic(stored http.Header, total int64, tail []byte) (*sealedObject, error) {
 	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
 	if err != nil {
 		return nil, c.integrity("header", err)
@@ -82,16 +101,9 @@ func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
 	if o.facts, err = h.OpenFacts(c.binding(), c.State.Root()); err != nil {
 		return nil, c.integrity("facts", err)
 	}
-	if headersDigest(stored, c.req.Key, h.Size) != o.facts.Headers {
-		err := c.integrity("content headers", errMismatch)
-		if !c.WarnHeaderDigest {
-			return nil, err
-		}
-		c.log.Warn("the store changed content headers", zap.Error(err))
-	}
 	var trailer *sealer.Trailer
 	if h.Multipart {
-		if trailer, err = c.trailer(o, total); err != nil {
+		if trailer, err = c.trailer(o, total, tail); err != nil {
 			return nil, err
 		}
 		o.size, o.parts, o.sums = trailer.Size, trailer.Parts, trailer.Checksums
@@ -102,36 +114,46 @@ func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
 	return o, nil
 }
 
-// trailerGuess is how many of an object's last bytes are asked for at first:
-// enough for a part table of a thousand parts with SHA-256 digests.
-const trailerGuess = 64 << 10
-
-// trailer reads and opens the trailer of an object of total bytes.
-func (c *call) trailer(o *sealedObject, total int64) (*sealer.Trailer, error) {
-	key, ok := o.facts.TrailerKey()
-	if !ok {
-		return nil, c.integrity("trailer", errMismatch)
+// tailLength is how many of a multipart object's last bytes are asked for at first:
+// enough for a part table with digests of 32 bytes where the ETag tells the number
+// of parts, and elsewhere for one of a thousand parts without digests.
+func tailLength(etag string, total int64) int64 {
+	const perPart = 64 // bytes
+	length := int64(64 << 10)
+	if _, count, ok := strings.Cut(strings.Trim(etag, `"`), "-"); ok {
+		if n, err := strconv.ParseUint(count, 10, 16); err == nil {
+			length = 512 + perPart*int64(n)
+		}
 	}
-	defer key.Wipe()
+	return min(total, length)
+}
+
+// trailer opens the trailer of an object of total bytes. It reads what of it is
+// not in tail, the object's last bytes.
+func (c *call) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trailer, error) {
 	k := trailerKey{c.factsKey(o.stored, total), o.header.ObjectID}
 	if t, ok := c.trailers.get(k); ok {
 		return t, nil
 	}
-	length := min(total, trailerGuess)
+	length := min(total, sealer.SingleTrailerSize)
+	if o.header.Multipart {
+		length = tailLength(o.stored.Get("ETag"), total)
+	}
 	for {
-		tail, err := c.tail(o, total, length)
-		if err != nil {
-			return nil, err
+		if length > int64(len(tail)) {
+			var err error
+			if tail, err = c.tail(o, total, length); err != nil {
+				return nil, err
+			}
 		}
 		footer, err := sealer.ParseFooter(tail)
 		if err != nil || footer.Size() > total {
 			return nil, c.integrity("trailer", errors.Join(err, errMismatch))
 		}
-		if footer.Size() > length {
-			length = footer.Size()
+		if length = footer.Size(); length > int64(len(tail)) {
 			continue
 		}
-		t, err := sealer.OpenTrailer(o.header, key, tail[length-footer.Size():])
+		t, err := o.facts.OpenTrailer(o.header, tail[int64(len(tail))-length:])
 		if err != nil {
 			return nil, c.integrity("trailer", err)
 		}
@@ -174,6 +196,9 @@ func (c *call) resolve(want wanted, o *sealedObject) (offset, length int64, stat
 		if err == nil && length == 0 {
 			status = http.StatusOK // an empty part has no Content-Range
 		}
+	case want.span != nil && want.span.Suffix() && want.span.Last() >= 0 && o.size == 0:
+		// The last bytes of nothing are all of it, as on Amazon S3.
+		return 0, 0, http.StatusOK, nil
 	case want.span != nil:
 		offset, length, err = want.span.Resolve(o.size)
 		status = http.StatusPartialContent
@@ -258,7 +283,7 @@ func (c *call) checksums(o *sealedObject, part int) ([]sealer.Checksum, error) {
 		return []sealer.Checksum{{Algorithm: o.parts.Algorithm, Digest: o.parts.Parts[i].Digest}}, nil
 	}
 	if o.header.Trailer && o.parts == nil && o.sums == nil {
-		trailer, err := c.trailer(o, o.header.StoredSize(nil))
+		trailer, err := c.trailer(o, o.header.StoredSize(nil), nil)
 		if err != nil {
 			return nil, err
 		}

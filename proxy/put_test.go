@@ -65,6 +65,11 @@ func testSchemes() []testScheme {
 			write: []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "arn:aws:kms:" + kmstest.DefaultKey, s3.HeaderSSEContext, testContext},
 			shown: []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "arn:aws:kms:" + kmstest.DefaultKey, s3.HeaderSSEContext, testContextShown},
 		},
+		{
+			name:  "bucket-key",
+			write: []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "true"},
+			shown: []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "arn:aws:kms:" + kmstest.DefaultKey, s3.HeaderSSEBucketKey, "true"},
+		},
 		{name: "SSE-C", write: key, read: key, shown: []string{s3.HeaderSSECAlgorithm, s3.AES256, s3.HeaderSSECKeyMD5, key[5]}},
 	}
 }

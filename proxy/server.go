@@ -50,6 +50,9 @@ type Config struct {
 	SecretKey string // of the root credential
 	Region    string // that clients sign for
 
+	// Credentials finds more credentials. It is called concurrently; nil: there are none.
+	Credentials func(accessKey string) (*Credential, bool)
+
 	Domains          []string      // for virtual-host style; none: path style only
 	AutoEncryption   sealer.Scheme // of buckets without a rule; 0: none
 	SealedOnly       SealedOnly
@@ -58,6 +61,7 @@ type Config struct {
 	MaxRequests      int           // served at a time, above which clients are told to slow down
 	IdleTimeout      time.Duration // a body may stand still this long; 0: 30 s
 	Operator         http.Handler  // serves the paths below /minio/; nil: 404
+	Audit            *Audit        // of the use of KES keys; nil: none
 	Log              *zap.Logger
 	Metrics          prometheus.Registerer
 }
@@ -70,6 +74,7 @@ func (c Config) Format(f fmt.State, _ rune) {
 // Server is the gateway's S3 endpoint. It is safe for concurrent use.
 type Server struct {
 	Config
+	root      *Credential
 	verifier  *sigv4.Verifier
 	admitted  chan struct{}
 	buffers   *semaphore.Weighted // bytes of small bodies
@@ -78,6 +83,7 @@ type Server struct {
 	metrics   *metrics
 	facts     *factsCache
 	trailers  *trailersCache
+	pages     metadataPages
 	uploads   *uploadsCache
 	bounds    bounds
 }
@@ -87,8 +93,12 @@ func New(cfg Config) *Server {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 30 * time.Second
 	}
-	return &Server{
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(kesMetrics{cfg.KMS})
+	}
+	s := &Server{
 		Config:    cfg,
+		root:      &Credential{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, root: true},
 		admitted:  make(chan struct{}, cfg.MaxRequests),
 		buffers:   semaphore.NewWeighted(smallBodies),
 		anonymous: semaphore.NewWeighted(anonymousBodies),
@@ -98,27 +108,30 @@ func New(cfg Config) *Server {
 		trailers:  newTrailersCache(),
 		uploads:   newUploadsCache(),
 		bounds:    storeBounds,
-		verifier: sigv4.New(sigv4.Config{
-			Region: cfg.Region,
-			Secret: func(accessKey string) (string, bool) {
-				if accessKey != cfg.AccessKey {
-					return "", false
-				}
-				return cfg.SecretKey, true
-			},
-		}),
 	}
+	s.verifier = sigv4.New(sigv4.Config{
+		Region: cfg.Region,
+		Secret: func(accessKey string) (string, bool) {
+			credential, ok := s.credentialOf(accessKey)
+			if !ok {
+				return "", false
+			}
+			return credential.SecretKey, true
+		},
+	})
+	return s
 }
 
 // call is one request on its way through the gateway.
 type call struct {
 	*Server
-	w    *answer
-	in   *http.Request // as the client sent it; never changed
-	req  *s3.Request   // what it means
-	auth *sigv4.Auth
-	id   string // of the answer's x-amz-request-id
-	log  *zap.Logger
+	w          *answer
+	in         *http.Request // as the client sent it; never changed
+	req        *s3.Request   // what it means
+	auth       *sigv4.Auth
+	credential *Credential // nil: an anonymous client
+	id         string      // of the answer's x-amz-request-id
+	log        *zap.Logger
 }
 
 func (c *call) ctx() context.Context { return c.in.Context() }
@@ -194,6 +207,9 @@ func (c *call) serve() (err error) {
 		return err
 	}
 	if err := c.authenticate(); err != nil {
+		return err
+	}
+	if err := c.authorize(); err != nil {
 		return err
 	}
 	if err := c.checkBuckets(); err != nil {

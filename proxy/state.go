@@ -58,6 +58,7 @@ type StateConfig struct {
 type State struct {
 	cfg   StateConfig
 	root  atomic.Pointer[sealer.Root] // nil until opened
+	why   atomic.Pointer[error]       // of the last attempt to open it that failed
 	rules rulesStore
 }
 
@@ -75,6 +76,14 @@ func (s *State) Bucket() string { return s.cfg.Bucket }
 func (s *State) Ready() error {
 	if s.root.Load() == nil {
 		return errNotReady
+	}
+	return nil
+}
+
+// Waiting returns why the state is not open yet; nil if that is not known.
+func (s *State) Waiting() error {
+	if why := s.why.Load(); why != nil && s.Ready() != nil {
+		return *why
 	}
 	return nil
 }
@@ -97,6 +106,7 @@ func (s *State) Run(ctx context.Context) error {
 		if errors.Is(err, errState) {
 			return err
 		}
+		s.why.Store(&err)
 		s.cfg.Log.Warn("waiting to open the state", zap.String("bucket", s.cfg.Bucket), zap.Error(err))
 		if !pause(ctx, retryOpening) {
 			return nil
@@ -183,22 +193,31 @@ func (s *State) ensureBucket(ctx context.Context) error {
 // of the record beside it.
 func (s *State) findRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
 	none := sealer.Root{}
-	b, etag, err := s.cfg.Upstream.get(ctx, s.cfg.Bucket, rootObject, maxRootRecord)
+	record, etag, err := s.readRoot(ctx)
 	if statusOf(err) == http.StatusNotFound {
 		if err := s.makeRoot(ctx); err != nil {
 			return none, nil, "", err
 		}
-		b, etag, err = s.cfg.Upstream.get(ctx, s.cfg.Bucket, rootObject, maxRootRecord)
+		record, etag, err = s.readRoot(ctx)
 	}
 	if err != nil {
-		return none, nil, "", fmt.Errorf("proxy: reading the root: %w", err)
-	}
-	record, err := sealer.ParseRootRecord(b)
-	if err != nil {
-		return none, nil, "", fmt.Errorf("%w: the root in bucket %s: %w", errState, s.cfg.Bucket, err)
+		return none, nil, "", err
 	}
 	root, err := s.openRoot(ctx, record)
 	return root, record, etag, err
+}
+
+// readRoot reads the record of the root and its ETag.
+func (s *State) readRoot(ctx context.Context) (*sealer.RootRecord, string, error) {
+	b, etag, err := s.cfg.Upstream.get(ctx, s.cfg.Bucket, rootObject, maxRootRecord)
+	if err != nil {
+		return nil, "", fmt.Errorf("proxy: reading the root: %w", err)
+	}
+	record, err := sealer.ParseRootRecord(b)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: the root in bucket %s: %w", errState, s.cfg.Bucket, err)
+	}
+	return record, etag, nil
 }
 
 // openRoot opens the root with the KES key that its record names. That key
@@ -300,21 +319,35 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 // their conditions, or not at all: two replicas that change rules at the same
 // moment then lose one of the changes.
 func (s *State) checkConditions(ctx context.Context) error {
-	u, name := s.cfg.Upstream, probePrefix+randomTag()
-	if _, err := u.putSmall(ctx, s.cfg.Bucket, name, []byte("probe"), http.Header{}); err != nil && !lostRace(err) {
-		return fmt.Errorf("proxy: probing the upstream: %w", err)
-	}
-	_, err := u.putSmall(ctx, s.cfg.Bucket, name, []byte("again"), http.Header{"If-None-Match": {"*"}})
-	if !lostRace(err) {
-		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Error(err))
-	}
-	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: name})
-	if err != nil {
-		return fmt.Errorf("proxy: probing the upstream: %w", err)
-	}
-	discard(resp)
-	return nil
+	return s.cfg.Upstream.probing(ctx, s.cfg.Bucket, func(name string) error {
+		ignored, err := s.cfg.Upstream.ignoredCondition(ctx, s.cfg.Bucket, name)
+		if err == nil && ignored != "" {
+			s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.String("ignored", ignored))
+		}
+		return err
+	})
 }
+
+// ignoredCondition returns the condition of writes that the upstream does not
+// refuse on an existing object though it does not hold, "" if it refuses both that the state needs.
+func (u *Upstream) ignoredCondition(ctx context.Context, bucket, name string) (string, error) {
+	if _, err := u.putSmall(ctx, bucket, name, []byte("probe"), http.Header{}); err != nil && !lostRace(err) {
+		return "", err
+	}
+	for _, c := range [...]struct{ name, value string }{{"If-None-Match", "*"}, {"If-Match", anotherTag}} {
+		_, err := u.putSmall(ctx, bucket, name, []byte("again"), http.Header{c.name: {c.value}})
+		if errors.Is(err, errUpstream) || ctx.Err() != nil {
+			return "", err
+		}
+		if !lostRace(err) {
+			return c.name, nil
+		}
+	}
+	return "", nil
+}
+
+// anotherTag is an ETag that no probe has: that of an empty object.
+const anotherTag = `"d41d8cd98f00b204e9800998ecf8427e"`
 
 // put stores a small object and returns its ETag. etag is that of the object
 // to replace; "" stands for none. A store without conditional writes answers

@@ -207,7 +207,7 @@ func (w *sweeper) isGone(ctx context.Context, prefix string) (bool, error) {
 	if err := w.spend(); err != nil {
 		return false, err
 	}
-	err = w.cfg.Upstream.knows(ctx, &u, false)
+	err = w.cfg.Upstream.knows(ctx, &u, caller{})
 	var refused *upstreamError
 	switch {
 	case isNoUpload(err):

@@ -193,7 +193,6 @@ func TestTamperMetadata(t *testing.T) {
 		"Content-Disposition": func(h http.Header) { h.Set("Content-Disposition", "inline") },
 		"Cache-Control":       func(h http.Header) { h.Set("Cache-Control", "max-age=5") },
 		"Content-Encoding":    func(h http.Header) { h.Set("Content-Encoding", "gzip") },
-		"redirect":            func(h http.Header) { h.Set("X-Amz-Website-Redirect-Location", "http://evil") },
 		"metadata edited":     func(h http.Header) { h.Set("X-Amz-Meta-Owner", "mallory") },
 		"metadata removed":    func(h http.Header) { h.Del("X-Amz-Meta-Owner") },
 		"metadata added":      func(h http.Header) { h.Set("X-Amz-Meta-More", "1") },

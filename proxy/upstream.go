@@ -82,17 +82,17 @@ func NewUpstream(cfg UpstreamConfig) *Upstream {
 // outgoing is one request to the upstream. Bucket and key are the parsed ones;
 // the path is made from them alone.
 type outgoing struct {
-	method    string
-	bucket    string
-	key       string
-	query     url.Values
-	header    http.Header
-	body      io.Reader // nil: no body
-	size      int64     // bytes of body as sent
-	hash      string    // payload hash; "" is that of the empty body
-	anonymous bool      // send without a signature
-	copies    bool      // the store answers only after it has copied, or put together, what can be gigabytes
-	signed    *chunkSigner
+	method string
+	bucket string
+	key    string
+	query  url.Values
+	header http.Header
+	body   io.Reader // nil: no body
+	size   int64     // bytes of body as sent
+	hash   string    // payload hash; "" is that of the empty body
+	as     caller    // whose signature it gets
+	copies bool      // the store answers only after it has copied, or put together, what can be gigabytes
+	signed *chunkSigner
 }
 
 // do sends o and returns the answer, whatever its status. The caller closes
@@ -143,7 +143,7 @@ func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, erro
 		r.Body = io.NopCloser(o.body)
 		r.ContentLength = o.size
 	}
-	if o.anonymous {
+	if o.as.anonymous {
 		return r, nil
 	}
 	hash := o.hash
@@ -151,7 +151,11 @@ func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, erro
 		hash = emptySHA256
 	}
 	r.Header.Set("X-Amz-Content-Sha256", hash)
-	creds, err := u.credentials.Retrieve(ctx)
+	provider := u.credentials
+	if o.as.credentials != nil {
+		provider = o.as.credentials
+	}
+	creds, err := provider.Retrieve(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: retrieving the upstream credentials: %w", errUpstream, err)
 	}

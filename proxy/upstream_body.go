@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
+	"time"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -24,7 +25,7 @@ func (u *Upstream) probe(ctx context.Context, bucket string) error {
 	for _, f := range []Framing{FramingTrailer, FramingSigned} {
 		ok, err := u.takes(ctx, bucket, f)
 		if err != nil {
-			return fmt.Errorf("proxy: probing the upstream: %w", err)
+			return err
 		}
 		if ok {
 			chosen = f
@@ -35,9 +36,50 @@ func (u *Upstream) probe(ctx context.Context, bucket string) error {
 	return nil
 }
 
+// probeCleanup is how long the removal of a probe may take when the probing has run
+// out of time.
+const probeCleanup = 300 * time.Millisecond
+
+// cleaningUp is the context for removing what was made under ctx, also when that
+// has ended.
+func cleaningUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := probeCleanup
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(timeout, time.Until(deadline))
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}
+
+// probing calls f with the name of an object in bucket that nobody else uses, and
+// removes the object afterwards, whatever happened.
+func (u *Upstream) probing(ctx context.Context, bucket string, f func(name string) error) error {
+	name := probePrefix + randomTag()
+	err := f(name)
+	ctx, cancel := cleaningUp(ctx)
+	defer cancel()
+	resp, left := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: bucket, key: name})
+	if left == nil {
+		discard(resp)
+	} else if err == nil {
+		err = fmt.Errorf("removing %s: %w", name, left)
+	}
+	if err != nil {
+		return fmt.Errorf("proxy: probing the upstream: %w", err)
+	}
+	return nil
+}
+
 // takes reports whether the upstream takes a framing.
-func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (bool, error) {
-	data, name := []byte("ssegw probe"), probePrefix+randomTag()
+func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (taken bool, err error) {
+	err = u.probing(ctx, bucket, func(name string) error {
+		taken, err = u.storesFramed(ctx, bucket, name, f)
+		return err
+	})
+	return taken, err
+}
+
+func (u *Upstream) storesFramed(ctx context.Context, bucket, name string, f Framing) (bool, error) {
+	data := []byte("ssegw probe")
 	send := func(damaged bool) error {
 		o := outgoing{method: http.MethodPut, bucket: bucket, key: name, header: http.Header{}}
 		u.frame(&o, bytes.NewReader(data), int64(len(data)), f, nil)
@@ -67,11 +109,7 @@ func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (bool, e
 	if err != nil && !refused {
 		return false, err
 	}
-	resp, err := u.expect(ctx, outgoing{method: http.MethodDelete, bucket: bucket, key: name})
-	if err != nil {
-		return false, err
-	}
-	return refused && bytes.Equal(stored, data), resp.Body.Close()
+	return refused && bytes.Equal(stored, data), nil
 }
 
 // damage changes the byte at one offset. Twelve bytes before the end of an

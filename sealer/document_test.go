@@ -157,9 +157,8 @@ func checkExampleReads(t *testing.T, e map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _ := facts.TrailerKey()
 	sealed := e["sealed trailer"] + e["footer"]
-	trailer, err := OpenTrailer(h, key, []byte(sealed))
+	trailer, err := facts.OpenTrailer(h, []byte(sealed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +200,7 @@ func writeExample(t *testing.T) string {
 	cryptotest.SetGlobalRandom(t, 2)
 	const plaintext = "Hello, World"
 	p := params(int64(len(plaintext)))
-	p.Trailer = true
+	p.Trailer, p.Facts.Announced = true, Announcement{Algorithm: ChecksumSHA256}
 	h, k, err := sealWith(p, AES256GCM)
 	if err != nil {
 		t.Fatal(err)

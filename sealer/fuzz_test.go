@@ -78,6 +78,8 @@ func FuzzFacts(f *testing.F) {
 	for _, cs := range [][]Checksum{nil, {digest(ChecksumCRC32)}, {digest(ChecksumSHA1), digest(ChecksumXXHASH128)}} {
 		f.Add([]byte((&Facts{Checksums: cs}).encode()), false)
 		f.Add([]byte((&Facts{Checksums: cs, trailerKey: keep(key)}).encode()), true)
+		announced := Announcement{Algorithm: ChecksumCRC64NVME, Composite: len(cs) > 0}
+		f.Add([]byte((&Facts{Checksums: cs, Announced: announced, trailerKey: keep(key)}).encode()), true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, trailer bool) {
 		facts, err := parseFacts(b, trailer)

@@ -12,7 +12,7 @@ const (
 	maxSealedDataKey = 1024
 	maxContext       = 1024
 	minSealedFacts   = 32 + 1 + tagSize
-	maxSealedFacts   = 32 + 1 + maxChecksums + 32 + tagSize
+	maxSealedFacts   = 32 + 1 + maxChecksums + 32 + 2 + tagSize
 	maxHeader        = 4 + 16 + 32 + 8 + 1 + maxKeyName + 2 + maxSealedDataKey + 2 + maxContext +
 		32 + 48 + 8 + 16 + 2 + maxSealedFacts
 )

@@ -15,7 +15,7 @@ func TestHeaderBudget(t *testing.T) {
 	p := params(1 << 40)
 	p.KeyName, p.SealedDataKey = "my-kes-key", random(124)
 	p.Facts.Checksums = []Checksum{digest(ChecksumSHA256)}
-	for trailer, want := range map[bool]int{false: 518, true: 560} {
+	for trailer, want := range map[bool]int{false: 518, true: 563} {
 		p.Trailer = trailer
 		if n := len(seal(t, p, AES256GCM).header.Encode()); n != want || n >= 600 {
 			t.Errorf("trailer %t: header of %d characters, want %d", trailer, n, want)
@@ -34,7 +34,7 @@ func TestLargestHeader(t *testing.T) {
 	}
 	o := seal(t, p, AES256GCM)
 	value := o.header.Encode()
-	if len(value) != 3440 || maxHeader != 2580 {
+	if len(value) != 3443 || maxHeader != 2582 {
 		t.Errorf("%d characters of %d bytes", len(value), maxHeader)
 	}
 	h, err := ParseHeader(value)
@@ -51,7 +51,14 @@ func TestSealRefuses(t *testing.T) {
 		edit func(*SealParams)
 		want error
 	}{
-		"size negative":           {func(p *SealParams) { p.Size = -1 }, ErrParams},
+		"size negative":         {func(p *SealParams) { p.Size = -1 }, ErrParams},
+		"announced, no trailer": {func(p *SealParams) { p.Facts.Announced.Algorithm = ChecksumMD5 }, ErrParams},
+		"announced 11":          {func(p *SealParams) { p.Trailer, p.Facts.Announced.Algorithm = true, 11 }, ErrParams},
+		"announced type alone":  {func(p *SealParams) { p.Trailer, p.Facts.Announced.Composite = true, true }, ErrParams},
+		"announced and there": {func(p *SealParams) {
+			p.Trailer, p.Facts.Announced.Algorithm = true, ChecksumMD5
+			p.Facts.Checksums = []Checksum{digest(ChecksumMD5)}
+		}, ErrParams},
 		"size over limit":         {func(p *SealParams) { p.Size = MaxSize + 1 }, ErrTooLarge},
 		"zero data key":           {func(p *SealParams) { p.DataKey = Key{} }, ErrParams},
 		"zero root key":           {func(p *SealParams) { p.Root.Key = Key{} }, ErrParams},

@@ -70,6 +70,7 @@ type ObjectKey struct {
 	trailer   bool
 	multipart bool
 	size      int64 // plaintext bytes, -1 iff multipart
+	announced Announcement
 }
 
 // Wipe overwrites the key with zeros. Streams that were made before go on;

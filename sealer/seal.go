@@ -38,6 +38,7 @@ func sealWith(p SealParams, c Cipher) (*Header, *ObjectKey, error) {
 		trailer:   p.Trailer || p.Multipart,
 		multipart: p.Multipart,
 		size:      p.Size,
+		announced: p.Facts.Announced,
 	}
 	if p.Multipart {
 		k.size = -1
@@ -53,7 +54,7 @@ func sealWith(p SealParams, c Cipher) (*Header, *ObjectKey, error) {
 // Reseal makes a new header for the same body: scheme, binding, data key, root and
 // facts are those of p; object ID, object key, cipher, size, trailer and multipart
 // stay, and those fields of p are ignored. It serves to rename, copy or re-key an object
-// without touching its body. Checksums that were in the facts are carried over by the
+// without touching its body. What the facts said of checksums is carried over by the
 // caller, in p.Facts. It returns ErrParams if k is not the key of h, and what [Seal] returns.
 func (h *Header) Reseal(k *ObjectKey, p SealParams) (*Header, error) {
 	if k.id != h.ObjectID || k.wiped() || k.size != h.Size || k.cipher != h.Cipher || k.flags() != h.bodyFlags() {
@@ -99,8 +100,14 @@ func sealHeader(k *ObjectKey, p *SealParams) (*Header, error) {
 		return nil, fmt.Errorf("%w: all-zero key", ErrParams)
 	}
 	cs, err := sortChecksums(p.Facts.Checksums)
+	if err == nil {
+		err = p.Facts.Announced.check(cs)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if p.Facts.Announced.Algorithm != 0 && !h.Trailer {
+		return nil, fmt.Errorf("%w: checksum announced without a trailer", ErrParams)
 	}
 	rand.Read(h.Nonce[:])
 	rand.Read(h.FactsNonce[:])
@@ -110,7 +117,7 @@ func sealHeader(k *ObjectKey, p *SealParams) (*Header, error) {
 	h.Commitment = secrets.commitment
 	h.SealedObjectKey = [48]byte(sealOnce(&secrets.sealing, k.key()[:], h.encodeToCommitment()))
 
-	f := Facts{Headers: p.Facts.Headers, Checksums: cs}
+	f := Facts{Headers: p.Facts.Headers, Checksums: cs, Announced: p.Facts.Announced}
 	if h.Trailer {
 		f.trailerKey = keep(k.TrailerKey())
 		defer f.Wipe()

@@ -87,7 +87,7 @@ func (h *Header) StoredSize(t *Trailer) int64 {
 // SealTrailer returns the sealed trailer and the footer of a single PUT: always
 // SingleTrailerSize bytes, to be sent right behind the body. It returns ErrSize if size is not
 // the header's, ErrTooLarge if the checksums do not fit (any one does; so do SHA512
-// and SHA256 together), and ErrParams for checksums that are not valid.
+// and SHA256 together), and ErrParams for checksums that are not valid or lack the one that was announced.
 func (k *ObjectKey) SealTrailer(cs []Checksum, size int64) ([]byte, error) {
 	sorted, err := sortChecksums(cs)
 	switch {
@@ -95,6 +95,8 @@ func (k *ObjectKey) SealTrailer(cs []Checksum, size int64) ([]byte, error) {
 		return nil, fmt.Errorf("sealing trailer: %w", err)
 	case k.wiped() || !k.trailer || k.multipart:
 		return nil, fmt.Errorf("sealing trailer: %w: not the key of a single PUT with a trailer", ErrParams)
+	case !k.announced.in(sorted):
+		return nil, fmt.Errorf("sealing trailer: %w: no %v checksum", ErrParams, k.announced.Algorithm)
 	case size != k.size:
 		return nil, fmt.Errorf("sealing trailer: %w: %d bytes, header says %d", ErrSize, size, k.size)
 	}

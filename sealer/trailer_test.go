@@ -66,6 +66,13 @@ func TestSealTrailerRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
+	p.Facts.Announced = Announcement{Algorithm: ChecksumSHA1}
+	announced := seal(t, p, AES256GCM, digest(ChecksumSHA1), digest(ChecksumMD5))
+	for _, cs := range [][]Checksum{nil, {digest(ChecksumMD5)}, {{ChecksumSHA1, true, random(20)}}} {
+		if b, err := announced.key.SealTrailer(cs, 100); !errors.Is(err, ErrParams) || b != nil {
+			t.Errorf("%v, SHA1 announced: %v", cs, err)
+		}
+	}
 	if _, err := OpenTrailer(o.header, Key{}, o.trailer); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("zero key: %v", err)
 	}

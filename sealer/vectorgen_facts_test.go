@@ -104,5 +104,15 @@ func (g *generator) factsContents() {
 	add("facts-trailing-byte", "a byte follows", false, []byte{1}, crc32, []byte{0})
 	add("facts-trailer-key-missing", "no trailer key though there is a trailer", true, []byte{1}, crc32)
 	add("facts-trailer-key-short", "trailer key of 31 bytes", true, []byte{1}, crc32, random(31))
-	add("facts-trailer-key-unexpected", "trailer key though there is no trailer", false, []byte{1}, crc32, random(32))
+	add("facts-trailer-key-unexpected", "trailer key though there is no trailer", false, []byte{1}, crc32, random(32), []byte{0, 0})
+	announce := func(name, comment string, announced ...byte) {
+		add(name, comment, true, []byte{1}, crc32, random(32), announced)
+	}
+	announce("facts-announcement-missing", "no announcement though there is a trailer")
+	announce("facts-announcement-cut", "no type of the announced checksum", byte(ChecksumCRC64NVME))
+	announce("facts-announcement-long", "a byte follows the announcement", byte(ChecksumCRC64NVME), 0, 0)
+	announce("facts-announced-algorithm-11", "algorithm 11 announced", 11, 0)
+	announce("facts-announced-type-2", "type 2 announced", byte(ChecksumCRC32C), 2)
+	announce("facts-announced-type-of-nothing", "a type announced without an algorithm", 0, 1)
+	announce("facts-announced-twice", "announced though the facts have it", byte(ChecksumCRC32), 0)
 }

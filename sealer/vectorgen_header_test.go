@@ -148,7 +148,7 @@ func (g *generator) keyFields() {
 	add("header-sse-c-sealed-data-key", "sealed data key with SSE-C", client, func(h *Header) { h.SealedDataKey = make([]byte, 40) })
 	add("header-sse-c-shared", "shared data key with SSE-C", client, func(h *Header) { h.Shared = true })
 	add("header-facts-short", "sealed facts of 48 bytes", kms, func(h *Header) { h.SealedFacts = make([]byte, 48) })
-	add("header-facts-long", "sealed facts of 282 bytes", kms, func(h *Header) { h.SealedFacts = make([]byte, 282) })
+	add("header-facts-long", "sealed facts of 284 bytes", kms, func(h *Header) { h.SealedFacts = make([]byte, 284) })
 }
 
 // bindings are headers that do not belong to the key or the name.

@@ -39,6 +39,7 @@ func writeVectors(t *testing.T) {
 	g.rearrangements()
 	g.packageEdits()
 	g.partEdits()
+	g.announcements()
 }
 
 type generator struct {
@@ -123,8 +124,14 @@ func seal(t *testing.T, p SealParams, c Cipher, cs ...Checksum) *object {
 // sealParts makes a multipart object; the parts have the numbers 1, 3, 5 and so on.
 func sealParts(t *testing.T, sizes ...int64) *object {
 	t.Helper()
+	return sealPartsWith(t, Announcement{}, sizes...)
+}
+
+// sealPartsWith is sealParts of an object whose facts announce a checksum.
+func sealPartsWith(t *testing.T, announced Announcement, sizes ...int64) *object {
+	t.Helper()
 	p := params(0)
-	p.Multipart = true
+	p.Multipart, p.Facts.Announced = true, announced
 	h, k, err := sealWith(p, AES256GCM)
 	if err != nil {
 		t.Fatal(err)
@@ -172,14 +179,15 @@ func (o *object) vector() vector {
 	}
 	v.reads(0, size, o.plaintext())
 	v.Range = nil
-	v.Checksums = checksumMap(&Facts{Checksums: o.sums}, nil)
+	v.Checksums = checksumMap(o.sums)
+	v.Announced = o.params.Facts.Announced.text()
 	return v
 }
 
 // failing is o as it is to be refused.
 func (o *object) failing() vector {
 	v := o.vector()
-	v.SHA256, v.Checksums = nil, nil
+	v.SHA256, v.Checksums, v.Announced = nil, nil, ""
 	return v
 }
 

@@ -134,3 +134,34 @@ func (g *generator) partTables() {
 	add("table-type-2", "malformed", "part type 2", func(f *tableFields) { f.kind = 2 })
 	add("table-footer-count", "not authentic", "footer says two parts", func(f *tableFields) { f.footer = 2 })
 }
+
+// announcements are facts that say which checksum the trailer holds.
+func (g *generator) announcements() {
+	p := params(100)
+	p.Trailer = true
+	p.Facts.Announced = Announcement{Algorithm: ChecksumCRC64NVME}
+	good := seal(g.t, p, AES256GCM, digest(ChecksumCRC64NVME))
+	g.add("ok-trailer-announced", "ok", "", "the facts announce the checksum of the trailer", good.vector())
+	good = seal(g.t, p, AES256GCM, digest(ChecksumSHA1), digest(ChecksumCRC64NVME))
+	g.add("ok-trailer-announced-one-of-two", "ok", "", "one of two checksums of the trailer is announced", good.vector())
+	o := sealPartsWith(g.t, Announcement{Algorithm: ChecksumCRC32C, Composite: true}, 70000, 5)
+	g.add("ok-multipart-announced", "ok", "", "a composite checksum is announced", o.vector())
+
+	without := func(name, comment string, o *object, trailer func(o *object) []byte) {
+		o.trailer = trailer(o)
+		g.add(name, "not authentic", "trailer", comment, o.failing())
+	}
+	single := func(cs ...Checksum) func(*object) []byte {
+		return func(o *object) []byte {
+			return sealTrailerOf(o.key, (&Trailer{Size: 100, Checksums: cs}).encode(), 0)
+		}
+	}
+	without("trailer-announced-missing", "the announced checksum is missing", good, single())
+	without("trailer-announced-other-algorithm", "another one is there", good, single(digest(ChecksumSHA1)))
+	wrong := digest(ChecksumCRC64NVME)
+	wrong.Composite = true
+	without("trailer-announced-other-type", "announced as FULL_OBJECT, is COMPOSITE", good, single(wrong))
+	without("table-announced-missing", "multipart, the announced checksum is missing", o, func(o *object) []byte {
+		return sealTrailerOf(o.key, (&Trailer{Size: o.table.Size(), Parts: o.table}).encode(), len(o.table.Parts))
+	})
+}

@@ -39,6 +39,7 @@ type vector struct {
 	Stored    []vectorPiece     `json:"stored,omitempty"`
 	Range     []int64           `json:"range,omitempty"`
 	SHA256    hexBytes          `json:"sha256,omitempty"`
+	Announced string            `json:"announced,omitempty"`
 	Checksums map[string]string `json:"checksums,omitempty"`
 }
 
@@ -108,6 +109,7 @@ func TestVectors(t *testing.T) {
 type outcome struct {
 	step      string // that failed
 	plaintext []byte
+	announced string
 	checksums map[string]string
 }
 
@@ -130,6 +132,9 @@ func (v *vector) run(t *testing.T) {
 	}
 	if sum := sha256.Sum256(got.plaintext); !v.FactsOnly && !bytes.Equal(sum[:], v.SHA256) {
 		t.Errorf("plaintext of %d bytes has digest %x, want %x", len(got.plaintext), sum, v.SHA256)
+	}
+	if v.Announced != got.announced {
+		t.Errorf("announced %q, want %q", got.announced, v.Announced)
 	}
 	if diff := cmp.Diff(v.Checksums, got.checksums); diff != "" {
 		t.Errorf("checksums (-want +got):\n%s", diff)
@@ -213,7 +218,12 @@ func (v *vector) read(stored []byte) (o outcome, err error) {
 		}
 	}
 	o.step = ""
-	o.checksums = checksumMap(facts, trailer)
+	o.announced = facts.Announced.text()
+	cs := facts.Checksums
+	if trailer != nil {
+		cs = append(cs, trailer.Checksums...)
+	}
+	o.checksums = checksumMap(cs)
 	return o, nil
 }
 
@@ -233,7 +243,7 @@ func readTrailer(h *Header, facts *Facts, k *ObjectKey, stored []byte) (_ *Trail
 		return nil, "footer", err
 	}
 	tail := stored[max(0, int64(len(stored))-f.Size()):]
-	t, err := OpenTrailer(h, key, tail)
+	t, err := facts.OpenTrailer(h, tail)
 	return t, "trailer", err
 }
 
@@ -264,21 +274,25 @@ func (v *vector) readBody(h *Header, k *ObjectKey, trailer *Trailer, stored []by
 	return io.ReadAll(r)
 }
 
-func checksumMap(facts *Facts, trailer *Trailer) map[string]string {
-	cs := facts.Checksums
-	if trailer != nil {
-		cs = append(cs, trailer.Checksums...)
+// text is the checksum as in S3, with the type if that is COMPOSITE.
+func (a Announcement) text() string {
+	switch {
+	case a.Algorithm == 0:
+		return ""
+	case a.Composite:
+		return a.Algorithm.String() + "/COMPOSITE"
+	default:
+		return a.Algorithm.String()
 	}
+}
+
+func checksumMap(cs []Checksum) map[string]string {
 	var m map[string]string
 	for _, c := range cs {
 		if m == nil {
 			m = make(map[string]string)
 		}
-		name := c.Algorithm.String()
-		if c.Composite {
-			name += "/COMPOSITE"
-		}
-		m[name] = hex.EncodeToString(c.Digest)
+		m[Announcement{c.Algorithm, c.Composite}.text()] = hex.EncodeToString(c.Digest)
 	}
 	return m
 }

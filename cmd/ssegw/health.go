@@ -11,6 +11,22 @@ import (
 	"ssegw/config"
 )
 
+type healthCommand struct{}
+
+// Help is the second part of the command's help.
+func (healthCommand) Help() string {
+	return "Alive is a gateway that answers, whether KES and the store do or not. For containers that have no other program."
+}
+
+// Run asks the gateway that the environment describes.
+func (healthCommand) Run(ctx context.Context) error {
+	cfg, err := settings()
+	if err != nil {
+		return err
+	}
+	return health(ctx, cfg)
+}
+
 // health asks the gateway that the same environment started whether it is
 // alive. It is the health check of a container that has no other program.
 func health(ctx context.Context, cfg *config.Config) error {

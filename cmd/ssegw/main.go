@@ -3,22 +3,29 @@
 //
 // Usage:
 //
-//	ssegw            serve, as the environment says (README.md lists the variables)
-//	ssegw health     exit 0 if the gateway of this environment is alive
-//	ssegw version    print the version
+//	ssegw                      serve, as the environment says (README.md lists the variables)
+//	ssegw health               exit 0 if the gateway of this environment is alive
+//	ssegw check                try what the gateway needs of KES and of the store
+//	ssegw inspect BUCKET/KEY   show how an object is sealed, and whether it is authentic
+//	ssegw version              print the version
 //
-// A setting that is missing or wrong stops the start with a line on standard
-// error and exit status 2. SIGTERM and SIGINT let requests in flight finish.
+// Exit status 1 means that the gateway or a check failed, or that an object is not
+// authentic; 2 that arguments or settings are missing or wrong, with one line for
+// each on standard error. SIGTERM and SIGINT let requests in flight finish.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
+
+	"github.com/alecthomas/kong"
 
 	"ssegw/config"
 )
@@ -29,10 +36,27 @@ const (
 	exitUsage  = 2 // wrong arguments or settings
 )
 
+// commands are the sub-commands. Each has a file of its own.
+type commands struct {
+	Serve   serveCommand   `cmd:"" default:"1" help:"Run the gateway (the default)."`
+	Health  healthCommand  `cmd:"" help:"Ask the gateway of this environment whether it is alive."`
+	Check   checkCommand   `cmd:"" help:"Try what the gateway needs of KES and of the store."`
+	Inspect inspectCommand `cmd:"" help:"Show how an object is sealed, and whether it is authentic."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+const description = `An encryption gateway for S3.
+
+Settings come from environment variables, or from a file of them that
+MINIO_CONFIG_ENV_FILE names; README.md lists them.
+
+Exit status 1: the gateway or a check failed, or an object is not authentic.
+Exit status 2: arguments or settings are missing or wrong.`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "ssegw: "+err.Error())
 		stop()
 		if errors.Is(err, errUsage) {
@@ -44,29 +68,31 @@ func main() {
 
 var errUsage = errors.New("usage")
 
-func run(ctx context.Context, args []string) error {
-	command := "serve"
-	if len(args) > 0 {
-		command = args[0]
+// run parses the arguments and runs the command that they name.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	parser, err := kong.New(&commands{}, kong.Name("ssegw"), kong.Description(description), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(out, (*io.Writer)(nil)))
+	if err != nil {
+		return err
 	}
-	if len(args) > 1 {
-		return fmt.Errorf("%w: ssegw [serve | health | version]", errUsage)
-	}
-	switch command {
-	case "serve", "health":
-		cfg, err := config.Load(os.Environ())
-		if err != nil {
-			return fmt.Errorf("%w: %w", errSettings, err)
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		var names []string
+		for _, c := range parser.Model.Children {
+			names = append(names, c.Name)
 		}
-		if command == "health" {
-			return health(ctx, cfg)
-		}
-		return serve(ctx, cfg)
-	case "version":
-		fmt.Println(version())
-		return nil
+		return fmt.Errorf("%w: %w: ssegw [%s]; ssegw --help says more", errUsage, err, strings.Join(names, " | "))
 	}
-	return fmt.Errorf("%w: unknown command %q: ssegw [serve | health | version]", errUsage, command)
+	return parsed.Run()
+}
+
+// settings are those of the environment.
+func settings() (*config.Config, error) {
+	cfg, err := config.Load(os.Environ())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSettings, err)
+	}
+	return cfg, nil
 }
 
 // errSettings prefixes what config finds.
@@ -77,6 +103,14 @@ type silent struct{ error }
 
 func (silent) Error() string   { return "" }
 func (s silent) Unwrap() error { return s.error }
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(out io.Writer) error {
+	_, err := fmt.Fprintln(out, version())
+	return err
+}
 
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {

@@ -25,22 +25,29 @@ func TestSettings(t *testing.T) {
 		entries, args []string
 		says          []string
 	}{
-		"state missing":        {[]string{"SSEGW_STATE"}, nil, []string{"SSEGW_STATE", "not set"}},
-		"endpoint missing":     {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, nil, []string{"SSEGW_UPSTREAM_ENDPOINT", "not set"}},
-		"KES missing":          {[]string{"MINIO_KMS_KES_ENDPOINT", "MINIO_KMS_KES_API_KEY", "MINIO_KMS_KES_KEY_NAME"}, nil, []string{"MINIO_KMS_KES_ENDPOINT"}},
-		"unknown":              {[]string{"SSEGW_STAET=x"}, nil, []string{"SSEGW_STAET", "SSEGW_STATE"}},
-		"default secret":       {[]string{"SSEGW_SECRET_KEY=minioadmin"}, nil, []string{"SSEGW_SECRET_KEY"}},
-		"KES API key":          {[]string{"MINIO_KMS_KES_API_KEY=kes:v1:canary"}, nil, []string{"API key"}},
-		"KES endpoint":         {[]string{"MINIO_KMS_KES_ENDPOINT=http://kes:7373"}, nil, []string{"http://kes:7373"}},
-		"KES CA empty":         {[]string{"MINIO_KMS_KES_CAPATH=" + empty}, nil, []string{empty}},
-		"KES key name":         {[]string{"MINIO_KMS_KES_KEY_NAME=a b"}, nil, []string{"key"}},
-		"store's CA empty":     {[]string{"SSEGW_UPSTREAM_CAPATH=" + empty}, nil, []string{"SSEGW_UPSTREAM_CAPATH", empty}},
-		"store's CA folder":    {[]string{"SSEGW_UPSTREAM_CAPATH=" + dir}, nil, []string{"SSEGW_UPSTREAM_CAPATH", dir}},
-		"TLS certificate":      {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, nil, []string{empty}},
-		"TLS key missing":      {[]string{"SSEGW_TLS_CERT_FILE=" + empty}, nil, []string{"SSEGW_TLS_KEY_FILE"}},
-		"health, state absent": {[]string{"SSEGW_STATE"}, []string{"health"}, []string{"SSEGW_STATE"}},
-		"unknown command":      {nil, []string{"frobnicate"}, []string{"frobnicate", "health"}},
-		"too many arguments":   {nil, []string{"health", "me"}, []string{"usage"}},
+		"secret key missing": {[]string{"SSEGW_SECRET_KEY"}, nil, []string{"SSEGW_SECRET_KEY", "not set"}},
+		"endpoint missing":   {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, nil, []string{"SSEGW_UPSTREAM_ENDPOINT", "not set"}},
+		"KES missing":        {[]string{"MINIO_KMS_KES_ENDPOINT", "MINIO_KMS_KES_API_KEY", "MINIO_KMS_KES_KEY_NAME"}, nil, []string{"MINIO_KMS_KES_ENDPOINT"}},
+		"unknown":            {[]string{"SSEGW_STAET=x"}, nil, []string{"SSEGW_STAET", "SSEGW_STATE"}},
+		"default secret":     {[]string{"SSEGW_SECRET_KEY=minioadmin"}, nil, []string{"SSEGW_SECRET_KEY"}},
+		"KES API key":        {[]string{"MINIO_KMS_KES_API_KEY=kes:v1:canary"}, nil, []string{"API key"}},
+		"KES endpoint":       {[]string{"MINIO_KMS_KES_ENDPOINT=http://kes:7373"}, nil, []string{"http://kes:7373"}},
+		"KES CA empty":       {[]string{"MINIO_KMS_KES_CAPATH=" + empty}, nil, []string{empty}},
+		"KES key name":       {[]string{"MINIO_KMS_KES_KEY_NAME=a b"}, nil, []string{"key"}},
+		"store's CA empty":   {[]string{"SSEGW_UPSTREAM_CAPATH=" + empty}, nil, []string{"SSEGW_UPSTREAM_CAPATH", empty}},
+		"store's CA folder":  {[]string{"SSEGW_UPSTREAM_CAPATH=" + dir}, nil, []string{"SSEGW_UPSTREAM_CAPATH", dir}},
+		"TLS certificate":    {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, nil, []string{empty}},
+		"TLS key missing":    {[]string{"SSEGW_TLS_CERT_FILE=" + empty}, nil, []string{"SSEGW_TLS_KEY_FILE"}},
+		"health, no KES key": {[]string{"MINIO_KMS_KES_KEY_NAME"}, []string{"health"}, []string{"MINIO_KMS_KES_KEY_NAME"}},
+		"unknown command":    {nil, []string{"frobnicate"}, []string{"frobnicate", "health"}},
+		"too many arguments": {nil, []string{"health", "me"}, []string{"usage"}},
+		"check, settings":    {[]string{"SSEGW_UPSTREAM_ENDPOINT"}, []string{"check"}, []string{"SSEGW_UPSTREAM_ENDPOINT"}},
+		"check, CA empty":    {[]string{"MINIO_KMS_KES_CAPATH=" + empty}, []string{"check"}, []string{empty}},
+		"check, TLS":         {[]string{"SSEGW_TLS_CERT_FILE=" + empty, "SSEGW_TLS_KEY_FILE=" + empty}, []string{"check"}, []string{empty}},
+		"check, credentials": {[]string{"SSEGW_CREDENTIALS_FILE=" + empty}, []string{"check"}, []string{empty}},
+		"inspect nothing":    {nil, []string{"inspect"}, []string{"usage", "bucket/key"}},
+		"inspect a bucket":   {nil, []string{"inspect", "bucket"}, []string{"BUCKET/KEY"}},
+		"inspect a folder":   {nil, []string{"inspect", "/key"}, []string{"BUCKET/KEY"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +77,22 @@ func TestVersion(t *testing.T) {
 	r := runCommand(t, []string{runMain + "=1"}, "version")
 	if r.status != 0 || !strings.HasPrefix(r.stdout, "ssegw ") || r.stderr != "" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestHelp sees that every command is told of.
+func TestHelp(t *testing.T) {
+	r := runCommand(t, []string{runMain + "=1"}, "--help")
+	if r.status != 0 || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	for _, name := range []string{"serve", "health", "check", "inspect", "version"} {
+		if !strings.Contains(r.stdout, "\n  "+name+" ") {
+			t.Errorf("nothing about %s:\n%s", name, r.stdout)
+		}
+		if of := runCommand(t, []string{runMain + "=1"}, name, "--help"); of.status != 0 || !strings.HasPrefix(of.stdout, "Usage: ssegw "+name) {
+			t.Errorf("%s: %+v", name, of)
+		}
 	}
 }
 
@@ -180,8 +203,9 @@ func TestDrain(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	o, ok := store.object("/bucket/key")
-	if !ok || int64(len(o.body)) != sealer.SealedSize(size) || o.header.Get(sealer.MetadataKey) == "" {
-		t.Errorf("stored: %t, %d bytes", ok, len(o.body))
+	h, err := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
+	if !ok || err != nil || h.Size != size || int64(len(o.body)) != h.StoredSize(nil) {
+		t.Errorf("stored: %t, %d bytes, %v", ok, len(o.body), err)
 	}
 	for _, secret := range []string{"canary", kes.APIKey()} {
 		if line := p.logged(secret); line != "" {

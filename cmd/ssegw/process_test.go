@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -52,6 +53,7 @@ type store struct {
 	mu      sync.Mutex
 	objects map[string]stored
 	began   chan string // paths of writes, when they begin
+	answer  http.Header // of reads, beside what they have anyway
 }
 
 type stored struct {
@@ -101,6 +103,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sum := md5.Sum(o.body) //nolint:gosec // see the import
 	etag := `"` + hex.EncodeToString(sum[:]) + `"`
 	w.Header().Set("ETag", etag)
+	maps.Copy(w.Header(), s.answer)
 	switch {
 	case r.Method != http.MethodGet:
 	case r.Header.Get("If-None-Match") == etag:

@@ -9,28 +9,42 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
 	"ssegw/config"
-	"ssegw/kms"
-	"ssegw/proxy"
-	"ssegw/proxy/admin"
 )
 
-// gateway is everything that serves, wired together.
-type gateway struct {
-	cfg      *config.Config
-	log      *zap.Logger
-	state    *proxy.State
-	operator *admin.Server
-	s3       *http.Server
-	private  *http.Server
+// restartTimeout bounds how long a restart waits for the new configuration to
+// open the state, before the one in force goes on.
+const restartTimeout = 5 * time.Second
+
+type serveCommand struct{}
+
+// Run serves until the stop signal.
+func (serveCommand) Run(ctx context.Context) error {
+	cfg, err := settings()
+	if err != nil {
+		return err
+	}
+	return serve(ctx, cfg)
+}
+
+// daemon is the running command: the gateway in force, and the listeners and
+// HTTP servers, which stay when another gateway takes its place.
+type daemon struct {
+	ctx     context.Context // ends with the stop signal
+	group   *errgroup.Group
+	s3      *front
+	private *front
+
+	restarting sync.Mutex // one at a time
+
+	mu      sync.RWMutex // guards current
+	current *gateway
 }
 
 // serve runs the gateway until ctx ends, then lets requests in flight finish.
@@ -40,115 +54,224 @@ func serve(ctx context.Context, cfg *config.Config) error {
 		// costs some 10 MiB and saves a tenth of the processor on small objects.
 		debug.SetGCPercent(400)
 	}
-	log, err := newLogger(cfg.LogLevel)
+	d := &daemon{}
+	d.group, d.ctx = errgroup.WithContext(ctx)
+	// What fails before anything is asked of the network is a setting.
+	g, err := newGateway(ctx, cfg, d.restart)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSettings, err)
+	}
+	d.current = g
+	d.s3 = d.newFront(g.log, func(g *gateway) http.Handler { return g.s3 }, func(g *gateway) *tls.Config { return g.tls })
+	d.private = d.newFront(g.log, func(g *gateway) http.Handler { return g.private }, nil)
+	return d.run(g)
+}
+
+// run serves on both addresses until the stop signal or until a part fails for good.
+func (d *daemon) run(g *gateway) error {
+	listener, err := listen(g.cfg.Address)
+	if err != nil {
+		return fmt.Errorf("listening for S3: %w", err)
+	}
+	private, err := listen(g.cfg.AdminAddress)
+	if err != nil {
+		return fmt.Errorf("listening for operators: %w", err)
+	}
+	g.start()
+	d.s3.serve(listener)
+	d.private.serve(private)
+	d.announce("serving")
+	d.group.Go(func() error {
+		// Only what no retry mends ends it before the signal.
+		select {
+		case err := <-g.ended:
+			g.ended <- err // for retire
+			return err
+		case <-d.ctx.Done():
+			return nil
+		}
+	})
+	d.group.Go(d.drain)
+	return d.group.Wait()
+}
+
+func (d *daemon) announce(what string) {
+	g := d.enter()
+	defer g.requests.Done()
+	g.log.Info(what, zap.String("address", d.s3.addr()), zap.String("admin_address", d.private.addr()),
+		zap.Bool("tls", g.tls != nil), zap.String("version", version()))
+}
+
+// enter returns the gateway in force, which stays until its requests are done.
+func (d *daemon) enter() *gateway {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	d.current.requests.Add(1)
+	return d.current
+}
+
+// restart reads the settings again and puts a gateway with them in the place of
+// the one in force, once it has opened its state. On an error everything stays as
+// it was. Requests in flight are finished by the gateway that began them; no
+// connection is refused or cut meanwhile. dryRun tries the settings only.
+func (d *daemon) restart(dryRun bool) error {
+	d.restarting.Lock()
+	defer d.restarting.Unlock()
+	cfg, err := config.Load(os.Environ())
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Sync() }()
-	// What fails before anything is asked of the network is a setting.
-	client, err := newKMS(cfg, log)
+	g, err := newGateway(d.ctx, cfg, d.restart)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errSettings, err)
+		return err
 	}
-	defer client.Close()
-	g, err := newGateway(ctx, cfg, client, log)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errSettings, err)
+	g.start()
+	ctx, cancel := context.WithTimeout(d.ctx, restartTimeout)
+	defer cancel()
+	if err := g.waitReady(ctx); err != nil {
+		g.retire()
+		return err
 	}
-	return g.run(ctx)
+	if dryRun {
+		g.retire()
+		return nil
+	}
+	return d.replace(g)
 }
 
-func newGateway(ctx context.Context, cfg *config.Config, client *kms.Client, log *zap.Logger) (*gateway, error) {
-	upstream, err := newUpstream(ctx, cfg)
+// replace makes g the gateway in force. Addresses that changed are listened on
+// before anything else changes.
+func (d *daemon) replace(g *gateway) error {
+	s3, err := d.s3.move(d.current.cfg.Address, g.cfg.Address)
 	if err != nil {
-		return nil, err
+		g.retire()
+		return err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	state := proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log})
-	operator := admin.New(admin.Config{KMS: client, State: state.Ready, Upstream: state.CheckUpstream, Metrics: registry})
-	handler := proxy.New(proxy.Config{
-		Upstream: upstream, KMS: client, State: state,
-		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
-		Region: cfg.Region, Domains: cfg.Domain,
-		AutoEncryption:   autoEncryption[cfg.AutoEncryption],
-		SealedOnly:       sealedOnly[cfg.SealedOnly],
-		TLSTerminated:    cfg.TLSTerminated,
-		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
-		MaxRequests:      cfg.MaxRequests,
-		Operator:         operator.Operator(),
-		Log:              log, Metrics: registry,
-	})
-	g := &gateway{cfg: cfg, log: log, state: state, operator: operator}
-	g.s3 = newServer(handler, log)
-	g.private = newServer(operator.Private(), log)
-	if cfg.TLSCertFile != "" {
-		if g.s3.TLSConfig, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
-			return nil, err
+	private, err := d.private.move(d.current.cfg.AdminAddress, g.cfg.AdminAddress)
+	if err != nil {
+		if s3 != nil {
+			_ = s3.Close()
 		}
+		g.retire()
+		return err
 	}
-	return g, nil
+	d.mu.Lock()
+	old := d.current
+	d.current = g
+	d.mu.Unlock()
+	d.s3.serve(s3)
+	d.private.serve(private)
+	d.announce("restarted")
+	go old.retire()
+	return nil
 }
 
-// newServer returns an HTTP server with the bounds that S3 needs: 8 KiB of
-// headers are allowed there, and no body has a total deadline.
-func newServer(h http.Handler, log *zap.Logger) *http.Server {
-	errorLog, err := zap.NewStdLogAt(log, zapcore.DebugLevel)
+// drain waits for the stop signal, then stops the servers: the gateway stops
+// being ready and accepting, and requests in flight have DrainTimeout to finish.
+func (d *daemon) drain() error {
+	<-d.ctx.Done()
+	d.restarting.Lock() // for good: no gateway takes the place of one that drains
+	g := d.current
+	g.operator.Drain()
+	g.log.Info("draining", zap.Duration("timeout", g.cfg.DrainTimeout))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), g.cfg.DrainTimeout)
+	defer cancel()
+	if err := d.s3.server.Shutdown(ctx); err != nil {
+		g.log.Warn("requests were cut off", zap.Error(err))
+		_ = d.s3.server.Close()
+	}
+	_ = d.private.server.Close()
+	g.stop()
+	g.close()
+	return nil
+}
+
+// front is an address with its HTTP server. The gateway in force answers.
+type front struct {
+	daemon *daemon
+	server *http.Server
+	tls    func(*gateway) *tls.Config // nil: never
+
+	mu       sync.Mutex
+	listener net.Listener // nil before the first serve
+}
+
+// newFront returns a front with the bounds that S3 needs: 8 KiB of headers are
+// allowed there, and no body has a total deadline.
+func (d *daemon) newFront(log *zap.Logger, handler func(*gateway) http.Handler, conf func(*gateway) *tls.Config) *front {
+	errorLog, err := zap.NewStdLogAt(log, zap.DebugLevel)
 	if err != nil {
 		panic(err) // debug is a level
 	}
-	return &http.Server{
-		Handler:           h,
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		g := d.enter()
+		defer g.requests.Done()
+		handler(g).ServeHTTP(w, r)
+	}
+	return &front{daemon: d, tls: conf, server: &http.Server{
+		Handler:           http.HandlerFunc(answer),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          errorLog,
+	}}
+}
+
+func listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+
+// move returns a listener for an address that another replaces, nil if it stays.
+func (f *front) move(old, address string) (net.Listener, error) {
+	if old == address {
+		return nil, nil
+	}
+	return listen(address)
+}
+
+// serve accepts on listener, nil for the one before, whose place it takes.
+// Connections that the one before has accepted stay.
+func (f *front) serve(listener net.Listener) {
+	if listener == nil {
+		return
+	}
+	f.mu.Lock()
+	before := f.listener
+	f.listener = listener
+	f.mu.Unlock()
+	f.daemon.group.Go(func() error {
+		err := f.server.Serve(&accepting{listener, f})
+		if errors.Is(err, http.ErrServerClosed) || f.current() != listener {
+			return nil
+		}
+		return err
+	})
+	if before != nil {
+		_ = before.Close()
 	}
 }
 
-// run serves on both addresses until ctx ends or a part fails for good.
-func (g *gateway) run(ctx context.Context) error {
-	listener, err := net.Listen("tcp", g.cfg.Address)
-	if err != nil {
-		return fmt.Errorf("listening for S3: %w", err)
-	}
-	private, err := net.Listen("tcp", g.cfg.AdminAddress)
-	if err != nil {
-		return fmt.Errorf("listening for operators: %w", err)
-	}
-	if g.s3.TLSConfig != nil {
-		listener = tls.NewListener(listener, g.s3.TLSConfig)
-	}
-	g.log.Info("serving", zap.String("address", listener.Addr().String()), zap.String("admin_address", private.Addr().String()),
-		zap.Bool("tls", g.s3.TLSConfig != nil), zap.String("version", version()))
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return g.state.Run(ctx) })
-	group.Go(func() error { return served(g.s3.Serve(listener)) })
-	group.Go(func() error { return served(g.private.Serve(private)) })
-	group.Go(func() error { return g.drain(ctx) })
-	return group.Wait()
+func (f *front) current() net.Listener {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.listener
 }
 
-// served is the error of a server that was not asked to stop.
-func served(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+func (f *front) addr() string { return f.current().Addr().String() }
+
+// accepting is a listener that speaks TLS when the gateway in force does.
+type accepting struct {
+	net.Listener
+	front *front
 }
 
-// drain waits for the end of ctx, then stops the servers: the gateway stops
-// being ready and accepting, and requests in flight have DrainTimeout to finish.
-func (g *gateway) drain(ctx context.Context) error {
-	<-ctx.Done()
-	g.operator.Drain()
-	g.log.Info("draining", zap.Duration("timeout", g.cfg.DrainTimeout))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.DrainTimeout)
-	defer cancel()
-	if err := g.s3.Shutdown(ctx); err != nil {
-		g.log.Warn("requests were cut off", zap.Error(err))
-		_ = g.s3.Close()
+func (a *accepting) Accept() (net.Conn, error) {
+	conn, err := a.Listener.Accept()
+	if err != nil || a.front.tls == nil {
+		return conn, err
 	}
-	_ = g.private.Close()
-	return nil
+	g := a.front.daemon.enter()
+	defer g.requests.Done()
+	if conf := a.front.tls(g); conf != nil {
+		return tls.Server(conn, conf), nil
+	}
+	return conn, nil
 }

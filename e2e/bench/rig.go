@@ -11,16 +11,13 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// The stores that can be measured against.
-const (
-	storeDiscard   = "discard"
-	storeVersitygw = "versitygw"
-	storeMinIO     = "minio"
-)
+// storeDiscard is the store of this program, beside those of the stack.
+const storeDiscard = "discard"
 
 // A rig is everything that runs during the measurement.
 type rig struct {
 	stack   *stack.Stack
+	kes     *stack.KES
 	gateway *stack.Gateway
 	targets []*target // direct, bare, gateway
 	closers []func() error
@@ -49,12 +46,11 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	if err != nil {
 		return r, err
 	}
-	kes, err := r.stack.StartKES(ctx, stack.KESOptions{})
-	if err != nil {
+	if r.kes, err = r.stack.StartKES(ctx, stack.KESOptions{}); err != nil {
 		return r, err
 	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
-		KES: []*stack.KES{kes}, Upstream: store, Env: map[string]string{"SSEGW_AUTO_ENCRYPTION": o.encryption},
+		KES: []*stack.KES{r.kes}, Upstream: store, Env: map[string]string{"SSEGW_AUTO_ENCRYPTION": o.encryption},
 	})
 	if err != nil {
 		return r, err
@@ -96,22 +92,16 @@ var errPlaintext = errors.New("it is the plaintext")
 
 // startStore starts the store of that name.
 func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error) {
-	switch name {
-	case storeMinIO:
-		return r.stack.StartMinIO(ctx)
-	case storeVersitygw:
-		return r.stack.StartVersitygw(ctx)
-	case storeDiscard:
-		s, err := startSink()
-		if err != nil {
-			return nil, err
-		}
-		r.closers = append(r.closers, s.Close)
-		// The sink checks no signatures: any credentials serve.
-		return &stack.Store{Endpoint: s.endpoint, AccessKey: "discard", SecretKey: "discard-secret"}, nil
-	default:
-		return nil, fmt.Errorf("unknown store %q", name)
+	if name != storeDiscard {
+		return r.stack.StartStore(ctx, name, stack.StoreOptions{})
 	}
+	s, err := startSink()
+	if err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, s.Close)
+	// The sink checks no signatures: any credentials serve.
+	return &stack.Store{Endpoint: s.endpoint, AccessKey: "discard", SecretKey: "discard-secret"}, nil
 }
 
 // Close ends everything that the rig started.

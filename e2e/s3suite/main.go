@@ -1,14 +1,16 @@
-// Command s3suite holds the gateway against versitygw's own S3 tests. It runs
-// them directly against a store and, against another store of the same kind,
-// through the gateway, test by test in fresh buckets, and prints the tests that
-// pass directly and fail through the gateway.
+// Command s3suite holds the gateway against S3 tests that others have written:
+// versitygw's, and minio-go's functional tests. It runs them directly against a
+// store and, against another store of the same kind, through the gateway, test
+// by test in fresh buckets, and prints the tests that pass directly and fail
+// through the gateway.
 //
 // Usage:
 //
-//	s3suite [-store versitygw|minio] [-auto off|sse-s3|sse-kms] [-run REGEXP]
-//	        [-parallel N] [-doc docs/S3.md] [-v]
+//	s3suite [-suite versitygw|minio-go] [-store versitygw|minio]
+//	        [-auto off|sse-s3|sse-kms] [-run REGEXP] [-parallel N]
+//	        [-doc docs/S3.md] [-v]
 //
-// The table "Exceptions" of docs/S3.md lists the tests that may differ, with
+// The tables "Exceptions" of docs/S3.md list the tests that may differ, with
 // the reason. The exit code is 1 when another test differs.
 package main
 
@@ -28,6 +30,7 @@ import (
 
 // options are the command line.
 type options struct {
+	suite    string
 	store    string
 	auto     string
 	run      string
@@ -38,12 +41,13 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.store, "store", storeVersitygw, "the store: versitygw or minio")
+	flag.StringVar(&o.suite, "suite", suiteVersitygw, "the tests: versitygw or minio-go")
+	flag.StringVar(&o.store, "store", stack.StoreVersitygw, "the store: versitygw or minio")
 	flag.StringVar(&o.auto, "auto", "off", "SSEGW_AUTO_ENCRYPTION of the gateway: off, sse-s3 or sse-kms")
 	flag.StringVar(&o.run, "run", ".", "run the tests that match")
 	flag.IntVar(&o.parallel, "parallel", 6, "tests at a time")
 	flag.StringVar(&o.doc, "doc", "", "the document with the exceptions (docs/S3.md)")
-	flag.BoolVar(&o.verbose, "v", false, "also print the exceptions and what the tests print")
+	flag.BoolVar(&o.verbose, "v", false, "also print the exceptions, what fails directly, and what the tests print")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -60,12 +64,16 @@ var errDiffers = errors.New("the gateway differs from the store in tests that do
 
 // run does it all in a directory of its own, which is gone afterwards.
 func run(ctx context.Context, o options) (err error) {
+	suite, ok := suites[o.suite]
+	if !ok {
+		return fmt.Errorf("unknown suite %q", o.suite)
+	}
 	dir, err := os.MkdirTemp("", "ssegw-s3suite-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r, err := newRig(ctx, dir, o)
+	r, err := newRig(ctx, dir, suite, o)
 	if err != nil {
 		return err
 	}
@@ -79,11 +87,11 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	start := time.Now()
-	direct, err := r.test(ctx, o, target{"direct", r.direct.Endpoint, r.direct.AccessKey, r.direct.SecretKey})
+	direct, err := r.test(ctx, o, target{"direct", r.direct.Endpoint, r.direct.AccessKey, r.direct.SecretKey, r.direct.CAFile})
 	if err != nil {
 		return err
 	}
-	through, err := r.test(ctx, o, target{"through", r.gateway.Endpoint, r.gateway.AccessKey, r.gateway.SecretKey})
+	through, err := r.test(ctx, o, target{"through", r.gateway.Endpoint, r.gateway.AccessKey, r.gateway.SecretKey, r.gateway.CAFile})
 	if err != nil {
 		return err
 	}
@@ -96,15 +104,10 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// The stores that the gateway can be held against.
-const (
-	storeVersitygw = "versitygw"
-	storeMinIO     = "minio"
-)
-
 // A rig is everything that runs during the tests.
 type rig struct {
 	stack   *stack.Stack
+	suite   suite
 	dir     string
 	direct  *stack.Store   // tested as it is
 	gateway *stack.Gateway // in front of another store of the same kind
@@ -112,8 +115,8 @@ type rig struct {
 
 // newRig starts everything, with files below dir. The gateway has the store's
 // own credentials, so that the owners in answers are the same.
-func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
-	r = &rig{dir: dir}
+func newRig(ctx context.Context, dir string, suite suite, o options) (r *rig, err error) {
+	r = &rig{suite: suite, dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -123,22 +126,26 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 		return r, err
 	}
 	fmt.Fprintln(os.Stderr, "Building and starting KES, two stores and ssegw ...")
-	if err := r.stack.Tools().Build(ctx, stack.ToolS3Suite, stack.ToolVersitygw); err != nil {
-		return r, err
-	}
-	if r.direct, err = r.startStore(ctx, o.store); err != nil {
-		return r, err
-	}
-	upstream, err := r.startStore(ctx, o.store)
-	if err != nil {
+	if err := r.stack.Tools().Build(ctx, suite.tool, stack.ToolVersitygw); err != nil {
 		return r, err
 	}
 	kes, err := r.stack.StartKES(ctx, stack.KESOptions{})
 	if err != nil {
 		return r, err
 	}
+	own := stack.StoreOptions{TLS: suite.encrypts}
+	if suite.encrypts {
+		own.KES = kes
+	}
+	if r.direct, err = r.stack.StartStore(ctx, o.store, own); err != nil {
+		return r, err
+	}
+	upstream, err := r.stack.StartStore(ctx, o.store, stack.StoreOptions{})
+	if err != nil {
+		return r, err
+	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
-		KES: []*stack.KES{kes}, Upstream: upstream, Env: map[string]string{
+		KES: []*stack.KES{kes}, Upstream: upstream, TLS: suite.encrypts, Env: map[string]string{
 			"SSEGW_AUTO_ENCRYPTION": o.auto,
 			"SSEGW_ACCESS_KEY":      upstream.AccessKey, "SSEGW_SECRET_KEY": upstream.SecretKey,
 		},
@@ -148,18 +155,6 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	}
 	r.gateway.AccessKey, r.gateway.SecretKey = upstream.AccessKey, upstream.SecretKey
 	return r, nil
-}
-
-// startStore starts the store of that name.
-func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error) {
-	switch name {
-	case storeMinIO:
-		return r.stack.StartMinIO(ctx)
-	case storeVersitygw:
-		return r.stack.StartVersitygw(ctx)
-	default:
-		return nil, fmt.Errorf("unknown store %q", name)
-	}
 }
 
 // Close ends everything that the rig started.

@@ -7,9 +7,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"ssegw/e2e/stack"
 )
 
-// An exception is a row of the table "Exceptions" of docs/S3.md:
+// An exception is a row of a table below "Exceptions" in docs/S3.md:
 //
 //	| `test`, `test` | where | reason |
 //
@@ -61,7 +63,7 @@ func (e exception) covers(name string, o options) bool {
 		named := slices.ContainsFunc(e.where, func(w string) bool { return slices.Contains(all, w) })
 		return !named || slices.Contains(e.where, have)
 	}
-	return fits([]string{storeVersitygw, storeMinIO}, o.store) && fits([]string{"off", "sse-s3", "sse-kms"}, o.auto)
+	return fits([]string{stack.StoreVersitygw, stack.StoreMinIO}, o.store) && fits([]string{"off", "sse-s3", "sse-kms"}, o.auto)
 }
 
 // report is the outcome of a comparison.
@@ -100,7 +102,7 @@ func compare(direct, through results, exceptions []exception, o options) report 
 // text is the report for people.
 func (r report) text(o options) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nversitygw's S3 tests, %s, SSEGW_AUTO_ENCRYPTION=%s\n\n", o.store, o.auto)
+	fmt.Fprintf(&b, "\n%s, %s, SSEGW_AUTO_ENCRYPTION=%s\n\n", suites[o.suite].title, o.store, o.auto)
 	fmt.Fprintf(&b, "  tests              %4d\n", len(r.direct))
 	fmt.Fprintf(&b, "  pass directly      %4d\n", r.direct.passed())
 	fmt.Fprintf(&b, "  pass through       %4d\n", r.through.passed())
@@ -111,6 +113,11 @@ func (r report) text(o options) string {
 		fmt.Fprintf(&b, "DIFFERS %s: %s\n", name, r.through[name])
 	}
 	if o.verbose {
+		for _, name := range slices.Sorted(maps.Keys(r.direct)) {
+			if r.direct[name] != "" {
+				fmt.Fprintf(&b, "FAILS DIRECTLY %s: %s\n", name, r.direct[name])
+			}
+		}
 		for _, name := range slices.Sorted(maps.Keys(r.listed)) {
 			fmt.Fprintf(&b, "LISTED %s: %s (%s)\n", name, r.through[name], r.listed[name])
 		}

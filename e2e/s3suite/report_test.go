@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"testing"
+
+	"ssegw/e2e/stack"
 )
 
 func TestCompare(t *testing.T) {
@@ -17,9 +19,9 @@ func TestCompare(t *testing.T) {
 		o       options
 		differs []string
 	}{
-		{options{store: storeVersitygw, auto: "sse-kms"}, []string{"C", "D"}},
-		{options{store: storeMinIO, auto: "off"}, []string{"C", "D"}},
-		{options{store: storeMinIO, auto: "sse-kms"}, []string{"D"}},
+		{options{store: stack.StoreVersitygw, auto: "sse-kms"}, []string{"C", "D"}},
+		{options{store: stack.StoreMinIO, auto: "off"}, []string{"C", "D"}},
+		{options{store: stack.StoreMinIO, auto: "sse-kms"}, []string{"D"}},
 	} {
 		r := compare(direct, through, exceptions, tt.o)
 		if !slices.Equal(r.differs, tt.differs) || r.better != 1 || !slices.Equal(r.passing, []string{"B"}) || r.listed["A"] != "because" {

@@ -15,8 +15,26 @@ import (
 	"ssegw/e2e/stack"
 )
 
+// A suite is a set of tests and the program that runs them.
+type suite struct {
+	tool     stack.Tool
+	title    string
+	encrypts bool // its tests use SSE: https on both sides, and keys for a store that has SSE itself
+}
+
+const (
+	suiteVersitygw = "versitygw"
+	suiteMinioGo   = "minio-go"
+)
+
+// suites are the suites by their names on the command line.
+var suites = map[string]suite{
+	suiteVersitygw: {tool: stack.ToolS3Suite, title: "versitygw's S3 tests"},
+	suiteMinioGo:   {tool: stack.ToolFunctional, title: "minio-go's functional tests", encrypts: true},
+}
+
 // target is an S3 endpoint under test.
-type target struct{ name, endpoint, access, secret string }
+type target struct{ name, endpoint, access, secret, ca string }
 
 // results are the errors of tests, by name; "" means passed.
 type results map[string]string
@@ -42,10 +60,15 @@ func (r *rig) test(ctx context.Context, o options, t target) (results, error) {
 	if err := os.Symlink(tools.Path(stack.ToolVersitygw), filepath.Join(dir, "versitygw")); err != nil {
 		return nil, err
 	}
+	args := []string{
+		"-endpoint", t.endpoint, "-access", t.access, "-secret", t.secret,
+		"-parallel", strconv.Itoa(o.parallel), "-run", o.run,
+	}
+	if t.ca != "" {
+		args = append(args, "-ca", t.ca)
+	}
 	//nolint:gosec // the program is one that this repository builds
-	cmd := exec.CommandContext(ctx, tools.Path(stack.ToolS3Suite),
-		"-endpoint", t.endpoint, "-access", t.access, "-secret", t.secret, "-region", stack.Region,
-		"-parallel", strconv.Itoa(o.parallel), "-run", o.run)
+	cmd := exec.CommandContext(ctx, tools.Path(r.suite.tool), args...)
 	cmd.Dir = dir
 	// Settings of the shell for other clients must not reach the tests' one.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}

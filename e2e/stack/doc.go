@@ -4,8 +4,10 @@
 //
 // Invariants:
 //
-//   - Nothing is downloaded but Go modules: each tool is pinned by its own
-//     nested module under e2e/tools and built into .bin of the repository.
+//   - Nothing is downloaded but Go modules, and npm packages for the one tool
+//     written in JavaScript: each tool is pinned by its own nested module under
+//     e2e/tools and built into .bin of the repository. Clients that the machine
+//     has ([Program]) are run as they are.
 //   - Every started process dies with the process that started it (on Linux
 //     also when that one is killed), and only processes of a [Stack] are ever
 //     signalled.

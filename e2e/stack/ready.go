@@ -109,3 +109,7 @@ func freeAddr() (string, error) {
 	}
 	return "", errors.New("stack: no free loopback port")
 }
+
+// FreeAddr returns a loopback address that nothing listens on and that no other
+// call returns soon.
+func FreeAddr() (string, error) { return freeAddr() }

@@ -69,7 +69,7 @@ func (s *Service) WaitReady(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := s.ready.wait(ctx, s.exited()); err != nil {
+	if err := s.ready.wait(ctx, s.Exited()); err != nil {
 		return fmt.Errorf("stack: %s is not ready: %w\n%s", s.cmd.name, err, s.LogTail(4096))
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s *Service) Stop(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.exited():
+	case <-s.Exited():
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.exit
@@ -96,7 +96,7 @@ func (s *Service) Kill() error {
 	if err := s.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	<-s.exited()
+	<-s.Exited()
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (s *Service) Pause() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	return probe(s.stopped).wait(ctx, s.exited())
+	return probe(s.stopped).wait(ctx, s.Exited())
 }
 
 // Continue sends SIGCONT.
@@ -127,7 +127,7 @@ func (s *Service) Restart(ctx context.Context) error {
 // Running reports whether the process exists.
 func (s *Service) Running() bool {
 	select {
-	case <-s.exited():
+	case <-s.Exited():
 		return false
 	default:
 		return true
@@ -180,8 +180,8 @@ func (s *Service) LogTail(n int) string {
 	return strings.TrimSpace(string(b))
 }
 
-// exited returns a channel that is closed when no process runs.
-func (s *Service) exited() <-chan struct{} {
+// Exited returns a channel that is closed when no process runs.
+func (s *Service) Exited() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done == nil {

@@ -85,7 +85,7 @@ func TestServiceEnvironment(t *testing.T) {
 	if err := svc.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	<-svc.exited()
+	<-svc.Exited()
 	if got, want := svc.LogTail(1000), "[][y]["+svc.cmd.dir+"]"; got != want {
 		t.Errorf("the child saw %s, want %s", got, want)
 	}

@@ -12,18 +12,55 @@ import (
 // Region is the region of the stores and of the gateway.
 const Region = "us-east-1"
 
+// The stores that StartStore knows.
+const (
+	StoreMinIO     = "minio"
+	StoreVersitygw = "versitygw"
+)
+
 // A Store is an S3 server that a gateway can stand in front of.
 type Store struct {
 	*Service
-	Endpoint  string // http://127.0.0.1:PORT
+	Endpoint  string // http or https://127.0.0.1:PORT
 	AccessKey string
 	SecretKey string
+	CAFile    string // what to trust when Endpoint is https, else empty
 	Dir       string // where the server keeps its data
+
+	keyFile string // of the certificate in CAFile
+}
+
+// StoreOptions says how a store is started. The zero value is good.
+type StoreOptions struct {
+	TLS bool // listen with a fresh certificate
+	KES *KES // what a store that encrypts by itself, as MinIO does, gets its keys from
+}
+
+// StartStore starts the store of that name.
+func (s *Stack) StartStore(ctx context.Context, name string, o StoreOptions) (*Store, error) {
+	switch name {
+	case StoreMinIO:
+		return s.startMinIO(ctx, o)
+	case StoreVersitygw:
+		return s.startVersitygw(ctx, o)
+	default:
+		return nil, fmt.Errorf("stack: unknown store %q", name)
+	}
 }
 
 // StartMinIO starts a MinIO server with one drive.
 func (s *Stack) StartMinIO(ctx context.Context) (*Store, error) {
-	st, id, dir, err := s.newStore(ctx, ToolMinIO)
+	return s.startMinIO(ctx, StoreOptions{})
+}
+
+// StartVersitygw starts a versitygw server that keeps objects as files, with
+// versioning and users of its own. The file system of the stack needs extended attributes.
+func (s *Stack) StartVersitygw(ctx context.Context) (*Store, error) {
+	return s.startVersitygw(ctx, StoreOptions{})
+}
+
+func (s *Stack) startMinIO(ctx context.Context, o StoreOptions) (*Store, error) {
+	st, id, dir, err := s.newStore(ctx, ToolMinIO, o)
 	if err != nil {
 		return nil, err
 	}
@@ -31,26 +68,32 @@ func (s *Stack) StartMinIO(ctx context.Context) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	client, err := HTTPClient(st.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	env := map[string]string{
+		"MINIO_ROOT_USER": st.AccessKey, "MINIO_ROOT_PASSWORD": st.SecretKey,
+		"MINIO_BROWSER": "off", "MINIO_UPDATE": "off",
+	}
+	if o.KES != nil {
+		env["MINIO_KMS_KES_ENDPOINT"], env["MINIO_KMS_KES_API_KEY"] = o.KES.Endpoint, o.KES.APIKey
+		env["MINIO_KMS_KES_CAPATH"], env["MINIO_KMS_KES_KEY_NAME"] = o.KES.CAFile, id
+	}
 	// MinIO's health endpoints say yes before it serves requests (503 until
 	// then), so the sign is that it refuses an anonymous ListBuckets.
 	st.Service, err = s.start(ctx, command{
-		name: id, path: s.tools.Path(ToolMinIO), dir: dir,
+		name: id, path: s.tools.Path(ToolMinIO), dir: dir, env: env,
 		args: []string{
-			"server", "--quiet", "--certs-dir", filepath.Join(dir, "certs"),
+			"server", "--quiet", "--certs-dir", filepath.Join(dir, certDir),
 			"--address", hostPort(st.Endpoint), "--console-address", console, st.Dir,
 		},
-		env: map[string]string{
-			"MINIO_ROOT_USER": st.AccessKey, "MINIO_ROOT_PASSWORD": st.SecretKey,
-			"MINIO_BROWSER": "off", "MINIO_UPDATE": "off",
-		},
-	}, httpStatus(http.DefaultClient, st.Endpoint+"/", http.StatusForbidden))
+	}, httpStatus(client, st.Endpoint+"/", http.StatusForbidden))
 	return st, err
 }
 
-// StartVersitygw starts a versitygw server that keeps objects as files, with
-// versioning and users of its own. The file system of the stack needs extended attributes.
-func (s *Stack) StartVersitygw(ctx context.Context) (*Store, error) {
-	st, id, dir, err := s.newStore(ctx, ToolVersitygw)
+func (s *Stack) startVersitygw(ctx context.Context, o StoreOptions) (*Store, error) {
+	st, id, dir, err := s.newStore(ctx, ToolVersitygw, o)
 	if err != nil {
 		return nil, err
 	}
@@ -60,19 +103,31 @@ func (s *Stack) StartVersitygw(ctx context.Context) (*Store, error) {
 			return nil, fmt.Errorf("stack: %w", err)
 		}
 	}
+	client, err := HTTPClient(st.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"--quiet", "--keep-alive", "--health", "/health", "--region", Region,
+		"--port", hostPort(st.Endpoint), "--iam-dir", users,
+	}
+	if o.TLS {
+		args = append(args, "--cert", st.CAFile, "--key", st.keyFile)
+	}
 	st.Service, err = s.start(ctx, command{
 		name: id, path: s.tools.Path(ToolVersitygw), dir: dir,
-		args: []string{
-			"--quiet", "--keep-alive", "--health", "/health", "--region", Region,
-			"--port", hostPort(st.Endpoint), "--iam-dir", users, "posix", "--versioning-dir", versions, st.Dir,
-		},
-		env: map[string]string{"ROOT_ACCESS_KEY": st.AccessKey, "ROOT_SECRET_KEY": st.SecretKey},
-	}, httpOK(http.DefaultClient, st.Endpoint+"/health"))
+		args: append(args, "posix", "--versioning-dir", versions, st.Dir),
+		env:  map[string]string{"ROOT_ACCESS_KEY": st.AccessKey, "ROOT_SECRET_KEY": st.SecretKey},
+	}, httpOK(client, st.Endpoint+"/health"))
 	return st, err
 }
 
-// newStore makes what all stores need: program, directory, address, credentials.
-func (s *Stack) newStore(ctx context.Context, tool Tool) (st *Store, id, dir string, err error) {
+// certDir is where a store has its certificate, as MinIO names the files.
+const certDir = "certs"
+
+// newStore makes what all stores need: program, directory, address,
+// credentials, and a certificate when it is asked for.
+func (s *Stack) newStore(ctx context.Context, tool Tool, o StoreOptions) (st *Store, id, dir string, err error) {
 	if err := s.tools.Build(ctx, tool); err != nil {
 		return nil, "", "", err
 	}
@@ -88,7 +143,27 @@ func (s *Stack) newStore(ctx context.Context, tool Tool) (st *Store, id, dir str
 	if err := os.Mkdir(st.Dir, 0o700); err != nil {
 		return nil, "", "", fmt.Errorf("stack: %w", err)
 	}
-	return st, id, dir, nil
+	if o.TLS {
+		err = st.certify(filepath.Join(dir, certDir))
+	}
+	return st, id, dir, err
+}
+
+// certify gives the store a certificate with files in dir.
+func (st *Store) certify(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	cert, err := NewCertificate(dir, "public")
+	if err != nil {
+		return err
+	}
+	st.CAFile, st.keyFile = cert.CertFile, filepath.Join(dir, "private.key")
+	if err := os.Rename(cert.KeyFile, st.keyFile); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	st.Endpoint = "https://" + hostPort(st.Endpoint)
+	return nil
 }
 
 // hostPort returns the address part of an endpoint that this package made.

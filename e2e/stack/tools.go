@@ -19,14 +19,17 @@ import (
 // A Tool names a program that the package can build.
 type Tool string
 
-// The programs. All but ToolGateway are pinned by e2e/tools/NAME/go.mod.
+// The programs. All but ToolGateway are pinned by e2e/tools/NAME: by go.mod,
+// ToolJS by package-lock.json.
 const (
-	ToolKES       Tool = "kes"
-	ToolMinIO     Tool = "minio"
-	ToolMC        Tool = "mc"
-	ToolVersitygw Tool = "versitygw"
-	ToolS3Suite   Tool = "s3suite" // e2e/tools/s3suite: versitygw's tests
-	ToolGateway   Tool = "ssegw"
+	ToolKES        Tool = "kes"
+	ToolMinIO      Tool = "minio"
+	ToolMC         Tool = "mc"
+	ToolVersitygw  Tool = "versitygw"
+	ToolS3Suite    Tool = "s3suite"    // e2e/tools/s3suite: versitygw's tests
+	ToolFunctional Tool = "functional" // e2e/tools/functional: minio-go's tests
+	ToolJS         Tool = "js"         // a folder: e2e/tools/js with its modules, for node
+	ToolGateway    Tool = "ssegw"
 )
 
 // Tools builds programs into the directory .bin of the repository.
@@ -57,6 +60,9 @@ func (t *Tools) Root() string { return t.root }
 // Path returns where the program is once it has been built.
 func (t *Tools) Path(tool Tool) string { return filepath.Join(t.root, ".bin", string(tool)) }
 
+// toolDir returns the directory of the tool's module.
+func (t *Tools) toolDir(tool Tool) string { return filepath.Join(t.root, "e2e", "tools", string(tool)) }
+
 // Build builds the programs that are not up to date. Concurrent calls, also
 // of other processes, wait for each other.
 func (t *Tools) Build(ctx context.Context, tools ...Tool) error {
@@ -78,11 +84,13 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 		return err
 	}
 	defer unlock()
-	if tool == ToolGateway {
-		// The go command itself knows whether the sources have changed.
+	switch tool { // of these the go command itself knows whether the sources have changed
+	case ToolGateway:
 		return t.goBuild(ctx, t.root, tool, "-trimpath", "./cmd/ssegw")
+	case ToolFunctional:
+		return t.buildFunctional(ctx)
 	}
-	dir := filepath.Join(t.root, "e2e", "tools", string(tool))
+	dir := t.toolDir(tool)
 	stamp, err := toolStamp(dir)
 	if err != nil {
 		return err
@@ -91,7 +99,12 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 	if old, err := os.ReadFile(stampFile); err == nil && string(old) == stamp && exists(t.Path(tool)) {
 		return nil
 	}
-	if err := t.goBuild(ctx, dir, tool, "-mod=readonly", "tool"); err != nil {
+	if tool == ToolJS {
+		err = t.npmInstall(ctx, dir)
+	} else {
+		err = t.goBuild(ctx, dir, tool, "-mod=readonly", "tool")
+	}
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(stampFile, []byte(stamp), 0o600)
@@ -113,20 +126,42 @@ func (t *Tools) goBuild(ctx context.Context, dir string, tool Tool, args ...stri
 	return nil
 }
 
-// toolStamp identifies what a tool is built from: its module requirements
-// with their hashes, its own sources if it has any, and the Go version.
+// npmInstall copies ToolJS into its folder and installs its modules there,
+// which needs node and npm.
+func (t *Tools) npmInstall(ctx context.Context, dir string) error {
+	to := t.Path(ToolJS)
+	if err := os.RemoveAll(to); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd.Dir = to
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("stack: npm ci: %w\n%s", err, b)
+	}
+	return nil
+}
+
+// toolStamp identifies what a tool is built from: the files of its folder,
+// which are its requirements with their hashes and its own sources if it has
+// any, and the Go version.
 func toolStamp(dir string) (string, error) {
 	text := fmt.Appendf(nil, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	names := []string{"go.mod", "go.sum"}
-	if exists(filepath.Join(dir, "main.go")) {
-		names = append(names, "main.go")
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("stack: %w", err)
 	}
-	for _, name := range names {
-		b, err := os.ReadFile(filepath.Join(dir, name))
+	for _, f := range files {
+		if f.IsDir() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		if err != nil {
 			return "", fmt.Errorf("stack: %w", err)
 		}
-		text = fmt.Appendf(text, "%s %d\n%s", name, len(b), b)
+		text = fmt.Appendf(text, "%s %d\n%s", f.Name(), len(b), b)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), nil

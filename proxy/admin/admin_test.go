@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"ssegw/kms"
 	"ssegw/kms/kmstest"
@@ -27,7 +28,14 @@ type parts struct {
 	kes             *kmstest.Server
 	state, upstream atomic.Pointer[error]
 	asked           atomic.Int32 // checks of the upstream
+	restarts        []bool       // dry or not
+	restart         error
 }
+
+const (
+	accessKey = "root-access"
+	secretKey = "canary-root-secret"
+)
 
 func newServer(t *testing.T) (*Server, *parts) {
 	t.Helper()
@@ -41,8 +49,14 @@ func newServer(t *testing.T) (*Server, *parts) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "test_total", Help: "test"})
 	registry.MustRegister(counter)
 	return New(Config{
-		KMS:     client,
-		State:   func() error { return load(&p.state) },
+		KMS:   client,
+		State: func() error { return load(&p.state) },
+		Restart: func(dryRun bool) error {
+			p.restarts = append(p.restarts, dryRun)
+			return p.restart
+		},
+		AccessKey: accessKey, SecretKey: secretKey, Region: "us-east-1", Version: "ssegw test",
+		Log:     zap.NewNop(),
 		Metrics: registry,
 		Upstream: func(context.Context) error {
 			p.asked.Add(1)
@@ -132,6 +146,27 @@ func TestHealthAnswer(t *testing.T) {
 	}
 	if body := w.Body.String(); strings.Contains(body, "store.internal") || strings.Contains(body, "127.0.0.1") {
 		t.Errorf("names an endpoint: %s", body)
+	}
+}
+
+// TestHealthEndpoints: operators see each KES endpoint as calls have found it.
+func TestHealthEndpoints(t *testing.T) {
+	s, p := newServer(t)
+	for _, want := range []string{online, offline} {
+		p.set(t, true, true, want == online)
+		s.KMS.Status(t.Context())
+		_, body := get(t, s.Private(), "/minio/health/ready")
+		var got health
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Endpoints) != 1 || got.Endpoints[0].URL != p.kes.Endpoint() || got.Endpoints[0].State != want ||
+			(got.Endpoints[0].Error != "") != (want == offline) || got.Endpoints[0].P99 <= 0 {
+			t.Errorf("want %s, got %s", want, body)
+		}
+		if _, body := get(t, s.Operator(), "/minio/health/ready"); strings.Contains(body, p.kes.Endpoint()) {
+			t.Errorf("names an endpoint to anybody: %s", body)
+		}
 	}
 }
 
@@ -241,7 +276,7 @@ func TestOperatorHidesPrivate(t *testing.T) {
 	s, _ := newServer(t)
 	server := httptest.NewServer(s.Operator())
 	defer server.Close()
-	for _, path := range []string{"/metrics", "/debug/pprof/", "/minio/v2/metrics/cluster", "/minio/health/../../metrics", "/minio/health/", "/minio/admin/v3/info"} {
+	for _, path := range []string{"/metrics", "/debug/pprof/", "/minio/health/../../metrics", "/minio/health/"} {
 		resp, err := http.Get(server.URL + path)
 		if err != nil {
 			t.Fatal(err)

@@ -85,6 +85,15 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
+// TestWriteErrorQuotes: there are clients that look for Amazon's words in the document itself.
+func TestWriteErrorQuotes(t *testing.T) {
+	w := httptest.NewRecorder()
+	WriteError(w, newRequest(t, "POST", "/bkt"), ErrAccessDenied.Msg(`["eq", "$a", "it's &#34;"]`), "id")
+	if want := `<Message>["eq", "$a", "it's &amp;#34;"]</Message>`; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("%s\nwithout %s", w.Body, want)
+	}
+}
+
 func TestWriteErrorWithoutBody(t *testing.T) {
 	w := httptest.NewRecorder()
 	WriteError(w, newRequest(t, "HEAD", "/bkt/k"), ErrNoSuchKey.Msg("no \"such\"\r\nX-Evil: 1 é"), "id")

@@ -33,6 +33,7 @@ const (
 	HeaderPartNumberMarker       = "x-amz-part-number-marker"
 	HeaderPartsCount             = "x-amz-mp-parts-count"
 	HeaderReplicationStatus      = "x-amz-replication-status"
+	HeaderObjectSize             = "x-amz-object-size"
 	HeaderRequestID              = "x-amz-request-id"
 	HeaderRequestPayer           = "x-amz-request-payer"
 	HeaderRestore                = "x-amz-restore"
@@ -102,7 +103,7 @@ var contentHeaders = []string{
 }
 
 // ContentHeaders returns the lower-cased names of the standard headers that a store keeps with an object and that the
-// digest of its headers covers, sorted. User metadata (MetaPrefix) and HeaderWebsiteRedirect are covered too.
+// digest of its headers covers, sorted. User metadata (MetaPrefix) is covered too.
 func ContentHeaders() []string { return slices.Clone(contentHeaders) }
 
 // isJoined reports whether several lines of the lower-cased header mean one comma-separated value.

@@ -41,7 +41,7 @@ func TestParseListing(t *testing.T) {
 			{Key: "other", ETag: `"e3"`, Size: 98, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true},
 		}}},
 		{"list_versions.xml", Listing{Bucket: "bkt", Entries: []Entry{
-			{Key: "k", VersionID: "v3", DeleteMarker: true, LastModified: "2026-11-23T10:00:03.000Z"},
+			{Key: "k", VersionID: "v3", DeleteMarker: true, IsLatest: true, LastModified: "2026-11-23T10:00:03.000Z"},
 			{Key: "k", VersionID: "v2", ETag: "bare", Size: 64, LastModified: "2026-11-23T10:00:02.000Z"},
 			{Key: "k", VersionID: "null", ETag: `"old"`, Size: 32, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},
@@ -68,6 +68,7 @@ func TestParseListing(t *testing.T) {
 }
 
 func TestSplice(t *testing.T) {
+	const upstreamKey = "<X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>k</X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>"
 	size, etag, id := int64(1354), `"new&-1"`, "id&3"
 	full := Edit{Size: &size, ETag: &etag, Checksums: &Checksums{Algorithms: []string{"CRC32"}, Type: "FULL_OBJECT"}, StripMetadata: true}
 	tests := []struct {
@@ -91,18 +92,17 @@ func TestSplice(t *testing.T) {
 			}
 			return Edit{}
 		}, []string{
-			"<ETag/>", "<ETag>&#34;new&amp;-1&#34;</ETag>",
+			"<ETag/>", "<ETag>&#34;new&amp;-1&#34;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>",
 			"<Size>0</Size>", "<Size>1354</Size>",
 			"<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType>", "",
-			"<Vendor:X a=\"1\">&#x41;</Vendor:X></Contents>", "<Vendor:X a=\"1\">&#x41;</Vendor:X><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType></Contents>",
 		}},
 		{"own metadata always goes", "list_metadata.xml", func(int) Edit { return Edit{} }, []string{
-			"<X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>", "", "<x-amz-meta-ssegw>x</x-amz-meta-ssegw>", "",
+			"<X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>" + upstreamKey, "", "<x-amz-meta-ssegw>x</x-amz-meta-ssegw>", "",
 		}},
 		{"removed and stripped", "list_metadata.xml", func(i int) Edit { return Edit{Remove: i < 2, StripMetadata: true} }, []string{
-			"<Contents><Key>sealed &amp; &lt;odd&gt;&#x1;</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>\"e1\"</ETag><Size>96</Size><UserMetadata><X-Amz-Meta-Colour>red</X-Amz-Meta-Colour><X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw><content-type>text/plain</content-type></UserMetadata><UserTags>a=b</UserTags><Internal><K>1</K><M>0</M></Internal></Contents>", "",
+			"<Contents><Key>sealed &amp; &lt;odd&gt;&#x1;</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>\"e1\"</ETag><Size>96</Size><UserMetadata><X-Amz-Meta-Colour>red</X-Amz-Meta-Colour><X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>" + upstreamKey + "<content-type>text/plain</content-type></UserMetadata><UserTags>a=b</UserTags><Internal><K>1</K><M>0</M></Internal></Contents>", "",
 			"<Contents><Key>own only</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>\"e2\"</ETag><Size>97</Size><UserMetadata><x-amz-meta-ssegw>x</x-amz-meta-ssegw></UserMetadata></Contents>", "",
-			"<UserMetadata><X-Amz-Meta-Colour>blue</X-Amz-Meta-Colour></UserMetadata>", "",
+			"<UserMetadata><X-Amz-Meta-Colour>blue</X-Amz-Meta-Colour>" + upstreamKey + "</UserMetadata>", "",
 		}},
 		{"delete markers get nothing", "list_versions.xml", func(i int) Edit {
 			if i == 0 {

@@ -6,11 +6,14 @@ var (
 		"response-cache-control", "response-content-disposition", "response-content-encoding",
 		"response-content-language", "response-content-type", "response-expires",
 	}
-	readKeys    = append([]string{"partNumber", "versionId"}, responseKeys...)
-	versionKey  = []string{"versionId"}
-	pageKey     = []string{"continuation-token"}
-	listV1Keys  = []string{"delimiter", "encoding-type", "marker", "max-keys", "prefix"}
-	listV2Keys  = []string{"continuation-token", "delimiter", "encoding-type", "fetch-owner", "max-keys", "metadata", "prefix", "start-after"}
+	readKeys   = append([]string{"partNumber", "versionId"}, responseKeys...)
+	versionKey = []string{"versionId"}
+	pageKey    = []string{"continuation-token"}
+	listV1Keys = []string{"delimiter", "encoding-type", "marker", "max-keys", "prefix"}
+	// metadata and unsorted are MinIO's.
+	listV2Keys = []string{
+		"continuation-token", "delimiter", "encoding-type", "fetch-owner", "max-keys", "metadata", "prefix", "start-after", "unsorted",
+	}
 	versionKeys = []string{"delimiter", "encoding-type", "key-marker", "max-keys", "metadata", "prefix", "version-id-marker"}
 	uploadKeys  = []string{"delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"}
 	partKeys    = []string{"encoding-type", "max-parts", "part-number-marker"}

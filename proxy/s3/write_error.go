@@ -55,6 +55,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *Error, requestID stri
 	_, _ = w.Write(body) // the client has gone: there is nobody left to tell
 }
 
+// quotes undoes the escaping of quotes, which in text mean nothing: Amazon's messages have them as they are, and there
+// are clients that look for those.
+var quotes = strings.NewReplacer("&#34;", `"`, "&#39;", "'")
+
 // document returns e as S3's XML error document.
 func (e *Error) document(resource, requestID string) []byte {
 	var b bytes.Buffer
@@ -69,7 +73,7 @@ func (e *Error) document(resource, requestID string) []byte {
 	writeElement(&b, "RequestId", requestID)
 	writeElement(&b, "HostId", requestID)
 	b.WriteString("</Error>")
-	return b.Bytes()
+	return []byte(quotes.Replace(b.String()))
 }
 
 // writeElement writes an element with escaped text. Characters that XML cannot hold become U+FFFD.

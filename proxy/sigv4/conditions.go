@@ -111,7 +111,7 @@ func (p *policy) add(message json.RawMessage) error {
 	if !fieldOK || !valueOK {
 		return errPolicyDocument("Invalid JSON.")
 	}
-	c := condition{value: value, prefix: operation == "starts-with", text: string(message)}
+	c := condition{value: value, prefix: operation == "starts-with", text: fmt.Sprintf("[%q, %q, %q]", name, field, value)}
 	if name, isField := strings.CutPrefix(field, "$"); isField {
 		c.field = strings.ToLower(name)
 	}

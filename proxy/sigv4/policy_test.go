@@ -153,7 +153,7 @@ func TestPolicyWords(t *testing.T) {
 		message string
 		details []Detail
 	}{
-		{form(policyDocument(standardConditions + `,["eq","$acl","private"]`)), `Invalid according to Policy: Policy Condition failed: ["eq","$acl","private"]`, nil},
+		{form(policyDocument(standardConditions + `,["eq","$acl","private"]`)), `Invalid according to Policy: Policy Condition failed: ["eq", "$acl", "private"]`, nil},
 		{form(policyDocument(standardConditions + `,{"ACL":"private"}`)), `Invalid according to Policy: Policy Condition failed: ["eq", "$ACL", "private"]`, nil},
 		{form(standard, "x-amz-meta-b", "", "acl", ""), "Invalid according to Policy: Extra input fields: acl, x-amz-meta-b", nil},
 		{form(`{"other":1}`), `Invalid Policy: Unexpected: "other"`, nil},

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"ssegw/config"
+	"ssegw/kms"
+	"ssegw/proxy"
+	"ssegw/proxy/admin"
+)
+
+// gateway is everything that one configuration stands for, wired together: all
+// but the listeners and their HTTP servers, which outlive a restart.
+type gateway struct {
+	cfg         *config.Config
+	log         *zap.Logger
+	client      *kms.Client
+	state       *proxy.State
+	operator    *admin.Server
+	credentials *credentials
+	audit       *proxy.Audit // nil: none
+	tls         *tls.Config  // for S3 clients; nil: plain http
+	s3          http.Handler
+	private     http.Handler
+
+	requests sync.WaitGroup // that this gateway serves
+	stop     context.CancelFunc
+	ended    chan error // what running the state ended with
+}
+
+// newGateway wires a gateway. It asks nothing of the network: what fails here is
+// a setting.
+func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error) (_ *gateway, err error) {
+	g := &gateway{cfg: cfg, ended: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	if g.log, err = newLogger(cfg.LogLevel); err != nil {
+		return nil, err
+	}
+	if g.client, err = newKMS(cfg, g.log); err != nil {
+		return nil, err
+	}
+	upstream, err := newUpstream(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if g.credentials, err = openCredentials(cfg.CredentialsFile, cfg.AccessKey, g.log); err != nil {
+		return nil, err
+	}
+	if cfg.TLSCertFile != "" {
+		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
+			return nil, err
+		}
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if g.audit, err = newAudit(cfg, g.log, registry); err != nil {
+		return nil, err
+	}
+	g.state = proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log})
+	g.operator = admin.New(admin.Config{
+		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
+		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
+		Audit: g.auditKeyUse, Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
+	})
+	g.private = g.operator.Private()
+	g.s3 = proxy.New(proxy.Config{
+		Upstream: upstream, KMS: g.client, State: g.state,
+		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Credentials: g.credentials.find,
+		Region: cfg.Region, Domains: cfg.Domain,
+		AutoEncryption:   autoEncryption[cfg.AutoEncryption],
+		SealedOnly:       sealedOnly[cfg.SealedOnly],
+		TLSTerminated:    cfg.TLSTerminated,
+		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
+		MaxRequests:      cfg.MaxRequests,
+		Operator:         g.operator.Operator(),
+		Audit:            g.audit,
+		Log:              g.log, Metrics: registry,
+	})
+	return g, nil
+}
+
+// auditKeyUse records what the operator did with a KES key.
+func (g *gateway) auditKeyUse(u admin.KeyUse) {
+	if g.audit == nil {
+		return
+	}
+	g.audit.Record(&proxy.AuditRecord{
+		Time: time.Now().UTC(), RequestID: u.RequestID, AccessKey: g.cfg.AccessKey, Action: u.Action,
+		KESKey: u.KESKey, Use: u.Use, Result: u.Result,
+	})
+}
+
+// start opens the state and keeps it fresh until the gateway is retired.
+func (g *gateway) start() {
+	var ctx context.Context
+	ctx, g.stop = context.WithCancel(context.Background())
+	go g.credentials.watch(ctx)
+	go func() { g.ended <- g.state.Run(ctx) }()
+}
+
+// waitReady waits until the state is open, which takes the store and KES. The
+// error says what is missing.
+func (g *gateway) waitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for g.state.Ready() != nil {
+		select {
+		case err := <-g.ended:
+			g.ended <- err // for retire
+			return err
+		case <-ctx.Done():
+			if err := g.state.Waiting(); err != nil {
+				return err
+			}
+			return fmt.Errorf("the state is not open in time: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// retire ends the gateway once its requests are answered.
+func (g *gateway) retire() {
+	g.requests.Wait()
+	if g.stop != nil {
+		g.stop()
+		<-g.ended
+	}
+	g.close()
+}
+
+// close gives back what newGateway has opened. Audit records that wait are written.
+func (g *gateway) close() {
+	if g.audit != nil {
+		g.audit.Close()
+	}
+	if g.client != nil {
+		g.client.Close()
+	}
+	if g.log != nil {
+		_ = g.log.Sync() // standard error may not be a file
+	}
+}

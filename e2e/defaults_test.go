@@ -1,0 +1,353 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"ssegw/e2e/stack"
+)
+
+// A usual is a client as most people use it: with its default settings, but
+// for endpoint, credentials, region, path style and certificate.
+type usual struct {
+	name  string
+	https bool // its framing is another one over https, so both are tried
+	run   func(t *testing.T, s *site)
+}
+
+var usuals = []usual{
+	{"aws-sdk-go-v2", true, useSDK},
+	{"minio-go", true, useMinioGo},
+	{"mc", true, useMC},
+	{"aws-sdk-js", true, useJS},
+	{"aws-cli", true, useAWS},
+	{"rclone", false, useRclone},
+	{"s3cmd", false, useS3cmd},
+	{"restic", false, useRestic},
+	{"s3fs", false, useS3FS},
+}
+
+// kinds are the buckets that each client works in: the scheme, as Amazon's
+// header has it, of what is stored there.
+var kinds = map[string]string{"plain": "", "SSE-S3": "AES256", "SSE-KMS": "aws:kms"}
+
+// A site is one bucket behind one gateway, for one client.
+type site struct {
+	*rig
+	gw       *stack.Gateway
+	upstream *stack.Counter // between gateway and store
+	sdk      *s3.Client     // of another replica, to look from the side
+	kind     string         // of kinds
+	bucket   string         // which the client makes
+}
+
+// TestDefaults uses each client in each kind of bucket. Every client makes its
+// bucket, stores, reads, lists, copies and deletes; then the bucket is looked
+// at with another client through another replica, and directly at the store.
+func TestDefaults(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		upstream := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
+		for _, transport := range []string{"http", "https"} {
+			g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{
+				KES: []*stack.KES{r.kes}, Upstream: r.store, UpstreamEndpoint: upstream.Endpoint, TLS: transport == "https",
+			}))(t)
+			replica := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: g}))(t)
+			for kind := range kinds {
+				for _, u := range usuals {
+					if !u.wanted(r.store, transport, kind) {
+						continue
+					}
+					name := transport + "/" + u.name + "/" + kind
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						bucket := strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport))
+						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket})
+					})
+				}
+			}
+		}
+	})
+}
+
+// wanted leaves out what would tell nothing new: https where it changes
+// nothing, and all but one kind of bucket on a second store.
+func (u usual) wanted(store *stack.Store, transport, kind string) bool {
+	if transport == "https" && !u.https {
+		return false
+	}
+	return strings.HasPrefix(store.Name(), "minio") || transport == "http" && kind == "SSE-KMS"
+}
+
+// installed returns the paths of the programs of that name, or skips the test.
+// There is more than one where the system's and a newer one are installed.
+func installed(t *testing.T, name string) []string {
+	t.Helper()
+	var found []string
+	var files []fs.FileInfo
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path, err := exec.LookPath(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		file := must(os.Stat(path))(t) // two folders may be the same one
+		if !slices.ContainsFunc(files, func(f fs.FileInfo) bool { return os.SameFile(f, file) }) {
+			found, files = append(found, path), append(files, file)
+		}
+	}
+	if len(found) == 0 {
+		skip(t, name+" is not installed")
+	}
+	return found
+}
+
+// program returns an installed program, to be run with the variables of env.
+func (s *site) program(t *testing.T, path string, env map[string]string) *shellOf {
+	t.Helper()
+	return &shellOf{t, must(s.stack.NewProgram(path, env))(t)}
+}
+
+// shellOf runs a program for a test, which ends when the program fails.
+type shellOf struct {
+	t *testing.T
+	*stack.Program
+}
+
+func (p *shellOf) run(args ...string) string {
+	p.t.Helper()
+	return must(p.Run(p.t.Context(), args...))(p.t)
+}
+
+// pipe is run with an input.
+func (p *shellOf) pipe(in io.Reader, args ...string) {
+	p.t.Helper()
+	if err := p.Stream(p.t.Context(), in, io.Discard, args...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// want is run for a program that prints an object.
+func (p *shellOf) want(body content, args ...string) {
+	p.t.Helper()
+	v := &verifier{want: body}
+	if err := errors.Join(p.Stream(p.t.Context(), nil, v, args...), v.complete()); err != nil {
+		p.t.Errorf("%v: %v", args, err)
+	}
+}
+
+// wantRange is want for a program that prints a range of the object.
+func (p *shellOf) wantRange(body content, from, length int64, args ...string) {
+	p.t.Helper()
+	want := make([]byte, length)
+	_ = must(body.ReadAt(want, from))(p.t)
+	if got := p.run(args...); got != string(want) {
+		p.t.Errorf("%v: %d bytes, and others than the %d from %d", args, len(got), length, from)
+	}
+}
+
+// host returns the gateway's address without its scheme.
+func (s *site) host() string {
+	_, addr, _ := strings.Cut(s.gw.Endpoint, "://")
+	return addr
+}
+
+// rule sets the bucket's rule, if its kind has one.
+func (s *site) rule(t *testing.T) {
+	t.Helper()
+	switch s.kind {
+	case "SSE-S3":
+		setRule(t, sdkOf(t, s.gw), s.bucket, "")
+	case "SSE-KMS":
+		setRule(t, sdkOf(t, s.gw), s.bucket, s.gw.KeyName)
+	}
+}
+
+// during returns the requests to the bucket upstream that f causes.
+func (s *site) during(f func()) []stack.Call {
+	before := len(s.upstream.Calls())
+	f()
+	return slices.DeleteFunc(s.upstream.Calls()[before:], func(c stack.Call) bool {
+		return !strings.HasPrefix(c.Path+"/", "/"+s.bucket+"/")
+	})
+}
+
+// wantQuiet calls f, which must not write to the bucket.
+func (s *site) wantQuiet(t *testing.T, f func()) {
+	t.Helper()
+	calls := s.during(f)
+	if len(calls) == 0 {
+		t.Error("the bucket was not even looked at")
+	}
+	for _, c := range calls {
+		if c.Method != http.MethodGet && c.Method != http.MethodHead {
+			t.Errorf("nothing has changed, but it sends %s %s?%s, %d bytes", c.Method, c.Path, c.Query, c.In)
+		}
+	}
+}
+
+// wantServerSide calls f, which must copy without moving the bodies.
+func (s *site) wantServerSide(t *testing.T, f func()) {
+	t.Helper()
+	const most = 64 * kib
+	for _, c := range s.during(f) {
+		if c.In > most || c.Out > most {
+			t.Errorf("a server-side copy moves %d and %d bytes with %s %s?%s", c.In, c.Out, c.Method, c.Path, c.Query)
+		}
+	}
+}
+
+// A tree is a folder of files, or what a bucket should hold: contents by slash-separated path.
+type tree map[string]content
+
+// newTree returns files of sizes around the bounds of the format, and one that
+// most clients send in parts.
+func newTree(seed string) tree {
+	out := make(tree)
+	for name, size := range map[string]int64{
+		"empty": 0, "one": 1, "dir/package": 64*kib + 1, "dir/deeper/mebibyte": mib + 1, "dir/name with ü & space+plus": 5000, "large": 17*mib + 5,
+	} {
+		out[name] = content{hash(seed + name), size}
+	}
+	return out
+}
+
+// below returns the tree as it is in a folder.
+func (f tree) below(prefix string) tree {
+	out := make(tree)
+	for name, c := range f {
+		out[prefix+name] = c
+	}
+	return out
+}
+
+// and returns both trees in one.
+func (f tree) and(other tree) tree {
+	out := maps.Clone(f)
+	maps.Copy(out, other)
+	return out
+}
+
+// write writes the files to a fresh folder.
+func (f tree) write(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, c := range f {
+		writeFile(t, filepath.Join(dir, filepath.FromSlash(name)), c)
+	}
+	return dir
+}
+
+func writeFile(t *testing.T, path string, c content) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := must(os.Create(path))(t)
+	_, err := io.Copy(file, c.reader())
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantIn fails the test unless the folder holds exactly the files.
+func (f tree) wantIn(t *testing.T, dir string) {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name := filepath.ToSlash(must(filepath.Rel(dir, path))(t))
+		names = append(names, name)
+		file := must(os.Open(path))(t)
+		defer file.Close()
+		if sumOf(file) != f[name].sum() {
+			t.Errorf("%s has another content", name)
+		}
+		return nil
+	})
+	if want := slices.Sorted(maps.Keys(f)); err != nil || !slices.Equal(slices.Sorted(slices.Values(names)), want) {
+		t.Errorf("%s holds %q, error %v\nwant %q", dir, names, err, want)
+	}
+}
+
+// wantStored fails the test unless the bucket holds exactly these objects, as
+// [site.stored] wants them.
+func (s *site) wantStored(t *testing.T, want tree) {
+	t.Helper()
+	sums := s.stored(t)
+	for key, c := range want {
+		if sum, found := sums[key]; !found || sum != c.sum() {
+			t.Errorf("%s is there: %v, and has another content or none", key, found)
+		}
+		delete(sums, key)
+	}
+	if len(sums) != 0 {
+		t.Errorf("the bucket also holds %q", slices.Sorted(maps.Keys(sums)))
+	}
+}
+
+// stored reads all objects of the bucket from both sides and returns their
+// hashes. Each must have the size that is listed and the bucket's scheme, and
+// be the very same bytes upstream in a plain bucket, others in a sealed one.
+func (s *site) stored(t *testing.T) map[string][sha256.Size]byte {
+	t.Helper()
+	direct, sums := s.direct(t), make(map[string][sha256.Size]byte)
+	for key, size := range listSizes(t, s.sdk, s.bucket) {
+		out := must(s.sdk.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &s.bucket, Key: &key}))(t)
+		sums[key] = sumOf(out.Body)
+		out.Body.Close()
+		if got := string(out.ServerSideEncryption); got != kinds[s.kind] || aws.ToInt64(out.ContentLength) != size {
+			t.Errorf("%s: encryption %q, %d bytes; want %q, %d", key, got, aws.ToInt64(out.ContentLength), kinds[s.kind], size)
+		}
+		under := must(direct.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &s.bucket, Key: &key}))(t)
+		sum := sumOf(under.Body)
+		under.Body.Close()
+		if same := sum == sums[key]; size > 0 && same != (s.kind == "plain") {
+			t.Errorf("%s: the store holds the very bytes: %v", key, same)
+		}
+	}
+	if s.kind != "plain" {
+		wantSealedUpstream(t, s.sdk, direct, s.bucket)
+	}
+	return sums
+}
+
+// wantGone fails the test unless the bucket has been deleted.
+func (s *site) wantGone(t *testing.T) {
+	t.Helper()
+	_, err := s.sdk.HeadBucket(t.Context(), &s3.HeadBucketInput{Bucket: &s.bucket})
+	if statusOf(err) != http.StatusNotFound {
+		t.Errorf("the bucket is still there, or HEAD fails: %v", err)
+	}
+}
+
+// fetch reads a URL that a client has presigned.
+func (s *site) fetch(t *testing.T, url string, body content) {
+	t.Helper()
+	client := must(stack.HTTPClient(s.gw.CAFile))(t)
+	defer client.CloseIdleConnections()
+	resp := must(client.Get(url))(t)
+	defer resp.Body.Close()
+	v := &verifier{want: body}
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s %s", url, resp.Status, must(io.ReadAll(resp.Body))(t))
+		return
+	}
+	if _, err := io.Copy(v, resp.Body); err != nil || v.complete() != nil {
+		t.Errorf("%s: %v after %d of %d bytes", url, err, v.off, body.size)
+	}
+}

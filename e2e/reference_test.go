@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ssegw/e2e/stack"
+)
+
+// TestReference runs the scripts of testdata/reference: what an operator does who
+// follows MinIO's page on server-side encryption with KES, with the real mc, kes
+// and ssegw commands. docs/OPERATIONS.md walks through the same steps.
+//
+// A script has a KES server, a MinIO store without encryption, and the commands
+//
+//	expand FILE...     replace $NAME in files by the script's variables
+//	content FILE SIZE  make a file of that many bytes, the same each time
+//	kes-server ACTION  stop or start the KES server, or forget KEY: lose a key
+//	store NAME         start another store, which $STORE and its credential then are
+//	await URL          wait until a health check says yes
+func TestReference(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   filepath.Join("testdata", "reference"),
+		Setup: func(env *testscript.Env) error { return setupReference(t, env) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"expand":     expandFiles,
+			"content":    makeContent,
+			"kes-server": switchKES,
+			"store":      startStore,
+			"await":      awaitHealthy,
+		},
+	})
+}
+
+// kesOf and stackOf are the keys of a script's KES server and of its stack.
+type (
+	kesOf   struct{}
+	stackOf struct{}
+)
+
+func setupReference(t *testing.T, env *testscript.Env) error {
+	s, err := stack.New(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Tools().Build(t.Context(), stack.ToolGateway, stack.ToolMC); err != nil {
+		return err
+	}
+	kes, err := s.StartKES(t.Context(), stack.KESOptions{})
+	if err != nil {
+		return err
+	}
+	store, err := s.StartMinIO(t.Context())
+	if err != nil {
+		return err
+	}
+	address, err := stack.FreeAddr()
+	if err != nil {
+		return err
+	}
+	private, err := stack.FreeAddr()
+	if err != nil {
+		return err
+	}
+	env.Values[kesOf{}], env.Values[stackOf{}] = kes, s
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("PATH", filepath.Dir(s.Tools().Path(stack.ToolMC))+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for name, value := range map[string]string{
+		"ADDRESS": address, "ADMIN_ADDRESS": private, "GATEWAY": "http://" + address, "GATEWAY_TLS": "https://" + address,
+		"STORE": store.Endpoint, "STORE_ACCESS_KEY": store.AccessKey, "STORE_SECRET_KEY": store.SecretKey,
+		"KES_SERVER": kes.Endpoint, "KES_API_KEY": kes.APIKey, "KES_CA": kes.CAFile,
+	} {
+		env.Setenv(name, value)
+	}
+	return nil
+}
+
+// expandFiles replaces variables in files. One that is not set fails the script.
+func expandFiles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: expand FILE...")
+	}
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), func(variable string) string {
+			value := ts.Getenv(variable)
+			if value == "" {
+				ts.Fatalf("%s: $%s is not set", name, variable)
+			}
+			return value
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// makeContent writes a file that does not compress.
+func makeContent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: content FILE SIZE")
+	}
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = io.Copy(f, content{seed: uint64(size), size: size}.reader())
+	ts.Check(err)
+	ts.Check(f.Close())
+}
+
+// switchKES stops or starts the script's KES server.
+func switchKES(ts *testscript.TestScript, neg bool, args []string) {
+	kes := ts.Value(kesOf{}).(*stack.KES)
+	switch {
+	case len(args) == 1 && args[0] == "stop":
+		ts.Check(kes.Kill())
+	case len(args) == 1 && args[0] == "start":
+		ts.Check(kes.Start(context.Background()))
+	case len(args) == 2 && args[0] == "forget":
+		ts.Check(kes.Kill())
+		ts.Check(kes.DeleteKey(args[1]))
+		ts.Check(kes.Start(context.Background()))
+	default:
+		ts.Fatalf("usage: kes-server stop | start | forget KEY")
+	}
+}
+
+// startStore starts a store of the given kind and makes it the script's.
+func startStore(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: store NAME")
+	}
+	store, err := ts.Value(stackOf{}).(*stack.Stack).StartStore(context.Background(), args[0], stack.StoreOptions{})
+	ts.Check(err)
+	ts.Setenv("STORE", store.Endpoint)
+	ts.Setenv("STORE_ACCESS_KEY", store.AccessKey)
+	ts.Setenv("STORE_SECRET_KEY", store.SecretKey)
+}
+
+// awaitHealthy waits until a GET is answered with 200, a minute at most.
+func awaitHealthy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await URL")
+	}
+	client := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // nothing secret is sent
+	}}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := client.Get(args[0])
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not say yes: %v", args[0], err)
+		}
+	}
+}

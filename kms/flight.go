@@ -1,0 +1,104 @@
+package kms
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// flightTimeout bounds a flight, whose callers may all have left.
+const flightTimeout = 2 * time.Second
+
+// flights makes one call at a time for each key, whose result is for all who ask for it in the meantime. The call is not
+// bound to the context of the caller who began it: one who leaves does not spoil it for the others.
+type flights[K comparable, V any] struct {
+	wipe func(*V)
+	wait sync.WaitGroup
+
+	mu     sync.Mutex
+	flying map[K]*flight[V]
+	closed bool
+}
+
+type flight[V any] struct {
+	done    chan struct{} // closed when value and err are there
+	value   V
+	err     error
+	callers int // who have not taken the value yet; guarded by flights.mu
+	landed  bool
+}
+
+func newFlights[K comparable, V any](wipe func(*V)) *flights[K, V] {
+	return &flights[K, V]{wipe: wipe, flying: make(map[K]*flight[V])}
+}
+
+// do returns the result of call, or of the one for k that is under way. Each caller gets a copy of the value, and the original
+// is wiped when the last has it.
+func (g *flights[K, V]) do(ctx context.Context, k K, call func(context.Context) (V, error)) (V, error) {
+	f := g.join(ctx, k, call, 1)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		g.leave(f)
+		var none V
+		return none, interrupted(ctx, nil)
+	}
+	v := f.value
+	g.leave(f)
+	return v, f.err
+}
+
+// begin makes the call if none for k is under way, and waits for nothing.
+func (g *flights[K, V]) begin(ctx context.Context, k K, call func(context.Context) (V, error)) {
+	g.join(ctx, k, call, 0)
+}
+
+func (g *flights[K, V]) join(ctx context.Context, k K, call func(context.Context) (V, error), callers int) *flight[V] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f, ok := g.flying[k]; ok {
+		f.callers += callers
+		return f
+	}
+	f := &flight[V]{done: make(chan struct{}), callers: callers}
+	if g.closed {
+		f.err, f.landed = &unreachableError{causes: []error{errClosed}}, true
+		close(f.done)
+		return f
+	}
+	g.flying[k] = f
+	g.wait.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+		defer cancel()
+		f.value, f.err = call(ctx)
+		g.land(k, f)
+	})
+	return f
+}
+
+func (g *flights[K, V]) land(k K, f *flight[V]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.flying, k)
+	f.landed = true
+	close(f.done)
+	if f.callers == 0 {
+		g.wipe(&f.value)
+	}
+}
+
+func (g *flights[K, V]) leave(f *flight[V]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f.callers--; f.callers == 0 && f.landed {
+		g.wipe(&f.value)
+	}
+}
+
+// close makes every later call fail, and waits for those under way.
+func (g *flights[K, V]) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.wait.Wait()
+}

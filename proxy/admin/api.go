@@ -1,0 +1,185 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ssegw/kms"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+)
+
+const (
+	maxBody     = 64 << 10         // bytes of a request
+	apiDeadline = 30 * time.Second // for a request and its answer
+)
+
+// apiError is an answer of the admin API. Its status is never 502, 503, 429 or
+// 408, with which MinIO's clients ask again for a minute.
+type apiError struct {
+	status        int
+	code, message string
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+var (
+	errDenied         = &apiError{http.StatusForbidden, "AccessDenied", "Only the root credential of the gateway may do this."}
+	errNotImplemented = &apiError{http.StatusNotImplemented, "NotImplemented", "The gateway does not have this operation: users, policies and the like are those of the object store behind it."}
+)
+
+// refusals says what the admin API makes of an error. The first match counts.
+var refusals = []struct {
+	is     error
+	answer apiError // with an empty message, the error's own
+}{
+	{kms.ErrKeyExists, apiError{http.StatusConflict, "kms:KeyAlreadyExists", "key with given key ID already exists"}},
+	{kms.ErrKeyNotFound, apiError{http.StatusNotFound, "kms:KeyNotFound", "key with given key ID does not exist"}},
+	{kms.ErrNotAllowed, apiError{http.StatusForbidden, "kms:NotAuthorized", "insufficient permissions to perform KMS operation"}},
+	{kms.ErrInvalidKeyName, apiError{http.StatusBadRequest, "InvalidArgument", ""}},
+}
+
+// refusal is the answer that err stands for. Who gets it is the operator, so
+// that it may say what is wrong.
+func refusal(err error) *apiError {
+	var own *apiError
+	if errors.As(err, &own) {
+		return own
+	}
+	var signature *sigv4.Error
+	if errors.As(err, &signature) {
+		return &apiError{s3.ErrorByCode(signature.Code).Status, signature.Code, signature.Message}
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.is) {
+			answer := r.answer
+			if answer.message == "" {
+				answer.message = err.Error()
+			}
+			return &answer
+		}
+	}
+	return &apiError{http.StatusInternalServerError, "InternalError", "We encountered an internal error, please try again. (" + err.Error() + ")"}
+}
+
+// operation is one operation of the admin API. What it returns is the answer's
+// JSON document; nil is an answer without one.
+type operation func(r *http.Request) (any, error)
+
+// api makes a handler of an operation: only the root credential, bounded, logged.
+func (s *Server) api(do operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(apiDeadline))
+		_ = control.SetWriteDeadline(time.Now().Add(apiDeadline))
+		var document any
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, w.Header().Get(requestIDHeader)))
+		err := s.authenticate(r)
+		if err == nil {
+			document, err = do(r)
+		}
+		log := s.Log.With(zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("remote", r.RemoteAddr),
+			zap.String("request_id", requestID(r)))
+		if err != nil {
+			e := refusal(err)
+			log.Warn("admin request refused", zap.Int("status", e.status), zap.Error(err))
+			writeError(w, r, e)
+			return
+		}
+		log.Info("admin request")
+		if document == nil {
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		writeJSON(w, http.StatusOK, document)
+	}
+}
+
+const requestIDHeader = "X-Amz-Request-Id"
+
+// requestIDKey is where a request's context has the answer's ID.
+type requestIDKey struct{}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestIDKey{}).(string)
+	return id
+}
+
+// authenticate verifies that the root credential has signed the request, body
+// included. MinIO's admin clients sign for no region.
+func (s *Server) authenticate(r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &apiError{http.StatusBadRequest, "InvalidArgument", "The query is malformed."}
+	}
+	for name, values := range query {
+		if len(values) > 1 {
+			return &apiError{http.StatusBadRequest, "InvalidArgument", "The parameter " + name + " is there twice."}
+		}
+	}
+	auth, err := s.verifier.Verify(&sigv4.Request{
+		Method: r.Method, Path: r.URL.Path, Query: query, Header: r.Header, Host: r.Host,
+		ContentLength: r.ContentLength, TLS: r.TLS != nil, AllowEmptyRegion: true,
+	})
+	if err != nil {
+		return err
+	}
+	if auth.Anonymous() || auth.Presigned() {
+		return errDenied
+	}
+	body, err := auth.Body(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(io.Discard, body)
+	if n > maxBody {
+		return &apiError{http.StatusRequestEntityTooLarge, "EntityTooLarge", "The body is too large."}
+	}
+	return err
+}
+
+func writeJSON(w http.ResponseWriter, status int, document any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(document) // a client that has gone needs no answer
+}
+
+// writeError answers in the form that MinIO's clients show.
+func writeError(w http.ResponseWriter, r *http.Request, e *apiError) {
+	writeJSON(w, e.status, struct {
+		Code, Message, Resource, RequestId, HostId string //nolint:revive // names of the wire
+	}{e.code, e.message, r.URL.Path, w.Header().Get(requestIDHeader), ""})
+}
+
+// notHere is every operation of MinIO's that the gateway does not have.
+func notHere(*http.Request) (any, error) { return nil, errNotImplemented }
+
+// service is what `mc admin service` asks for.
+func (s *Server) service(r *http.Request) (any, error) {
+	query := r.URL.Query()
+	action, dryRun := query.Get("action"), query.Get("dry-run") == "true"
+	if action != "restart" {
+		return nil, errNotImplemented
+	}
+	if err := s.Restart(dryRun); err != nil {
+		// An error of several lines is one of several settings.
+		text := strings.ReplaceAll(err.Error(), "\n", "; ")
+		return nil, &apiError{http.StatusBadRequest, "InvalidConfiguration", "The gateway goes on with the configuration it has: " + text}
+	}
+	type result struct {
+		Host string `json:"host"`
+	}
+	return struct {
+		Action  string   `json:"action"`
+		DryRun  bool     `json:"dryRun"`
+		Results []result `json:"results"`
+	}{action, dryRun, []result{{r.Host}}}, nil
+}

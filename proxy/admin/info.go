@@ -1,0 +1,71 @@
+package admin
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+)
+
+// info is `mc admin info`: the gateway as a server, and each KES endpoint.
+func (s *Server) info(r *http.Request) (any, error) {
+	health := s.check(r.Context())
+	network := map[string]string{r.Host: health.Upstream}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return infoMessage{
+		Mode: health.State, Region: s.Region,
+		Services: services{KMSStatus: s.kmsServices(r)},
+		Servers: []serverInfo{{
+			State: health.State, Endpoint: r.Host, Scheme: scheme, Version: s.Version, Network: network,
+			Uptime:     max(int64(time.Since(s.started).Seconds()), 1),
+			Memory:     memoryInfo{memory.Alloc, memory.TotalAlloc, memory.Mallocs, memory.Frees, memory.HeapAlloc},
+			GoMaxProcs: runtime.GOMAXPROCS(0), NumCPU: runtime.NumCPU(), Runtime: runtime.Version(),
+		}},
+	}, nil
+}
+
+func (s *Server) kmsServices(r *http.Request) []kmsInfo {
+	var list []kmsInfo
+	for _, e := range s.KMS.Status(r.Context()) {
+		list = append(list, kmsInfo{state(e), e.Endpoint, e.Version})
+	}
+	return list
+}
+
+// infoMessage has the fields of madmin's InfoMessage that mean something here.
+type infoMessage struct {
+	Mode     string       `json:"mode"`
+	Region   string       `json:"region"`
+	Services services     `json:"services"`
+	Servers  []serverInfo `json:"servers"`
+}
+
+type services struct {
+	KMSStatus []kmsInfo `json:"kmsStatus"`
+}
+
+type kmsInfo struct {
+	Status   string `json:"status"`
+	Endpoint string `json:"endpoint"`
+	Version  string `json:"version,omitempty"`
+}
+
+type serverInfo struct {
+	State      string            `json:"state"`
+	Endpoint   string            `json:"endpoint"`
+	Scheme     string            `json:"scheme"`
+	Uptime     int64             `json:"uptime"` // seconds
+	Version    string            `json:"version"`
+	Network    map[string]string `json:"network"`
+	Memory     memoryInfo        `json:"mem_stats"`
+	GoMaxProcs int               `json:"go_max_procs"`
+	NumCPU     int               `json:"num_cpu"`
+	Runtime    string            `json:"runtime_version"`
+}
+
+// memoryInfo is in bytes and counts of runtime.MemStats.
+type memoryInfo struct{ Alloc, TotalAlloc, Mallocs, Frees, HeapAlloc uint64 }

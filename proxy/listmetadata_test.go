@@ -1,0 +1,284 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ssegw/kms/kmstest"
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// listings are the operations that list objects.
+var listings = []string{"list-type=2", "", "versions="}
+
+// fillMixed stores sealed objects, one of them multipart, and others. It returns
+// their plaintext sizes in the order of the keys.
+func fillMixed(g *testGateway) (sizes []int64) {
+	g.t.Helper()
+	for i := range 12 {
+		size := 100 * i // an empty one too
+		switch {
+		case i == 5:
+			u := g.withSmallParts().begin("/bucket/05", s3.HeaderSSE, s3.AES256)
+			u.part(1, pattern(smallestPart, 1))
+			u.part(3, pattern(70, 2))
+			u.complete()
+			size = smallestPart + 70
+		case i%3 == 1:
+			g.put(fmt.Sprintf("/bucket/%02d", i), pattern(size, 1)).want(g.t, 200, "")
+		default:
+			g.put(fmt.Sprintf("/bucket/%02d", i), pattern(size, 1), s3.HeaderSSE, s3.AWSKMS).want(g.t, 200, "")
+		}
+		sizes = append(sizes, int64(size))
+	}
+	return sizes
+}
+
+// wantListing lists the bucket, compares the sizes, and ETags with those of
+// HEAD, and returns the requests upstream that took.
+func wantListing(t *testing.T, g *testGateway, query string, sizes []int64) (requests []string) {
+	t.Helper()
+	g.upstream.forget()
+	entries := g.list(testBucket, query)
+	for _, r := range g.upstream.requests("/") {
+		line := r.Method + " " + r.Path
+		if s := r.Header.Get("Range"); s != "" {
+			line += " part"
+		}
+		if r.Query.Get("metadata") == "true" {
+			line += " metadata"
+		}
+		requests = append(requests, line)
+	}
+	slices.Sort(requests)
+	if len(entries) != len(sizes) {
+		t.Fatalf("%q: %d entries, want %d", query, len(entries), len(sizes))
+	}
+	for i, e := range entries {
+		if e.Size != sizes[i] {
+			t.Errorf("%q: %s has %d bytes, want %d", query, e.Key, e.Size, sizes[i])
+		}
+		if head := g.head("/bucket/" + e.Key); head.header.Get("ETag") != e.ETag {
+			t.Errorf("%q: %s is listed with the ETag %s, HEAD says %s", query, e.Key, e.ETag, head.header.Get("ETag"))
+		}
+	}
+	return requests
+}
+
+// TestListMetadata: where the upstream lists metadata, what is not known of a
+// page costs one request and the part tables, and the same page then none.
+func TestListMetadata(t *testing.T) {
+	g := newGateway(t)
+	sizes := fillMixed(g)
+	g.upstream.detail = true
+	for _, query := range listings {
+		replica := g.replica()
+		g.kes.ResetRequests()
+		want := []string{"GET /bucket", "GET /bucket metadata", "GET /bucket/05 part"}
+		if got := wantListing(t, replica, query, sizes); !slices.Equal(got, want) {
+			t.Errorf("%q took %q, want %q", query, got, want)
+		}
+		if got := wantListing(t, replica, query, sizes); !slices.Equal(got, want[:1]) {
+			t.Errorf("%q again took %q", query, got)
+		}
+		if n := g.kes.Requests(kmstest.OpDecrypt) + g.kes.Requests(kmstest.OpGenerate); n != 0 {
+			t.Errorf("%q took %d calls to KES", query, n)
+		}
+	}
+	// A single unknown entry is looked at.
+	g.put("/bucket/00", pattern(77, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	sizes[0] = 77
+	replica := g.replica()
+	wantListing(t, replica, "list-type=2", sizes)
+	g.put("/bucket/00", pattern(78, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	sizes[0] = 78
+	if got := wantListing(t, replica, "list-type=2", sizes); !slices.Equal(got, []string{"GET /bucket", "HEAD /bucket/00"}) {
+		t.Errorf("one changed object took %q", got)
+	}
+}
+
+// TestListMetadataPages asks for the second page of each listing with metadata.
+func TestListMetadataPages(t *testing.T) {
+	g := newGateway(t)
+	sizes := fillMixed(g)
+	g.upstream.detail = true
+	for query, more := range map[string]string{
+		"list-type=2&max-keys=4&prefix=0&start-after=03": "list-type=2&max-keys=4&prefix=0&start-after=03",
+		"max-keys=4&prefix=0&marker=03":                  "list-type=2&max-keys=4&prefix=0&start-after=03",
+		"versions=&max-keys=4&prefix=0&key-marker=03":    "versions=&max-keys=4&prefix=0&key-marker=03",
+	} {
+		replica := g.replica()
+		if got := len(wantListing(t, replica, query, sizes[4:8])); got != 3 {
+			t.Errorf("%q took %d requests, want 3", query, got)
+		}
+		asked := g.upstream.requests("/bucket")
+		want, _ := url.ParseQuery(more + "&metadata=true")
+		if got := asked[1].Query.Encode(); got != want.Encode() {
+			t.Errorf("%q asked for %s, want %s", query, got, want.Encode())
+		}
+	}
+}
+
+// TestListMetadataRefused: stores without such pages are asked once in a while.
+func TestListMetadataRefused(t *testing.T) {
+	ignored := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
+	document := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.Write([]byte("<Metadata/>")) }
+	for name, tt := range map[string]struct {
+		answer hook
+		asked  int // in two listings
+	}{
+		"ignored":          {ignored, 1},
+		"refused":          {answerWith(501, "NotImplemented"), 2},
+		"bad request":      {answerWith(400, "InvalidArgument"), 1},
+		"another document": {document, 1},
+		"in trouble":       {answerWith(503, "SlowDown"), 2},
+		"broken off":       {cutAnswer(100), 2},
+	} {
+		g := newGateway(t)
+		sizes := fillMixed(g)
+		g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.URL.Query().Get("metadata") == "true" {
+				tt.answer(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		asked := func(g *testGateway) int {
+			got := wantListing(t, g, "list-type=2", sizes)
+			return len(slices.DeleteFunc(got, func(r string) bool { return r != "GET /bucket metadata" }))
+		}
+		replica := g.replica()
+		first := asked(replica)
+		replica.facts = newFactsCache()
+		if n := first + asked(replica); n != tt.asked {
+			t.Errorf("%s: asked %d times, want %d", name, n, tt.asked)
+		}
+		replica.facts = newFactsCache()
+		replica.pages.retry.Store(time.Now().Unix() - 1) // as if the time were over
+		if n := asked(replica); n != 1 {
+			t.Errorf("%s: asked %d times after a while", name, n)
+		}
+	}
+}
+
+// TestListMetadataHidden: a store that lists metadata without the sealed header
+// is not believed that nothing is sealed.
+func TestListMetadataHidden(t *testing.T) {
+	g := newGateway(t)
+	sizes := fillMixed(g)
+	g.upstream.detail = true
+	g.upstream.rewriteListings(func(_ url.Values, page string) string { return strings.ReplaceAll(page, "X-Amz-Meta-Ssegw", "Ssegw") })
+	replica := g.replica()
+	if got := len(wantListing(t, replica, "list-type=2", sizes)); got != 2+len(sizes) {
+		t.Errorf("the page took %d requests", got)
+	}
+	// Asked by the client, too.
+	wantListing(t, g.replica(), "list-type=2&metadata=true", sizes)
+}
+
+// TestListMetadataChanged: what does not fit the page itself is not used.
+func TestListMetadataChanged(t *testing.T) {
+	for name, change := range map[string]func(page string) string{
+		"another ETag": func(page string) string { return strings.ReplaceAll(page, "<ETag>&#34;", "<ETag>&#34;0") },
+		"another size": func(page string) string { return strings.ReplaceAll(page, "<Size>", "<Size>1") },
+		"other keys":   func(page string) string { return strings.ReplaceAll(page, "<Key>", "<Key>x") },
+		"no metadata":  func(page string) string { return strings.ReplaceAll(page, "UserMetadata>", "Other>") },
+	} {
+		g := newGateway(t)
+		sizes := fillMixed(g)
+		g.upstream.detail = true
+		g.upstream.rewriteListings(func(q url.Values, page string) string {
+			if q.Has("metadata") {
+				return change(page)
+			}
+			return page
+		})
+		if got := len(wantListing(t, g.replica(), "list-type=2", sizes)); got != 2+len(sizes) {
+			t.Errorf("%s: the page took %d requests", name, got)
+		}
+	}
+}
+
+// TestListMetadataTampered: headers of a page are authenticated as those of a
+// HEAD are.
+func TestListMetadataTampered(t *testing.T) {
+	g := newGateway(t)
+	for _, key := range []string{"a", "b", "c", "d"} {
+		g.put("/bucket/"+key, pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	}
+	g.upstream.edit(testBucket, "a", func(o *memObject) { o.header.Set(sealer.MetadataKey, "nonsense") })
+	g.upstream.edit(testBucket, "b", func(o *memObject) { o.body, o.etag = o.body[:700], "cut" })
+	g.upstream.edit(testBucket, "c", func(o *memObject) { *o = *g.upstream.object(testBucket, "d"); o.etag = "swapped" })
+	g.upstream.detail = true
+	replica := g.replica()
+	var sizes []int64
+	for _, e := range replica.list(testBucket, "list-type=2") {
+		sizes = append(sizes, e.Size)
+	}
+	if want := []int64{1032, 700, 1032, 1000}; !slices.Equal(sizes, want) {
+		t.Errorf("sizes %v, want %v", sizes, want)
+	}
+	for _, reason := range []string{"header", "size", "facts"} {
+		if n := replica.counter("ssegw_integrity_failures_total", "reason="+reason); n != 1 {
+			t.Errorf("%s: %v failures counted, want 1", reason, n)
+		}
+	}
+	if n := len(g.upstream.requests("/bucket/")); n != 0 {
+		t.Errorf("%d requests for single objects", n)
+	}
+}
+
+// TestListMetadataAsked: a client that asks for metadata itself gets it without
+// the sealed header, from one request.
+func TestListMetadataAsked(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/plain", pattern(10, 1), "X-Amz-Meta-Colour", "red").want(t, 200, "")
+	g.put("/bucket/sealed", pattern(20, 1), "X-Amz-Meta-Colour", "blue", s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	g.upstream.detail = true
+	for _, query := range []string{"list-type=2&metadata=true", "versions=&metadata=true"} {
+		replica := g.replica()
+		if got := wantListing(t, replica, query, []int64{10, 20}); !slices.Equal(got, []string{"GET /bucket metadata"}) {
+			t.Errorf("%q took %q", query, got)
+		}
+		r := replica.do(clientRequest{method: "GET", path: "/bucket", query: parseQuery(query)})
+		for _, part := range []string{"<X-Amz-Meta-Colour>red<", "<X-Amz-Meta-Colour>blue<", "<Internal>"} {
+			if !strings.Contains(string(r.body), part) {
+				t.Errorf("%q: no %s in %s", query, part, r.body)
+			}
+		}
+		if bytes.Contains(bytes.ToLower(r.body), []byte("ssegw")) {
+			t.Errorf("%q: %s", query, r.body)
+		}
+	}
+}
+
+// TestListMetadataAnonymous: that anonymous callers get no metadata is not taken
+// as a sign that nobody does.
+func TestListMetadataAnonymous(t *testing.T) {
+	g := newGateway(t)
+	sizes := fillMixed(g)
+	g.upstream.public = map[string]bool{testBucket: true}
+	g.upstream.detail = true
+	g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("Authorization") == "" {
+			q := r.URL.Query()
+			q.Del("metadata")
+			r.URL.RawQuery = q.Encode()
+		}
+		next.ServeHTTP(w, r)
+	})
+	replica := g.replica()
+	replica.do(clientRequest{method: "GET", path: "/bucket", anonymous: true}).want(t, 200, "")
+	replica.facts = newFactsCache()
+	want := []string{"GET /bucket", "GET /bucket metadata", "GET /bucket/05 part"}
+	if got := wantListing(t, replica, "", sizes); !slices.Equal(got[:2], want[:2]) || len(got) > 3 {
+		t.Errorf("the page took %q, want %q", got, want)
+	}
+}

@@ -275,11 +275,12 @@ func largest(limit int, ok func(int) (bool, error)) (int, error) {
 	if yes, err := ok(limit); yes || err != nil {
 		return limit, err
 	}
-	low, high := -1, limit // low is fine, high is not
+	high := limit // is not fine
 	if yes, err := ok(0); !yes || err != nil {
 		return -1, err
 	}
-	for low = 0; high-low > 16; {
+	low := 0 // is
+	for high-low > 16 {
 		middle := (low + high) / 2
 		yes, err := ok(middle)
 		if err != nil {

@@ -137,7 +137,7 @@ func (g *gateway) retire() {
 	g.requests.Wait()
 	if g.stop != nil {
 		g.stop()
-		<-g.ended
+		_ = <-g.ended // who waits for it has been told
 	}
 	g.close()
 }

@@ -137,7 +137,7 @@ func (g *gateway) retire() {
 	g.requests.Wait()
 	if g.stop != nil {
 		g.stop()
-		_ = <-g.ended // who waits for it has been told
+		<-g.ended //nolint:errcheck // whoever waited for it has told
 	}
 	g.close()
 }

@@ -275,11 +275,10 @@ func largest(limit int, ok func(int) (bool, error)) (int, error) {
 	if yes, err := ok(limit); yes || err != nil {
 		return limit, err
 	}
-	high := limit // is not fine
 	if yes, err := ok(0); !yes || err != nil {
 		return -1, err
 	}
-	low := 0 // is
+	low, high := 0, limit // low is fine, high is not
 	for high-low > 16 {
 		middle := (low + high) / 2
 		yes, err := ok(middle)

@@ -187,6 +187,16 @@ func TestCopyConditions(t *testing.T) {
 				t.Errorf("%v %v: %d %s", sse, c.pairs, r.status, r.code)
 			}
 		}
+		for _, old := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} { // what the copy is made over
+			over := func(name string) clientAnswer {
+				tag := g.put("/bucket/dst", []byte("old"), old...).header.Get("ETag")
+				return g.copy("bucket/src", "/bucket/dst", append([]string{name, tag}, sse...)...)
+			}
+			over("If-Match").want(t, 200, "")
+			over("If-None-Match").want(t, 412, "PreconditionFailed")
+			g.copy("bucket/src", "/bucket/dst", append([]string{"If-Match", `"00000000000000000000000000000000-1"`}, sse...)...).want(t, 412, "PreconditionFailed")
+			wantObject(t, g, "/bucket/dst", []byte("old"), 1)
+		}
 		g.copy("bucket/none", "/bucket/dst").want(t, 404, "NoSuchKey")
 		g.copy("bucket/src?versionId=none", "/bucket/dst").want(t, 404, "NoSuchVersion")
 		g.copy(testStateBucket+"/root", "/bucket/dst").want(t, 404, "NoSuchBucket")

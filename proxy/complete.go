@@ -310,8 +310,8 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part></CompleteMultipartUpload>`, tail, etag)
 
-	header := http.Header{}
-	passHeaders(header, c.req.Header, "If-Match", "If-None-Match", s3.HeaderExpectedOwner, s3.HeaderRequestPayer)
+	header := c.uploadHeader()
+	passHeaders(header, c.req.Header, "If-Match", "If-None-Match")
 	if err := c.translateConditions(header); err != nil {
 		return "", nil, err
 	}

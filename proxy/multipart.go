@@ -205,6 +205,14 @@ func (c *call) partOf() (*upload, int, error) {
 	return u, n, nil
 }
 
+// stored is the size of a part at the store, in bytes.
+func (u *upload) stored(size int64) int64 {
+	if u.Plain {
+		return size
+	}
+	return sealer.SealedSize(size)
+}
+
 // uploadPart is UploadPart. Every attempt has its own nonce, and so its own key.
 func (c *call) uploadPart() error {
 	u, number, err := c.partOf()
@@ -218,7 +226,7 @@ func (c *call) uploadPart() error {
 	switch size := body.Size(); {
 	case size < 0:
 		return s3.ErrMissingContentLength
-	case sealer.SealedSize(size) > maxPut:
+	case u.stored(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
 	if err := u.checkPart(body); err != nil {

@@ -172,6 +172,23 @@ func TestPutPartsFailures(t *testing.T) {
 	})
 }
 
+// TestPartTooLarge: a part is bounded by what it is at the store.
+func TestPartTooLarge(t *testing.T) {
+	g := newGateway(t)
+	plain, sealed := g.begin("/bucket/plain"), g.begin("/bucket/sealed", s3.HeaderSSE, s3.AES256)
+	for _, c := range []struct {
+		u    *testUpload
+		size int64
+		code string
+	}{{plain, maxPut, "IncompleteBody"}, {plain, maxPut + 1, "EntityTooLarge"}, {sealed, maxPut, "EntityTooLarge"}} {
+		r := c.u.request(http.MethodPut, 1, []byte("x"))
+		r.mode, r.decoded = modeTrailer, c.size
+		if a := g.do(r); a.code != c.code {
+			t.Errorf("%s, %d bytes: %d %s, want %s", c.u.path, c.size, a.status, a.code, c.code)
+		}
+	}
+}
+
 // TestPutTooLarge: Amazon S3's bound on a PUT stays, sealed or not.
 func TestPutTooLarge(t *testing.T) {
 	g := newGateway(t)

@@ -52,19 +52,26 @@ func (c checksumXML) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
 	return e.EncodeElement(c.Value, xml.StartElement{Name: xml.Name{Local: c.XMLName.Local}})
 }
 
-// completeMultipartUpload is CompleteMultipartUpload. The part table goes
-// upstream as the last part, then the upstream completes.
+// completeMultipartUpload is CompleteMultipartUpload. That of an upload which is no
+// more may have succeeded before.
 func (c *call) completeMultipartUpload() error {
 	doc, body, err := c.document()
 	if err != nil {
 		return err
 	}
-	u, err := c.uploadOf()
-	if errors.Is(err, s3.ErrNoSuchUpload) {
+	err = c.complete(doc, body)
+	if errors.Is(err, s3.ErrNoSuchUpload) || isNoUpload(err) {
 		if again := c.answerAgain(doc); !errors.Is(again, s3.ErrNoSuchUpload) {
 			return again
 		}
 	}
+	return err
+}
+
+// complete completes the upload. The part table goes upstream as the last part, then
+// the upstream completes.
+func (c *call) complete(doc []byte, body *clientBody) error {
+	u, err := c.uploadOf()
 	if err != nil {
 		return err
 	}
@@ -303,8 +310,8 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part></CompleteMultipartUpload>`, tail, etag)
 
-	header := http.Header{}
-	passHeaders(header, c.req.Header, "If-Match", "If-None-Match", s3.HeaderExpectedOwner, s3.HeaderRequestPayer)
+	header := c.uploadHeader()
+	passHeaders(header, c.req.Header, "If-Match", "If-None-Match")
 	if err := c.translateConditions(header); err != nil {
 		return "", nil, err
 	}

@@ -3,10 +3,14 @@ package proxy
 import (
 	"encoding/base64"
 	"encoding/xml"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
@@ -60,6 +64,41 @@ func TestCompleteAgain(t *testing.T) {
 				}
 				wantObject(t, g, "/bucket/k", body, 5)
 				u.completeWith(u.listed[:1]).want(t, 404, "NoSuchUpload")
+			})
+		}
+	}
+}
+
+// TestCompleteAgainCutShort: a Complete whose records could not all be removed is
+// answered again.
+func TestCompleteAgainCutShort(t *testing.T) {
+	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
+		for removed := range int64(4) {
+			t.Run(fmt.Sprint(name, " after ", removed), func(t *testing.T) {
+				g := newGateway(t).withSmallParts()
+				u := g.begin("/bucket/k", sse...)
+				for i := range 4 {
+					r := u.try(i+1, pattern(2000, uint64(i)))
+					r.want(t, 200, "")
+					u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
+				}
+				var deletes atomic.Int64
+				g.upstream.on(http.MethodDelete, "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					if deletes.Add(1) > removed {
+						answerWith(500, "InternalError")(w, r, next)
+						return
+					}
+					next.ServeHTTP(w, r)
+				})
+				first := u.completeWith(u.listed)
+				first.want(t, 200, "")
+				for range 2 {
+					again := u.completeWith(u.listed)
+					again.want(t, 200, "")
+					if diff := cmp.Diff(string(first.body), string(again.body)); diff != "" {
+						t.Error(diff)
+					}
+				}
 			})
 		}
 	}

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -18,6 +20,10 @@ type done struct {
 	Answer []byte            `json:"answer"`
 	Header map[string]string `json:"header,omitempty"`
 }
+
+// forgetTimeout bounds what a Complete does for its upload's records, which goes on
+// when the client has left.
+const forgetTimeout = 20 * time.Second
 
 // flat is the first value of each header.
 func flat(h http.Header) map[string]string {
@@ -33,21 +39,35 @@ func flat(h http.Header) map[string]string {
 // finishComplete answers a Complete that succeeded, and keeps the answer for a client
 // that asks again.
 func (c *call) finishComplete(u *upload, d *done) error {
-	// The object is there: what fails from here on costs a retry its answer, or
-	// leaves records to the sweep, and must not fail the request.
-	d.ID = u.ID
-	if plain, err := json.Marshal(d); err == nil {
-		err = c.State.save(c.ctx(), u.prefix()+doneRecord, plain)
-		if err == nil {
-			err = c.State.forget(c.ctx(), u)
-		}
-		if err != nil {
-			c.log.Warn("upload records left behind", zap.Error(err))
-		}
+	// The object is there: what fails from here on leaves records to the sweep, and
+	// must not fail the request. Either all that a retry needs is left, or the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), forgetTimeout)
+	defer cancel()
+	kept := c.State.saveDone(ctx, u, d)
+	if kept == nil {
+		kept = c.State.forgetUpload(ctx, u)
 	}
-	return c.give(d)
+	given := c.give(d)
+	if kept == nil {
+		kept = c.State.forgetParts(ctx, u)
+	}
+	if kept != nil {
+		c.log.Warn("upload records left behind", zap.Error(kept))
+	}
+	return given
 }
 
+// saveDone records the answer of a Complete.
+func (s *State) saveDone(ctx context.Context, u *upload, d *done) error {
+	d.ID = u.ID
+	plain, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("proxy: encoding the answer of a Complete: %w", err)
+	}
+	return s.save(ctx, u.prefix()+doneRecord, plain)
+}
+
+// give answers at once, whatever the gateway has left to do.
 func (c *call) give(d *done) error {
 	h := c.w.Header()
 	for name, value := range d.Header {
@@ -55,8 +75,10 @@ func (c *call) give(d *done) error {
 	}
 	h.Set("Content-Type", "application/xml")
 	h.Set("Content-Length", strconv.Itoa(len(d.Answer)))
-	_, err := c.w.Write(d.Answer)
-	return err
+	if _, err := c.w.Write(d.Answer); err != nil {
+		return err
+	}
+	return http.NewResponseController(c.w.ResponseWriter).Flush()
 }
 
 // answerAgain gives the answer of a Complete that succeeded before, to the same

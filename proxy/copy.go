@@ -149,17 +149,18 @@ func (c *call) copyObject() error {
 	if err := c.checkSelfCopy(src, s); err != nil {
 		return err
 	}
+	plain := src.object == nil && s == nil
+	if plain {
+		header = c.plainCopyHeader()
+	}
 	if err := c.translateConditions(header); err != nil {
 		return err
 	}
-	if c.req.Header.Get(s3.HeaderAlgorithm) != "" && !c.hasChecksum(src) {
-		return c.copyBody(src, s, header)
-	}
 	switch {
-	case src.object != nil && s != nil:
+	case plain:
+		return c.copyPlain(src, header)
+	case src.object != nil && c.hasChecksum(src):
 		return c.copySealed(src, s, header)
-	case src.object == nil && s == nil:
-		return c.copyPlain(src)
 	default:
 		return c.copyBody(src, s, header)
 	}
@@ -264,11 +265,11 @@ func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
 	return s3.ErrInvalidRequest.Msg("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 }
 
-// hasChecksum reports whether the source has a checksum of the algorithm that
-// the copy is to have. Another one needs the body.
+// hasChecksum reports whether a sealed source has a checksum of the algorithm that
+// the copy is to have, if it asks for one. Another one needs the body.
 func (c *call) hasChecksum(src *copySource) bool {
-	if src.object == nil {
-		return true // the store's own work, if it stays plaintext; else copyBody computes it
+	if c.req.Header.Get(s3.HeaderAlgorithm) == "" {
+		return true
 	}
 	sums, err := src.checksums(src.object, 0)
 	if err != nil {
@@ -344,10 +345,15 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 	return h, nil
 }
 
-// copyPlain copies between objects that are not sealed: the store's own work.
-func (c *call) copyPlain(src *copySource) error {
+// plainCopyHeader is what the store is asked for when the copy is its own work.
+func (c *call) plainCopyHeader() http.Header {
 	header := upstreamHeader(c.req.Header)
 	passHeaders(header, c.req.Header, s3.HeaderMetadataDirective, s3.HeaderTaggingDirective, s3.HeaderAlgorithm)
+	return header
+}
+
+// copyPlain copies between objects that are not sealed: the store's own work.
+func (c *call) copyPlain(src *copySource, header http.Header) error {
 	answer, result, err := c.copyUpstream(src, header)
 	if err != nil {
 		return err

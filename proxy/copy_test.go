@@ -187,6 +187,16 @@ func TestCopyConditions(t *testing.T) {
 				t.Errorf("%v %v: %d %s", sse, c.pairs, r.status, r.code)
 			}
 		}
+		for _, old := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} { // what the copy is made over
+			over := func(name string) clientAnswer {
+				tag := g.put("/bucket/dst", []byte("old"), old...).header.Get("ETag")
+				return g.copy("bucket/src", "/bucket/dst", append([]string{name, tag}, sse...)...)
+			}
+			over("If-Match").want(t, 200, "")
+			over("If-None-Match").want(t, 412, "PreconditionFailed")
+			g.copy("bucket/src", "/bucket/dst", append([]string{"If-Match", `"00000000000000000000000000000000-1"`}, sse...)...).want(t, 412, "PreconditionFailed")
+			wantObject(t, g, "/bucket/dst", []byte("old"), 1)
+		}
 		g.copy("bucket/none", "/bucket/dst").want(t, 404, "NoSuchKey")
 		g.copy("bucket/src?versionId=none", "/bucket/dst").want(t, 404, "NoSuchVersion")
 		g.copy(testStateBucket+"/root", "/bucket/dst").want(t, 404, "NoSuchBucket")
@@ -425,7 +435,7 @@ func (httpDiscard) Write(p []byte) (int, error) { return len(p), nil }
 func (httpDiscard) WriteHeader(int)             {}
 
 // TestUploadPartCopy makes parts of ranges of sealed and plain sources, in sealed
-// and plain uploads.
+// and plain uploads, but none of a sealed source in a plain upload.
 func TestUploadPartCopy(t *testing.T) {
 	plain := testScheme{name: "plain"}
 	body := pattern(200_000, 1)
@@ -436,6 +446,13 @@ func TestUploadPartCopy(t *testing.T) {
 				g := newGateway(t, withTLS()).withSmallParts()
 				g.put("/bucket/src", body, from.write...).want(t, 200, "")
 				u := g.begin("/bucket/dst", to.write...)
+				if from.name != "plain" && to.name == "plain" {
+					u.try(1, nil, slices.Concat([]string{"X-Amz-Copy-Source", "bucket/src"}, ofSource(from.read))...).want(t, 400, "InvalidRequest")
+					if parts := g.upstream.uploadParts(u.id); len(parts) > 0 {
+						t.Errorf("%d parts stored", len(parts))
+					}
+					return
+				}
 				var want []byte
 				for i, span := range [][2]int{{0, 99_999}, {65_530, 65_530 + 1200}, {199_999, 199_999}} {
 					r := u.try(i+1, nil, slices.Concat([]string{"X-Amz-Copy-Source", "bucket/src", "X-Amz-Copy-Source-Range", fmt.Sprintf("bytes=%d-%d", span[0], span[1])}, ofSource(from.read), to.read)...)

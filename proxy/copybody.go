@@ -241,6 +241,10 @@ func (c *call) copyTags(src *copySource, header http.Header) error {
 	return nil
 }
 
+// errSealedIntoPlain refuses what CopyObject would seal of its own accord, and a part
+// of an upload that is not sealed cannot be.
+var errSealedIntoPlain = s3.ErrInvalidRequest.Msg("The source is encrypted: begin the upload with encryption.")
+
 // uploadPartCopy is UploadPartCopy: a range of an object becomes a part. It
 // streams, because a part has a key of its own.
 func (c *call) uploadPartCopy() error {
@@ -256,7 +260,10 @@ func (c *call) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
-	if u.Plain && src.object == nil {
+	if u.Plain && src.object != nil {
+		return errSealedIntoPlain
+	}
+	if u.Plain {
 		header := upstreamHeader(c.req.Header)
 		passHeaders(header, c.req.Header, s3.HeaderCopySourceRange)
 		answer, result, err := c.copyUpstream(src, header)
@@ -276,17 +283,9 @@ func (c *call) uploadPartCopy() error {
 	return c.storeCopiedPart(u, number, &copiedBody{r: plain, size: length, src: src}, src)
 }
 
-// storeCopiedPart stores a range of a source as a part, and answers.
+// storeCopiedPart seals a range of a source as a part, and answers.
 func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *copySource) error {
 	result := &copyResult{XMLName: xml.Name{Local: "CopyPartResult"}, LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z")}
-	if u.Plain {
-		answer, err := c.storePlain(http.Header{}, body)
-		if err != nil {
-			return err
-		}
-		result.ETag = answer.Get("ETag")
-		return c.answerCopy(answer, nil, result, src)
-	}
 	p, s, err := c.storePart(u, number, withChecksum(body, u.announced().Algorithm))
 	if err != nil {
 		return err

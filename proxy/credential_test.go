@@ -18,6 +18,15 @@ func someone(name string, edit func(*Credential)) *Credential {
 	return c
 }
 
+// mapped is a credential that the store knows by another key than the gateway's.
+func mapped(name string) *Credential {
+	return someone(name, func(c *Credential) {
+		c.Upstream = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: otherUpstreamKey, SecretAccessKey: upstreamSecretKey}, nil
+		})
+	})
+}
+
 // withCredentials adds credentials, which a test can change.
 func withCredentials(list map[string]*Credential) gatewayOption {
 	return withConfig(func(c *Config) {
@@ -128,11 +137,7 @@ func TestCredentialKMSKeys(t *testing.T) {
 
 // TestCredentialUpstream: requests to the store carry the credential's own signature there.
 func TestCredentialUpstream(t *testing.T) {
-	own := someone("own", func(c *Credential) {
-		c.Upstream = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: otherUpstreamKey, SecretAccessKey: upstreamSecretKey}, nil
-		})
-	})
+	own := mapped("own")
 	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
 		g := newGateway(t, withCredentials(map[string]*Credential{"own": own}), func(s *gatewaySetup) { s.framing = framing })
 		for _, c := range []clientRequest{

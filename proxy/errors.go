@@ -102,7 +102,7 @@ func withoutDocument(e *upstreamError) *s3.Error {
 		return s3.ErrMethodNotAllowed // the version is a delete marker
 	case http.StatusPreconditionFailed:
 		return s3.ErrPreconditionFailed
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return s3.ErrServiceUnavailable
 	}
 	return s3.ErrorByCode("BadGateway")

@@ -140,8 +140,8 @@ func TestForwardDocumentLimit(t *testing.T) {
 	}{
 		{"PUT", "tagging", 1 << 20, ""},
 		{"PUT", "tagging", 1<<20 + 1, "MaxMessageLengthExceeded"},
-		{"POST", "delete", 2 << 20, ""},
-		{"POST", "delete", 2<<20 + 1, "MaxMessageLengthExceeded"},
+		{"POST", "delete", 4 << 20, ""},
+		{"POST", "delete", 4<<20 + 1, "MaxMessageLengthExceeded"},
 		{"DELETE", "tagging", maxDocument + 1, "MaxMessageLengthExceeded"}, // takes no document
 	}
 	for _, test := range tests {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -130,8 +131,17 @@ func (c *call) entryKey(e *s3.Entry) factsKey {
 	return factsKeyOf(c.req.Bucket, e.Key, e.ETag, e.Size, e.LastModified)
 }
 
+// unseen are the answers of a store that does not let us look at an object, and will
+// not the next time either: one that it encrypts itself with a key of the client's
+// (400), one of an archive or that may not be read (403), one that has gone (404, or 405
+// for a delete marker), and one that has been replaced by a shorter one (416).
+var unseen = []int{
+	http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+	http.StatusRequestedRangeNotSatisfiable,
+}
+
 // lookAt learns what an entry is to show. One that may not be looked at, or
-// has gone, is shown as the upstream has it. Only an upstream that fails, where
+// has gone, is shown as the upstream has it. Whatever else fails, so that
 // the next page may show another size, fails the page.
 func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
 	version := e.VersionID
@@ -142,7 +152,7 @@ func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
 	o, err := at.listed(e)
 	var refused *upstreamError
 	switch {
-	case errors.As(err, &refused) && !errors.Is(err, errUpstream) && refused.status < 500:
+	case errors.As(err, &refused) && !errors.Is(err, errUpstream) && slices.Contains(unseen, refused.status):
 		return entryFacts{size: notSeen}, nil
 	case errors.Is(err, errIntegrity):
 		return entryFacts{size: unknownFacts}, nil

@@ -160,7 +160,11 @@ func TestListHeadFails(t *testing.T) {
 	}{
 		{answerWith(403, ""), []int64{5, 37, 5}},
 		{answerWith(404, ""), []int64{5, 37, 5}},
+		{answerWith(400, ""), []int64{5, 37, 5}},
+		{answerWith(405, ""), []int64{5, 37, 5}},
+		{answerWith(416, ""), []int64{5, 37, 5}},
 		{answerWith(503, ""), nil},
+		{answerWith(429, ""), nil},
 		{func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }, nil},
 	} {
 		replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))

@@ -161,7 +161,7 @@ func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 	query := u.query(0)
 	for {
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{
-			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, as: c.caller(),
+			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, header: c.uploadHeader(), as: c.caller(),
 		})
 		if err != nil {
 			return nil, err

@@ -118,6 +118,14 @@ func passHeaders(dst, src http.Header, names ...string) {
 	}
 }
 
+// uploadHeader is what a request about an upload that the gateway makes for the
+// client's own takes over from it.
+func (c *call) uploadHeader() http.Header {
+	header := http.Header{}
+	passHeaders(header, c.req.Header, s3.HeaderExpectedOwner, s3.HeaderRequestPayer)
+	return header
+}
+
 // abandonTimeout bounds an abandon, which goes on when the client has left.
 const abandonTimeout = 10 * time.Second
 
@@ -197,6 +205,14 @@ func (c *call) partOf() (*upload, int, error) {
 	return u, n, nil
 }
 
+// stored is the size of a part at the store, in bytes.
+func (u *upload) stored(size int64) int64 {
+	if u.Plain {
+		return size
+	}
+	return sealer.SealedSize(size)
+}
+
 // uploadPart is UploadPart. Every attempt has its own nonce, and so its own key.
 func (c *call) uploadPart() error {
 	u, number, err := c.partOf()
@@ -210,7 +226,7 @@ func (c *call) uploadPart() error {
 	switch size := body.Size(); {
 	case size < 0:
 		return s3.ErrMissingContentLength
-	case sealer.SealedSize(size) > maxPut:
+	case u.stored(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
 	if err := u.checkPart(body); err != nil {
@@ -263,12 +279,17 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 
 // sendPart seals the body and sends it to where the attempt belongs.
 func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext) error {
+	if p.Staged {
+		if err := c.mayWritePart(u); err != nil {
+			return err
+		}
+	}
 	sealed, err := k.SealPart(p.number, p.Nonce, body, p.Size)
 	if err != nil {
 		return fmt.Errorf("proxy: sealing a part: %w", err)
 	}
 	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: c.uploadHeader(), as: c.caller(),
 		query: u.query(p.number),
 	}
 	framing := c.framing()
@@ -286,6 +307,25 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	if !p.Staged {
 		p.ETag = strings.Trim(resp.Header.Get("ETag"), `"`)
 	}
+	return nil
+}
+
+// mayWritePart asks the store whether the client may write to an upload, before the
+// gateway stages a part in its own name: with an empty part under the number that no
+// client's part has, which ListParts does not show and no Complete lists as it is.
+func (c *call) mayWritePart(u *upload) error {
+	header := c.uploadHeader()
+	if c.caller().isGateway() && header.Get(s3.HeaderExpectedOwner) == "" {
+		return nil
+	}
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
+		query: u.query(maxPartNumber),
+	})
+	if err != nil {
+		return err
+	}
+	discard(resp)
 	return nil
 }
 
@@ -325,7 +365,7 @@ func (c *call) abortMultipartUpload() error {
 // upstream's ETag.
 func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
 	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: c.uploadHeader(), as: c.caller(),
 		query: u.query(number),
 	}
 	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))

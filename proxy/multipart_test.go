@@ -108,7 +108,8 @@ func (u *testUpload) completeWith(parts []testPart, pairs ...string) clientAnswe
 	})
 }
 
-// complete completes with all parts, which must succeed, and returns the ETag.
+// complete completes with all parts, which must succeed, and returns the ETag. The
+// gateway removes records behind its answer.
 func (u *testUpload) complete(pairs ...string) string {
 	u.g.t.Helper()
 	r := u.completeWith(u.listed, pairs...)
@@ -117,6 +118,7 @@ func (u *testUpload) complete(pairs ...string) string {
 	if err := xml.Unmarshal(r.body, &doc); err != nil || doc.ETag == "" {
 		u.g.t.Fatalf("%v: %s", err, r.body)
 	}
+	eventually(u.g.t, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{doneRecord}) })
 	return doc.ETag
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
@@ -32,6 +35,8 @@ const (
 	uploadRecord  = "upload"
 	doneRecord    = "done"
 	maxUpload     = 64 << 10 // bytes of an upload record
+
+	forgetRequests = 8 // under way while the records of an upload are removed
 )
 
 // upload is a multipart upload as Create recorded it.
@@ -277,17 +282,37 @@ func (s *State) staged(ctx context.Context, u *upload, p *part) (io.ReadCloser, 
 // forget removes the records of an upload that ended, but for the answer of its
 // Complete.
 func (s *State) forget(ctx context.Context, u *upload) error {
-	return s.each(ctx, u.prefix(), func(e *s3.Entry) error {
-		if strings.HasSuffix(e.Key, "/"+doneRecord) {
-			return nil
-		}
-		return s.remove(ctx, e.Key)
-	})
+	if err := s.forgetUpload(ctx, u); err != nil {
+		return err
+	}
+	return s.forgetParts(ctx, u)
 }
 
-// remove deletes an object of the state bucket.
+// forgetUpload removes the record of the upload itself. It goes before those of the
+// parts: as long as it is there, they have to be there too.
+func (s *State) forgetUpload(ctx context.Context, u *upload) error {
+	return s.remove(ctx, u.prefix()+uploadRecord)
+}
+
+// forgetParts removes the records that are of no use without the upload's own.
+func (s *State) forgetParts(ctx context.Context, u *upload) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(forgetRequests)
+	listed := s.each(ctx, u.prefix(), func(e *s3.Entry) error {
+		if !strings.HasSuffix(e.Key, "/"+doneRecord) {
+			g.Go(func() error { return s.remove(ctx, e.Key) })
+		}
+		return ctx.Err()
+	})
+	return cmp.Or(g.Wait(), listed) // a failed removal ends the listing
+}
+
+// remove deletes an object of the state bucket. One that is not there is removed.
 func (s *State) remove(ctx context.Context, name string) error {
 	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: name})
+	if up := (*upstreamError)(nil); errors.As(err, &up) && up.code == s3.ErrNoSuchKey.Code {
+		return nil
+	}
 	if err != nil {
 		return stateFailed("removing "+name, err)
 	}

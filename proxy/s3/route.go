@@ -61,7 +61,7 @@ type Route struct {
 // Limits of small document bodies in bytes.
 const (
 	documentLimit     = 1 << 20
-	longDocumentLimit = 2 << 20 // CompleteMultipartUpload with 10,000 parts, DeleteObjects with 1,000 long keys
+	longDocumentLimit = 4 << 20 // CompleteMultipartUpload with 10,000 parts and their SHA-512s, DeleteObjects with 1,000 long keys
 )
 
 // BodyLimit returns the largest document in bytes that the operation accepts, or 0 when its body is not a document.

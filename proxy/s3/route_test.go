@@ -252,7 +252,7 @@ func outcome(r *Request, err error) string {
 
 func TestBodyLimit(t *testing.T) {
 	for action, want := range map[Action]int64{
-		PutObject: 0, PutBucketEncryption: 1 << 20, "PutBucketPolicy": 1 << 20, DeleteObjects: 2 << 20, CompleteMultipartUpload: 2 << 20,
+		PutObject: 0, PutBucketEncryption: 1 << 20, "PutBucketPolicy": 1 << 20, DeleteObjects: 4 << 20, CompleteMultipartUpload: 4 << 20,
 	} {
 		r, ok := RouteOf(action)
 		if !ok || r.BodyLimit() != want {

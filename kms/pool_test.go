@@ -51,6 +51,45 @@ func TestSlowEndpointIsHedgedAndPutAside(t *testing.T) {
 	}
 }
 
+// An endpoint whose keys are late, though not as late as an attempt may take, costs callers little, and is not let in again
+// and again because its version is quick.
+func TestLateEndpointCostsLittle(t *testing.T) {
+	const callers, late, slow = 4, 300 * time.Millisecond, 150 * time.Millisecond
+	servers, client, _ := cluster(t, 2, attempt)
+	for range 4 {
+		if err := roundTrip(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers[0].SetFault(kmstest.Fault{Delay: late, Ops: generate})
+	servers[0].ResetRequests()
+	var calls, over atomic.Int64
+	var wait sync.WaitGroup
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
+		for range callers {
+			wait.Go(func() {
+				start := time.Now()
+				if err := generateKey(t.Context(), client); err != nil {
+					t.Error(err)
+				}
+				calls.Add(1)
+				if time.Since(start) > slow {
+					over.Add(1)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	asked := servers[0].Requests(kmstest.OpGenerate)
+	t.Logf("%d calls, %d over %v, %d requests to the late server", calls.Load(), over.Load(), slow, asked)
+	if over.Load() > 8 {
+		t.Errorf("%d of %d calls took more than %v", over.Load(), calls.Load(), slow)
+	}
+	if asked > 100 {
+		t.Errorf("the late server was asked for %d keys", asked)
+	}
+}
+
 // When all are slow none is put aside, and after a while no call is sent twice.
 func TestSlowClusterStaysInUse(t *testing.T) {
 	servers, client, logs := cluster(t, 3, patience)

@@ -54,6 +54,7 @@ func (c *Client) Generate(ctx context.Context, name string, kctx Context) (DataK
 	}
 	dk, err := c.generate(ctx, name, kctx)
 	if err != nil {
+		c.dropShared(name, err)
 		return DataKey{}, fmt.Errorf("generating a data key under %q: %w", name, err)
 	}
 	return dk, nil
@@ -96,6 +97,7 @@ func (c *Client) Unseal(ctx context.Context, name string, sealed []byte, kctx Co
 	}
 	key, err := c.unseal(ctx, name, sealed, kctx)
 	if err != nil {
+		c.dropShared(name, err)
 		return Secret{}, fmt.Errorf("unsealing a data key with %q: %w", name, err)
 	}
 	return key, nil

@@ -281,6 +281,46 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 	callers.Wait()
 }
 
+// Callers who leave make no room for others while KES still works for them.
+func TestCallersWhoLeaveKeepTheirSlots(t *testing.T) {
+	servers, client, _ := cluster(t, 1, patience)
+	servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
+	// wave lets 100 callers come, and leave when left is closed.
+	wave := func(left <-chan struct{}) *sync.WaitGroup {
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				if err := generateKey(ctx, client); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v, want Canceled", err)
+				}
+			})
+		}
+		go func() {
+			<-left
+			cancel()
+		}()
+		return &callers
+	}
+	left := make(chan struct{})
+	callers := wave(left)
+	eventually(t, "64 requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 64 })
+	close(left)
+	callers.Wait()
+	for range 4 {
+		left := make(chan struct{})
+		time.AfterFunc(100*time.Millisecond, func() { close(left) })
+		wave(left).Wait()
+	}
+	if n := servers[0].Requests(kmstest.OpGenerate); n != 64 {
+		t.Errorf("%d requests of 500 callers, want 64", n)
+	}
+	servers[0].SetFault(kmstest.Fault{})
+	if err := generateKey(t.Context(), client); err != nil {
+		t.Errorf("once KES has answered: %v", err)
+	}
+}
+
 func TestClose(t *testing.T) {
 	servers, client, logs := cluster(t, 2, patience)
 	for _, s := range servers {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type race struct {
 	hedges   int
 	results  chan result
 	over     chan struct{} // closed when nobody waits for results
+	holders  atomic.Int32  // of the slot: the caller, and each attempt that has not ended
 }
 
 // attempt is the call as sent to one endpoint.
@@ -143,7 +145,9 @@ func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	r.tries++
 	r.running = append(r.running, a)
 	r.left = slices.DeleteFunc(r.left, func(other *endpoint) bool { return other == e })
+	r.holders.Add(1)
 	p.background.Go(func() {
+		defer r.release()
 		ans, err := e.send(p.ctx, c, p.attempt)
 		if err != nil {
 			p.failed(e, a.era, err)
@@ -158,6 +162,13 @@ func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 		hedge.Reset(a.hedge)
 	}
 	return true
+}
+
+// release gives the slot back with its last holder.
+func (r *race) release() {
+	if r.holders.Add(-1) == 0 {
+		<-r.pool.slots
+	}
 }
 
 // won takes the first answer. Those who were asked before, and long enough ago to have answered, have lost.

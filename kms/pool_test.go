@@ -398,3 +398,24 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("well, and %q", e.Err)
 	}
 }
+
+// An answer to Status that would be too late for a probe lets no endpoint in.
+func TestLateStatusLeavesTheBreakerOpen(t *testing.T) {
+	servers, client, _ := cluster(t, 1, patience)
+	servers[0].SetFault(kmstest.Fault{Status: 503})
+	if err := generateKey(t.Context(), client); !errors.Is(err, kms.ErrUnreachable) {
+		t.Fatal(err)
+	}
+	servers[0].SetFault(kmstest.Fault{Delay: 400 * time.Millisecond, Ops: []kmstest.Op{kmstest.OpVersion}})
+	if s := client.Status(t.Context())[0]; !s.Online {
+		t.Fatalf("the test is wrong: %+v", s)
+	}
+	if !client.Endpoints()[0].Open {
+		t.Error("the breaker was closed")
+	}
+	servers[0].SetFault(kmstest.Fault{})
+	eventually(t, "the breaker is closed", func() bool {
+		client.Status(t.Context())
+		return !client.Endpoints()[0].Open
+	})
+}

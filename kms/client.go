@@ -43,7 +43,7 @@ func (c *Client) DefaultKey() string { return c.defaultKey }
 // Identity returns what KES calls this client, for its policy: the SHA-256 of the public key, in hex.
 func (c *Client) Identity() string { return kesIdentity(c.identity.get()).String() }
 
-// checkContext is what Ensure and Check bind the data key to that they try KES with.
+// checkContext is what TryGenerate and Check bind the data key to that they try KES with.
 func checkContext() Context { return Context{"healthcheck": ""} }
 
 // Generate returns a new data key, sealed under the named KES key and bound to kctx, which must not be empty
@@ -54,6 +54,7 @@ func (c *Client) Generate(ctx context.Context, name string, kctx Context) (DataK
 	}
 	dk, err := c.generate(ctx, name, kctx)
 	if err != nil {
+		c.dropShared(name, err)
 		return DataKey{}, fmt.Errorf("generating a data key under %q: %w", name, err)
 	}
 	return dk, nil
@@ -96,6 +97,7 @@ func (c *Client) Unseal(ctx context.Context, name string, sealed []byte, kctx Co
 	}
 	key, err := c.unseal(ctx, name, sealed, kctx)
 	if err != nil {
+		c.dropShared(name, err)
 		return Secret{}, fmt.Errorf("unsealing a data key with %q: %w", name, err)
 	}
 	return key, nil
@@ -179,9 +181,7 @@ func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bo
 // Ensure makes the KES key where it is absent. It looks by generating a data key, so that a KES policy which allows no more
 // than create, generate and decrypt is enough. Another client that makes the key at the same time does no harm.
 func (c *Client) Ensure(ctx context.Context, name string) error {
-	dk, err := c.Generate(ctx, name, checkContext())
-	dk.Plaintext.Wipe()
-	if !errors.Is(err, ErrKeyNotFound) {
+	if err := c.TryGenerate(ctx, name); !errors.Is(err, ErrKeyNotFound) {
 		return err
 	}
 	if err := c.Create(ctx, name); err != nil && !errors.Is(err, ErrKeyExists) {
@@ -215,6 +215,14 @@ func (c *Client) describe(ctx context.Context, name string) (describeResponse, t
 		return r, time.Time{}, badAnswer("it describes another key")
 	}
 	return r, ans.date, nil
+}
+
+// TryGenerate generates a data key that nobody uses: nil means that objects can be sealed under the named KES key. The error is
+// that of Generate.
+func (c *Client) TryGenerate(ctx context.Context, name string) error {
+	dk, err := c.Generate(ctx, name, checkContext())
+	dk.Plaintext.Wipe()
+	return err
 }
 
 // Check generates a data key and opens it again. An error of the second step also matches ErrCheckUnseal.

@@ -83,12 +83,6 @@ func (c *counters) count(o op, ans answer, err error) {
 	}
 }
 
-// hedgeAfter is how long an attempt may take before another endpoint is asked: where the endpoint is far away, longer than
-// where it is near.
-func (c *counters) hedgeAfter(attempt time.Duration) time.Duration {
-	return min(max(minHedge, slowness*time.Duration(c.mean.Load())), max(attempt/2, minHedge))
-}
-
 // EndpointState is what the client has seen of one endpoint since it was made. Unlike Status it asks nobody.
 type EndpointState struct {
 	Endpoint string // https://host[:port]

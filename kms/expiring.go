@@ -89,6 +89,26 @@ func (m *expiring[K, V]) remove(element *list.Element) {
 	m.wipe(&e.value)
 }
 
+// drop removes the entries that gone says so of.
+func (m *expiring[K, V]) drop(gone func(K, *V) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, element := range m.entries {
+		if e := element.Value.(*entry[K, V]); gone(e.key, &e.value) {
+			m.remove(element)
+		}
+	}
+}
+
+// dropOne removes the value of k, if there is one.
+func (m *expiring[K, V]) dropOne(k K) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if element, ok := m.entries[k]; ok {
+		m.remove(element)
+	}
+}
+
 // clear removes everything.
 func (m *expiring[K, V]) clear() {
 	m.mu.Lock()

@@ -18,6 +18,9 @@ const (
 	probeTimeout = 250 * time.Millisecond
 	// firstPause is the time from a failure to the first probe. Each probe that fails doubles it, up to lastPause.
 	firstPause, lastPause = 200 * time.Millisecond, time.Second
+	// lastSlowPause is the bound for an endpoint that was put aside for being slow: probes are quick where it is keys that
+	// are slow, so that each good one lets a few calls find that out again.
+	lastSlowPause = 5 * time.Second
 	// firstRest is the least time between probes that callers wait for. It doubles, up to lastRest, each time the endpoint
 	// fails soon after a probe found it well.
 	firstRest, lastRest = 50 * time.Millisecond, 200 * time.Millisecond
@@ -34,6 +37,7 @@ var errClosed = errors.New("the client is closed")
 // there are.
 type health struct {
 	open     bool
+	slow     bool          // it was opened by strikes, and no probe has failed since
 	strikes  int           // calls lost in a row
 	lastErr  error         // that opened the breaker, or of the last probe
 	era      int           // how often the breaker was closed: what began in an earlier era says nothing about this one
@@ -57,6 +61,7 @@ func (p *pool) failed(e *endpoint, era int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !e.health.open && e.health.era == era {
+		e.health.slow = false
 		p.open(e, err)
 	}
 }
@@ -74,6 +79,7 @@ func (p *pool) struck(e *endpoint, era int) {
 	h.strikes++
 	others := slices.ContainsFunc(p.endpoints, func(other *endpoint) bool { return other != e && !other.health.open })
 	if h.strikes >= strikeLimit && others {
+		h.slow = true
 		p.open(e, fmt.Errorf("%s: slower than another endpoint %d times in a row", e.url, h.strikes))
 	}
 }
@@ -87,6 +93,7 @@ func (p *pool) open(e *endpoint, err error) {
 	quiet := time.Since(h.closedAt) < settled
 	if quiet {
 		h.rest = min(2*h.rest, lastRest)
+		h.pause = min(h.pause, h.lastPause())
 	} else {
 		h.pause, h.rest = firstPause, firstRest
 	}
@@ -96,6 +103,14 @@ func (p *pool) open(e *endpoint, err error) {
 	}
 	era := h.era
 	p.background.Go(func() { p.probeUntilWell(e, era) })
+}
+
+// lastPause bounds the pause before a probe.
+func (h *health) lastPause() time.Duration {
+	if h.slow {
+		return lastSlowPause
+	}
+	return lastPause
 }
 
 // probeUntilWell probes an endpoint whose breaker was opened in the given era, until the era ends or the pool is closed.
@@ -143,7 +158,8 @@ func (p *pool) judge(e *endpoint, era int, err error) bool {
 	if h.era != era { // Status was answered
 		return true
 	}
-	h.pause = min(2*h.pause, lastPause)
+	h.slow = h.slow && err == nil
+	h.pause = min(2*h.pause, h.lastPause())
 	if err == nil {
 		p.close(e)
 		return true
@@ -157,11 +173,11 @@ func (p *pool) judge(e *endpoint, era int, err error) bool {
 	return false
 }
 
-// well closes the breaker of an endpoint that has answered Status.
+// well closes the breaker of an endpoint that has answered Status. That says nothing where it is keys that are slow.
 func (p *pool) well(e *endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.health.open {
+	if e.health.open && !e.health.slow {
 		p.close(e)
 	}
 }

@@ -131,17 +131,55 @@ func TestProbesGetRarer(t *testing.T) {
 	}
 }
 
+// An endpoint that is put aside for being slow, again and again, is tried less and less often, whatever Status finds.
+func TestSlowEndpointIsTriedLess(t *testing.T) {
+	p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+	e := p.endpoints[0]
+	var pauses []time.Duration
+	for range 7 {
+		for range strikeLimit {
+			p.struck(e, e.health.era)
+		}
+		p.well(e)
+		if !e.health.open {
+			t.Fatal("not put aside, or let in for its version")
+		}
+		pauses = append(pauses, e.health.pause)
+		p.judge(e, e.health.era, nil)
+	}
+	const ms = time.Millisecond
+	if diff := cmp.Diff([]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, lastSlowPause, lastSlowPause}, pauses); diff != "" {
+		t.Errorf("pauses (-want +got):\n%s", diff)
+	}
+	p.failed(e, e.health.era, errNoAnswer)
+	if e.health.pause != lastPause {
+		t.Errorf("once it has failed: %v, want %v", e.health.pause, lastPause)
+	}
+}
+
 func TestHedgeDelay(t *testing.T) {
-	for _, tt := range []struct{ mean, want time.Duration }{
-		{0, minHedge},
-		{time.Millisecond, minHedge},
-		{30 * time.Millisecond, 120 * time.Millisecond},
-		{time.Second, 250 * time.Millisecond},
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		means []time.Duration
+		open  int // how many breakers, from the first on
+		want  time.Duration
+	}{
+		{[]time.Duration{0}, 0, minHedge},
+		{[]time.Duration{ms, 300 * ms}, 0, minHedge},
+		{[]time.Duration{300 * ms, ms}, 0, minHedge},
+		{[]time.Duration{ms, 30 * ms, 300 * ms}, 1, 120 * ms},
+		{[]time.Duration{40 * ms, 30 * ms}, 0, 120 * ms},
+		{[]time.Duration{time.Second, time.Second}, 0, 250 * ms},
+		{[]time.Duration{ms}, 1, 250 * ms},
 	} {
-		var c counters
-		c.mean.Store(int64(tt.mean))
-		if got := c.hedgeAfter(500 * time.Millisecond); got != tt.want {
-			t.Errorf("mean %v: got %v, want %v", tt.mean, got, tt.want)
+		p := &pool{attempt: 500 * ms}
+		for i, mean := range tt.means {
+			e := &endpoint{health: health{open: i < tt.open}}
+			e.counters.mean.Store(int64(mean))
+			p.endpoints = append(p.endpoints, e)
+		}
+		if got := p.hedgeAfter(); got != tt.want {
+			t.Errorf("means %v, %d open: got %v, want %v", tt.means, tt.open, got, tt.want)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxInFlight bounds the calls under way. KES answers more than 10,000 of them in a second, so more at one time only wait in
-// another place.
+// maxInFlight bounds the calls under way, each until its last attempt has ended: what callers have left is still work for KES.
+// KES answers more than 10,000 of them in a second, so more at one time only wait in another place.
 const maxInFlight = 64
 
 // pool chooses the endpoint of each call.
@@ -21,7 +21,7 @@ type pool struct {
 	log       *zap.Logger
 
 	turn  atomic.Uint32 // which endpoint the next call starts with
-	slots chan struct{} // one in it for each call under way
+	slots chan struct{} // one in it for each call under way, see race.release
 	calls histogram     // of all, whether KES answered or not
 
 	ctx        context.Context // of attempts and probes; ends with the pool
@@ -111,17 +111,18 @@ func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	defer func() { p.calls.observe(time.Since(start)) }()
 	select {
 	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
 	case <-ctx.Done():
 		return answer{}, interrupted(ctx, nil)
 	}
-	r := race{
+	r := &race{
 		pool:    p,
 		call:    c,
 		left:    p.order(),
 		results: make(chan result),
 		over:    make(chan struct{}),
 	}
+	r.holders.Store(1)
+	defer r.release()
 	defer close(r.over)
 	return r.run(ctx)
 }

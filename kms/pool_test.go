@@ -51,6 +51,45 @@ func TestSlowEndpointIsHedgedAndPutAside(t *testing.T) {
 	}
 }
 
+// An endpoint whose keys are late, though not as late as an attempt may take, costs callers little, and is not let in again
+// and again because its version is quick.
+func TestLateEndpointCostsLittle(t *testing.T) {
+	const callers, late, slow = 4, 300 * time.Millisecond, 150 * time.Millisecond
+	servers, client, _ := cluster(t, 2, attempt)
+	for range 4 {
+		if err := roundTrip(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers[0].SetFault(kmstest.Fault{Delay: late, Ops: generate})
+	servers[0].ResetRequests()
+	var calls, over atomic.Int64
+	var wait sync.WaitGroup
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
+		for range callers {
+			wait.Go(func() {
+				start := time.Now()
+				if err := generateKey(t.Context(), client); err != nil {
+					t.Error(err)
+				}
+				calls.Add(1)
+				if time.Since(start) > slow {
+					over.Add(1)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	asked := servers[0].Requests(kmstest.OpGenerate)
+	t.Logf("%d calls, %d over %v, %d requests to the late server", calls.Load(), over.Load(), slow, asked)
+	if over.Load() > 8 {
+		t.Errorf("%d of %d calls took more than %v", over.Load(), calls.Load(), slow)
+	}
+	if asked > 100 {
+		t.Errorf("the late server was asked for %d keys", asked)
+	}
+}
+
 // When all are slow none is put aside, and after a while no call is sent twice.
 func TestSlowClusterStaysInUse(t *testing.T) {
 	servers, client, logs := cluster(t, 3, patience)
@@ -242,6 +281,46 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 	callers.Wait()
 }
 
+// Callers who leave make no room for others while KES still works for them.
+func TestCallersWhoLeaveKeepTheirSlots(t *testing.T) {
+	servers, client, _ := cluster(t, 1, patience)
+	servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
+	// wave lets 100 callers come, and leave when left is closed.
+	wave := func(left <-chan struct{}) *sync.WaitGroup {
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				if err := generateKey(ctx, client); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v, want Canceled", err)
+				}
+			})
+		}
+		go func() {
+			<-left
+			cancel()
+		}()
+		return &callers
+	}
+	left := make(chan struct{})
+	callers := wave(left)
+	eventually(t, "64 requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 64 })
+	close(left)
+	callers.Wait()
+	for range 4 {
+		left := make(chan struct{})
+		time.AfterFunc(100*time.Millisecond, func() { close(left) })
+		wave(left).Wait()
+	}
+	if n := servers[0].Requests(kmstest.OpGenerate); n != 64 {
+		t.Errorf("%d requests of 500 callers, want 64", n)
+	}
+	servers[0].SetFault(kmstest.Fault{})
+	if err := generateKey(t.Context(), client); err != nil {
+		t.Errorf("once KES has answered: %v", err)
+	}
+}
+
 func TestClose(t *testing.T) {
 	servers, client, logs := cluster(t, 2, patience)
 	for _, s := range servers {
@@ -318,4 +397,25 @@ func TestEndpoints(t *testing.T) {
 	if e := client.Endpoints()[0]; e.Err != "" {
 		t.Errorf("well, and %q", e.Err)
 	}
+}
+
+// An answer to Status that would be too late for a probe lets no endpoint in.
+func TestLateStatusLeavesTheBreakerOpen(t *testing.T) {
+	servers, client, _ := cluster(t, 1, patience)
+	servers[0].SetFault(kmstest.Fault{Status: 503})
+	if err := generateKey(t.Context(), client); !errors.Is(err, kms.ErrUnreachable) {
+		t.Fatal(err)
+	}
+	servers[0].SetFault(kmstest.Fault{Delay: 400 * time.Millisecond, Ops: []kmstest.Op{kmstest.OpVersion}})
+	if s := client.Status(t.Context())[0]; !s.Online {
+		t.Fatalf("the test is wrong: %+v", s)
+	}
+	if !client.Endpoints()[0].Open {
+		t.Error("the breaker was closed")
+	}
+	servers[0].SetFault(kmstest.Fault{})
+	eventually(t, "the breaker is closed", func() bool {
+		client.Status(t.Context())
+		return !client.Endpoints()[0].Open
+	})
 }

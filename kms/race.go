@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,7 +13,7 @@ const (
 	minHedge = 25 * time.Millisecond
 	// maxHedges bounds how often one call does so, and with it the load on a cluster that is slow as a whole.
 	maxHedges = 2
-	// slowness is how many times an endpoint's mean latency an attempt takes before it counts as slow.
+	// slowness is how many times the mean latency of the fastest endpoint an attempt takes before it counts as slow.
 	slowness = 4
 )
 
@@ -31,6 +32,7 @@ type race struct {
 	hedges   int
 	results  chan result
 	over     chan struct{} // closed when nobody waits for results
+	holders  atomic.Int32  // of the slot: the caller, and each attempt that has not ended
 }
 
 // attempt is the call as sent to one endpoint.
@@ -93,22 +95,39 @@ func (r *race) next(ctx context.Context) (*endpoint, error) {
 	return e, nil
 }
 
-// hedge asks another endpoint in good health. Where all that are left have failed, it asks for a probe of them and comes back.
+// hedgeAfter is how long an attempt may take before another endpoint is asked: the longer, the slower the fastest endpoint in
+// good health is. An endpoint does not earn time by being slow itself. The caller holds p.mu.
+func (p *pool) hedgeAfter() time.Duration {
+	fastest := p.attempt
+	for _, e := range p.endpoints {
+		if !e.health.open {
+			fastest = min(fastest, time.Duration(e.counters.mean.Load()))
+		}
+	}
+	return min(max(minHedge, slowness*fastest), max(p.attempt/2, minHedge))
+}
+
+// hedge asks another endpoint in good health. Where there is none left, it asks for a probe of those that have failed and comes
+// back. Those that were put aside for being slow are of no help to a call that is slow.
 func (r *race) hedge(timer *time.Timer) {
 	if r.hedges == maxHedges {
 		return
 	}
 	r.pool.mu.Lock()
 	next := firstWell(r.left)
+	if next == nil {
+		for _, e := range r.left {
+			if !e.health.slow {
+				e.want()
+			}
+		}
+	}
 	r.pool.mu.Unlock()
 	switch {
 	case next != nil && r.start(next, timer):
 		r.hedges++
 		next.counters.hedges.Add(1)
 	case len(r.left) > 0:
-		for _, e := range r.left {
-			e.want()
-		}
 		timer.Reset(minHedge)
 	}
 }
@@ -116,17 +135,19 @@ func (r *race) hedge(timer *time.Timer) {
 // start makes an attempt and sets the timer to the time of the next. It reports false when the pool is closed.
 func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	p, c, results, over := r.pool, r.call, r.results, r.over
-	a := &attempt{endpoint: e, start: time.Now(), hedge: e.counters.hedgeAfter(p.attempt)}
+	a := &attempt{endpoint: e, start: time.Now()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
 		return false
 	}
-	a.era = e.health.era
+	a.era, a.hedge = e.health.era, p.hedgeAfter()
 	r.tries++
 	r.running = append(r.running, a)
 	r.left = slices.DeleteFunc(r.left, func(other *endpoint) bool { return other == e })
+	r.holders.Add(1)
 	p.background.Go(func() {
+		defer r.release()
 		ans, err := e.send(p.ctx, c, p.attempt)
 		if err != nil {
 			p.failed(e, a.era, err)
@@ -141,6 +162,13 @@ func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 		hedge.Reset(a.hedge)
 	}
 	return true
+}
+
+// release gives the slot back with its last holder.
+func (r *race) release() {
+	if r.holders.Add(-1) == 0 {
+		<-r.pool.slots
+	}
 }
 
 // won takes the first answer. Those who were asked before, and long enough ago to have answered, have lost.

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -28,6 +29,7 @@ type sharedID struct{ name, context string }
 
 type sharedKey struct {
 	DataKey
+	cached  cacheKey  // what it is kept for reading under
 	left    int       // uses
 	renewAt time.Time // a use from then on replaces it ahead of time
 }
@@ -43,8 +45,8 @@ func newSharedKeys(interval time.Duration, uses int) *sharedKeys {
 
 // GenerateShared returns the same as Generate, but the same data key to all who ask for the name and context within
 // Config.SharedInterval, up to Config.SharedUses of them. After that KES must answer, or there is an error. A key is replaced
-// ahead of time by a use in its last fifth, so that nobody waits for KES. The caller wipes its copy of the plaintext and
-// leaves the sealed form as it is.
+// ahead of time by a use in its last fifth, so that nobody waits for KES, and dropped as soon as KES says to any call that the
+// KES key is gone or not allowed. The caller wipes its copy of the plaintext and leaves the sealed form as it is.
 func (c *Client) GenerateShared(ctx context.Context, name string, kctx Context) (DataKey, error) {
 	id := sharedID{name, string(kctx.Canonical())}
 	generate := func(ctx context.Context) (struct{}, error) { return struct{}{}, c.newShared(ctx, id, kctx) }
@@ -93,10 +95,29 @@ func (c *Client) newShared(ctx context.Context, id sharedID, kctx Context) error
 		return err
 	}
 	c.shared.made.Add(1)
-	c.cache.keys.put(newCacheKey(id.name, dk.Sealed, kctx), dk.Plaintext)
-	c.shared.keys.put(id, sharedKey{DataKey: dk, left: c.shared.uses, renewAt: time.Now().Add(c.shared.interval / 5 * 4)})
+	k := newCacheKey(id.name, dk.Sealed, kctx)
+	c.cache.keys.put(k, dk.Plaintext)
+	c.shared.keys.put(id, sharedKey{DataKey: dk, cached: k, left: c.shared.uses, renewAt: time.Now().Add(c.shared.interval / 5 * 4)})
 	dk.Plaintext.Wipe()
 	return nil
+}
+
+// dropShared forgets the shared data keys of a KES key, also for reading, when err says that the key is gone or may not be
+// used: nothing more is to be sealed with what may never be opened again.
+func (c *Client) dropShared(name string, err error) {
+	if !errors.Is(err, ErrKeyNotFound) && !errors.Is(err, ErrNotAllowed) {
+		return
+	}
+	var dropped []cacheKey
+	c.shared.keys.drop(func(id sharedID, k *sharedKey) bool {
+		if id.name == name {
+			dropped = append(dropped, k.cached)
+		}
+		return id.name == name
+	})
+	for _, k := range dropped {
+		c.cache.keys.dropOne(k)
+	}
 }
 
 // Stats is what the client has done, and with the data keys that it keeps.

@@ -2,6 +2,7 @@ package kms_test
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func TestSharedUses(t *testing.T) {
 
 func TestSharedInterval(t *testing.T) {
 	const interval = 500 * time.Millisecond
-	server, client := keeper(t, func(c *kms.Config) { c.SharedInterval = interval })
+	server, client := keeper(t, func(c *kms.Config) { c.SharedInterval, c.SharedUses = interval, math.MaxInt32 })
 	kctx := kms.BucketContext("b")
 	start := time.Now()
 	first := share(t, client, kctx)
@@ -156,6 +157,50 @@ func TestSharedInterval(t *testing.T) {
 		t.Error("used past its interval")
 	}
 	eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Shared == 0 })
+}
+
+// Once KES has said, to a renewal or to another call, that a KES key is gone or not allowed, nothing is sealed under it.
+func TestSharedKeyIsDroppedWithItsKESKey(t *testing.T) {
+	const uses = 10
+	kctx := kms.BucketContext("b")
+	for end, want := range map[string]error{"deleted": kms.ErrKeyNotFound, "denied": kms.ErrNotAllowed} {
+		for _, by := range []string{"renewal", "unseal", "unseal with another KES key"} {
+			t.Run(end+", "+by, func(t *testing.T) {
+				server, client := keeper(t, func(c *kms.Config) { c.SharedUses, c.CacheTTL = uses, time.Hour })
+				old := sealedKey(t, client, kms.Context{"b": "b/k"})
+				dk := share(t, client, kctx)
+				gone := dk.KeyName
+				if by == "unseal with another KES key" {
+					gone = "other"
+				}
+				if end == "deleted" {
+					server.DeleteKey(gone)
+				} else {
+					server.Deny(gone)
+				}
+				if by == "renewal" {
+					for range uses/5*4 - 1 {
+						share(t, client, kctx)
+					}
+					eventually(t, "the key is dropped", func() bool { return client.Stats().Shared == 0 })
+				} else if _, _, err := client.UnsealCached(t.Context(), gone, old.Sealed, kms.Context{"b": "b/k"}); !errors.Is(err, want) {
+					t.Fatalf("got %v, want %v", err, want)
+				}
+				if gone != dk.KeyName {
+					if again := share(t, client, kctx); again.Plaintext != dk.Plaintext {
+						t.Error("the key of another KES key was dropped")
+					}
+					return
+				}
+				if _, err := client.GenerateShared(t.Context(), gone, kctx); !errors.Is(err, want) {
+					t.Errorf("sealed under a key that is gone: got %v, want %v", err, want)
+				}
+				if _, hit, err := client.UnsealCached(t.Context(), gone, dk.Sealed, kctx); hit || !errors.Is(err, want) {
+					t.Errorf("kept for reading: cached %v, %v", hit, err)
+				}
+			})
+		}
+	}
 }
 
 // A key in its last fifth is replaced by a use of it, which does not wait.

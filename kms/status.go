@@ -46,7 +46,9 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	var r versionResponse
 	switch {
 	case err == nil:
-		p.well(e)
+		if ans.took <= probeTimeout { // a later one would not do for a probe
+			p.well(e)
+		}
 		err = ans.decode(&r)
 	case ctx.Err() == nil:
 		p.failed(e, era, err)

@@ -61,7 +61,7 @@ const (
 
 // Audit is a file of records that grows at its end. Records are written in the
 // background: a request never waits for the disk. Those that find the queue
-// full, and those that cannot be written, are dropped and counted. A file that
+// full, those after Close and those that cannot be written are dropped and counted. A file that
 // was renamed or removed is made anew under its name.
 type Audit struct {
 	path    string
@@ -69,7 +69,9 @@ type Audit struct {
 	records chan []byte
 	closing chan struct{} // closed by Close
 	ended   chan struct{} // closed when all is written
-	once    sync.Once
+
+	mu     sync.RWMutex // held for reading while a record is queued
+	closed bool
 
 	written prometheus.Counter
 	dropped prometheus.Counter
@@ -81,8 +83,8 @@ type Audit struct {
 	failing bool      // and that was logged
 }
 
-// NewAudit opens the file at path, made with mode 0600 if absent; "-" is standard
-// output. Close it when no request is left.
+// NewAudit opens the file at path; "-" is standard output. A regular file gets
+// mode 0600, be it new or not. Close it when no request is left.
 func NewAudit(path string, log *zap.Logger, r prometheus.Registerer) (*Audit, error) {
 	a := &Audit{
 		path: path, log: log, records: make(chan []byte, auditQueue), closing: make(chan struct{}), ended: make(chan struct{}),
@@ -105,16 +107,34 @@ func (a *Audit) Record(r *AuditRecord) {
 	if err != nil {
 		panic("proxy: an audit record does not marshal: " + err.Error()) // no type in it can fail
 	}
-	select {
-	case a.records <- append(line, '\n'):
-	default:
+	if !a.queue(append(line, '\n')) {
 		a.dropped.Inc()
 	}
 }
 
-// Close writes what is queued and closes the file. Later records are lost.
+// queue reports whether the line will come to the writer.
+func (a *Audit) queue(line []byte) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closed {
+		return false
+	}
+	select {
+	case a.records <- line:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close writes what is queued and closes the file. Later records are dropped.
 func (a *Audit) Close() {
-	a.once.Do(func() { close(a.closing) })
+	a.mu.Lock()
+	if !a.closed {
+		a.closed = true
+		close(a.closing)
+	}
+	a.mu.Unlock()
 	<-a.ended
 }
 
@@ -127,8 +147,21 @@ func (a *Audit) open() error {
 	if err != nil {
 		return err
 	}
+	if err := narrow(f); err != nil {
+		_ = f.Close() // nothing was written
+		return err
+	}
 	a.file, a.looked = f, time.Now()
 	return nil
+}
+
+// narrow takes a file away from everybody but its owner. Devices and pipes stay as they are.
+func narrow(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&^auditMode == 0 {
+		return err
+	}
+	return f.Chmod(auditMode)
 }
 
 // write writes records until Close, and then those that are left.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,6 +129,67 @@ func TestAuditRotation(t *testing.T) {
 	old, next := auditRecords(t, path+".1"), auditRecords(t, path)
 	if len(old)+len(next) != n+1 || len(next) == 0 || old[0].Use != "first" {
 		t.Errorf("%d records before and %d after, of %d", len(old), len(next), n+1)
+	}
+}
+
+// TestAuditMode: a file that others may read is closed to them, and one that is
+// narrower than it need be stays so.
+func TestAuditMode(t *testing.T) {
+	for _, tt := range []struct{ before, after os.FileMode }{{0o644, 0o600}, {0o666, 0o600}, {0o640, 0o600}, {0o600, 0o600}, {0o200, 0o200}} {
+		path := filepath.Join(t.TempDir(), "audit.log")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, tt.before); err != nil { // whatever the umask
+			t.Fatal(err)
+		}
+		a, _ := newAudit(t, path, nil)
+		a.Close()
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != tt.after {
+			t.Errorf("%v became %v, want %v", tt.before, got, tt.after)
+		}
+	}
+	dir := t.TempDir()                           // stands for all that is no regular file
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // to be seen as wide
+		t.Fatal(err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := narrow(f); err != nil {
+		t.Error(err)
+	}
+	if info, err := f.Stat(); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("what is no regular file has %v, %v", info.Mode(), err)
+	}
+}
+
+// TestAuditAfterClose: each record is written or counted as dropped, whenever it comes.
+func TestAuditAfterClose(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	a, _ := newAudit(t, path, nil)
+	const recorders, each = 8, 500
+	var wait sync.WaitGroup
+	for range recorders {
+		wait.Go(func() {
+			for range each {
+				a.Record(&AuditRecord{})
+			}
+		})
+	}
+	a.Close()
+	wait.Wait()
+	a.Record(&AuditRecord{})
+	a.Close() // twice does no harm
+	written, dropped := testCounter(t, a.written), testCounter(t, a.dropped)
+	if lines := len(auditRecords(t, path)); float64(lines) != written || written+dropped != recorders*each+1 || dropped < 1 {
+		t.Errorf("%d lines, %v written and %v dropped, of %d", lines, written, dropped, recorders*each+1)
 	}
 }
 

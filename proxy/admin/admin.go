@@ -131,8 +131,8 @@ func (s *Server) Operator() http.Handler {
 	return mux
 }
 
-// health serves the health checks: live (the process serves), ready (state,
-// store and KMS), cluster (state and store: reads of what is known need no KMS).
+// health serves the health checks: live (the process serves), ready (state and
+// store, and a data key can be made), cluster (state and store: reads of what is known need no KMS).
 // detail adds what may be shown to who asks there.
 func (s *Server) health(detail func(health) health) http.Handler {
 	mux := http.NewServeMux()
@@ -209,10 +209,9 @@ func (s *Server) check(ctx context.Context) health {
 		}
 	})
 	wait.Go(func() {
-		for _, e := range s.KMS.Status(ctx) {
-			if e.Online {
-				h.KMS = online
-			}
+		// An endpoint that tells its version may still refuse keys: one is asked for.
+		if s.KMS.TryGenerate(ctx, s.KMS.DefaultKey()) == nil {
+			h.KMS = online
 		}
 	})
 	if s.State() == nil {

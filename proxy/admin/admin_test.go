@@ -188,6 +188,40 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestHealthNeedsADataKey: a KES that answers, but makes no data key, is offline
+// for readiness, and that is found out once for all who ask.
+func TestHealthNeedsADataKey(t *testing.T) {
+	for name, spoil := range map[string]func(*kmstest.Server){
+		"key deleted": func(kes *kmstest.Server) { kes.DeleteKey(kmstest.DefaultKey) },
+		"policy":      func(kes *kmstest.Server) { kes.Deny(kmstest.DefaultKey) },
+		"key store sealed": func(kes *kmstest.Server) {
+			kes.SetFault(kmstest.Fault{Status: 503, Ops: []kmstest.Op{kmstest.OpGenerate}})
+		},
+		"no answer": func(kes *kmstest.Server) {
+			kes.SetFault(kmstest.Fault{Hang: true, Ops: []kmstest.Op{kmstest.OpGenerate}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, p := newServer(t)
+			spoil(p.kes)
+			for range 3 {
+				if status, body := get(t, s.Operator(), "/minio/health/ready"); status != 503 || !strings.Contains(body, `"kms":"offline"`) {
+					t.Errorf("ready: %d %s", status, body)
+				}
+			}
+			if n := p.kes.Requests(kmstest.OpGenerate); n != 1 {
+				t.Errorf("KES was asked for %d keys, want 1", n)
+			}
+			if status, body := get(t, s.Operator(), "/minio/health/cluster"); status != 200 {
+				t.Errorf("cluster: %d %s", status, body)
+			}
+			if !s.KMS.Status(t.Context())[0].Online {
+				t.Error("the endpoint does not tell its version: the test is wrong")
+			}
+		})
+	}
+}
+
 // TestCheckIsShared sees that a crowd of probers costs the store one question,
 // and that an answer is asked for again when it is old.
 func TestCheckIsShared(t *testing.T) {

@@ -12,7 +12,7 @@ AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test unit e2e race lint fuzz bench s3suite functional gobench demo clean
+.PHONY: help build test unit e2e large race lint fuzz bench s3suite functional gobench demo clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ unit: ## unit tests, with the race detector where there is a C compiler
 e2e: ## the gateway between real clients, KES and MinIO
 	go -C e2e vet ./...
 	go -C e2e test -v -count=1 -timeout 30m ./...
+
+large: ## objects over 5 GiB, with MinIO and versitygw: needs 24 GiB of disk
+	go -C e2e vet -tags large .
+	go -C e2e test -v -count=1 -timeout 30m -tags large -run '^TestLarge$$' .
 
 race: ## unit tests with the race detector, three times each
 	go test -race -count=3 ./...

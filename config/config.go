@@ -115,6 +115,9 @@ type Config struct {
 	KESKeyPassword Secret `env:"MINIO_KMS_KES_KEY_PASSWORD" alias:"SSEGW_KMS_KES_KEY_PASSWORD" doc:"Password of the private key, when it is encrypted."`
 	KESCAPath      string `env:"MINIO_KMS_KES_CAPATH" alias:"SSEGW_KMS_KES_CAPATH" path:"file or folder" doc:"PEM certificates, a file or a folder, that are trusted for KES beside the system's."`
 	KESKeyName     string `env:"MINIO_KMS_KES_KEY_NAME,notEmpty" alias:"SSEGW_KMS_KES_KEY_NAME" doc:"Default KES key; made when KES does not have it."`
+
+	KMSCacheTTL time.Duration `env:"SSEGW_KMS_CACHE_TTL" envDefault:"1m" doc:"How long a data key that KES has opened opens its object again without KES, through an outage too. A KES key that is deleted or denied stays in use as long. 0 asks KES each time."`
+	AuditFile   string        `env:"SSEGW_AUDIT_FILE" doc:"File that gets a JSON line for each use of a KES key, - for standard output. Made with mode 0600; may be renamed while it is in use."`
 }
 
 // Load reads the settings from environ, whose entries have the form

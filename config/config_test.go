@@ -123,6 +123,7 @@ func base() *Config {
 		KESEndpoint:      "https://kes:7373",
 		KESAPIKey:        NewSecret("kes:v1:AAAA"),
 		KESKeyName:       "default-key",
+		KMSCacheTTL:      time.Minute,
 	}
 }
 
@@ -176,6 +177,9 @@ func TestLoad(t *testing.T) {
 		}},
 		{"running", with("SSEGW_LOG_LEVEL=debug", "SSEGW_DRAIN_TIMEOUT=2m", "SSEGW_MAX_REQUESTS=1"), func(c *Config) {
 			c.LogLevel, c.DrainTimeout, c.MaxRequests = "debug", 2*time.Minute, 1
+		}},
+		{"keys", with("SSEGW_KMS_CACHE_TTL=0", "SSEGW_AUDIT_FILE=DIR/audit/not/there.log"), func(c *Config) {
+			c.KMSCacheTTL, c.AuditFile = 0, dir+"/audit/not/there.log"
 		}},
 		{"secret from file", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/secret"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},
 		{"secret from file with CRLF", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/crlf"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},

@@ -114,6 +114,7 @@ func TestLoadProblems(t *testing.T) {
 		{"bool", with("SSEGW_TLS_TERMINATED=yes"), []string{`SSEGW_TLS_TERMINATED must be true or false, not "yes"`}},
 		{"number", with("SSEGW_MAX_REQUESTS=many"), []string{`SSEGW_MAX_REQUESTS must be a whole number, not "many"`}},
 		{"duration", with("SSEGW_DRAIN_TIMEOUT=30"), []string{`SSEGW_DRAIN_TIMEOUT must be a duration such as 30s or 2m, not "30"`}},
+		{"negative cache time", with("SSEGW_KMS_CACHE_TTL=-1s"), []string{"SSEGW_KMS_CACHE_TTL must not be negative: -1s"}},
 		{"negative duration", with("SSEGW_DRAIN_TIMEOUT=-1s"), []string{"SSEGW_DRAIN_TIMEOUT must not be negative: -1s"}},
 
 		{"secret twice", with("SSEGW_SECRET_KEY_FILE=DIR/secret"), []string{"SSEGW_SECRET_KEY and SSEGW_SECRET_KEY_FILE are both set: set one"}},

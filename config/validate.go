@@ -53,6 +53,9 @@ func (c *Config) validate(in *input) {
 	if c.DrainTimeout < 0 {
 		in.report("SSEGW_DRAIN_TIMEOUT", "SSEGW_DRAIN_TIMEOUT must not be negative: %v", c.DrainTimeout)
 	}
+	if c.KMSCacheTTL < 0 {
+		in.report("SSEGW_KMS_CACHE_TTL", "SSEGW_KMS_CACHE_TTL must not be negative: %v", c.KMSCacheTTL)
+	}
 	if c.MaxRequests < 1 {
 		in.report("SSEGW_MAX_REQUESTS", "SSEGW_MAX_REQUESTS must be at least 1, not %d", c.MaxRequests)
 	}

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"ssegw/e2e/stack"
 )
 
 // TestCopies copies between all schemes and onto itself, a single PUT and an
@@ -112,4 +115,58 @@ func wantCopy(t *testing.T, client *s3.Client, source string, from scheme, key s
 	if !bytes.Equal(must(io.ReadAll(part.Body))(t), want) {
 		t.Errorf("%s: another range", key)
 	}
+}
+
+// TestCopyMovesNoBody: a copy between sealed objects, whatever changes, is the
+// store's own work. The bytes between gateway and store are counted.
+func TestCopyMovesNoBody(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		g := r.faultGateway(t, "", nil)
+		counter, counted := r.countedGateway(t, g)
+		client := sdkClient{sdkOf(t, g), g.KeyName}
+		for kind, body := range map[string]content{"single": {11, 24 * mib}, "parts": {12, 24*mib + 99}} {
+			putAs(t, client, kind, sseS3, body, kind == "parts")
+			copyCounted(t, counter, counted, kind, kind+"-kms", sseKMS)
+			copyCounted(t, counter, counted, kind+"-kms", kind+"-s3", sseS3)
+			for _, key := range []string{kind + "-kms", kind + "-s3"} {
+				wantContent(t, client.Client, key, body)
+			}
+		}
+	})
+}
+
+// maxCopyTraffic is what a copy may move between gateway and store, whatever the
+// object's size: headers, a part table, small documents.
+const maxCopyTraffic = 256 * kib
+
+// countedGateway starts a replica of g that reaches the store through a counter.
+func (r *rig) countedGateway(t *testing.T, g *stack.Gateway) (*stack.Counter, *stack.Gateway) {
+	t.Helper()
+	counter := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
+	return counter, must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{
+		Like: g, Env: map[string]string{"SSEGW_UPSTREAM_ENDPOINT": counter.Endpoint},
+	}))(t)
+}
+
+// copyCounted copies within the sealed bucket, wants no body to pass, and tells how
+// long it took.
+func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, to string, s scheme) {
+	t.Helper()
+	input := &s3.CopyObjectInput{Bucket: aws.String(sealedBucket), Key: &to, CopySource: aws.String(sealedBucket + "/" + from)}
+	input.ServerSideEncryption = types.ServerSideEncryptionAes256
+	if s == sseKMS {
+		input.ServerSideEncryption = types.ServerSideEncryptionAwsKms
+	}
+	counter.Reset()
+	begin := time.Now()
+	_ = must(sdkOf(t, g).CopyObject(t.Context(), input))(t)
+	took := time.Since(begin)
+	var passed int64
+	for _, call := range counter.Calls() {
+		passed += call.In + call.Out
+	}
+	if n := counter.Count("PUT", "/"+sealedBucket+"/"+to); n == 0 || passed > maxCopyTraffic {
+		t.Errorf("%s to %s: %d PUTs, %d bytes between gateway and store", from, to, n, passed)
+	}
+	t.Logf("%s to %s: %v, %d bytes between gateway and store", from, to, took.Round(time.Millisecond), passed)
 }

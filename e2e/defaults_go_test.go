@@ -170,6 +170,7 @@ func useMC(t *testing.T, s *site) {
 	piped := content{hash(s.bucket), 17 * mib}
 	mc.pipe(piped.reader(), "pipe", bucket+"/piped")
 	mc.want(piped, "cat", bucket+"/piped")
+	mc.wantRange(piped, 16*mib-5, mib+5, "cat", "--offset", fmt.Sprint(16*mib-5), bucket+"/piped") // from one part to the end of the next
 	s.wantServerSide(t, func() { mc.run("cp", "--quiet", bucket+"/piped", bucket+"/copied") })
 	mc.run("cp", "--quiet", "--recursive", dir+"/dir/", bucket+"/again/")
 	all := files.and(tree{"piped": piped, "copied": piped, "again/package": files["dir/package"],
@@ -184,10 +185,11 @@ func useMC(t *testing.T, s *site) {
 	shareWithMC(t, s, mc, all)
 	mc.run("rm", "--quiet", bucket+"/one")
 	mc.run("rm", "--quiet", "--recursive", "--versions", "--force", bucket)
-	s.wantStored(t, nil)
 	if versions := must(s.sdk.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &s.bucket}))(t); len(versions.Versions)+len(versions.DeleteMarkers) != 0 {
 		t.Errorf("%d versions and %d delete markers are left", len(versions.Versions), len(versions.DeleteMarkers))
 	}
+	mc.run("rb", bucket)
+	s.wantGone(t)
 }
 
 // shareWithMC uses the links that mc makes for downloads and uploads.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -20,9 +21,11 @@ func useS3FS(t *testing.T, s *site) {
 		skip(t, "no FUSE on this machine: "+err.Error())
 	}
 	fuse.Close()
+	path, unmount := installed(t, "s3fs")[0], installed(t, "fusermount")[0]
 	makeBucket(t, s.sdk, s.bucket)
 	s.rule(t)
-	m := newMount(t, s, installed(t, "s3fs")[0])
+	m := newMount(t, s, path, unmount)
+	t.Log(strings.SplitN(m.s3fs.run("--version"), "\n", 2)[0])
 	files := newTree("s3fs")
 	files["modified"] = content{hash("modified"), 41 * mib} // over 20 MiB it uploads by parts
 	for name, c := range files {
@@ -79,15 +82,16 @@ func wantModified(t *testing.T, name string, c content) {
 
 // mount is a bucket as a folder.
 type mount struct {
-	s    *site
-	s3fs *shellOf
-	dir  string
-	svc  *stack.Service
+	s       *site
+	s3fs    *shellOf
+	unmount string // the program
+	dir     string
+	svc     *stack.Service
 }
 
-func newMount(t *testing.T, s *site, path string) *mount {
+func newMount(t *testing.T, s *site, path, unmount string) *mount {
 	t.Helper()
-	m := &mount{s: s, s3fs: s.program(t, path, nil), dir: t.TempDir()}
+	m := &mount{s: s, s3fs: s.program(t, path, nil), unmount: unmount, dir: t.TempDir()}
 	password := fmt.Sprintf("%s:%s\n", s.gw.AccessKey, s.gw.SecretKey)
 	if err := os.WriteFile(filepath.Join(m.s3fs.Home(), ".passwd-s3fs"), []byte(password), 0o600); err != nil {
 		t.Fatal(err)
@@ -121,7 +125,7 @@ func (m *mount) mounted(context.Context) error {
 
 func (m *mount) stop(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command("fusermount", "-u", m.dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command(m.unmount, "-u", m.dir).CombinedOutput(); err != nil {
 		t.Errorf("unmounting: %v: %s", err, out)
 	}
 	<-m.svc.Exited()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,6 +25,11 @@ func useJS(t *testing.T, s *site) {
 		"AWS_ACCESS_KEY_ID": s.gw.AccessKey, "AWS_SECRET_ACCESS_KEY": s.gw.SecretKey, "NODE_EXTRA_CA_CERTS": s.gw.CAFile,
 	})
 	script := filepath.Join(s.stack.Tools().Path(stack.ToolJS), "client.mjs")
+	version := strings.TrimSpace(client.run("--version"))
+	t.Log("node", version)
+	if major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), "."); must(strconv.Atoi(major))(t) < 20 {
+		skip(t, "the SDK needs node 20 or later")
+	}
 	client.run(script, "make")
 	s.rule(t)
 	files := newTree("js")

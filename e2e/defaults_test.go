@@ -50,14 +50,14 @@ type site struct {
 	*rig
 	gw       *stack.Gateway
 	upstream *stack.Counter // between gateway and store
-	sdk      *s3.Client     // of the gateway, to look from the side
+	sdk      *s3.Client     // of another replica, to look from the side
 	kind     string         // of kinds
 	bucket   string         // which the client makes
 }
 
 // TestDefaults uses each client in each kind of bucket. Every client makes its
 // bucket, stores, reads, lists, copies and deletes; then the bucket is looked
-// at with another client, and directly at the store.
+// at with another client through another replica, and directly at the store.
 func TestDefaults(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		upstream := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
@@ -65,6 +65,7 @@ func TestDefaults(t *testing.T) {
 			g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{
 				KES: []*stack.KES{r.kes}, Upstream: r.store, UpstreamEndpoint: upstream.Endpoint, TLS: transport == "https",
 			}))(t)
+			replica := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: g}))(t)
 			for kind := range kinds {
 				for _, u := range usuals {
 					if !u.wanted(r.store, transport, kind) {
@@ -74,7 +75,7 @@ func TestDefaults(t *testing.T) {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
 						bucket := strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport))
-						u.run(t, &site{r, g, upstream, sdkOf(t, g), kind, bucket})
+						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket})
 					})
 				}
 			}
@@ -147,6 +148,16 @@ func (p *shellOf) want(body content, args ...string) {
 	}
 }
 
+// wantRange is want for a program that prints a range of the object.
+func (p *shellOf) wantRange(body content, from, length int64, args ...string) {
+	p.t.Helper()
+	want := make([]byte, length)
+	_ = must(body.ReadAt(want, from))(p.t)
+	if got := p.run(args...); got != string(want) {
+		p.t.Errorf("%v: %d bytes, and others than the %d from %d", args, len(got), length, from)
+	}
+}
+
 // host returns the gateway's address without its scheme.
 func (s *site) host() string {
 	_, addr, _ := strings.Cut(s.gw.Endpoint, "://")
@@ -158,9 +169,9 @@ func (s *site) rule(t *testing.T) {
 	t.Helper()
 	switch s.kind {
 	case "SSE-S3":
-		setRule(t, s.sdk, s.bucket, "")
+		setRule(t, sdkOf(t, s.gw), s.bucket, "")
 	case "SSE-KMS":
-		setRule(t, s.sdk, s.bucket, s.gw.KeyName)
+		setRule(t, sdkOf(t, s.gw), s.bucket, s.gw.KeyName)
 	}
 }
 
@@ -313,6 +324,15 @@ func (s *site) stored(t *testing.T) map[string][sha256.Size]byte {
 		wantSealedUpstream(t, s.sdk, direct, s.bucket)
 	}
 	return sums
+}
+
+// wantGone fails the test unless the bucket has been deleted.
+func (s *site) wantGone(t *testing.T) {
+	t.Helper()
+	_, err := s.sdk.HeadBucket(t.Context(), &s3.HeadBucketInput{Bucket: &s.bucket})
+	if statusOf(err) != http.StatusNotFound {
+		t.Errorf("the bucket is still there, or HEAD fails: %v", err)
+	}
 }
 
 // fetch reads a URL that a client has presigned.

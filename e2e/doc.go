@@ -1,5 +1,5 @@
 // Package e2e tests the gateway from outside: the real binary between real
-// clients (aws-sdk-go-v2, minio-go, mc) and a real store and KMS.
+// clients (SDKs, mc, aws-cli, rclone, s3cmd, restic, s3fs) and a real store and KMS.
 //
 // It is a module of its own and imports nothing of the gateway, so that it can
 // only see what a user sees. The programs come from package stack.

@@ -129,9 +129,14 @@ type pattern struct{}
 
 func (pattern) Read(p []byte) (int, error) { return len(p), nil }
 
-// putPattern puts size bytes that the client need not hash.
+// putPattern puts size bytes that the client need not make.
 func putPattern(ctx context.Context, g *stack.Gateway, key string, size int64) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, g.Endpoint+"/"+sealedBucket+"/"+key, io.LimitReader(pattern{}, size))
+	return putUnsigned(ctx, g, key, io.LimitReader(pattern{}, size), size)
+}
+
+// putUnsigned puts size bytes in one request that the client need not hash.
+func putUnsigned(ctx context.Context, g *stack.Gateway, key string, body io.Reader, size int64) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, g.Endpoint+"/"+sealedBucket+"/"+key, body)
 	if err != nil {
 		return err
 	}

@@ -2,76 +2,17 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/errgroup"
 
 	"ssegw/e2e/stack"
 )
-
-// TestMultipartClients uploads files by parts as each client does by default, and
-// reads them with another gateway.
-func TestMultipartClients(t *testing.T) {
-	onStores(t, func(t *testing.T, r *rig) {
-		one := r.faultGateway(t, "", nil)
-		two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)
-		sdk, other := sdkOf(t, one), sdkOf(t, two)
-		uploads := map[string]func(key string, body content) error{
-			"sdk": func(key string, body content) error {
-				_, err := transfermanager.New(sdk).UploadObject(t.Context(), &transfermanager.UploadObjectInput{
-					Bucket: aws.String(sealedBucket), Key: &key, Body: body.reader(),
-				})
-				return err
-			},
-			"minio-go": func(key string, body content) error {
-				_, err := newMinioClient(t, one).PutObject(t.Context(), sealedBucket, key, body.reader(), body.size, minio.PutObjectOptions{})
-				return err
-			},
-			"minio-go, size unknown": func(key string, body content) error {
-				_, err := newMinioClient(t, one).PutObject(t.Context(), sealedBucket, key, body.reader(), -1, minio.PutObjectOptions{PartSize: 16 << 20})
-				return err
-			},
-			"mc": func(key string, body content) error { return mcUpload(t, r, one, key, body) },
-		}
-		seed := uint64(0)
-		for name, upload := range uploads {
-			for _, size := range []int64{17 * mib, 40*mib + 12345} {
-				seed++
-				key, body := fmt.Sprintf("%s/%d", name, size), content{seed, size}
-				if err := upload(key, body); err != nil {
-					t.Errorf("%s: %v", key, err)
-					continue
-				}
-				wantContent(t, other, key, body)
-			}
-		}
-		wantSealedUpstream(t, sdk, r.direct(t), sealedBucket)
-	})
-}
-
-// mcUpload copies a file with mc as it does by default.
-func mcUpload(t *testing.T, r *rig, g *stack.Gateway, key string, body content) error {
-	t.Helper()
-	c := newMCClient(t, r.stack, g)
-	name := filepath.Join(c.dir, "upload")
-	f := must(os.Create(name))(t)
-	_, err := io.Copy(f, body.reader())
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.mc.Run(t.Context(), "cp", "--quiet", name, "gw/"+sealedBucket+"/"+key)
-	return errors.Join(err, os.Remove(name))
-}
 
 // wantContent compares an object's size, whole body and a range across the bound
 // of its first part.

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -25,7 +24,7 @@ import (
 //
 //	expand FILE...     replace $NAME in files by the script's variables
 //	content FILE SIZE  make a file of that many bytes, the same each time
-//	kes-server ACTION  stop or start the KES server
+//	kes-server ACTION  stop or start the KES server, or forget KEY: lose a key
 //	store NAME         start another store, which $STORE and its credential then are
 //	await URL          wait until a health check says yes
 func TestReference(t *testing.T) {
@@ -124,13 +123,17 @@ func makeContent(ts *testscript.TestScript, neg bool, args []string) {
 // switchKES stops or starts the script's KES server.
 func switchKES(ts *testscript.TestScript, neg bool, args []string) {
 	kes := ts.Value(kesOf{}).(*stack.KES)
-	switch fmt.Sprint(args) {
-	case "[stop]":
+	switch {
+	case len(args) == 1 && args[0] == "stop":
 		ts.Check(kes.Kill())
-	case "[start]":
+	case len(args) == 1 && args[0] == "start":
+		ts.Check(kes.Start(context.Background()))
+	case len(args) == 2 && args[0] == "forget":
+		ts.Check(kes.Kill())
+		ts.Check(kes.DeleteKey(args[1]))
 		ts.Check(kes.Start(context.Background()))
 	default:
-		ts.Fatalf("usage: kes-server stop | start")
+		ts.Fatalf("usage: kes-server stop | start | forget KEY")
 	}
 }
 

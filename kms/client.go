@@ -29,9 +29,9 @@ type Client struct {
 // Close ends what goes on in the background, wipes the keys that are kept and closes the connections. It is called when no
 // more calls are made.
 func (c *Client) Close() {
-	c.pool.cancel()
-	c.cache.flights.wait.Wait()
-	c.shared.flights.wait.Wait()
+	c.pool.end()
+	c.cache.flights.close()
+	c.shared.flights.close()
 	c.pool.shut()
 	c.cache.keys.clear()
 	c.shared.keys.clear()

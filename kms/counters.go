@@ -31,9 +31,34 @@ type counters struct {
 	requests [numOps][numResults]atomic.Uint64
 	hedges   atomic.Uint64
 	strikes  atomic.Uint64
-	buckets  [len(latencyBounds) + 1]atomic.Uint64 // of answers; the last is for all above
-	sum      atomic.Int64                          // of the answers' time, in nanoseconds
-	mean     atomic.Int64                          // moving average of the same
+	answers  histogram
+	mean     atomic.Int64 // moving average of the answers' time, in nanoseconds
+}
+
+// histogram counts durations.
+type histogram struct {
+	buckets [len(latencyBounds) + 1]atomic.Uint64 // the last is for all above
+	sum     atomic.Int64                          // in nanoseconds
+}
+
+func (h *histogram) observe(d time.Duration) {
+	i := 0
+	for i < len(latencyBounds) && d > latencyBounds[i] {
+		i++
+	}
+	h.buckets[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+func (h *histogram) latency() Latency {
+	l := Latency{Sum: time.Duration(h.sum.Load()), Buckets: make(map[float64]uint64, len(latencyBounds))}
+	for i := range h.buckets {
+		l.Count += h.buckets[i].Load()
+		if i < len(latencyBounds) {
+			l.Buckets[latencyBounds[i].Seconds()] = l.Count
+		}
+	}
+	return l
 }
 
 // count takes note of one request.
@@ -51,12 +76,7 @@ func (c *counters) count(o op, ans answer, err error) {
 	if res == resultTimeout || res == resultFailed {
 		return
 	}
-	i := 0
-	for i < len(latencyBounds) && ans.took > latencyBounds[i] {
-		i++
-	}
-	c.buckets[i].Add(1)
-	c.sum.Add(int64(ans.took))
+	c.answers.observe(ans.took)
 	if o != opVersion {
 		mean := c.mean.Load() // one that is lost to a race does not matter
 		c.mean.Store(mean + (int64(ans.took)-mean)/8)
@@ -77,7 +97,7 @@ type EndpointState struct {
 	// Err is why it is open, one short line without secrets; empty when it is not.
 	Err      string
 	Requests []RequestCount
-	Latency  Latency
+	Latency  Latency // of answers, from the dialing or the first byte sent to the last byte read
 	// Hedges are requests to this endpoint because another one was slow.
 	Hedges uint64
 	// Strikes are calls that another endpoint answered first, though it was asked later.
@@ -91,7 +111,7 @@ type RequestCount struct {
 	Count  uint64
 }
 
-// Latency is the time of answers, from the first byte sent or the dialing to the last byte read.
+// Latency is the time that answers took, or calls.
 type Latency struct {
 	Count   uint64
 	Sum     time.Duration
@@ -109,7 +129,7 @@ func (c *Client) Endpoints() []EndpointState {
 			Endpoint: e.url,
 			Open:     e.health.open,
 			Requests: e.counters.requestCounts(),
-			Latency:  e.counters.latency(),
+			Latency:  e.counters.answers.latency(),
 			Hedges:   e.counters.hedges.Load(),
 			Strikes:  e.counters.strikes.Load(),
 		}
@@ -131,17 +151,6 @@ func (c *counters) requestCounts() []RequestCount {
 		}
 	}
 	return counts
-}
-
-func (c *counters) latency() Latency {
-	l := Latency{Sum: time.Duration(c.sum.Load()), Buckets: make(map[float64]uint64, len(latencyBounds))}
-	for i := range c.buckets {
-		l.Count += c.buckets[i].Load()
-		if i < len(latencyBounds) {
-			l.Buckets[latencyBounds[i].Seconds()] = l.Count
-		}
-	}
-	return l
 }
 
 // Quantile returns the upper bound of the bucket that the q-quantile of the answers' times is in, for q from 0 to 1. It is 0

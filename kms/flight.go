@@ -17,6 +17,7 @@ type flights[K comparable, V any] struct {
 
 	mu     sync.Mutex
 	flying map[K]*flight[V]
+	closed bool
 }
 
 type flight[V any] struct {
@@ -60,6 +61,11 @@ func (g *flights[K, V]) join(ctx context.Context, k K, call func(context.Context
 		return f
 	}
 	f := &flight[V]{done: make(chan struct{}), callers: callers}
+	if g.closed {
+		f.err, f.landed = &unreachableError{causes: []error{errClosed}}, true
+		close(f.done)
+		return f
+	}
 	g.flying[k] = f
 	g.wait.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
@@ -87,4 +93,12 @@ func (g *flights[K, V]) leave(f *flight[V]) {
 	if f.callers--; f.callers == 0 && f.landed {
 		g.wipe(&f.value)
 	}
+}
+
+// close makes every later call fail, and waits for those under way.
+func (g *flights[K, V]) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.wait.Wait()
 }

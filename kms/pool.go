@@ -22,10 +22,11 @@ type pool struct {
 
 	turn  atomic.Uint32 // which endpoint the next call starts with
 	slots chan struct{} // one in it for each call under way
+	calls histogram     // of all, whether KES answered or not
 
 	ctx        context.Context // of attempts and probes; ends with the pool
 	cancel     context.CancelFunc
-	background sync.WaitGroup
+	background sync.WaitGroup // joined under mu, and not after cancel
 
 	mu      sync.Mutex    // guards the health of all endpoints
 	changed chan struct{} // closed, and replaced, when a probe has ended
@@ -87,9 +88,16 @@ func (p *pool) reconnect(conf *tls.Config) {
 	}
 }
 
-// shut ends what is under way and waits for it, then closes the connections.
-func (p *pool) shut() {
+// end ends what is under way, and every later call.
+func (p *pool) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.cancel()
+}
+
+// shut ends the pool, waits for what was under way and closes the connections.
+func (p *pool) shut() {
+	p.end()
 	p.background.Wait()
 	for _, e := range p.endpoints {
 		e.transport.Load().CloseIdleConnections()
@@ -99,6 +107,8 @@ func (p *pool) shut() {
 // do sends c until an endpoint answers, to each at most once. The error is unreachableError when none did, and that of the
 // caller's context when it ended first.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
+	start := time.Now()
+	defer func() { p.calls.observe(time.Since(start)) }()
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()

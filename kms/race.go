@@ -57,7 +57,9 @@ func (r *race) run(ctx context.Context) (answer, error) {
 			if err != nil {
 				return answer{}, err
 			}
-			r.start(e, hedge)
+			if !r.start(e, hedge) {
+				return answer{}, &unreachableError{causes: append(r.failures, errClosed)}
+			}
 		}
 		select {
 		case res := <-r.results:
@@ -100,10 +102,9 @@ func (r *race) hedge(timer *time.Timer) {
 	next := firstWell(r.left)
 	r.pool.mu.Unlock()
 	switch {
-	case next != nil:
+	case next != nil && r.start(next, timer):
 		r.hedges++
 		next.counters.hedges.Add(1)
-		r.start(next, timer)
 	case len(r.left) > 0:
 		for _, e := range r.left {
 			e.want()
@@ -112,13 +113,16 @@ func (r *race) hedge(timer *time.Timer) {
 	}
 }
 
-// start makes an attempt and sets the timer to the time of the next.
-func (r *race) start(e *endpoint, hedge *time.Timer) {
+// start makes an attempt and sets the timer to the time of the next. It reports false when the pool is closed.
+func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	p, c, results, over := r.pool, r.call, r.results, r.over
 	a := &attempt{endpoint: e, start: time.Now(), hedge: e.counters.hedgeAfter(p.attempt)}
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return false
+	}
 	a.era = e.health.era
-	p.mu.Unlock()
 	r.tries++
 	r.running = append(r.running, a)
 	r.left = slices.DeleteFunc(r.left, func(other *endpoint) bool { return other == e })
@@ -136,6 +140,7 @@ func (r *race) start(e *endpoint, hedge *time.Timer) {
 	if c.op.idempotent() {
 		hedge.Reset(a.hedge)
 	}
+	return true
 }
 
 // won takes the first answer. Those who were asked before, and long enough ago to have answered, have lost.

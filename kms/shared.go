@@ -99,8 +99,11 @@ func (c *Client) newShared(ctx context.Context, id sharedID, kctx Context) error
 	return nil
 }
 
-// Stats is what the client has done with the data keys that it keeps.
+// Stats is what the client has done, and with the data keys that it keeps.
 type Stats struct {
+	// Calls is how long calls took, with all that they waited for, whether KES answered or not.
+	Calls Latency
+
 	CacheHits   uint64 // data keys opened without asking KES
 	CacheMisses uint64 // data keys that KES was asked for, or that were being asked for
 	Cached      int    // data keys kept for reading
@@ -112,6 +115,7 @@ type Stats struct {
 // Stats returns counts since the client was made, and what it keeps.
 func (c *Client) Stats() Stats {
 	return Stats{
+		Calls:       c.pool.calls.latency(),
 		CacheHits:   c.cache.hits.Load(),
 		CacheMisses: c.cache.misses.Load(),
 		Cached:      c.cache.keys.len(),

@@ -36,24 +36,29 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	return status
 }
 
-// status asks one endpoint for its version. One that answers is in good health again.
+// status asks one endpoint for its version, and takes note for later calls of what comes of it.
 func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
+	p.mu.Lock()
+	era := e.health.era
+	p.mu.Unlock()
 	ans, err := e.send(ctx, versionCall, statusTimeout)
 	var r versionResponse
-	if err == nil {
+	switch {
+	case err == nil:
+		p.well(e)
 		err = ans.decode(&r)
+	case ctx.Err() == nil:
+		p.failed(e, era, err)
 	}
 	s := EndpointStatus{Endpoint: e.url, Online: err == nil, Version: r.Version, Latency: time.Since(start)}
 	if err != nil {
 		s.Err = shortReason(err)
-		return s
 	}
 	if !ans.date.IsZero() {
 		// The date of an answer is cut to the second, so that half of one is missing on average.
 		s.Skew = time.Until(ans.date.Add(time.Second / 2)).Round(time.Second)
 	}
-	p.well(e)
 	return s
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -30,13 +29,13 @@ type bodyUpload struct {
 }
 
 // storeParts stores the object that send sends part by part, sealed unless s is nil,
-// and returns the headers of the upstream's answer, with the object's ETag. Where
+// with the checksum that is announced here. It returns the headers of the upstream's answer, with the object's ETag. Where
 // send fails there is no object: a body that fails to verify, at its end too, is
 // never completed.
-func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload) error) (http.Header, error) {
+func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
 	b := &bodyUpload{call: c}
 	if s != nil {
-		if err := b.seal(s, header); err != nil {
+		if err := b.seal(s, header, sum); err != nil {
 			return nil, err
 		}
 		defer b.key.Wipe()
@@ -45,11 +44,11 @@ func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload)
 	header = header.Clone()
 	header.Del("If-Match")
 	header.Del("If-None-Match")
-	_, _, id, err := c.createUpstream(header)
+	created, err := c.createUpstream(header)
 	if err != nil {
 		return nil, err
 	}
-	b.upload = &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: id}
+	b.upload = &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
 	err = send(b)
 	var answer http.Header
 	if err == nil {
@@ -64,7 +63,7 @@ func (c *call) storeParts(s *sealing, header http.Header, send func(*bodyUpload)
 
 // putParts seals a body that is too long, when sealed, for one request.
 func (c *call) putParts(s *sealing, header http.Header, body plaintext) (http.Header, error) {
-	return c.storeParts(s, header, func(b *bodyUpload) error {
+	return c.storeParts(s, header, announced(body), func(b *bodyUpload) error {
 		for left := body.Size(); left > 0; {
 			p := &copiedBody{r: body, size: min(left, c.bounds.putPart)}
 			if left -= p.size; left > 0 {
@@ -78,35 +77,42 @@ func (c *call) putParts(s *sealing, header http.Header, body plaintext) (http.He
 	})
 }
 
-// createUpstream begins a multipart upload of the request's object and returns
-// the upstream's answer, with its document and the upload ID in it.
-func (c *call) createUpstream(header http.Header) (resp *http.Response, doc []byte, id string, err error) {
-	resp, err = c.Upstream.expect(c.ctx(), outgoing{
+// createdUpload is the upstream's answer to a CreateMultipartUpload.
+type createdUpload struct {
+	ID     string `xml:"UploadId"` // the store's
+	header http.Header
+	doc    []byte
+}
+
+// createUpstream begins a multipart upload of the request's object.
+func (c *call) createUpstream(header http.Header) (*createdUpload, error) {
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPost, bucket: c.req.Bucket, key: c.req.Key, query: url.Values{"uploads": {""}}, header: header,
 		as: c.caller(),
 	})
 	if err != nil {
-		return nil, nil, "", err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if doc, err = readListing(resp.Body); err != nil {
-		return nil, nil, "", err
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return nil, err
 	}
-	var created struct {
-		ID string `xml:"UploadId"`
+	created := &createdUpload{header: resp.Header, doc: doc}
+	if err := xml.Unmarshal(doc, created); err != nil || created.ID == "" {
+		return nil, fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
 	}
-	if err := xml.Unmarshal(doc, &created); err != nil || created.ID == "" {
-		return nil, nil, "", fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
-	}
-	return resp, doc, created.ID, nil
+	return created, nil
 }
 
 // seal makes the object's header and puts it into that of the upload.
-func (b *bodyUpload) seal(s *sealing, header http.Header) (err error) {
+func (b *bodyUpload) seal(s *sealing, header http.Header, sum sealer.Announcement) (err error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
-	b.header, b.key, err = b.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1)}})
+	b.header, b.key, err = b.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1), Announced: sum},
+	})
 	if err != nil {
 		return err
 	}
@@ -123,7 +129,7 @@ func (b *bodyUpload) send(body plaintext, last bool, sums []sigv4.Checksum) erro
 	number := len(b.parts) + 1
 	o := outgoing{
 		method: http.MethodPut, bucket: b.upload.Bucket, key: b.upload.Key, header: http.Header{}, as: b.caller(),
-		query: url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {b.upload.ID}},
+		query: b.upload.query(number),
 	}
 	if b.header == nil {
 		b.framePlain(&o, body)

@@ -70,7 +70,10 @@ func (c *call) putBucketEncryption() error {
 		if err != nil {
 			return err
 		}
-		if err := c.KMS.Check(c.ctx(), name); err != nil {
+		ctx, cancel := c.kmsContext()
+		defer cancel()
+		err = c.KMS.Check(ctx, name)
+		if c.audit(useCheck, name, err); err != nil {
 			return err
 		}
 	}

@@ -101,10 +101,11 @@ func (k *checker) uploading(ctx context.Context, object string, send func(o outg
 	c := k.own(ctx, bucket, object, "")
 	h := http.Header{}
 	h.Set(sealer.MetadataKey, "probe")
-	_, _, id, err := c.createUpstream(h) //nolint:bodyclose // it is closed
+	created, err := c.createUpstream(h)
 	if err != nil {
 		return nil, err
 	}
+	id := created.ID
 	etag, err := send(outgoing{
 		method: http.MethodPut, bucket: bucket, key: object, header: http.Header{},
 		query: url.Values{"uploadId": {id}, "partNumber": {"1"}},

@@ -154,28 +154,37 @@ func (c crc) multiply(a, b uint64) uint64 {
 	return product
 }
 
-// withChecksum returns the body of a part with the checksum that the upload
-// announced: the client's, or one that is computed on the way. One of another
-// algorithm is refused, as on Amazon S3: the parts' would not make the object's.
-func (u *upload) withChecksum(body plaintext) (plaintext, error) {
-	if u.Algorithm == "" || strings.EqualFold(body.TrailerAlgorithm(), u.Algorithm) {
-		return body, nil
+// defaultAlgorithm is the checksum of an object whose client sends none, of the
+// whole object, as on Amazon S3.
+const defaultAlgorithm = sealer.ChecksumCRC64NVME
+
+// withDefault returns a body that has a checksum: the client's or the default one.
+func withDefault(body plaintext) plaintext {
+	if announced(body).Algorithm != 0 {
+		return body
 	}
-	sent := body.TrailerAlgorithm()
-	for _, sum := range body.Declared() {
-		if strings.EqualFold(sum.Algorithm, u.Algorithm) {
-			return body, nil
-		}
-		sent = sum.Algorithm
+	return withChecksum(body, defaultAlgorithm)
+}
+
+// announced is the checksum of a whole body, before it is read; none where it has
+// none.
+func announced(body plaintext) sealer.Announcement {
+	name := body.TrailerAlgorithm()
+	if sums := body.Declared(); name == "" && len(sums) > 0 {
+		name = sums[0].Algorithm
 	}
-	if sent != "" {
-		return nil, s3.ErrInvalidRequest.Msg("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", u.Algorithm, sent)
+	a, _ := sealer.ParseAlgorithm(name)
+	return sealer.Announcement{Algorithm: a}
+}
+
+// withChecksum returns a body that has a checksum of the algorithm: the client's,
+// or one that is computed on the way.
+func withChecksum(body plaintext, a sealer.Algorithm) plaintext {
+	if announced(body).Algorithm == a {
+		return body
 	}
-	h, ok := sigv4.NewHash(u.Algorithm)
-	if !ok {
-		return nil, fmt.Errorf("proxy: no hash for %s", u.Algorithm)
-	}
-	return &summedBody{body, u.Algorithm, h}, nil
+	h, _ := sigv4.NewHash(a.String())
+	return &summedBody{body, a.String(), h}
 }
 
 // summedBody computes a checksum of what is read of it.
@@ -191,7 +200,38 @@ func (b *summedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Checksums returns the computed one. It is known to nobody before the end.
+// TrailerAlgorithm returns the computed one: it is known to nobody before the end.
+func (b *summedBody) TrailerAlgorithm() string { return b.algorithm }
+
+// Checksums returns those of the body, and the computed one.
 func (b *summedBody) Checksums() []sigv4.Checksum {
-	return []sigv4.Checksum{{Algorithm: b.algorithm, Value: b.sum.Sum(nil)}}
+	return append(b.plaintext.Checksums(), sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
+}
+
+// announced is the checksum of the object that the upload makes: the one that the
+// client chose at its Create, or the default.
+func (u *upload) announced() sealer.Announcement {
+	a, ok := sealer.ParseAlgorithm(u.Algorithm)
+	if !ok {
+		return sealer.Announcement{Algorithm: defaultAlgorithm}
+	}
+	return sealer.Announcement{Algorithm: a, Composite: u.Type == composite}
+}
+
+// checkPart refuses a part whose checksum would not make the object's, as on
+// Amazon S3: one of another algorithm, or none where the checksums of the parts
+// are the object's.
+func (u *upload) checkPart(body plaintext) error {
+	if u.Algorithm == "" {
+		return nil
+	}
+	want, sent := u.announced(), announced(body)
+	if sent.Algorithm == want.Algorithm || sent.Algorithm == 0 && !want.Composite {
+		return nil
+	}
+	name := "null"
+	if sent.Algorithm != 0 {
+		name = sent.Algorithm.String()
+	}
+	return s3.ErrInvalidRequest.Msg("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", want.Algorithm, name)
 }

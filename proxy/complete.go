@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ type completeRequest struct {
 }
 
 type completedPart struct {
-	Number int    `xml:"PartNumber"`
+	Number *int   `xml:"PartNumber"`
 	ETag   string `xml:"ETag"`
 	Other  []struct {
 		XMLName xml.Name
@@ -76,37 +75,56 @@ func (c *call) completeMultipartUpload() error {
 	if err := xml.Unmarshal(doc, &request); err != nil || len(request.Parts) == 0 {
 		return s3.ErrMalformedXML.With(err)
 	}
-	chosen, err := c.choose(u, request.Parts)
+	claimed, err := readClaims(c.req.Header)
 	if err != nil {
 		return err
 	}
-	table, sums, err := c.tableOf(u, chosen)
+	recorded, err := c.State.parts(c.ctx(), u)
 	if err != nil {
 		return err
 	}
-	if err := c.checkWhole(u, table, sums); err != nil {
-		return err
-	}
-	tail, err := c.sealTable(u, table, sums)
+	chosen, err := c.choose(u, recorded, request.Parts)
 	if err != nil {
 		return err
 	}
-	etag, header, err := c.finishUpload(u, chosen, tail)
+	table, sum, err := c.tableOf(u, chosen)
+	if err != nil {
+		return err
+	}
+	if err := claimed.check(u, table, sum); err != nil {
+		return err
+	}
+	tail, err := c.sealTable(u, table, sum)
+	if err != nil {
+		return err
+	}
+	etag, header, err := c.finishUpload(u, chosen, freeNumber(recorded, chosen[len(chosen)-1]), tail)
 	if isNoUpload(err) {
 		etag, header, err = c.completedBefore(u, table, err)
 	}
 	if err != nil {
 		return err
 	}
-	c.remember(etag, table.SealedSize()+int64(len(tail)), entryFactsOf(table.Size(), sums))
-	return c.answerComplete(u, doc, etag, header, sums, len(chosen))
+	c.remember(etag, table.SealedSize()+int64(len(tail)), entryFactsOf(table.Size(), []sealer.Checksum{sum}))
+	return c.answerComplete(u, doc, etag, header, sum, len(chosen))
 }
 
-// finishUpload sends the part table and completes upstream. It returns the
-// object's ETag and the upstream's headers.
-func (c *call) finishUpload(u *upload, chosen []*part, tail []byte) (string, http.Header, error) {
+// freeNumber is the upstream's number for the part that ends an object: the first,
+// from that of the last part on, under which the upstream has no attempt of a
+// part. A Complete that is refused then costs the upload nothing.
+func freeNumber(recorded map[int][]*part, last *part) int {
+	n := last.number
+	for slices.ContainsFunc(recorded[n], func(p *part) bool { return !p.Staged }) {
+		n++
+	}
+	return n
+}
+
+// finishUpload sends the part table under a free number and completes upstream. It
+// returns the object's ETag and the upstream's headers.
+func (c *call) finishUpload(u *upload, chosen []*part, number int, tail []byte) (string, http.Header, error) {
 	last := chosen[len(chosen)-1]
-	number, etag, err := c.uploadTail(u, last, tail)
+	etag, err := c.uploadTail(u, last, number, tail)
 	if err != nil {
 		return "", nil, err
 	}
@@ -147,7 +165,7 @@ func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (
 func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: c.req.Query, header: upstreamHeader(c.req.Header),
-		as: c.caller(),
+		as: c.caller(), copies: true,
 	}
 	if err := c.translateConditions(o.header); err != nil {
 		return err
@@ -210,25 +228,25 @@ func completedTag(resp *http.Response, body []byte) (string, error) {
 }
 
 // choose finds the attempts that the client lists, by number and ETag.
-func (c *call) choose(u *upload, listed []completedPart) ([]*part, error) {
-	recorded, err := c.State.parts(c.ctx(), u)
-	if err != nil {
-		return nil, err
-	}
+func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPart) ([]*part, error) {
 	var chosen []*part
-	for i, l := range listed {
+	for i := range listed {
+		l := &listed[i]
 		if err := l.check(); err != nil {
 			return nil, err
 		}
-		if i > 0 && l.Number <= listed[i-1].Number {
+		if i > 0 && *l.Number <= *listed[i-1].Number {
 			return nil, s3.ErrInvalidPartOrder
 		}
-		found := findPart(recorded[l.Number], l.ETag)
-		if found == nil || !l.agrees(found) {
-			return nil, s3.ErrInvalidPart.Detail("UploadId", u.ID).Detail("PartNumber", strconv.Itoa(l.Number)).Detail("ETag", strings.Trim(l.ETag, `"`))
+		found := findPart(recorded[*l.Number], l.ETag)
+		if found == nil {
+			return nil, u.invalidPart(l)
 		}
 		if found.Size < c.bounds.minPart && i < len(listed)-1 {
 			return nil, s3.ErrEntityTooSmall
+		}
+		if err := l.checkSums(u, found); err != nil {
+			return nil, err
 		}
 		chosen = append(chosen, found)
 	}
@@ -248,114 +266,27 @@ func findPart(attempts []*part, etag string) *part {
 // check refuses an entry that no part can have.
 func (l *completedPart) check() error {
 	switch {
-	case l.ETag == "":
+	case l.ETag == "" || l.Number == nil:
 		return s3.ErrMalformedXML
-	case l.Number < 1:
-		return s3.ErrArgument("PartNumber", strconv.Itoa(l.Number), "PartNumber must be >= 1")
-	}
-	return nil
-}
-
-// agrees reports whether the checksums that the client lists for a part are
-// those of its attempt.
-func (l *completedPart) agrees(p *part) bool {
-	for _, o := range l.Other {
-		name, ok := strings.CutPrefix(o.XMLName.Local, "Checksum")
-		if !ok {
-			continue
-		}
-		if a, known := sealer.ParseAlgorithm(name); known && (p.Checksum == nil || p.Checksum.Algorithm != a || checksumText(p.Checksum.Digest) != o.Value) {
-			return false
-		}
-	}
-	return true
-}
-
-// tableOf returns the part table and the object's checksums. Parts have
-// checksums in the table when all have one of the same algorithm.
-func (c *call) tableOf(u *upload, chosen []*part) (*sealer.PartTable, []sealer.Checksum, error) {
-	table := &sealer.PartTable{}
-	same := chosen[0].Checksum != nil
-	for _, p := range chosen {
-		same = same && p.Checksum != nil && p.Checksum.Algorithm == chosen[0].Checksum.Algorithm
-		table.Parts = append(table.Parts, sealer.Part{Number: p.number, Size: p.Size, Nonce: p.Nonce})
-	}
-	if !same {
-		return table, nil, nil
-	}
-	for i, p := range chosen {
-		table.Parts[i].Digest = p.Checksum.Digest
-	}
-	table.Algorithm = chosen[0].Checksum.Algorithm
-	_, combines := combinable[table.Algorithm]
-	table.Composite = u.Type == composite || u.Type == "" && !combines
-	if u.Type == "" {
-		return table, nil, nil // no checksum of the whole was asked for
-	}
-	sum, err := objectChecksum(table.Algorithm, table.Composite, table.Parts)
-	if err != nil {
-		return nil, nil, err
-	}
-	return table, []sealer.Checksum{sum}, nil
-}
-
-// checkWhole holds what the client says of the whole object against what it uploaded.
-// A checksum that does not follow from the parts' is refused, not ignored.
-func (c *call) checkWhole(u *upload, table *sealer.PartTable, sums []sealer.Checksum) error {
-	h := c.req.Header
-	if v := h.Get(s3.HeaderMPObjectSize); v != "" {
-		switch n, err := strconv.ParseInt(v, 10, 64); {
-		case err != nil:
-			return s3.ErrInvalidRequest.Msg("Value for x-amz-mp-object-size header is invalid: '%s'", v)
-		case n < 0:
-			return s3.ErrInvalidRequest.Msg("Value for x-amz-mp-object-size header is less than zero: '%d'", n)
-		case n != table.Size():
-			return s3.ErrInvalidRequest.Msg("The provided 'x-amz-mp-object-size' header value %d does not match what was computed: %d", n, table.Size())
-		}
-	}
-	switch v := strings.ToUpper(h.Get(s3.HeaderChecksumType)); {
-	case v != "" && v != fullObject && v != composite:
-		return s3.ErrInvalidRequest.Msg("Value for x-amz-checksum-type header is invalid.")
-	case v != "" && u.Type != "" && v != u.Type:
-		return s3.ErrInvalidRequest.Msg("The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.Type)
-	}
-	if _, combines := combinable[table.Algorithm]; combines && u.Type == "" {
-		sum, err := objectChecksum(table.Algorithm, false, table.Parts)
-		if err != nil {
-			return err
-		}
-		sums = append(sums, sum)
-	}
-	for name := range h {
-		algorithm, ok := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
-		a, known := sealer.ParseAlgorithm(strings.ToUpper(algorithm))
-		if !ok || !known {
-			continue
-		}
-		i := slices.IndexFunc(sums, func(s sealer.Checksum) bool { return s.Algorithm == a })
-		if i < 0 {
-			return s3.ErrInvalidRequest.Msg("The %s checksum of the object cannot be verified: the parts were not uploaded with it.", a)
-		}
-		if v := h.Get(name); v != checksumText(sums[i].Digest) && v != checksumValue(sums[i], len(table.Parts)) {
-			return s3.ErrBadDigest.Msg("The %s you specified did not match the calculated checksum.", a)
-		}
+	case *l.Number < 1:
+		return s3.ErrArgument("PartNumber", strconv.Itoa(*l.Number), "PartNumber must be >= 1")
 	}
 	return nil
 }
 
 // sealTable seals the part table under the trailer key, which the root opens.
-func (c *call) sealTable(u *upload, table *sealer.PartTable, sums []sealer.Checksum) ([]byte, error) {
+func (c *call) sealTable(u *upload, table *sealer.PartTable, sum sealer.Checksum) ([]byte, error) {
 	facts, err := u.header.OpenFacts(c.binding(), c.State.Root())
 	if err != nil {
 		return nil, c.integrity("upload", err)
 	}
 	defer facts.Wipe()
 	key, ok := facts.TrailerKey()
-	if !ok {
+	if !ok || facts.Announced != u.announced() {
 		return nil, c.integrity("upload", errMismatch)
 	}
 	defer key.Wipe()
-	tail, err := u.header.SealPartTable(key, sums, table)
+	tail, err := u.header.SealPartTable(key, []sealer.Checksum{sum}, table)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: sealing the part table: %w", err)
 	}
@@ -379,7 +310,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	}
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
-		query: url.Values{"uploadId": {u.ID}},
+		query: u.query(0), copies: true,
 	}
 	setDocument(&o, []byte(doc.String()), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)
@@ -396,14 +327,12 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 }
 
 // answerComplete makes the answer for a sealed object.
-func (c *call) answerComplete(u *upload, request []byte, etag string, stored http.Header, sums []sealer.Checksum, parts int) error {
+func (c *call) answerComplete(u *upload, request []byte, etag string, stored http.Header, sum sealer.Checksum, parts int) error {
 	a := completeAnswer{
 		Location: c.location(),
 		Bucket:   u.Bucket, Key: u.Key, ETag: s3.ETagShown(etag, true),
-	}
-	for _, s := range sums {
-		a.SumType = checksumType(s)
-		a.Sums = append(a.Sums, checksumXML{xml.Name{Local: "Checksum" + s.Algorithm.String()}, checksumValue(s, parts)})
+		SumType: checksumType(sum),
+		Sums:    []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumValue(sum, parts)}},
 	}
 	doc, err := xml.Marshal(a)
 	if err != nil {
@@ -414,7 +343,7 @@ func (c *call) answerComplete(u *upload, request []byte, etag string, stored htt
 		d.Header[s3.HeaderVersionID] = v
 	}
 	shown := http.Header{}
-	(&sealing{scheme: u.header.Scheme, keyName: u.header.KeyName, encoded: u.header.Context}).setHeaders(shown)
+	sealingOf(u.header).setHeaders(shown)
 	maps.Copy(d.Header, flat(shown))
 	return c.finishComplete(u, &d)
 }

@@ -13,6 +13,7 @@ import (
 
 // done is what is kept of a Complete, so that it can be given again.
 type done struct {
+	ID     string            `json:"id"`    // of the upload
 	Parts  string            `json:"parts"` // digest of the request's document
 	Answer []byte            `json:"answer"`
 	Header map[string]string `json:"header,omitempty"`
@@ -34,6 +35,7 @@ func flat(h http.Header) map[string]string {
 func (c *call) finishComplete(u *upload, d *done) error {
 	// The object is there: what fails from here on costs a retry its answer, or
 	// leaves records to the sweep, and must not fail the request.
+	d.ID = u.ID
 	if plain, err := json.Marshal(d); err == nil {
 		err = c.State.save(c.ctx(), u.prefix()+doneRecord, plain)
 		if err == nil {
@@ -72,7 +74,7 @@ func (c *call) answerAgain(request []byte) error {
 	if err := json.Unmarshal(plain, &d); err != nil {
 		return fmt.Errorf("%w: record of a Complete: %w", errIntegrity, err)
 	}
-	if d.Parts != hexSHA256(request) {
+	if d.ID != u.ID || d.Parts != hexSHA256(request) {
 		return s3.ErrNoSuchUpload
 	}
 	return c.give(&d)

@@ -38,6 +38,7 @@ var sourceHeaders = map[string]string{
 	s3.HeaderCopySourceSSECAlgorithm: s3.HeaderSSECAlgorithm,
 	s3.HeaderCopySourceSSECKey:       s3.HeaderSSECKey,
 	s3.HeaderCopySourceSSECKeyMD5:    s3.HeaderSSECKeyMD5,
+	s3.HeaderSourceExpectedOwner:     s3.HeaderExpectedOwner,
 }
 
 var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
@@ -105,9 +106,11 @@ func (c *call) explained(err error) error {
 	if hasDocument(err) {
 		return err
 	}
+	header := http.Header{"Range": {"bytes=0-0"}}
+	passHeaders(header, c.req.Header, s3.HeaderExpectedOwner)
 	resp, explained := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(),
-		header: http.Header{"Range": {"bytes=0-0"}}, as: c.caller(),
+		header: header, as: c.caller(),
 	})
 	if explained == nil {
 		_ = resp.Body.Close() // it has come to be since
@@ -171,9 +174,12 @@ func (c *call) copySealing(src *copySource) (*sealing, error) {
 	}
 	h := src.object.header
 	if h.Scheme == sealer.SSEKMS {
-		return c.kmsSealing(h.KeyName, "")
+		if s, err = c.kmsSealing(h.KeyName, ""); err != nil {
+			return nil, err
+		}
+		return s, c.chooseBucketKey(s, h.Shared)
 	}
-	return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
+	return c.s3Sealing(), nil
 }
 
 // checkCopy refuses what is wrong with a copy whatever its source.
@@ -182,6 +188,9 @@ func (c *call) checkCopy() error {
 		if _, err := c.replaces(name); err != nil {
 			return err
 		}
+	}
+	if userMetadataSize(c.req.Header) > maxUserMetadata {
+		return s3.ErrMetadataTooLarge // also where it is the source's that counts
 	}
 	if a := c.req.Header.Get(s3.HeaderAlgorithm); a != "" {
 		if _, ok := sealer.ParseAlgorithm(strings.ToUpper(a)); !ok {
@@ -246,7 +255,7 @@ func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
 		return nil
 	}
 	changed := src.object == nil && s != nil || src.object != nil && (src.object.header.Scheme != s.scheme || src.object.header.KeyName != s.keyName)
-	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
+	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSEBucketKey, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
 		changed = changed || c.req.Header.Get(name) != ""
 	}
 	if replace, err := c.replaces(s3.HeaderMetadataDirective); changed || replace || err != nil {
@@ -326,7 +335,7 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 	facts := *src.object.facts
 	facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
 	h, err := src.object.header.Reseal(k, sealer.SealParams{
-		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Context: s.encoded,
+		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Shared: s.shared, Context: s.encoded,
 		Root: c.State.Root(), Facts: facts,
 	})
 	if err != nil {
@@ -361,6 +370,7 @@ func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *
 	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, as: c.caller(),
+		copies: true,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -84,8 +84,11 @@ func TestCopySchemes(t *testing.T) {
 					if to.name == "plain" && from.name != "plain" {
 						// Never plaintext because nobody asked for anything.
 						shown = testSchemes()[0]
-						if from.name == "SSE-KMS" {
+						switch from.name {
+						case "SSE-KMS":
 							shown = testScheme{shown: from.shown[:4]}
+						case "SSE-KMS-bucket-key":
+							shown = from
 						}
 					}
 					if diff := cmp.Diff(wantSSE(shown), sseHeaders(r.header)); diff != "" {
@@ -480,4 +483,67 @@ func TestUploadPartCopyChecksum(t *testing.T) {
 	u.listed = []testPart{{number: 1, etag: p[0].ETag}}
 	r = u.completeWith(u.listed, "X-Amz-Checksum-Crc32", sumText("CRC32", body))
 	r.want(t, 200, "")
+}
+
+// TestCopyPatience: a store may take longer to copy, and to put parts together, than
+// a connection may stand still otherwise.
+func TestCopyPatience(t *testing.T) {
+	t.Parallel()
+	const idle = 500 * time.Millisecond
+	g := newGateway(t, withUpstreamIdle(idle)).withSmallPuts()
+	g.bounds.maxCopy, g.bounds.copyRange = smallestPut, 150_000
+	sse := []string{s3.HeaderSSE, s3.AES256}
+	slow := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("X-Amz-Copy-Source") != "" || r.Method == http.MethodPost && r.URL.Query().Has("uploadId") || r.Method == http.MethodHead {
+			time.Sleep(2 * idle)
+		}
+		next.ServeHTTP(w, r)
+	}
+	g.upstream.on("", "/bucket/slow", slow)
+	g.put("/bucket/small", pattern(1000, 1), sse...).want(t, 200, "")
+	g.put("/bucket/large", pattern(300_000, 2), sse...).want(t, 200, "")
+	for _, key := range []string{"small", "large"} {
+		g.copy("bucket/"+key, "/bucket/slow-"+key, sse...).want(t, 200, "")
+	}
+	for _, pairs := range [][]string{sse, nil} {
+		u := g.begin("/bucket/slow", pairs...)
+		u.completeWith([]testPart{{number: 1, etag: u.try(1, pattern(10, 1)).header.Get("ETag")}}).want(t, 200, "")
+	}
+	if r := g.head("/bucket/slow"); r.status != 503 {
+		t.Errorf("a HEAD that takes as long: %d", r.status)
+	}
+}
+
+// TestCopySourceOwner: the expected owner of the source's bucket is the store's to
+// check, also where the copy streams through the gateway.
+func TestCopySourceOwner(t *testing.T) {
+	g := newGateway(t).withSmallParts()
+	g.put("/bucket/plain", []byte("data")).want(t, 200, "")
+	g.put("/bucket/sealed", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	for _, key := range []string{"plain", "sealed"} {
+		g.upstream.on("", "/bucket/"+key, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if owner := r.Header.Get(s3.HeaderExpectedOwner); owner != "" && owner != "owner" {
+				memFail(w, 403, "AccessDenied", "of another owner")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		u := g.begin("/bucket/parts", s3.HeaderSSE, s3.AES256)
+		for owner, status := range map[string]int{"owner": 200, "other": 403} {
+			code := map[int]string{403: "AccessDenied"}[status]
+			g.copy("bucket/"+key, "/bucket/dst", s3.HeaderSSE, s3.AES256, s3.HeaderSourceExpectedOwner, owner).want(t, status, code)
+			u.try(1, nil, "X-Amz-Copy-Source", "bucket/"+key, s3.HeaderSourceExpectedOwner, owner).want(t, status, code)
+		}
+	}
+}
+
+// TestCopyMetadataTooLarge: metadata of the request that does not fit is refused,
+// also where the copy keeps that of the source.
+func TestCopyMetadataTooLarge(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	for _, directive := range []string{"COPY", "REPLACE"} {
+		g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AES256, s3.HeaderMetadataDirective, directive,
+			"X-Amz-Meta-"+strings.Repeat("s", 2048), "value").want(t, 400, "MetadataTooLarge")
+	}
 }

@@ -1,13 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
 	"hash"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,53 +20,56 @@ import (
 
 // copiedBody is the plaintext of a source on its way into a copy.
 type copiedBody struct {
-	r         io.Reader
-	src       *copySource
-	size      int64
-	declared  []sigv4.Checksum // what is known of the whole source
-	algorithm string           // of the checksum that is computed on the way, or ""
-	sum       hash.Hash
-	want      string                // base64: what the computed checksum has to be, or ""
-	failed    atomic.Pointer[error] // the transport reads on its own goroutine
+	r        io.Reader
+	src      *copySource
+	size     int64
+	declared []sigv4.Checksum      // what is known of the whole source
+	failed   atomic.Pointer[error] // the transport reads on its own goroutine
 }
 
-func (b *copiedBody) Size() int64                { return b.size }
-func (b *copiedBody) Declared() []sigv4.Checksum { return b.declared }
-func (b *copiedBody) TrailerAlgorithm() string   { return b.algorithm }
-
-func (b *copiedBody) Checksums() []sigv4.Checksum {
-	if b.sum == nil {
-		return b.declared
-	}
-	return append(b.declared[:len(b.declared):len(b.declared)], sigv4.Checksum{Algorithm: b.algorithm, Value: b.sum.Sum(nil)})
-}
+func (b *copiedBody) Size() int64                 { return b.size }
+func (b *copiedBody) Declared() []sigv4.Checksum  { return b.declared }
+func (b *copiedBody) TrailerAlgorithm() string    { return "" }
+func (b *copiedBody) Checksums() []sigv4.Checksum { return slices.Clone(b.declared) }
 
 var errSourceChecksum = fmt.Errorf("the checksum that the store has for it: %w", errMismatch)
 
-// compute has the checksum of that algorithm computed on the way. It reports
-// whether there is such an algorithm.
-func (b *copiedBody) compute(algorithm string) bool {
-	h, ok := sigv4.NewHash(algorithm)
-	if ok {
-		b.algorithm, b.sum = algorithm, h
-	}
-	return ok
-}
-
-// keepStored has the checksum that the store knows of a source that is not
-// sealed computed anew: the store's word is checked, and does not cover parts as
-// one.
-func (b *copiedBody) keepStored(stored http.Header) {
+// keepStored returns the body with the checksum that the store knows of a source
+// that is not sealed. The store's word is checked; where it is about parts, the
+// checksum of the whole is computed.
+func (b *copiedBody) keepStored(stored http.Header) plaintext {
 	for name := range stored {
-		algorithm, ok := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
-		if !ok || !b.compute(strings.ToUpper(algorithm)) {
+		algorithm, _ := strings.CutPrefix(strings.ToLower(name), s3.ChecksumPrefix)
+		a, ok := sealer.ParseAlgorithm(strings.ToUpper(algorithm))
+		if !ok {
 			continue
 		}
-		if stored.Get(s3.HeaderChecksumType) != composite && !strings.Contains(stored.Get(name), "-") {
-			b.want = stored.Get(name)
+		digest, ok := sigv4.DecodeChecksum(a.String(), stored.Get(name))
+		if !ok || stored.Get(s3.HeaderChecksumType) == composite {
+			return withChecksum(b, a)
 		}
-		return
+		b.declared = []sigv4.Checksum{{Algorithm: a.String(), Value: digest}}
+		h, _ := sigv4.NewHash(a.String())
+		b.r = &checkedReader{b.r, h, digest}
+		break
 	}
+	return b
+}
+
+// checkedReader ends cleanly only if the digest of what was read is the right one.
+type checkedReader struct {
+	r    io.Reader
+	sum  hash.Hash
+	want []byte
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.sum.Write(p[:n])
+	if err == io.EOF && !bytes.Equal(c.sum.Sum(nil), c.want) {
+		err = errSourceChecksum
+	}
+	return n, err
 }
 
 // failure is what the client is told: that the source is not authentic, or that
@@ -79,12 +83,6 @@ func (b *copiedBody) failure() error {
 
 func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if b.sum != nil {
-		b.sum.Write(p[:n])
-	}
-	if err == io.EOF && b.want != "" && checksumText(b.sum.Sum(nil)) != b.want {
-		err = errSourceChecksum
-	}
 	if err != nil && err != io.EOF {
 		if b.src != nil {
 			err = b.src.bodyError(err)
@@ -161,8 +159,8 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 		return err
 	}
 	defer func() { _ = plain.Close() }()
-	body := &copiedBody{r: plain, size: src.size(), src: src}
-	if err := c.copyChecksums(src, body); err != nil {
+	body, err := c.copyChecksums(src, &copiedBody{r: plain, size: src.size(), src: src})
+	if err != nil {
 		return err
 	}
 	header.Del(s3.HeaderTaggingDirective)
@@ -171,6 +169,7 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	}
 	var answer http.Header
 	if s != nil {
+		body = withDefault(body)
 		answer, err = c.storeSealed(s, header, body)
 	} else {
 		answer, err = c.storePlain(header, body)
@@ -189,28 +188,25 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	return c.answerCopy(answer, s, result, src)
 }
 
-// copyChecksums keeps the source's checksums of the whole, or has the one asked for computed.
-func (c *call) copyChecksums(src *copySource, body *copiedBody) error {
-	if a := strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)); a != "" {
-		if !body.compute(a) {
-			return s3.ErrInvalidRequest.Msg("Checksum algorithm provided is unsupported.")
-		}
-		return nil
+// copyChecksums returns the body of a copy with the source's checksums of the whole, or
+// with the one asked for.
+func (c *call) copyChecksums(src *copySource, body *copiedBody) (plaintext, error) {
+	if a, ok := sealer.ParseAlgorithm(strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm))); ok {
+		return withChecksum(body, a), nil
 	}
 	if src.object == nil {
-		body.keepStored(src.stored)
-		return nil
+		return body.keepStored(src.stored), nil
 	}
 	sums, err := src.checksums(src.object, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, sum := range sums {
 		if !sum.Composite {
 			body.declared = append(body.declared, sigv4.Checksum{Algorithm: sum.Algorithm.String(), Value: sum.Digest})
 		}
 	}
-	return nil
+	return body, nil
 }
 
 // copyTags restates the source's tags, which a PUT does not take over.
@@ -291,15 +287,12 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 		result.ETag = answer.Get("ETag")
 		return c.answerCopy(answer, nil, result, src)
 	}
-	if u.Algorithm != "" {
-		body.compute(u.Algorithm)
-	}
-	p, s, err := c.storePart(u, number, body)
+	p, s, err := c.storePart(u, number, withChecksum(body, u.announced().Algorithm))
 	if err != nil {
 		return err
 	}
 	result.ETag = p.ETag
-	if p.Checksum != nil {
+	if p.Checksum != nil && u.Algorithm != "" {
 		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)
@@ -331,7 +324,7 @@ func (c *call) copyParts(src *copySource, header http.Header) (http.Header, *cop
 		}
 	}
 	header.Del(s3.HeaderTaggingDirective)
-	answer, err := c.storeParts(nil, header, func(b *bodyUpload) error {
+	answer, err := c.storeParts(nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
 		for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
 			etag, err := c.copyRangeUpstream(src, b.upload, len(b.parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
 			if err != nil {
@@ -356,7 +349,7 @@ func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, 
 	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, as: c.caller(),
-		query: url.Values{"uploadId": {u.ID}, "partNumber": {strconv.Itoa(number)}},
+		query: u.query(number), copies: true,
 	})
 	if err != nil {
 		return "", err

@@ -7,7 +7,6 @@ import (
 	"encoding/xml"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -61,17 +60,19 @@ func (c *call) addDocument(o *outgoing) error {
 	if len(doc) == 0 && len(body.Checksums()) == 0 && c.req.Header.Get("Content-Md5") == "" {
 		return nil
 	}
-	if c.req.Route.Action == s3.DeleteObjects {
-		if err := checkDelete(doc); err != nil {
+	sums := body.Checksums()
+	if c.req.Route.Action == s3.DeleteObjects && hasConditions(doc) {
+		if doc, err = c.translateDelete(doc); err != nil {
 			return err
 		}
+		sums = nil // they are of another document
 	}
 	if !bucketless[c.req.Route.Action] {
 		if err := refuseBucket(doc, c.State.Bucket()); err != nil {
 			return err
 		}
 	}
-	setDocument(o, doc, body.Checksums())
+	setDocument(o, doc, sums)
 	return nil
 }
 
@@ -85,22 +86,6 @@ func setDocument(o *outgoing, doc []byte, sums []sigv4.Checksum) {
 		o.header.Set(sigv4.HeaderName(s.Algorithm), checksumText(s.Value))
 		o.header.Set(s3.HeaderSDKChecksumAlgorithm, s.Algorithm)
 	}
-}
-
-// deleteCondition finds the conditions in the document of a DeleteObjects. It is
-// not parsed, since keys may hold characters that no XML parser of Go's takes.
-var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size)\b[^>]*>([^<]*)`)
-
-// checkDelete refuses the conditions of a DeleteObjects that mean another thing
-// upstream than to the client: sizes, and entity tags of sealed objects.
-func checkDelete(doc []byte) error {
-	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
-		tag := strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
-		if string(m[1]) == "Size" || hasSuffix(tag) {
-			return s3.ErrNotImplemented.Msg("Conditions on the size or ETag of sealed objects are not implemented for DeleteObjects: delete them one by one.")
-		}
-	}
-	return nil
 }
 
 // document reads and verifies a small body.

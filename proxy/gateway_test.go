@@ -25,6 +25,7 @@ func TestNeverPlaintext(t *testing.T) {
 		"SSE-KMS rule":     {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AWSKMS, KeyID: kmstest.DefaultKey})}, nil},
 		"SSE-S3 default":   {[]gatewayOption{withConfig(func(c *Config) { c.AutoEncryption = sealer.SSES3 })}, nil},
 		"SSE-KMS default":  {[]gatewayOption{withConfig(func(c *Config) { c.AutoEncryption = sealer.SSEKMS })}, nil},
+		"bucket key":       {nil, []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "true"}},
 		"SSE-KMS for rule": {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AES256})}, []string{s3.HeaderSSE, s3.AWSKMS}},
 	}
 	short := base64.StdEncoding.EncodeToString(make([]byte, 16))
@@ -59,7 +60,8 @@ func TestNeverPlaintext(t *testing.T) {
 						sizes = append(sizes, 2<<20)
 					}
 					g := newGateway(t, way.opts...)
-					g.put("/bucket/old", []byte("old"), way.pairs...).want(t, 200, "")
+					// With a data key of its own: one of the bucket's would serve the next writes too.
+					g.put("/bucket/old", []byte("old"), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "false").want(t, 200, "")
 					old := g.upstream.object(testBucket, "old")
 					f.spoil(g)
 					for _, size := range sizes {

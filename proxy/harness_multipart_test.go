@@ -34,8 +34,10 @@ type memPart struct {
 	modified time.Time
 }
 
-// uploadParts returns the upload of an ID and copies of its parts, or nil.
+// uploadParts returns copies of the parts of an upload, by the ID that clients or
+// the store have for it, or nil.
 func (u *memUpstream) uploadParts(id string) map[int]*memPart {
+	id = storeID(id)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.uploads[id] == nil {
@@ -53,7 +55,7 @@ func (u *memUpstream) serveUploads(w http.ResponseWriter, r *http.Request, auth 
 		u.createUpload(w, r, bucket, key)
 		return true
 	case q.Has("uploads") && r.Method == http.MethodGet:
-		u.listUploads(w, bucket, q.Get("prefix"))
+		u.listUploads(w, bucket, q)
 		return true
 	case !q.Has("uploadId"):
 		return false
@@ -187,16 +189,31 @@ func (u *memUpstream) assemble(up *memUpload, doc []byte) (*memObject, error) {
 	return o, nil
 }
 
-func (u *memUpstream) listUploads(w http.ResponseWriter, bucket, prefix string) {
+// listUploads answers one page of max-uploads entries, by key and then by ID.
+func (u *memUpstream) listUploads(w http.ResponseWriter, bucket string, q url.Values) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	var b strings.Builder
-	for _, id := range slices.Sorted(maps.Keys(u.uploads)) {
-		if up := u.uploads[id]; up.bucket == bucket && strings.HasPrefix(up.key, prefix) {
-			fmt.Fprintf(&b, "<Upload><Key>%s</Key><UploadId>%s</UploadId></Upload>", up.key, id)
-		}
+	byName := func(a, b *memUpload) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.id, b.id)) }
+	marker := &memUpload{key: q.Get("key-marker"), id: q.Get("upload-id-marker")}
+	limit, err := strconv.Atoi(q.Get("max-uploads"))
+	if err != nil {
+		limit = 1000
 	}
-	memXML(w, "<ListMultipartUploadsResult><Bucket>%s</Bucket><IsTruncated>false</IsTruncated>%s</ListMultipartUploadsResult>", bucket, b.String())
+	var b strings.Builder
+	n, last := 0, &memUpload{}
+	for _, up := range slices.SortedFunc(maps.Values(u.uploads), byName) {
+		if up.bucket != bucket || !strings.HasPrefix(up.key, q.Get("prefix")) || byName(up, marker) <= 0 {
+			continue
+		}
+		if n++; n > limit {
+			break
+		}
+		last = up
+		fmt.Fprintf(&b, "<Upload><Key>%s</Key><UploadId>%s</UploadId><Vendor>kept</Vendor></Upload>", up.key, up.id)
+	}
+	memXML(w, "<ListMultipartUploadsResult><Bucket>%s</Bucket><KeyMarker>%s</KeyMarker><UploadIdMarker>%s</UploadIdMarker>"+
+		"<NextKeyMarker>%s</NextKeyMarker><NextUploadIdMarker>%s</NextUploadIdMarker><IsTruncated>%t</IsTruncated>%s</ListMultipartUploadsResult>",
+		bucket, marker.key, marker.id, last.key, last.id, n > limit, b.String())
 }
 
 func (u *memUpstream) listUploadParts(w http.ResponseWriter, q url.Values, up *memUpload) {

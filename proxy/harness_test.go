@@ -130,10 +130,12 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	if s.kms.AttemptTimeout != 0 {
 		conf.AttemptTimeout = s.kms.AttemptTimeout
 	}
+	conf.CacheTTL = s.kms.CacheTTL
 	client, err := kms.New(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(client.Close)
 	s.config.KMS = client
 	s.config.State = NewState(StateConfig{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log})
 	g.Server = New(s.config)

@@ -51,6 +51,7 @@ type memUpstream struct {
 	versions   map[string]*memObject // by "/bucket/key?id"
 	minPart    int                   // bytes of a part that is not the last; 0: Amazon S3's bound
 	maxCopy    int64                 // bytes of an object that one request copies; 0: Amazon S3's bound
+	maxPut     int64                 // bytes of a body in one request; 0: no bound
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -305,8 +306,11 @@ func (u *memUpstream) readBody(r *http.Request, auth *sigv4.Auth) ([]byte, *sigv
 		return nil, nil, err
 	}
 	u.mu.Lock()
-	eager := u.eager
+	eager, maxPut := u.eager, u.maxPut
 	u.mu.Unlock()
+	if maxPut > 0 && body.Size() > maxPut {
+		return nil, body, fmt.Errorf("a body of %d bytes", body.Size())
+	}
 	if eager && body.Framed() {
 		raw, _ := io.ReadAll(r.Body)
 		b := memUnframe(raw)
@@ -382,6 +386,9 @@ func (u *memUpstream) holds(w http.ResponseWriter, r *http.Request, o *memObject
 		same = o != nil && (noneMatch == "*" || noneMatch == etag)
 	case ok && read:
 		same = !o.modified.After(at)
+	}
+	if size := r.Header.Get("X-Amz-If-Match-Size"); size != "" && o != nil && r.Method == http.MethodDelete {
+		failed = failed || size != strconv.Itoa(len(o.body))
 	}
 	switch {
 	case failed, same && !read:

@@ -38,7 +38,7 @@ var contentHeaders = []string{
 // does not know could be one of the store's private ones.
 var requestHeaders = map[string]bool{
 	"if-match": true, "if-none-match": true, "if-modified-since": true, "if-unmodified-since": true,
-	"x-amz-if-match-last-modified-time": true, "x-amz-if-match-initiated-time": true,
+	"x-amz-if-match-last-modified-time": true, "x-amz-if-match-initiated-time": true, "x-amz-if-match-size": true,
 	"x-amz-acl": true, "x-amz-grant-full-control": true, "x-amz-grant-read": true, "x-amz-grant-read-acp": true,
 	"x-amz-grant-write": true, "x-amz-grant-write-acp": true,
 	"x-amz-tagging": true, "x-amz-storage-class": true, "x-amz-mfa": true,

@@ -134,7 +134,11 @@ func (c *call) entryKey(e *s3.Entry) factsKey {
 // has gone, is shown as the upstream has it. Only an upstream that fails, where
 // the next page may show another size, fails the page.
 func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
-	at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
+	version := e.VersionID
+	if version == "null" && e.IsLatest {
+		version = "" // stores without versions list this one, and some do not know it by that name
+	}
+	at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: version}, http.Header{})
 	o, err := at.listed(e)
 	var refused *upstreamError
 	switch {

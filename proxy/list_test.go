@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +18,8 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
+	"ssegw/sealer"
 )
 
 // TestListCost counts the HEADs behind a page: none for what this gateway wrote
@@ -107,7 +112,7 @@ func TestListSplice(t *testing.T) {
 		r.want(t, 200, "")
 		_, entry, _ := strings.Cut(string(fromStore), "<Key>sealed</Key>")
 		changed := strings.NewReplacer(
-			sealed.etag+"&#34;", sealed.etag+"-1&#34;",
+			sealed.etag+"&#34;</ETag>", sealed.etag+"-1&#34;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>",
 			"<Size>37</Size>", "<Size>5</Size>",
 			"<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm>", "",
 		).Replace(entry)
@@ -205,19 +210,25 @@ func TestListGarbage(t *testing.T) {
 	}
 }
 
+// uploadSummed uploads an object of smallestPart bytes in each part, with checksums.
+func (g *testGateway) uploadSummed(key, algorithm, kind string, parts int) {
+	g.t.Helper()
+	u := g.begin("/bucket/"+key, s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", algorithm, "X-Amz-Checksum-Type", kind)
+	for i := range parts {
+		body := pattern(smallestPart, uint64(i))
+		sum := sumText(algorithm, body)
+		u.part(i+1, body, sigv4.HeaderName(algorithm), sum)
+		u.listed[i].more = fmt.Sprintf("<Checksum%s>%s</Checksum%[1]s>", algorithm, sum)
+	}
+	u.complete()
+}
+
 // TestListMultipart: what may be a multipart object costs one GET of its end.
 func TestListMultipart(t *testing.T) {
 	g := newGateway(t).withSmallParts()
-	upload := func(key string, parts int, pairs ...string) {
-		u := g.begin("/bucket/"+key, pairs...)
-		for i := range parts {
-			u.part(i+1, pattern(smallestPart, uint64(i)))
-		}
-		u.complete()
-	}
-	upload("few", 2, s3.HeaderSSE, s3.AES256)
-	upload("many", 40, s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", "SHA512") // a table longer than expected
-	upload("odd", 3, s3.HeaderSSE, s3.AES256)
+	g.uploadSummed("few", "CRC32", "COMPOSITE", 2)
+	g.uploadSummed("many", "SHA512", "COMPOSITE", 40) // with a table longer than expected
+	g.uploadSummed("odd", "SHA256", "COMPOSITE", 3)
 	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
 	g.upstream.edit(testBucket, "odd", func(o *memObject) { o.etag = "some-thing" })
 	g.upstream.edit(testBucket, "plain", func(o *memObject) { o.etag = "ffff-2" })
@@ -258,22 +269,22 @@ func TestListMultipart(t *testing.T) {
 // what is not sealed.
 func TestListChecksums(t *testing.T) {
 	g := newGateway(t).withSmallParts()
-	for i, algorithm := range []string{"CRC32", "SHA256", "CRC64NVME"} {
-		g.do(clientRequest{
-			method: "PUT", path: fmt.Sprintf("/bucket/%d", i), body: pattern(2000, 1), header: headers(s3.HeaderSSE, s3.AES256),
-			mode: modeTrailer, algorithm: algorithm,
-		}).want(t, 200, "")
-	}
-	for key, pairs := range map[string][]string{
-		"composite": {"X-Amz-Checksum-Algorithm", "SHA1"},
-		"full":      {"X-Amz-Checksum-Algorithm", "CRC32C", "X-Amz-Checksum-Type", "FULL_OBJECT"},
+	for key, c := range map[string]clientRequest{
+		"0": {body: pattern(2000, 1), mode: modeTrailer, algorithm: "CRC32"},
+		"1": {body: pattern(2<<20, 1), mode: modeTrailer, algorithm: "SHA256"}, // in a trailer
+		"2": {body: pattern(2000, 1)},
+		"3": {body: pattern(2<<20, 1)},
 	} {
-		u := g.begin("/bucket/"+key, append(pairs, s3.HeaderSSE, s3.AES256)...)
-		u.part(1, pattern(smallestPart, 1))
-		u.complete()
+		c.method, c.path, c.header = "PUT", "/bucket/"+key, headers(s3.HeaderSSE, s3.AES256)
+		g.do(c).want(t, 200, "")
 	}
+	g.uploadSummed("composite", "SHA1", "COMPOSITE", 1)
+	g.uploadSummed("full", "CRC32C", "FULL_OBJECT", 1)
 	g.put("/bucket/plain", pattern(2000, 1)).want(t, 200, "")
-	want := []string{"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] "}
+	want := []string{
+		"[CRC32] FULL_OBJECT", "[SHA256] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT", "[CRC64NVME] FULL_OBJECT",
+		"[SHA1] COMPOSITE", "[CRC32C] FULL_OBJECT", "[CRC32C] ",
+	}
 	detailed := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	for name, gateway := range map[string]*testGateway{"the writer": g, "a replica": g.replica(), "a page with metadata": detailed} {
 		g.upstream.mu.Lock()
@@ -292,5 +303,75 @@ func TestListChecksums(t *testing.T) {
 	r := g.get("/bucket")
 	if want := "-1&#34;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>2000<"; !strings.Contains(string(r.body), want) {
 		t.Errorf("no %s in %s", want, r.body)
+	}
+}
+
+// TestListNullVersion: stores without versions list the current one as "null", and
+// may not know it by that name.
+func TestListNullVersion(t *testing.T) {
+	g := newGateway(t)
+	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Has("versionId") {
+			memFail(w, 400, "InvalidArgument", "Invalid version id specified")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	if l := g.replica().list(testBucket, "versions="); l[0].Size != 1000 {
+		t.Errorf("listed with %d bytes", l[0].Size)
+	}
+	g.upstream.rewriteListings(func(_ url.Values, page string) string {
+		return strings.Replace(page, "<IsLatest>true", "<IsLatest>false", 1)
+	})
+	if l := g.replica().list(testBucket, "versions="); l[0].Size != 1032 {
+		t.Errorf("an older version is listed with %d bytes", l[0].Size)
+	}
+}
+
+// BenchmarkList makes a page of 1,000 sealed objects that are all known.
+func BenchmarkList(b *testing.B) {
+	g := newGateway(b)
+	var doc bytes.Buffer
+	doc.WriteString("<ListBucketResult><Name>bucket</Name>")
+	for i := range 1000 {
+		key, etag := fmt.Sprintf("directory/object-%08d", i), fmt.Sprintf("%032x", i)
+		fmt.Fprintf(&doc, "<Contents><Key>%s</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>&#34;%s&#34;</ETag><Size>1386</Size><StorageClass>STANDARD</StorageClass></Contents>", key, etag)
+		g.facts.add(factsKeyOf(testBucket, key, etag, 1386, ""), entryFacts{size: 1354, algorithms: 1 << sealer.ChecksumCRC64NVME})
+	}
+	doc.WriteString("</ListBucketResult>")
+	c := &call{Server: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket}}
+	b.SetBytes(int64(doc.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		listing, err := parseListing(bytes.NewReader(doc.Bytes()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		facts, err := c.listedFacts(listing.Entries)
+		if err != nil {
+			b.Fatal(err)
+		}
+		page := listing.Splice(func(i int) s3.Edit { return facts[i].edit(&listing.Entries[i]) })
+		if bytes.Count(page, []byte("<Size>1354<")) != 1000 {
+			b.Fatal("another page")
+		}
+	}
+}
+
+// BenchmarkFactsCache fills the cache of facts and reports what an entry takes.
+func BenchmarkFactsCache(b *testing.B) {
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		cache := newFactsCache()
+		for i := range cachedFacts {
+			cache.add(factsKeyOf(testBucket, strings.Repeat("long key ", 50)+strconv.Itoa(i), "d41d8cd98f00b204e9800998ecf8427e", 1, ""), entryFacts{size: 1})
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/cachedFacts, "B/entry")
+		runtime.KeepAlive(cache)
 	}
 }

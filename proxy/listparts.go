@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,9 @@ import (
 
 // maxPartsPage is the most parts on a page of ListParts.
 const maxPartsPage = 1000
+
+// noChecksum is what Amazon S3 writes where an upload's Create announced none.
+const noChecksum = "null"
 
 // listPartsAnswer is the answer of ListParts. The upstream's cannot be spliced:
 // it lacks the parts that wait in the state bucket.
@@ -55,7 +57,7 @@ func (c *call) listParts() error {
 	}
 	answer := listPartsAnswer{
 		Bucket: u.Bucket, Key: u.Key, UploadID: u.ID, StorageClass: "STANDARD", MaxParts: maxPartsPage,
-		Algorithm: u.Algorithm, Type: u.Type,
+		Algorithm: cmp.Or(u.Algorithm, noChecksum), Type: cmp.Or(u.Type, noChecksum),
 	}
 	if err := c.partsPage(&answer.Marker, &answer.MaxParts); err != nil {
 		return err
@@ -93,14 +95,14 @@ func (c *call) partsPage(marker, limit *int) error {
 		if text == "" {
 			continue
 		}
-		v, err := strconv.Atoi(text)
+		v, err := strconv.ParseInt(text, 10, 32)
 		if err != nil {
 			return s3.ErrArgument(name, text, "Provided "+text+" not an integer or within integer range")
 		}
 		if v < 0 {
 			return s3.ErrArgument(name, text, "Argument "+text+" must be an integer between 0 and 2147483647")
 		}
-		*n = v
+		*n = int(v)
 	}
 	*limit = min(*limit, maxPartsPage)
 	return nil
@@ -120,7 +122,7 @@ func (c *call) presentParts(u *upload) ([]partXML, error) {
 	present := map[int]partXML{}
 	for number, e := range upstream {
 		if p := findPart(recorded[number], s3.ETagShown(e.ETag, true)); p != nil {
-			present[number] = shownPart(p, e.LastModified)
+			present[number] = u.shownPart(p, e.LastModified)
 		}
 	}
 	for number, attempts := range recorded {
@@ -129,7 +131,7 @@ func (c *call) presentParts(u *upload) ([]partXML, error) {
 			continue
 		}
 		if _, ok := present[number]; !ok || parseModified(upstream[number].LastModified).Before(staged.saved) {
-			present[number] = shownPart(staged, staged.saved.UTC().Format("2006-01-02T15:04:05.000Z"))
+			present[number] = u.shownPart(staged, staged.saved.UTC().Format("2006-01-02T15:04:05.000Z"))
 		}
 	}
 	return slices.SortedFunc(maps.Values(present), func(a, b partXML) int { return cmp.Compare(a.Number, b.Number) }), nil
@@ -144,9 +146,10 @@ func latestStaged(attempts []*part) (latest *part) {
 	return latest
 }
 
-func shownPart(p *part, modified string) partXML {
+// shownPart is a part as clients see it. The default checksum is of the object only.
+func (u *upload) shownPart(p *part, modified string) partXML {
 	x := partXML{Number: p.number, LastModified: modified, ETag: p.shown(), Size: p.Size}
-	if p.Checksum != nil {
+	if p.Checksum != nil && u.Algorithm != "" {
 		x.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
 	}
 	return x
@@ -155,7 +158,7 @@ func shownPart(p *part, modified string) partXML {
 // upstreamParts lists all parts that the upstream has.
 func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 	parts := map[int]s3.Entry{}
-	query := url.Values{"uploadId": {u.ID}}
+	query := u.query(0)
 	for {
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{
 			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, as: c.caller(),

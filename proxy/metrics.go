@@ -36,7 +36,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "ssegw_integrity_failures_total", Help: "Objects that the upstream returned changed, by what was found.",
 		}, []string{"reason"}),
 		listHeads: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "ssegw_list_heads_total", Help: "HEAD requests made to learn the sizes on a listing page.",
+			Name: "ssegw_list_heads_total", Help: "Requests made to learn what a listing page shows of single entries.",
 		}),
 	}
 	if r != nil {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -53,19 +52,31 @@ func (c *call) createMultipartUpload() error {
 	if s == nil {
 		u.Plain = true
 		passHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
-	} else if u.Header, err = c.newUploadHeader(s, header); err != nil {
+	} else if u.Header, err = c.newUploadHeader(s, u, header); err != nil {
 		return err
 	}
-	resp, doc, id, err := c.createUpstream(header)
+	created, err := c.createUpstream(header)
 	if err != nil {
 		return err
 	}
-	u.ID = id
-	if err := c.State.saveUpload(c.ctx(), u); err != nil {
+	u.ID = created.ID
+	doc := created.doc
+	if s != nil {
+		u.ID = sealedID(created.ID)
+		if doc, err = s3.ReplaceText(doc, "InitiateMultipartUploadResult", "UploadId", u.ID); err != nil {
+			err = fmt.Errorf("%w: %w", errUpstream, err)
+		}
+	}
+	if err == nil {
+		err = c.State.saveUpload(c.ctx(), u)
+	}
+	if err != nil {
 		c.abandon(u)
 		return err
 	}
+	c.uploads.add(u)
 	h := c.w.Header()
+	copyAnswer(h, created.header, s != nil)
 	if s != nil {
 		s.setHeaders(h)
 	}
@@ -73,19 +84,23 @@ func (c *call) createMultipartUpload() error {
 		h.Set(s3.HeaderAlgorithm, u.Algorithm)
 		h.Set(s3.HeaderChecksumType, u.Type)
 	}
-	return c.sendDocument(resp, doc)
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	_, err = c.w.Write(doc)
+	return err
 }
 
 // newUploadHeader seals the header of a multipart object into the metadata that
 // the store keeps from the Create on.
-func (c *call) newUploadHeader(s *sealing, header http.Header) (string, error) {
+func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
 	if err := checkMetadata(s, header); err != nil {
 		return "", err
 	}
-	h, k, err := c.newObject(s, sealer.SealParams{Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1)}})
+	h, k, err := c.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1), Announced: u.announced()},
+	})
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +126,7 @@ func (c *call) abandon(u *upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
 	defer cancel()
 	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: url.Values{"uploadId": {u.ID}}, as: c.caller(),
+		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), as: c.caller(),
 	})
 	if err == nil {
 		discard(resp)
@@ -125,18 +140,26 @@ func (c *call) uploadOf() (*upload, error) {
 	if !errors.Is(err, s3.ErrNoSuchUpload) {
 		return u, err
 	}
-	resp, refused := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, as: c.caller(),
-		query: url.Values{"uploadId": c.req.Query["uploadId"], "max-parts": {"1"}},
-	})
+	unknown := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	refused := c.Upstream.knows(c.ctx(), unknown, c.caller())
 	if refused == nil {
-		discard(resp)
 		return nil, err
 	}
 	if hasDocument(refused) && !errors.Is(refused, errUpstream) {
 		refused = errors.Join(refused, err)
 	}
 	return nil, refused
+}
+
+// knows returns nil if the store has the upload, otherwise what it says instead.
+func (u *Upstream) knows(ctx context.Context, up *upload, as caller) error {
+	query := up.query(0)
+	query.Set("max-parts", "1")
+	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: up.Bucket, key: up.Key, query: query, as: as})
+	if err == nil {
+		discard(resp)
+	}
+	return err
 }
 
 // maxPartNumber is the store's highest part number.
@@ -190,13 +213,13 @@ func (c *call) uploadPart() error {
 	case sealer.SealedSize(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
-	summed, err := u.withChecksum(body)
-	if err != nil {
+	if err := u.checkPart(body); err != nil {
 		return err
 	}
 	if u.Plain {
 		return c.putPlain(upstreamHeader(c.req.Header), body)
 	}
+	summed := withChecksum(body, u.announced().Algorithm)
 	p, s, err := c.storePart(u, number, summed)
 	if err != nil {
 		return err
@@ -204,7 +227,11 @@ func (c *call) uploadPart() error {
 	h := c.w.Header()
 	h.Set("ETag", p.shown())
 	s.setHeaders(h)
-	for _, sum := range summed.Checksums() {
+	shown := summed.Checksums()
+	if u.Algorithm == "" {
+		shown = body.Checksums() // the default is of the whole object
+	}
+	for _, sum := range shown {
 		h.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
 	}
 	c.w.WriteHeader(http.StatusOK)
@@ -227,7 +254,7 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 		return nil, nil, err
 	}
 	for _, sum := range storedChecksums(body.Checksums()) {
-		if p.Checksum == nil || strings.EqualFold(sum.Algorithm.String(), u.Algorithm) {
+		if sum.Algorithm == u.announced().Algorithm {
 			p.Checksum = &sum
 		}
 	}
@@ -242,7 +269,7 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	}
 	o := outgoing{
 		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
-		query: url.Values{"partNumber": {strconv.Itoa(p.number)}, "uploadId": {u.ID}},
+		query: u.query(p.number),
 	}
 	framing := c.framing()
 	if p.Staged {
@@ -262,9 +289,11 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 	return nil
 }
 
-// randomTag is an ETag that no other attempt has.
+const tagDigits = 32
+
+// randomTag is 32 hexadecimal digits, such as an ETag that no other attempt has.
 func randomTag() string {
-	var b [16]byte
+	var b [tagDigits / 2]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
@@ -273,6 +302,7 @@ func randomTag() string {
 // left over, they cost little, and missing ones would make it unreadable.
 func (c *call) abortMultipartUpload() error {
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	c.req.Query = u.query(0)
 	resp, err := c.forwarded()
 	if err != nil {
 		if isNoUpload(err) {
@@ -290,29 +320,29 @@ func (c *call) abortMultipartUpload() error {
 	return nil
 }
 
-// uploadTail sends the last part of a sealed upload: the part table behind the
-// bytes of a staged part, or as a part of its own. It returns the upstream's
-// part number and ETag.
-func (c *call) uploadTail(u *upload, last *part, table []byte) (int, string, error) {
-	number, src, size := last.number+1, bytes.NewReader(table), int64(len(table))
-	o := outgoing{method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller()}
+// uploadTail sends the last part of a sealed upload, under the upstream's number:
+// the part table behind the bytes of a staged part, or alone. It returns the
+// upstream's ETag.
+func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
+	o := outgoing{
+		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: http.Header{}, as: c.caller(),
+		query: u.query(number),
+	}
+	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))
 	if last.Staged {
-		number = last.number
 		staged, err := c.State.staged(c.ctx(), u, last)
 		if err != nil {
-			return 0, "", err
+			return "", err
 		}
 		defer func() { _ = staged.Close() }()
 		length := sealer.SealedSize(last.Size)
-		c.Upstream.frame(&o, io.MultiReader(io.LimitReader(staged, length), src), length+size, c.framing(), nil)
-	} else {
-		c.Upstream.frame(&o, src, size, c.framing(), nil)
+		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
 	}
-	o.query = url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {u.ID}}
+	c.Upstream.frame(&o, src, size, c.framing(), nil)
 	resp, err := c.Upstream.expect(c.ctx(), o)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	discard(resp)
-	return number, strings.Trim(resp.Header.Get("ETag"), `"`), nil
+	return strings.Trim(resp.Header.Get("ETag"), `"`), nil
 }

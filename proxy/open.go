@@ -114,9 +114,9 @@ func (c *call) authentic(stored http.Header, total int64, tail []byte) (*sealedO
 	return o, nil
 }
 
-// tailLength is how many of an object's last bytes are asked for at first: enough
-// for the trailer of a single PUT, and for a part table with digests of 32 bytes
-// where the ETag tells the number of parts.
+// tailLength is how many of a multipart object's last bytes are asked for at first:
+// enough for a part table with digests of 32 bytes where the ETag tells the number
+// of parts, and elsewhere for one of a thousand parts without digests.
 func tailLength(etag string, total int64) int64 {
 	const perPart = 64 // bytes
 	length := int64(64 << 10)
@@ -135,7 +135,10 @@ func (c *call) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trail
 	if t, ok := c.trailers.get(k); ok {
 		return t, nil
 	}
-	length := tailLength(o.stored.Get("ETag"), total)
+	length := min(total, sealer.SingleTrailerSize)
+	if o.header.Multipart {
+		length = tailLength(o.stored.Get("ETag"), total)
+	}
 	for {
 		if length > int64(len(tail)) {
 			var err error
@@ -193,6 +196,9 @@ func (c *call) resolve(want wanted, o *sealedObject) (offset, length int64, stat
 		if err == nil && length == 0 {
 			status = http.StatusOK // an empty part has no Content-Range
 		}
+	case want.span != nil && want.span.Suffix() && want.span.Last() >= 0 && o.size == 0:
+		// The last bytes of nothing are all of it, as on Amazon S3.
+		return 0, 0, http.StatusOK, nil
 	case want.span != nil:
 		offset, length, err = want.span.Resolve(o.size)
 		status = http.StatusPartialContent

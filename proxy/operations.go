@@ -10,6 +10,7 @@ var operations = map[s3.Action]func(*call) error{
 	s3.GetObject:              (*call).getObject,
 	s3.HeadObject:             (*call).headObject,
 	s3.GetObjectAttributes:    (*call).getObjectAttributes,
+	s3.DeleteObject:           (*call).deleteObject,
 	s3.UpdateObjectEncryption: (*call).updateObjectEncryption,
 
 	s3.CopyObject:     (*call).copyObject,
@@ -20,7 +21,7 @@ var operations = map[s3.Action]func(*call) error{
 	s3.CompleteMultipartUpload: (*call).completeMultipartUpload,
 	s3.AbortMultipartUpload:    (*call).abortMultipartUpload,
 	s3.ListParts:               (*call).listParts,
-	s3.ListMultipartUploads:    (*call).forward,
+	s3.ListMultipartUploads:    (*call).listMultipartUploads,
 
 	s3.ListBuckets:        (*call).listBuckets,
 	s3.ListObjects:        (*call).listObjects,

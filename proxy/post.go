@@ -46,6 +46,8 @@ func (f *formFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (f *formFile) failure() error { return f.raw.failure() }
+
 // fileEnded reports whether io.ReadFull met the clean end of a file: its very own
 // errors say so. One that wraps them is of a request that broke off.
 func fileEnded(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
@@ -73,6 +75,7 @@ func (c *call) postObject() error {
 		if err := checkMetadata(s, header); err != nil {
 			return err
 		}
+		file = withDefault(file)
 	}
 	buf, release, err := c.formBuffer()
 	if err != nil {
@@ -95,7 +98,7 @@ func (c *call) postObject() error {
 
 // openForm reads the form up to its file and verifies it. From there on the call
 // is one of the form's signer, about the form's object.
-func (c *call) openForm() (*s3.Form, *formFile, error) {
+func (c *call) openForm() (*s3.Form, plaintext, error) {
 	header, err := c.aroundForm()
 	if err != nil {
 		return nil, nil, err
@@ -162,7 +165,7 @@ func (c *call) formBuffer() ([]byte, func(), error) {
 }
 
 // postWhole stores a file that is in memory, all verified.
-func (c *call) postWhole(s *sealing, header http.Header, b []byte, file *formFile) (*posted, error) {
+func (c *call) postWhole(s *sealing, header http.Header, b []byte, file plaintext) (*posted, error) {
 	if err := c.translateConditions(header); err != nil {
 		return nil, err
 	}
@@ -184,8 +187,8 @@ func (c *call) postWhole(s *sealing, header http.Header, b []byte, file *formFil
 }
 
 // postParts stores a file of any length in parts. buf is full of its beginning.
-func (c *call) postParts(s *sealing, header http.Header, buf []byte, file *formFile) (*posted, error) {
-	answer, err := c.storeParts(s, header, func(b *bodyUpload) error {
+func (c *call) postParts(s *sealing, header http.Header, buf []byte, file plaintext) (*posted, error) {
+	answer, err := c.storeParts(s, header, announced(file), func(b *bodyUpload) error {
 		size, last := int64(0), false
 		for n := len(buf); ; {
 			if size += int64(n); size > maxPut {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,7 @@ func (c *call) putObject() error {
 
 // putSealed seals the body on its way upstream.
 func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
+	body = withDefault(body)
 	answer, err := c.storeSealed(s, header, body)
 	if err != nil {
 		return err
@@ -63,6 +65,9 @@ func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
 	copyAnswer(h, answer, true)
 	h.Del("Content-Length")
 	h.Set("ETag", s3.ETagShown(answer.Get("ETag"), true))
+	if h.Get(s3.HeaderObjectSize) != "" {
+		h.Set(s3.HeaderObjectSize, strconv.FormatInt(body.Size(), 10))
+	}
 	s.setHeaders(h)
 	setChecksums(h, body.Checksums())
 	c.w.WriteHeader(http.StatusOK)
@@ -86,11 +91,11 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		}
 		defer free()
 	}
-	src, sums, err := sourceOf(body)
+	src, known, err := sourceOf(body)
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := c.seal(s, header, src, sums, body)
+	sealed, err := c.seal(s, header, src, known, body)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +105,14 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if err != nil {
 		return nil, err
 	}
-	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), storedChecksums(body.Checksums())))
 	discard(resp)
+	all := storedChecksums(body.Checksums())
+	c.remember(resp.Header.Get("ETag"), sealed.size, entryFactsOf(body.Size(), all))
+	if sealed.header.Trailer {
+		c.trailers.add(trailerKey{c.factsKey(resp.Header, sealed.size), sealed.header.ObjectID}, &sealer.Trailer{
+			Size: body.Size(), Checksums: all, Stored: sealer.SingleTrailerSize,
+		})
+	}
 	return resp.Header, nil
 }
 
@@ -135,18 +146,22 @@ func sourceOf(body plaintext) (io.Reader, []sigv4.Checksum, error) {
 
 // sealedBody is what goes upstream for a body.
 type sealedBody struct {
-	body io.Reader
-	size int64
+	header *sealer.Header
+	body   io.Reader
+	size   int64
 }
 
 // seal adds the object's header to the upstream header and returns the sealed body.
 func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.Checksum, body plaintext) (*sealedBody, error) {
 	size := body.Size()
-	trailer := size > smallBody && body.TrailerAlgorithm() != ""
-	h, k, err := c.newObject(s, sealer.SealParams{
-		Size: size, Trailer: trailer,
+	p := sealer.SealParams{
+		Size: size, Trailer: size > smallBody && body.TrailerAlgorithm() != "",
 		Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, size), Checksums: storedChecksums(sums)},
-	})
+	}
+	if p.Trailer {
+		p.Facts.Announced = announced(body)
+	}
+	h, k, err := c.newObject(s, p)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +169,8 @@ func (c *call) seal(s *sealing, header http.Header, src io.Reader, sums []sigv4.
 	if err != nil {
 		return nil, fmt.Errorf("proxy: sealing: %w", err)
 	}
-	out := &sealedBody{body: sealed, size: sealer.SealedSize(size)}
-	if !trailer {
+	out := &sealedBody{header: h, body: sealed, size: sealer.SealedSize(size)}
+	if !p.Trailer {
 		k.Wipe()
 	} else {
 		out.body = io.MultiReader(sealed, &lateReader{make: func() ([]byte, error) {
@@ -176,7 +191,7 @@ func (c *call) newObject(s *sealing, p sealer.SealParams) (*sealer.Header, *seal
 	}
 	defer dataKey.Wipe()
 	p.Scheme, p.Binding, p.Root = s.scheme, c.binding(), c.State.Root()
-	p.DataKey, p.KeyName, p.SealedDataKey, p.Context = dataKey, s.keyName, sealedKey, s.encoded
+	p.DataKey, p.KeyName, p.SealedDataKey, p.Shared, p.Context = dataKey, s.keyName, sealedKey, s.shared, s.encoded
 	h, k, err := sealer.Seal(p)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proxy: sealing: %w", err)
@@ -217,7 +232,7 @@ func checkMetadata(s *sealing, header http.Header) error {
 // sealedHeaderSize is an upper bound on the encoded header, in bytes, for a data
 // key as KES makes them and the largest facts of a single PUT.
 func sealedHeaderSize(s *sealing) int {
-	const fixed, kesDataKey, facts = 4 + 16 + 32 + 8 + 1 + 2 + 2 + 32 + 48 + 8 + 16 + 2, 128, 32 + 1 + 2 + 64 + 32 + 16
+	const fixed, kesDataKey, facts = 4 + 16 + 32 + 8 + 1 + 2 + 2 + 32 + 48 + 8 + 16 + 2, 128, 32 + 1 + 2 + 64 + 32 + 2 + 16
 	n := fixed + facts + len(s.keyName) + len(s.encoded)
 	if s.scheme != sealer.SSEC {
 		n += kesDataKey

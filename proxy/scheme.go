@@ -26,6 +26,7 @@ const arnPrefix = "arn:aws:kms:"
 type sealing struct {
 	scheme   sealer.Scheme
 	keyName  string      // of the KES key; "" for SSE-C
+	shared   bool        // the data key is one of the bucket's, for many objects
 	context  kms.Context // the client's encryption context; SSE-KMS only
 	encoded  []byte      // context as canonical JSON
 	customer sealer.Key  // the client's key; SSE-C only
@@ -45,6 +46,9 @@ func (s *sealing) setHeaders(h http.Header) {
 	case sealer.SSEKMS:
 		h.Set(s3.HeaderSSE, s3.AWSKMS)
 		h.Set(s3.HeaderSSEKeyID, arnPrefix+s.keyName)
+		if s.shared {
+			h.Set(s3.HeaderSSEBucketKey, "true")
+		}
 		if len(s.encoded) > 0 {
 			h.Set(s3.HeaderSSEContext, base64.StdEncoding.EncodeToString(s.encoded))
 		}
@@ -62,27 +66,56 @@ func (c *call) writeSealing() (*sealing, error) {
 	if err != nil {
 		return nil, err
 	}
-	asked, err := c.askedSealing()
+	s, err := c.askedSealing()
 	if err != nil {
 		return nil, err
 	}
-	if asked != nil {
-		if asked.scheme == sealer.SSEC && ok && slices.Contains(rule.Blocked, "SSE-C") {
-			return nil, s3.ErrAccessDenied.Msg("The bucket does not accept SSE-C.")
-		}
-		return asked, nil
-	}
 	switch {
+	case s != nil && s.scheme == sealer.SSEC && ok && slices.Contains(rule.Blocked, "SSE-C"):
+		return nil, s3.ErrAccessDenied.Msg("The bucket does not accept SSE-C.")
+	case s != nil:
 	case ok && rule.Algorithm != "" && rule.Algorithm != s3.AES256 && rule.Algorithm != s3.AWSKMS:
 		return nil, fmt.Errorf("%w: unknown algorithm %q", errRules, rule.Algorithm)
 	case ok && rule.Algorithm == s3.AWSKMS:
-		return c.kmsSealing(rule.KeyID, "")
+		s, err = c.kmsSealing(rule.KeyID, "")
 	case ok && rule.Algorithm == s3.AES256, c.AutoEncryption == sealer.SSES3:
-		return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
+		s = c.s3Sealing()
 	case c.AutoEncryption == sealer.SSEKMS:
-		return c.kmsSealing("", "")
+		s, err = c.kmsSealing("", "")
 	}
-	return nil, nil
+	if err != nil {
+		return nil, err
+	}
+	return s, c.chooseBucketKey(s, rule.BucketKey)
+}
+
+// chooseBucketKey decides whether SSE-KMS uses a data key of the bucket: by the
+// request's header, else by the bucket's rule. A context of the client's is for
+// KES to see with each object, so that it takes a data key of the object's own.
+func (c *call) chooseBucketKey(s *sealing, byRule bool) error {
+	v, asked := single(c.req.Header, s3.HeaderSSEBucketKey)
+	on := byRule
+	if asked {
+		if on = strings.EqualFold(v, "true"); !on && !strings.EqualFold(v, "false") {
+			return s3.ErrArgument(s3.HeaderSSEBucketKey, v, "The value must be true or false.")
+		}
+	}
+	switch {
+	case asked && on && s == nil:
+		return s3.ErrInvalidArgument.Msg("The header %s is missing.", s3.HeaderSSE)
+	case asked && s != nil && s.scheme == sealer.SSEC:
+		return errWithCustomerKey
+	case s != nil && s.scheme == sealer.SSEKMS:
+		s.shared = on && len(s.encoded) == 0
+	}
+	return nil
+}
+
+var errWithCustomerKey = s3.ErrInvalidArgument.Msg("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
+
+// s3Sealing is SSE-S3, which always uses a data key of the bucket.
+func (c *call) s3Sealing() *sealing {
+	return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey(), shared: true}
 }
 
 // askedSealing is what the request's own headers ask for; nil if nothing.
@@ -97,7 +130,7 @@ func (c *call) askedSealing() (*sealing, error) {
 	kmsContext, hasContext := single(h, s3.HeaderSSEContext)
 	if customer != nil {
 		if asked || hasKey || hasContext {
-			return nil, s3.ErrInvalidArgument.Msg("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
+			return nil, errWithCustomerKey
 		}
 		return customer, nil
 	}
@@ -107,7 +140,7 @@ func (c *call) askedSealing() (*sealing, error) {
 	case !asked:
 		return nil, nil
 	case algorithm == s3.AES256 && !hasKey && !hasContext:
-		return &sealing{scheme: sealer.SSES3, keyName: c.KMS.DefaultKey()}, nil
+		return c.s3Sealing(), nil
 	case algorithm == s3.AWSKMS:
 		return c.kmsSealing(keyID, kmsContext)
 	}
@@ -191,8 +224,8 @@ func (c *call) customerSealing(h http.Header) (*sealing, error) {
 }
 
 // kmsTimeout bounds a KMS call of a request, which may try several endpoints: a
-// client is told to come back rather than kept waiting.
-const kmsTimeout = time.Second
+// client is told within a second to come back rather than kept waiting.
+const kmsTimeout = 900 * time.Millisecond
 
 func (c *call) kmsContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.ctx(), kmsTimeout)
@@ -203,20 +236,34 @@ func (c *call) newKey(s *sealing) (plain sealer.Key, sealed []byte, err error) {
 	if s.scheme == sealer.SSEC {
 		return s.customer, nil, nil
 	}
-	if err := c.checkKMSKey(s.keyName); err != nil {
-		return plain, nil, err
-	}
-	kctx, err := kms.ObjectContext(c.req.Bucket, c.req.Key, s.context)
-	if err != nil {
-		return plain, nil, err
-	}
-	ctx, cancel := c.kmsContext()
-	defer cancel()
-	dataKey, err := c.KMS.Generate(ctx, s.keyName, kctx)
+	dataKey, use, err := c.generate(s)
+	c.audit(use, s.keyName, err)
 	if err != nil {
 		return plain, nil, err
 	}
 	return sealer.Key(dataKey.Plaintext), dataKey.Sealed, nil
+}
+
+// generate gets a data key from the KMS, and says what kind it is of.
+func (c *call) generate(s *sealing) (key kms.DataKey, use keyUse, err error) {
+	use = useGenerate
+	if s.shared {
+		use = useShared
+	}
+	if err := c.checkKMSKey(s.keyName); err != nil {
+		return key, use, err
+	}
+	ctx, cancel := c.kmsContext()
+	defer cancel()
+	if s.shared {
+		key, err = c.KMS.GenerateShared(ctx, s.keyName, kms.BucketContext(c.req.Bucket))
+		return key, use, err
+	}
+	kctx, err := kms.ObjectContext(c.req.Bucket, c.req.Key, s.context)
+	if err == nil {
+		key, err = c.KMS.Generate(ctx, s.keyName, kctx)
+	}
+	return key, use, err
 }
 
 // storedSealing is how a stored object was sealed, with the client's key where
@@ -237,7 +284,12 @@ func (c *call) storedSealing(h *sealer.Header) (*sealing, error) {
 	case h.Scheme == sealer.SSEKMS && c.auth.Anonymous():
 		return nil, s3.ErrAccessDenied
 	}
-	return &sealing{scheme: h.Scheme, keyName: h.KeyName, encoded: h.Context}, nil
+	return sealingOf(h), nil
+}
+
+// sealingOf is how the object of a header was sealed, but for a client's key.
+func sealingOf(h *sealer.Header) *sealing {
+	return &sealing{scheme: h.Scheme, keyName: h.KeyName, shared: h.Shared, encoded: h.Context}
 }
 
 // openKey opens the object key behind a header.
@@ -246,18 +298,10 @@ func (c *call) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) 
 	if h.Scheme == sealer.SSEC {
 		return h.Open(binding, s.customer)
 	}
-	if err := c.checkKMSKey(h.KeyName); err != nil {
-		return nil, err
-	}
-	kctx, err := c.keyContext(h)
+	dataKey, use, err := c.unseal(h)
+	c.audit(use, h.KeyName, err)
 	if err != nil {
 		return nil, err
-	}
-	ctx, cancel := c.kmsContext()
-	defer cancel()
-	dataKey, err := c.KMS.Unseal(ctx, h.KeyName, h.SealedDataKey, kctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errOpening, err)
 	}
 	defer dataKey.Wipe()
 	k, err := h.Open(binding, sealer.Key(dataKey))
@@ -265,6 +309,27 @@ func (c *call) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) 
 		return nil, fmt.Errorf("%w: object key: %w", errIntegrity, err)
 	}
 	return k, nil
+}
+
+// unseal opens the data key of a header with the KMS, and says how.
+func (c *call) unseal(h *sealer.Header) (key kms.Secret, use keyUse, err error) {
+	if err := c.checkKMSKey(h.KeyName); err != nil {
+		return key, useUnseal, err
+	}
+	kctx, err := c.keyContext(h)
+	if err != nil {
+		return key, useUnseal, err
+	}
+	ctx, cancel := c.kmsContext()
+	defer cancel()
+	key, cached, err := c.KMS.UnsealCached(ctx, h.KeyName, h.SealedDataKey, kctx)
+	if err != nil {
+		return key, useUnseal, fmt.Errorf("%w: %w", errOpening, err)
+	}
+	if cached {
+		return key, useCached, nil
+	}
+	return key, useUnseal, nil
 }
 
 // keyContext is the KMS context that a stored data key is bound to.

@@ -61,6 +61,7 @@ type Config struct {
 	MaxRequests      int           // served at a time, above which clients are told to slow down
 	IdleTimeout      time.Duration // a body may stand still this long; 0: 30 s
 	Operator         http.Handler  // serves the paths below /minio/; nil: 404
+	Audit            *Audit        // of the use of KES keys; nil: none
 	Log              *zap.Logger
 	Metrics          prometheus.Registerer
 }
@@ -83,6 +84,7 @@ type Server struct {
 	facts     *factsCache
 	trailers  *trailersCache
 	pages     metadataPages
+	uploads   *uploadsCache
 	bounds    bounds
 }
 
@@ -90,6 +92,9 @@ type Server struct {
 func New(cfg Config) *Server {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 30 * time.Second
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(kesMetrics{cfg.KMS})
 	}
 	s := &Server{
 		Config:    cfg,
@@ -101,6 +106,7 @@ func New(cfg Config) *Server {
 		metrics:   newMetrics(cfg.Metrics),
 		facts:     newFactsCache(),
 		trailers:  newTrailersCache(),
+		uploads:   newUploadsCache(),
 		bounds:    storeBounds,
 	}
 	s.verifier = sigv4.New(sigv4.Config{

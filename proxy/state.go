@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -91,7 +92,7 @@ func (s *State) Waiting() error {
 func (s *State) Root() sealer.Root { return *s.root.Load() }
 
 // Run opens the state, retrying while KES or the upstream is away, and then
-// keeps the rules fresh until ctx ends. It returns an error only for what no
+// keeps the rules fresh, and sweeps the upload records now and then, until ctx ends. It returns an error only for what no
 // retry mends: state that was tampered with, or a root that its key cannot open.
 func (s *State) Run(ctx context.Context) error {
 	for {
@@ -112,6 +113,9 @@ func (s *State) Run(ctx context.Context) error {
 		}
 	}
 	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.framing.get()))
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() { s.sweepForever(ctx) })
+	defer sweeps.Wait()
 	for pause(ctx, rulesPoll) {
 		s.rules.refresh(ctx)
 	}

@@ -36,6 +36,7 @@ func (c *call) updateObjectEncryption() error {
 	if err != nil {
 		return err
 	}
+	s.shared = e.BucketKey && len(s.encoded) == 0
 	header, err := c.copyHeader(src)
 	if err != nil {
 		return err

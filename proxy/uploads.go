@@ -38,7 +38,7 @@ const (
 type upload struct {
 	Bucket    string    `json:"bucket"`
 	Key       string    `json:"key"`
-	ID        string    `json:"id"`
+	ID        string    `json:"id"`                  // as clients have it: see sealedID
 	Header    string    `json:"header,omitempty"`    // of the object, encoded
 	Plain     bool      `json:"plain,omitempty"`     // the object is not to be sealed, and has no header
 	Algorithm string    `json:"algorithm,omitempty"` // of the checksums that the client announced
@@ -46,6 +46,34 @@ type upload struct {
 	Started   time.Time `json:"started"`
 
 	header *sealer.Header // Header, parsed
+}
+
+// sealedMark stands in the upload IDs of sealed uploads, between the store's ID and
+// the digits of a randomTag.
+const sealedMark = "-ssegw-"
+
+// sealedID makes the ID that clients have for a sealed upload. Its randomness is the
+// gateway's own and is in the upload's record: a store that gives one of its IDs
+// twice has no older record that fits, not that of an upload which is not sealed
+// either (docs/adr/0009-upload-ids.md).
+func sealedID(store string) string { return store + sealedMark + randomTag() }
+
+// storeID is the store's part of an ID that a client has.
+func storeID(id string) string {
+	i := strings.LastIndex(id, sealedMark)
+	if i < 0 || len(id)-i != len(sealedMark)+tagDigits {
+		return id
+	}
+	return id[:i]
+}
+
+// query names the upload to the store, and a part of it unless number is 0.
+func (u *upload) query(number int) url.Values {
+	q := url.Values{"uploadId": {storeID(u.ID)}}
+	if number > 0 {
+		q.Set("partNumber", strconv.Itoa(number))
+	}
+	return q
 }
 
 func (u *upload) binding() sealer.Upload {
@@ -56,7 +84,7 @@ func (u *upload) binding() sealer.Upload {
 // nor key, and no upload ID of the store's has to fit a key.
 func (u *upload) prefix() string {
 	h := sha256.New()
-	for _, s := range [...]string{u.Bucket, u.Key, u.ID} {
+	for _, s := range [...]string{u.Bucket, u.Key, storeID(u.ID)} {
 		_, _ = fmt.Fprintf(h, "%d:%s", len(s), s) // a hash takes everything
 	}
 	return uploadsPrefix + hex.EncodeToString(h.Sum(nil)[:16]) + "/"
@@ -103,8 +131,17 @@ func (s *State) load(ctx context.Context, name string, limit int64) ([]byte, err
 }
 
 // findUpload returns a recorded upload. One without a record is unknown, never
-// one that is not sealed.
+// one that is not sealed; so is one whose record has another ID.
 func (s *State) findUpload(ctx context.Context, bucket, key, id string) (*upload, error) {
+	u, err := s.recordedUpload(ctx, bucket, key, id)
+	if err == nil && u.ID != id {
+		return nil, s3.ErrNoSuchUpload
+	}
+	return u, err
+}
+
+// recordedUpload returns the recorded upload that has the store's ID in id.
+func (s *State) recordedUpload(ctx context.Context, bucket, key, id string) (*upload, error) {
 	u := &upload{Bucket: bucket, Key: key, ID: id}
 	plain, err := s.load(ctx, u.prefix()+uploadRecord, maxUpload)
 	if statusOf(err) == http.StatusNotFound {
@@ -117,7 +154,7 @@ func (s *State) findUpload(ctx context.Context, bucket, key, id string) (*upload
 	if err := json.Unmarshal(plain, found); err != nil {
 		return nil, fmt.Errorf("%w: upload record: %w", errIntegrity, err)
 	}
-	if found.Bucket != bucket || found.Key != key || found.ID != id {
+	if found.Bucket != bucket || found.Key != key || storeID(found.ID) != storeID(id) {
 		return nil, fmt.Errorf("%w: record of another upload", errIntegrity)
 	}
 	if found.Plain && found.Header == "" {
@@ -180,31 +217,44 @@ func (s *State) parts(ctx context.Context, u *upload) (map[int][]*part, error) {
 
 // each calls f with the objects of the state bucket whose keys begin with prefix.
 func (s *State) each(ctx context.Context, prefix string, f func(e *s3.Entry) error) error {
-	query := url.Values{"list-type": {"2"}, "prefix": {prefix}}
-	for {
-		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, query: query})
-		if err != nil {
-			return stateFailed("listing", err)
-		}
-		doc, err := readListing(resp.Body)
-		_ = resp.Body.Close()
+	for after := ""; ; {
+		page, err := s.page(ctx, prefix, after)
 		if err != nil {
 			return err
 		}
-		listing, err := s3.ParseListing(doc)
-		if err != nil {
-			return fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
-		}
-		for i := range listing.Entries {
-			if err := f(&listing.Entries[i]); err != nil {
+		for i := range page.Entries {
+			if err := f(&page.Entries[i]); err != nil {
 				return err
 			}
 		}
-		if !listing.IsTruncated || len(listing.Entries) == 0 {
+		if !page.IsTruncated || len(page.Entries) == 0 {
 			return nil
 		}
-		query.Set("start-after", listing.Entries[len(listing.Entries)-1].Key)
+		after = page.Entries[len(page.Entries)-1].Key
 	}
+}
+
+// page lists the next objects of the state bucket whose keys begin with prefix, from
+// the one behind the key after on.
+func (s *State) page(ctx context.Context, prefix, after string) (*s3.Listing, error) {
+	query := url.Values{"list-type": {"2"}, "prefix": {prefix}}
+	if after != "" {
+		query.Set("start-after", after)
+	}
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodGet, bucket: s.cfg.Bucket, query: query})
+	if err != nil {
+		return nil, stateFailed("listing", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := readListing(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	listing, err := s3.ParseListing(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
+	}
+	return listing, nil
 }
 
 // staged reads the sealed bytes of a small part. A part whose record is there and
@@ -231,11 +281,16 @@ func (s *State) forget(ctx context.Context, u *upload) error {
 		if strings.HasSuffix(e.Key, "/"+doneRecord) {
 			return nil
 		}
-		resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: e.Key})
-		if err != nil {
-			return stateFailed("removing "+e.Key, err)
-		}
-		discard(resp)
-		return nil
+		return s.remove(ctx, e.Key)
 	})
+}
+
+// remove deletes an object of the state bucket.
+func (s *State) remove(ctx context.Context, name string) error {
+	resp, err := s.cfg.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: s.cfg.Bucket, key: name})
+	if err != nil {
+		return stateFailed("removing "+name, err)
+	}
+	discard(resp)
+	return nil
 }

@@ -33,6 +33,7 @@ const (
 	dialTimeout         = 2 * time.Second
 	tlsHandshakeTimeout = 5 * time.Second
 	upstreamIdleTimeout = 60 * time.Second // without a byte read or written
+	copyPatience        = 15               // times as long while the store copies or puts parts together
 	maxErrorDocument    = 64 << 10         // bytes of an upstream's error answer that are kept
 )
 
@@ -47,7 +48,7 @@ type UpstreamConfig struct {
 	Credentials aws.CredentialsProvider // the gateway's credentials at the store
 	TLS         *tls.Config             // nil: the system's roots
 	Framing     Framing                 // how bodies travel; FramingAuto probes
-	IdleTimeout time.Duration           // the store may stand still this long; 0: 60 s
+	IdleTimeout time.Duration           // the store may stand still this long, 15 times as long while it copies; 0: 60 s
 }
 
 // Upstream sends signed requests to the S3 store. It is safe for concurrent use.
@@ -56,17 +57,20 @@ type Upstream struct {
 	region      string
 	credentials aws.CredentialsProvider
 	transport   http.RoundTripper
+	patient     http.RoundTripper // for what the store may be long about
 	signer      *v4.Signer
 	framing     framingChoice
 }
 
 // NewUpstream returns the upstream that cfg describes. No request is made.
 func NewUpstream(cfg UpstreamConfig) *Upstream {
+	idle := cmp.Or(cfg.IdleTimeout, upstreamIdleTimeout)
 	u := &Upstream{
 		endpoint:    cfg.Endpoint,
 		region:      cfg.Region,
 		credentials: cfg.Credentials,
-		transport:   newTransport(cfg.TLS, cmp.Or(cfg.IdleTimeout, upstreamIdleTimeout)),
+		transport:   newTransport(cfg.TLS, idle),
+		patient:     newTransport(cfg.TLS, copyPatience*idle),
 		signer: v4.NewSigner(func(o *v4.SignerOptions) {
 			o.DisableURIPathEscaping = true
 		}),
@@ -87,6 +91,7 @@ type outgoing struct {
 	size   int64     // bytes of body as sent
 	hash   string    // payload hash; "" is that of the empty body
 	as     caller    // whose signature it gets
+	copies bool      // the store answers only after it has copied, or put together, what can be gigabytes
 	signed *chunkSigner
 }
 
@@ -97,7 +102,11 @@ func (u *Upstream) do(ctx context.Context, o outgoing) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := u.transport.RoundTrip(r)
+	transport := u.transport
+	if o.copies {
+		transport = u.patient
+	}
+	resp, err := transport.RoundTrip(r)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

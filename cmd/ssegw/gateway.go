@@ -27,7 +27,8 @@ type gateway struct {
 	state       *proxy.State
 	operator    *admin.Server
 	credentials *credentials
-	tls         *tls.Config // for S3 clients; nil: plain http
+	audit       *proxy.Audit // nil: none
+	tls         *tls.Config  // for S3 clients; nil: plain http
 	s3          http.Handler
 	private     http.Handler
 
@@ -38,37 +39,46 @@ type gateway struct {
 
 // newGateway wires a gateway. It asks nothing of the network: what fails here is
 // a setting.
-func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error) (*gateway, error) {
-	log, err := newLogger(cfg.LogLevel)
-	if err != nil {
+func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error) (_ *gateway, err error) {
+	g := &gateway{cfg: cfg, ended: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	if g.log, err = newLogger(cfg.LogLevel); err != nil {
 		return nil, err
 	}
-	client, err := newKMS(cfg, log)
-	if err != nil {
+	if g.client, err = newKMS(cfg, g.log); err != nil {
 		return nil, err
 	}
 	upstream, err := newUpstream(ctx, cfg)
 	if err != nil {
-		client.Close()
 		return nil, err
 	}
-	more, err := openCredentials(cfg.CredentialsFile, cfg.AccessKey, log)
-	if err != nil {
-		client.Close()
+	if g.credentials, err = openCredentials(cfg.CredentialsFile, cfg.AccessKey, g.log); err != nil {
 		return nil, err
+	}
+	if cfg.TLSCertFile != "" {
+		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
+			return nil, err
+		}
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	state := proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log})
-	g := &gateway{cfg: cfg, log: log, client: client, state: state, credentials: more, ended: make(chan error, 1)}
+	if g.audit, err = newAudit(cfg, g.log, registry); err != nil {
+		return nil, err
+	}
+	g.state = proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log})
 	g.operator = admin.New(admin.Config{
-		KMS: client, State: state.Ready, Upstream: state.CheckUpstream, Restart: restart,
+		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
-		Version: version(), Region: cfg.Region, Log: log, Metrics: registry,
+		Audit: g.auditKeyUse, Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
 	})
+	g.private = g.operator.Private()
 	g.s3 = proxy.New(proxy.Config{
-		Upstream: upstream, KMS: client, State: state,
-		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Credentials: more.find,
+		Upstream: upstream, KMS: g.client, State: g.state,
+		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Credentials: g.credentials.find,
 		Region: cfg.Region, Domains: cfg.Domain,
 		AutoEncryption:   autoEncryption[cfg.AutoEncryption],
 		SealedOnly:       sealedOnly[cfg.SealedOnly],
@@ -76,16 +86,21 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
 		MaxRequests:      cfg.MaxRequests,
 		Operator:         g.operator.Operator(),
-		Log:              log, Metrics: registry,
+		Audit:            g.audit,
+		Log:              g.log, Metrics: registry,
 	})
-	g.private = g.operator.Private()
-	if cfg.TLSCertFile != "" {
-		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
-			client.Close()
-			return nil, err
-		}
-	}
 	return g, nil
+}
+
+// auditKeyUse records what the operator did with a KES key.
+func (g *gateway) auditKeyUse(u admin.KeyUse) {
+	if g.audit == nil {
+		return
+	}
+	g.audit.Record(&proxy.AuditRecord{
+		Time: time.Now().UTC(), RequestID: u.RequestID, AccessKey: g.cfg.AccessKey, Action: u.Action,
+		KESKey: u.KESKey, Use: u.Use, Result: u.Result,
+	})
 }
 
 // start opens the state and keeps it fresh until the gateway is retired.
@@ -122,8 +137,20 @@ func (g *gateway) retire() {
 	g.requests.Wait()
 	if g.stop != nil {
 		g.stop()
-		<-g.ended
+		<-g.ended //nolint:errcheck // whoever waited for it has told
 	}
-	g.client.Close()
-	_ = g.log.Sync()
+	g.close()
+}
+
+// close gives back what newGateway has opened. Audit records that wait are written.
+func (g *gateway) close() {
+	if g.audit != nil {
+		g.audit.Close()
+	}
+	if g.client != nil {
+		g.client.Close()
+	}
+	if g.log != nil {
+		_ = g.log.Sync() // standard error may not be a file
+	}
 }

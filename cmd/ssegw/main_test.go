@@ -203,8 +203,9 @@ func TestDrain(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	o, ok := store.object("/bucket/key")
-	if !ok || int64(len(o.body)) != sealer.SealedSize(size) || o.header.Get(sealer.MetadataKey) == "" {
-		t.Errorf("stored: %t, %d bytes", ok, len(o.body))
+	h, err := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
+	if !ok || err != nil || h.Size != size || int64(len(o.body)) != h.StoredSize(nil) {
+		t.Errorf("stored: %t, %d bytes, %v", ok, len(o.body), err)
 	}
 	for _, secret := range []string{"canary", kes.APIKey()} {
 		if line := p.logged(secret); line != "" {

@@ -182,7 +182,7 @@ func (d *daemon) drain() error {
 	}
 	_ = d.private.server.Close()
 	g.stop()
-	_ = g.log.Sync()
+	g.close()
 	return nil
 }
 

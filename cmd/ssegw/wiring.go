@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -60,8 +61,20 @@ func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
 	return kms.New(kms.Config{
 		Endpoints: endpoints, DefaultKey: cfg.KESKeyName,
 		APIKey: cfg.KESAPIKey.Reveal(), CertFile: cfg.KESCertFile, KeyFile: cfg.KESKeyFile, KeyPassword: cfg.KESKeyPassword.Reveal(),
-		CAPath: cfg.KESCAPath, Log: log,
+		CAPath: cfg.KESCAPath, CacheTTL: cfg.KMSCacheTTL, Log: log,
 	})
+}
+
+// newAudit opens the audit file; nil if there is to be none.
+func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*proxy.Audit, error) {
+	if cfg.AuditFile == "" {
+		return nil, nil
+	}
+	a, err := proxy.NewAudit(cfg.AuditFile, log, r)
+	if err != nil {
+		return nil, fmt.Errorf("SSEGW_AUDIT_FILE: %w", err)
+	}
+	return a, nil
 }
 
 func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, error) {

@@ -156,3 +156,22 @@ func TestResultsTable(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestKeysTable(t *testing.T) {
+	got, err := keysTable(`goos: linux
+BenchmarkDataKeys/generate/8/pool-2   	    1360	    297303 ns/op	      3365 calls/s	         0.4853 p50-ms	        33.67 p99-ms
+BenchmarkDataKeys/unseal/64/HTTP2     	     943	    356802 ns/op	      2.803e+03 calls/s	        14.70 p50-ms	        95.45 p99-ms
+PASS
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| generate | 8 | gateway's client | 3365 | 0.4853 | 33.67 |\n", "| unseal | 64 | bare HTTP/2 | 2.803e+03 | 14.70 | 95.45 |\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if _, err := keysTable("PASS"); !errors.Is(err, errNoFigures) {
+		t.Errorf("got %v, want errNoFigures", err)
+	}
+}

@@ -8,12 +8,15 @@
 // Usage:
 //
 //	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|sse-s3]
-//	      [-memory=false] [-profile DIR]
+//	      [-memory=false] [-keys=false] [-profile DIR]
 //
 // The store "discard" is part of this program and keeps only what the reads
 // need, so that the cost of a real store does not hide the gateway's. Client
 // and store are cheap but not free: with few cores they share them with the
 // gateway, so the CPU columns tell more than the throughput.
+//
+// Last come data keys per second: the gateway's client of KES beside bare ones
+// of HTTP/1.1 and HTTP/2, on the same server.
 //
 // With -profile, CPU profiles of the gateway under large PUTs and GETs are
 // written to DIR. The exit code is 1 when something failed, an object came back
@@ -36,6 +39,7 @@ type options struct {
 	encryption string
 	rounds     int
 	memory     bool
+	keys       bool
 	profile    string // folder for CPU profiles; "": none
 }
 
@@ -45,6 +49,7 @@ func main() {
 	flag.StringVar(&o.encryption, "encryption", "sse-kms", "how the gateway seals: sse-kms or sse-s3")
 	flag.IntVar(&o.rounds, "rounds", 5, "measured rounds of direct, bare, gateway")
 	flag.BoolVar(&o.memory, "memory", true, "measure memory under 8 x 1 GiB up and down")
+	flag.BoolVar(&o.keys, "keys", true, "measure data keys per second")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the gateway to this folder")
 	bare := flag.String("bare", "", "be the bare proxy to this URL (how the program starts itself)")
 	flag.Parse()
@@ -94,7 +99,12 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	if o.memory {
-		return rig.measureMemory(ctx)
+		if err := rig.measureMemory(ctx); err != nil {
+			return err
+		}
+	}
+	if o.keys {
+		return rig.measureKeys(ctx)
 	}
 	return nil
 }

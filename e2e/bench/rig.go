@@ -17,6 +17,7 @@ const storeDiscard = "discard"
 // A rig is everything that runs during the measurement.
 type rig struct {
 	stack   *stack.Stack
+	kes     *stack.KES
 	gateway *stack.Gateway
 	targets []*target // direct, bare, gateway
 	closers []func() error
@@ -45,12 +46,11 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	if err != nil {
 		return r, err
 	}
-	kes, err := r.stack.StartKES(ctx, stack.KESOptions{})
-	if err != nil {
+	if r.kes, err = r.stack.StartKES(ctx, stack.KESOptions{}); err != nil {
 		return r, err
 	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
-		KES: []*stack.KES{kes}, Upstream: store, Env: map[string]string{"SSEGW_AUTO_ENCRYPTION": o.encryption},
+		KES: []*stack.KES{r.kes}, Upstream: store, Env: map[string]string{"SSEGW_AUTO_ENCRYPTION": o.encryption},
 	})
 	if err != nil {
 		return r, err

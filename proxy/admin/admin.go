@@ -30,6 +30,9 @@ type Config struct {
 	Upstream func(context.Context) error // nil when the object store answers
 	Restart  func(dryRun bool) error     // puts the settings as they are now in force, or tries them
 
+	// Audit takes note of a use of a KES key by the operator; nil: nobody does.
+	Audit func(use KeyUse)
+
 	AccessKey string // of the root credential
 	SecretKey string // of the root credential
 	Region    string // that S3 clients sign for
@@ -41,6 +44,15 @@ type Config struct {
 // Format prints no secret, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "admin.Config{AccessKey: %q, Region: %q}", c.AccessKey, c.Region)
+}
+
+// KeyUse is one use of a KES key through the admin API.
+type KeyUse struct {
+	RequestID string
+	Action    string // KMSCreateKey or KMSKeyStatus
+	KESKey    string
+	Use       string // create or check
+	Result    string // ok, or the code of the error
 }
 
 // Bounds of a health check.
@@ -66,6 +78,18 @@ type health struct {
 	State    string `json:"state"`
 	Upstream string `json:"upstream"`
 	KMS      string `json:"kms"`
+
+	// Endpoints are shown on the private address alone: on the other anybody may ask.
+	Endpoints []endpoint `json:"kms_endpoints,omitempty"`
+}
+
+// endpoint is a KES endpoint as calls have found it.
+type endpoint struct {
+	URL   string  `json:"endpoint"`
+	State string  `json:"state"`           // online, or offline from a failure until a probe is answered
+	Error string  `json:"error,omitempty"` // why it is offline
+	P50   float64 `json:"p50_ms"`          // of the time of its answers, rounded up
+	P99   float64 `json:"p99_ms"`
 }
 
 const (
@@ -91,7 +115,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Operator serves the paths below /minio/ on the S3 address, as MinIO has them.
 func (s *Server) Operator() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/minio/health/", s.health())
+	mux.Handle("/minio/health/", s.health(func(h health) health { return h }))
 	mux.HandleFunc("GET /minio/admin/v3/info", s.api(s.info))
 	mux.HandleFunc("POST /minio/admin/v3/service", s.api(s.service))
 	mux.HandleFunc("POST /minio/kms/v1/key/create", s.api(s.createKey))
@@ -99,6 +123,7 @@ func (s *Server) Operator() http.Handler {
 	mux.HandleFunc("GET /minio/kms/v1/key/status", s.api(s.keyStatus))
 	mux.HandleFunc("GET /minio/kms/v1/status", s.api(s.kmsStatus))
 	mux.HandleFunc("GET /minio/kms/v1/version", s.api(s.kmsVersion))
+	mux.HandleFunc("GET /minio/kms/v1/metrics", s.api(s.kmsMetrics))
 	mux.HandleFunc("/minio/admin/", s.api(notHere))
 	mux.HandleFunc("/minio/kms/", s.api(notHere))
 	mux.Handle("GET /minio/v2/metrics/", s.scrape())
@@ -107,15 +132,16 @@ func (s *Server) Operator() http.Handler {
 
 // health serves the health checks: live (the process serves), ready (state,
 // store and KMS), cluster (state and store: reads of what is known need no KMS).
-func (s *Server) health() http.Handler {
+// detail adds what may be shown to who asks there.
+func (s *Server) health(detail func(health) health) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/minio/health/live", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("/minio/health/ready", func(w http.ResponseWriter, r *http.Request) {
-		h := s.check(r.Context())
+		h := detail(s.check(r.Context()))
 		s.answer(w, h, h.State == online && h.Upstream == online && h.KMS == online)
 	})
 	cluster := func(w http.ResponseWriter, r *http.Request) {
-		h := s.check(r.Context())
+		h := detail(s.check(r.Context()))
 		s.answer(w, h, h.State == online && h.Upstream == online)
 	}
 	mux.HandleFunc("/minio/health/cluster", cluster)
@@ -126,7 +152,7 @@ func (s *Server) health() http.Handler {
 // Private serves metrics, profiles and health on the admin address.
 func (s *Server) Private() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/minio/health/", s.health())
+	mux.Handle("/minio/health/", s.health(s.withEndpoints))
 	mux.Handle("/metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -135,7 +161,23 @@ func (s *Server) Private() http.Handler {
 	return mux
 }
 
-// answer says which parts are missing. It names no endpoint: anybody may ask.
+// withEndpoints adds the state of each KES endpoint.
+func (s *Server) withEndpoints(h health) health {
+	for _, e := range s.KMS.Endpoints() {
+		state := online
+		if e.Open {
+			state = offline
+		}
+		h.Endpoints = append(h.Endpoints, endpoint{
+			e.Endpoint, state, e.Err, milliseconds(e.Latency.Quantile(0.5)), milliseconds(e.Latency.Quantile(0.99)),
+		})
+	}
+	return h
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// answer says which parts are missing.
 func (s *Server) answer(w http.ResponseWriter, h health, ok bool) {
 	status := http.StatusOK
 	if s.draining.Load() {

@@ -149,6 +149,27 @@ func TestHealthAnswer(t *testing.T) {
 	}
 }
 
+// TestHealthEndpoints: operators see each KES endpoint as calls have found it.
+func TestHealthEndpoints(t *testing.T) {
+	s, p := newServer(t)
+	for _, want := range []string{online, offline} {
+		p.set(t, true, true, want == online)
+		s.KMS.Status(t.Context())
+		_, body := get(t, s.Private(), "/minio/health/ready")
+		var got health
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Endpoints) != 1 || got.Endpoints[0].URL != p.kes.Endpoint() || got.Endpoints[0].State != want ||
+			(got.Endpoints[0].Error != "") != (want == offline) || got.Endpoints[0].P99 <= 0 {
+			t.Errorf("want %s, got %s", want, body)
+		}
+		if _, body := get(t, s.Operator(), "/minio/health/ready"); strings.Contains(body, p.kes.Endpoint()) {
+			t.Errorf("names an endpoint to anybody: %s", body)
+		}
+	}
+}
+
 func TestDrain(t *testing.T) {
 	s, _ := newServer(t)
 	h := s.Operator()

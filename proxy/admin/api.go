@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -80,12 +81,13 @@ func (s *Server) api(do operation) http.HandlerFunc {
 		_ = control.SetReadDeadline(time.Now().Add(apiDeadline))
 		_ = control.SetWriteDeadline(time.Now().Add(apiDeadline))
 		var document any
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, w.Header().Get(requestIDHeader)))
 		err := s.authenticate(r)
 		if err == nil {
 			document, err = do(r)
 		}
 		log := s.Log.With(zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("remote", r.RemoteAddr),
-			zap.String("request_id", w.Header().Get(requestIDHeader)))
+			zap.String("request_id", requestID(r)))
 		if err != nil {
 			e := refusal(err)
 			log.Warn("admin request refused", zap.Int("status", e.status), zap.Error(err))
@@ -102,6 +104,14 @@ func (s *Server) api(do operation) http.HandlerFunc {
 }
 
 const requestIDHeader = "X-Amz-Request-Id"
+
+// requestIDKey is where a request's context has the answer's ID.
+type requestIDKey struct{}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestIDKey{}).(string)
+	return id
+}
 
 // authenticate verifies that the root credential has signed the request, body
 // included. MinIO's admin clients sign for no region.

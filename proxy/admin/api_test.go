@@ -198,6 +198,58 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestAudit: what the operator does with KES keys is on record.
+func TestAudit(t *testing.T) {
+	s, _ := newServer(t)
+	var uses []KeyUse
+	s.Audit = func(u KeyUse) { uses = append(uses, u) }
+	handler := s.Operator()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(requestIDHeader, "ID")
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	for _, path := range []string{"POST /minio/kms/v1/key/create?key-id=new", "POST /minio/kms/v1/key/create?key-id=new", "GET /minio/kms/v1/key/status?key-id=none"} {
+		method, target, _ := strings.Cut(path, " ")
+		do(t, request(t, server, method, target, secretKey))
+	}
+	want := []KeyUse{
+		{"ID", "KMSCreateKey", "new", "create", "ok"},
+		{"ID", "KMSCreateKey", "new", "create", "kms:KeyAlreadyExists"},
+		{"ID", "KMSKeyStatus", "none", "check", "kms:KeyNotFound"},
+	}
+	if diff := cmp.Diff(want, uses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKMSMetrics(t *testing.T) {
+	server, p := newAPI(t)
+	metrics := func() (m struct {
+		OK      int            `json:"kms_req_success"`
+		Refused int            `json:"kms_req_error"`
+		Failed  int            `json:"kms_req_failure"`
+		Latency map[string]int `json:"kms_resp_time"`
+	}) {
+		t.Helper()
+		status, body := do(t, request(t, server, "GET", "/minio/kms/v1/metrics", secretKey))
+		if err := json.Unmarshal([]byte(body), &m); err != nil || status != 200 {
+			t.Fatalf("%d %s: %v", status, body, err)
+		}
+		return m
+	}
+	do(t, request(t, server, "GET", "/minio/kms/v1/key/list?pattern=%2A", secretKey))
+	do(t, request(t, server, "POST", "/minio/kms/v1/key/create?key-id="+kmstest.DefaultKey, secretKey))
+	if m := metrics(); m.OK != 1 || m.Refused != 1 || m.Failed != 0 || m.Latency["2500000000"] != 2 {
+		t.Errorf("%+v", m)
+	}
+	p.kes.Stop()
+	do(t, request(t, server, "GET", "/minio/kms/v1/key/list?pattern=%2A", secretKey))
+	if m := metrics(); m.OK != 1 || m.Failed == 0 {
+		t.Errorf("after KES went away: %+v", m)
+	}
+}
+
 func TestInfo(t *testing.T) {
 	server, p := newAPI(t)
 	status, body := do(t, request(t, server, "GET", "/minio/admin/v3/info?metrics=false", secretKey))

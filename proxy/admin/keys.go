@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,21 @@ import (
 
 // createKey is `mc admin kms key create`.
 func (s *Server) createKey(r *http.Request) (any, error) {
-	return nil, s.KMS.Create(r.Context(), r.URL.Query().Get("key-id"))
+	name := r.URL.Query().Get("key-id")
+	err := s.KMS.Create(r.Context(), name)
+	s.audit(r, KeyUse{Action: "KMSCreateKey", KESKey: name, Use: "create"}, err)
+	return nil, err
+}
+
+func (s *Server) audit(r *http.Request, use KeyUse, err error) {
+	if s.Audit == nil {
+		return
+	}
+	use.RequestID, use.Result = requestID(r), "ok"
+	if err != nil {
+		use.Result = refusal(err).code
+	}
+	s.Audit(use)
 }
 
 // key is an element of a list of keys. KES does not tell who made a key and when.
@@ -57,7 +72,9 @@ func (s *Server) keyStatus(r *http.Request) (any, error) {
 		EncryptionErr string `json:"encryption-error,omitempty"`
 		DecryptionErr string `json:"decryption-error,omitempty"`
 	}{KeyID: name}
-	switch err := s.KMS.Check(r.Context(), name); {
+	err := s.KMS.Check(r.Context(), name)
+	s.audit(r, KeyUse{Action: "KMSKeyStatus", KESKey: name, Use: "check"}, err)
+	switch {
 	case err == nil:
 	case errors.Is(err, kms.ErrCheckUnseal):
 		status.DecryptionErr = reason(err)
@@ -103,4 +120,30 @@ func (s *Server) kmsVersion(r *http.Request) (any, error) {
 		}
 	}
 	return nil, kms.ErrUnreachable
+}
+
+// kmsMetrics is madmin's KMS metrics: all endpoints together, since the start.
+func (s *Server) kmsMetrics(*http.Request) (any, error) {
+	m := struct {
+		OK      uint64            `json:"kms_req_success"`
+		Refused uint64            `json:"kms_req_error"`   // by KES
+		Failed  uint64            `json:"kms_req_failure"` // without an answer that makes sense
+		Latency map[string]uint64 `json:"kms_resp_time"`   // answers within so many nanoseconds, cumulative
+	}{Latency: map[string]uint64{}}
+	for _, e := range s.KMS.Endpoints() {
+		for _, r := range e.Requests {
+			switch r.Result {
+			case "ok":
+				m.OK += r.Count
+			case "refused":
+				m.Refused += r.Count
+			default:
+				m.Failed += r.Count
+			}
+		}
+		for seconds, n := range e.Latency.Buckets {
+			m.Latency[strconv.FormatInt(int64(seconds*1e9), 10)] += n
+		}
+	}
+	return m, nil
 }

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,9 @@ func ReplaceText(doc []byte, root, name, value string) ([]byte, error) {
 	var patches []patch
 	err := walkRoot(doc, root, func(depth int, e element) {
 		if depth == 1 && e.name == name {
-			patches = append(patches, e.set(doc, value))
+			var b bytes.Buffer
+			at := e.write(&b, value)
+			patches = append(patches, patch{at, b.Bytes()})
 		}
 	})
 	if err != nil {

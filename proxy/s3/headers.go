@@ -33,6 +33,7 @@ const (
 	HeaderPartNumberMarker       = "x-amz-part-number-marker"
 	HeaderPartsCount             = "x-amz-mp-parts-count"
 	HeaderReplicationStatus      = "x-amz-replication-status"
+	HeaderObjectSize             = "x-amz-object-size"
 	HeaderRequestID              = "x-amz-request-id"
 	HeaderRequestPayer           = "x-amz-request-payer"
 	HeaderRestore                = "x-amz-restore"

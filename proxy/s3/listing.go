@@ -17,11 +17,12 @@ type Listing struct {
 	EncodingType string  // "url" when keys are percent-encoded in the document; Entry.Key is decoded
 	Bucket       string  // Name or, for parts, Bucket
 	IsTruncated  bool    // there are more pages
+	NextUploadID string  // of uploads: the upload-id-marker of the next page
 
 	doc []byte
 }
 
-// Entry is an object, a version, a delete marker or a part of a listing.
+// Entry is an object, a version, a delete marker, a part or an upload of a listing.
 type Entry struct {
 	Key          string // decoded; "" for parts
 	VersionID    string // "" in listings without versions
@@ -29,13 +30,16 @@ type Entry struct {
 	Size         int64  // upstream's, in bytes
 	LastModified string // as in the document
 	PartNumber   int    // of parts, else 0
+	UploadID     string // of uploads, else ""
 	DeleteMarker bool
+	IsLatest     bool   // of versions: the current one
 	HasMetadata  bool   // the upstream sent user metadata (MinIO's metadata=true)
 	Sealed       string // value of the gateway's own metadata in it, "" if absent
 
 	place     element // of the entry itself
 	size      element // whole.end is 0 for elements that are absent
 	etag      element
+	upload    element
 	checksums []element // ChecksumAlgorithm, ChecksumType
 	metadata  []element // UserMetadata, UserTags, Internal
 	own       []element // the gateway's own metadata
@@ -46,26 +50,42 @@ var listRoots = map[string][]string{
 	"ListBucketResult":   {"Contents"},
 	"ListVersionsResult": {"Version", "DeleteMarker"},
 	"ListPartsResult":    {"Part"},
+
+	"ListMultipartUploadsResult": {"Upload"},
 }
 
-// ParseListing reads the answer of ListObjects, ListObjectsV2, ListObjectVersions or ListParts. doc is kept and must not
+// ParseListing reads the answer of ListObjects, ListObjectsV2, ListObjectVersions, ListParts or ListMultipartUploads. doc is kept and must not
 // be changed. Keys with control characters, which XML 1.0 cannot hold, are read as stores send them. The error is
 // [ErrDocument] for anything else, or for an entry without a number as Size.
 func ParseListing(doc []byte) (*Listing, error) {
+	return parseEntries(doc, listRoots)
+}
+
+// ParseDelete reads the document of a DeleteObjects, as ParseListing does that of a listing: its entries are the objects
+// to delete, with the conditions on their ETag and Size.
+func ParseDelete(doc []byte) (*Listing, error) {
+	return parseEntries(doc, map[string][]string{"Delete": {"Object"}})
+}
+
+func parseEntries(doc []byte, roots map[string][]string) (*Listing, error) {
 	p := listingParser{list: &Listing{doc: doc}}
 	if err := walk(doc, maxListingDepth, p.visit); err != nil {
 		return nil, err
 	}
-	return p.finish()
+	return p.finish(roots)
 }
+
+// HasSize reports whether the entry says a size.
+func (e *Entry) HasSize() bool { return e.size.whole.end > 0 }
 
 // listingParser collects a listing bottom up: elements arrive when they end.
 type listingParser struct {
 	list  *Listing
 	root  string
-	leafs []element // children of the element at depth 1 that is being read
-	inner []element // children of the element at depth 2 that is being read
+	leafs []element // at depth 2, of all elements at depth 1
+	own   []element // what isOwn at depth 3, of all elements at depth 1
 	kids  []entryElement
+	seen  struct{ leafs, own int } // those of the elements in kids
 }
 
 // entryElement is an element at depth 1 with its children.
@@ -80,70 +100,76 @@ func (p *listingParser) visit(depth int, e element) error {
 	case 0:
 		p.root = e.name
 	case 1:
-		p.kids = append(p.kids, entryElement{element: e, children: p.leafs, own: p.inner})
-		p.leafs, p.inner = nil, nil
+		p.kids = append(p.kids, entryElement{e, p.leafs[p.seen.leafs:], p.own[p.seen.own:]})
+		p.seen.leafs, p.seen.own = len(p.leafs), len(p.own)
 	case 2:
 		p.leafs = append(p.leafs, e)
 	case 3:
-		if strings.EqualFold(e.name, HeaderSealed) {
-			p.inner = append(p.inner, e)
+		if isOwn(e.name) {
+			p.own = append(p.own, e)
 		}
 	}
 	return nil
 }
 
-// finish interprets what was collected, now that the root's name is known.
-func (p *listingParser) finish() (*Listing, error) {
-	names, ok := listRoots[p.root]
+// finish interprets what was collected, now that the root's name is known. roots are
+// the known ones, with the names of the elements that are entries.
+func (p *listingParser) finish(roots map[string][]string) (*Listing, error) {
+	names, ok := roots[p.root]
 	if !ok {
 		return nil, fmt.Errorf("%w: root %q", ErrDocument, p.root)
 	}
 	l := p.list
-	for _, k := range p.kids {
-		switch k.name {
+	for i := range p.kids {
+		switch k := &p.kids[i]; k.name {
 		case "EncodingType":
-			l.EncodingType = text(k.inner.of(l.doc))
+			l.EncodingType = l.text(k.element)
 		case "Name", "Bucket":
-			l.Bucket = text(k.inner.of(l.doc))
+			l.Bucket = l.text(k.element)
 		case "IsTruncated":
-			l.IsTruncated = text(k.inner.of(l.doc)) == "true"
+			l.IsTruncated = l.text(k.element) == "true"
+		case "NextUploadIdMarker":
+			l.NextUploadID = l.text(k.element)
 		}
 	}
-	for _, k := range p.kids {
+	l.Entries = make([]Entry, 0, len(p.kids))
+	for i := range p.kids {
+		k := &p.kids[i]
 		if k.name != names[0] && k.name != names[len(names)-1] {
 			continue
 		}
-		e, err := l.entry(k)
-		if err != nil {
+		l.Entries = append(l.Entries, Entry{})
+		if err := l.read(&l.Entries[len(l.Entries)-1], k); err != nil {
 			return nil, err
 		}
-		l.Entries = append(l.Entries, e)
 	}
 	return l, nil
 }
 
-// entry reads one entry.
-func (l *Listing) entry(k entryElement) (Entry, error) {
-	e := Entry{place: k.element, DeleteMarker: k.name == "DeleteMarker"}
-	var err error
+// read reads the entry e.
+func (l *Listing) read(e *Entry, k *entryElement) (err error) {
+	e.place, e.DeleteMarker = k.element, k.name == "DeleteMarker"
 	for _, c := range k.children {
-		content := func() string { return text(c.inner.of(l.doc)) }
 		switch c.name {
 		case "Key":
-			e.Key, err = l.key(content())
+			e.Key, err = l.key(l.text(c))
 		case "VersionId":
-			e.VersionID = content()
+			e.VersionID = l.text(c)
+		case "IsLatest":
+			e.IsLatest = l.text(c) == "true"
 		case "ETag":
-			e.ETag, e.etag = content(), c
+			e.ETag, e.etag = l.text(c), c
 		case "Size":
 			e.size = c
-			e.Size, err = number(content(), math.MaxInt64)
+			e.Size, err = number(l.text(c), math.MaxInt64)
 		case "LastModified":
-			e.LastModified = content()
+			e.LastModified = l.text(c)
 		case "PartNumber":
 			var n int64
-			n, err = number(content(), math.MaxInt32)
+			n, err = number(l.text(c), math.MaxInt32)
 			e.PartNumber = int(n)
+		case "UploadId":
+			e.UploadID, e.upload = l.text(c), c
 		case "ChecksumAlgorithm", "ChecksumType":
 			e.checksums = append(e.checksums, c)
 		case "UserMetadata", "UserTags", "Internal":
@@ -154,19 +180,32 @@ func (l *Listing) entry(k entryElement) (Entry, error) {
 			}
 		}
 		if err != nil {
-			return Entry{}, err
+			return err
 		}
 	}
-	return e, nil
+	return nil
 }
 
-// readOwn finds the gateway's metadata in the user metadata.
+func (l *Listing) text(e element) string { return text(e.inner.of(l.doc)) }
+
+// isOwn reports whether metadata of that name is the gateway's, or says how the store encrypted an object.
+func isOwn(name string) bool {
+	return strings.EqualFold(name, HeaderSealed) || len(name) >= len(HeaderSSE) && strings.EqualFold(name[:len(HeaderSSE)], HeaderSSE)
+}
+
+// readOwn finds the gateway's metadata in the user metadata. How the store encrypted a sealed object is not for clients.
 func (e *Entry) readOwn(doc []byte, metadata element, own []element) {
+	sealed := false
 	for _, o := range own {
 		if metadata.inner.start <= o.whole.start && o.whole.end <= metadata.inner.end {
 			e.own = append(e.own, o)
-			e.Sealed = text(o.inner.of(doc))
+			if strings.EqualFold(o.name, HeaderSealed) {
+				e.Sealed, sealed = text(o.inner.of(doc)), true
+			}
 		}
+	}
+	if !sealed {
+		e.own = nil
 	}
 }
 

@@ -41,13 +41,17 @@ func TestParseListing(t *testing.T) {
 			{Key: "other", ETag: `"e3"`, Size: 98, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true},
 		}}},
 		{"list_versions.xml", Listing{Bucket: "bkt", Entries: []Entry{
-			{Key: "k", VersionID: "v3", DeleteMarker: true, LastModified: "2026-11-23T10:00:03.000Z"},
+			{Key: "k", VersionID: "v3", DeleteMarker: true, IsLatest: true, LastModified: "2026-11-23T10:00:03.000Z"},
 			{Key: "k", VersionID: "v2", ETag: "bare", Size: 64, LastModified: "2026-11-23T10:00:02.000Z"},
 			{Key: "k", VersionID: "null", ETag: `"old"`, Size: 32, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},
 		{"list_parts.xml", Listing{Bucket: "bkt", Entries: []Entry{
 			{PartNumber: 1, ETag: `"p1"`, Size: 5245440, LastModified: "2026-11-23T10:00:00.000Z"},
 			{PartNumber: 10000, ETag: `"p2"`, Size: 100, LastModified: "2026-11-23T10:00:01.000Z"},
+		}}},
+		{"list_uploads.xml", Listing{Bucket: "bkt", EncodingType: "url", IsTruncated: true, NextUploadID: "id&2", Entries: []Entry{
+			{Key: "a b", UploadID: "id1"},
+			{Key: "a b", UploadID: "id&2"},
 		}}},
 	}
 	for _, tt := range tests {
@@ -64,7 +68,8 @@ func TestParseListing(t *testing.T) {
 }
 
 func TestSplice(t *testing.T) {
-	size, etag := int64(1354), `"new&-1"`
+	const upstreamKey = "<X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>k</X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>"
+	size, etag, id := int64(1354), `"new&-1"`, "id&3"
 	full := Edit{Size: &size, ETag: &etag, Checksums: &Checksums{Algorithms: []string{"CRC32"}, Type: "FULL_OBJECT"}, StripMetadata: true}
 	tests := []struct {
 		name, file string
@@ -92,12 +97,12 @@ func TestSplice(t *testing.T) {
 			"<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType>", "",
 		}},
 		{"own metadata always goes", "list_metadata.xml", func(int) Edit { return Edit{} }, []string{
-			"<X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>", "", "<x-amz-meta-ssegw>x</x-amz-meta-ssegw>", "",
+			"<X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>" + upstreamKey, "", "<x-amz-meta-ssegw>x</x-amz-meta-ssegw>", "",
 		}},
 		{"removed and stripped", "list_metadata.xml", func(i int) Edit { return Edit{Remove: i < 2, StripMetadata: true} }, []string{
-			"<Contents><Key>sealed &amp; &lt;odd&gt;&#x1;</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>\"e1\"</ETag><Size>96</Size><UserMetadata><X-Amz-Meta-Colour>red</X-Amz-Meta-Colour><X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw><content-type>text/plain</content-type></UserMetadata><UserTags>a=b</UserTags><Internal><K>1</K><M>0</M></Internal></Contents>", "",
+			"<Contents><Key>sealed &amp; &lt;odd&gt;&#x1;</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>\"e1\"</ETag><Size>96</Size><UserMetadata><X-Amz-Meta-Colour>red</X-Amz-Meta-Colour><X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>" + upstreamKey + "<content-type>text/plain</content-type></UserMetadata><UserTags>a=b</UserTags><Internal><K>1</K><M>0</M></Internal></Contents>", "",
 			"<Contents><Key>own only</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>\"e2\"</ETag><Size>97</Size><UserMetadata><x-amz-meta-ssegw>x</x-amz-meta-ssegw></UserMetadata></Contents>", "",
-			"<UserMetadata><X-Amz-Meta-Colour>blue</X-Amz-Meta-Colour></UserMetadata>", "",
+			"<UserMetadata><X-Amz-Meta-Colour>blue</X-Amz-Meta-Colour>" + upstreamKey + "</UserMetadata>", "",
 		}},
 		{"delete markers get nothing", "list_versions.xml", func(i int) Edit {
 			if i == 0 {
@@ -105,6 +110,12 @@ func TestSplice(t *testing.T) {
 			}
 			return Edit{}
 		}, nil},
+		{"upload ID of the second", "list_uploads.xml", func(i int) Edit {
+			if i == 1 {
+				return Edit{UploadID: &id}
+			}
+			return Edit{}
+		}, []string{"<UploadId>id&amp;2</UploadId>", "<UploadId>id&amp;3</UploadId>"}},
 		{"part removed", "list_parts.xml", func(i int) Edit { return Edit{Remove: i == 1} }, []string{
 			"  <Part><PartNumber>10000</PartNumber><LastModified>2026-11-23T10:00:01.000Z</LastModified><ETag>\"p2\"</ETag><Size>100</Size></Part>", "  ",
 		}},
@@ -182,7 +193,7 @@ func TestListingKeys(t *testing.T) {
 }
 
 func FuzzListingSplice(f *testing.F) {
-	for _, name := range []string{"list_v2.xml", "list_metadata.xml", "list_versions.xml", "list_parts.xml"} {
+	for _, name := range []string{"list_v2.xml", "list_metadata.xml", "list_versions.xml", "list_parts.xml", "list_uploads.xml"} {
 		f.Add(sample(f, name))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {

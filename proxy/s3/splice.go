@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"cmp"
+	"encoding/xml"
 	"slices"
 	"strconv"
 )
@@ -13,6 +14,7 @@ type Edit struct {
 	Size          *int64     // plaintext size in bytes
 	ETag          *string    // quoted, as ETagShown returns it
 	Checksums     *Checksums // in place of those of the upstream
+	UploadID      *string    // of an upload
 	StripMetadata bool       // removes UserMetadata, UserTags and Internal: the client did not ask for them
 	Remove        bool       // removes the whole entry
 }
@@ -42,43 +44,62 @@ type patch struct {
 // they are. What an edit changes is replaced where the entry has it, and added at the entry's end where it does not,
 // but for checksums, which come behind the ETag. Delete markers, which have none of it, get nothing added.
 func (l *Listing) Splice(edit func(i int) Edit) []byte {
-	var patches []patch
+	s := splicer{patches: make([]patch, 0, 4*len(l.Entries))}
 	for i := range l.Entries {
-		patches = l.Entries[i].patch(patches, l.doc, edit(i))
+		s.add(&l.Entries[i], edit(i))
 	}
-	return apply(l.doc, patches)
+	return apply(l.doc, s.patches)
 }
 
-// patch appends the patches that ed means for e.
-func (e *Entry) patch(patches []patch, doc []byte, ed Edit) []patch {
+// splicer collects the patches of a document.
+type splicer struct {
+	patches []patch
+	texts   bytes.Buffer // of the patches, one behind the other
+	missing bytes.Buffer // what goes to the end of the present entry
+}
+
+// patch puts what texts has from an offset on in the place of a part of the document.
+func (s *splicer) patch(at span, from int) {
+	s.patches = append(s.patches, patch{at, s.texts.Bytes()[from:]})
+}
+
+// set gives an element of e another text.
+func (s *splicer) set(e *Entry, el element, name, value string) {
+	switch {
+	case el.whole.end > 0:
+		from := s.texts.Len()
+		s.patch(el.write(&s.texts, value), from)
+	case !e.DeleteMarker:
+		writeElement(&s.missing, name, value)
+	}
+}
+
+// add collects the patches that ed means for e.
+func (s *splicer) add(e *Entry, ed Edit) {
 	if ed.Remove {
-		return append(patches, patch{span: e.place.whole})
+		s.patches = append(s.patches, patch{span: e.place.whole})
+		return
 	}
-	var missing bytes.Buffer
-	set := func(el element, name, value string) {
-		switch {
-		case el.whole.end > 0:
-			patches = append(patches, el.set(doc, value))
-		case !e.DeleteMarker:
-			writeElement(&missing, name, value)
-		}
-	}
+	s.missing.Reset()
 	if ed.ETag != nil {
-		set(e.etag, "ETag", *ed.ETag)
+		s.set(e, e.etag, "ETag", *ed.ETag)
 	}
 	if ed.Size != nil {
-		set(e.size, "Size", strconv.FormatInt(*ed.Size, 10))
+		s.set(e, e.size, "Size", strconv.FormatInt(*ed.Size, 10))
+	}
+	if ed.UploadID != nil {
+		s.set(e, e.upload, "UploadId", *ed.UploadID)
 	}
 	if ed.Checksums != nil && !e.DeleteMarker {
 		if at := e.etag.whole.end; at > 0 { // where Amazon S3 has them
-			var b bytes.Buffer
-			ed.Checksums.write(&b)
-			patches = append(patches, patch{span{at, at}, b.Bytes()})
+			from := s.texts.Len()
+			ed.Checksums.write(&s.texts)
+			s.patch(span{at, at}, from)
 		} else {
-			ed.Checksums.write(&missing)
+			ed.Checksums.write(&s.missing)
 		}
 		for _, c := range e.checksums {
-			patches = append(patches, patch{span: c.whole})
+			s.patches = append(s.patches, patch{span: c.whole})
 		}
 	}
 	hidden := e.own
@@ -86,30 +107,33 @@ func (e *Entry) patch(patches []patch, doc []byte, ed Edit) []patch {
 		hidden = e.metadata
 	}
 	for _, h := range hidden {
-		patches = append(patches, patch{span: h.whole})
+		s.patches = append(s.patches, patch{span: h.whole})
 	}
-	if missing.Len() > 0 && !e.place.selfClosing() {
-		end := e.place.inner.end
-		patches = append(patches, patch{span: span{end, end}, text: missing.Bytes()})
+	if s.missing.Len() > 0 && !e.place.selfClosing() {
+		from, end := s.texts.Len(), e.place.inner.end
+		s.texts.Write(s.missing.Bytes())
+		s.patch(span{end, end}, from)
 	}
-	return patches
 }
 
-// set returns the patch that gives e another text.
-func (e element) set(doc []byte, value string) patch {
-	var b bytes.Buffer
-	writeElement(&b, e.name, value)
+// write writes what gives e another text, and returns where that goes.
+func (e element) write(b *bytes.Buffer, value string) span {
 	if e.selfClosing() {
-		return patch{span: e.whole, text: b.Bytes()}
+		writeElement(b, e.name, value)
+		return e.whole
 	}
-	inner := b.Bytes()[len(e.name)+2 : b.Len()-len(e.name)-3]
-	return patch{span: e.inner, text: inner}
+	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer never fails
+	return e.inner
 }
 
 // apply returns doc with patches, which do not overlap.
 func apply(doc []byte, patches []patch) []byte {
 	slices.SortStableFunc(patches, func(a, b patch) int { return cmp.Compare(a.start, b.start) })
-	out := make([]byte, 0, len(doc)+16*len(patches))
+	added := 0
+	for _, p := range patches {
+		added += len(p.text)
+	}
+	out := make([]byte, 0, len(doc)+added)
 	pos := 0
 	for _, p := range patches {
 		out = append(out, doc[pos:p.start]...)

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,43 +28,6 @@ type element struct {
 // selfClosing reports whether e is written as <Name/>.
 func (e element) selfClosing() bool { return e.inner.end == e.whole.end }
 
-// walk calls visit for each element of doc when it ends, with the number of elements around it; children come before
-// their parents. visit gets the element and may stop the walk with an error. Nesting deeper than limit, a document
-// type and trailing elements are errors.
-func walk(doc []byte, limit int, visit func(depth int, e element) error) error {
-	d := xml.NewDecoder(bytes.NewReader(maskControls(doc)))
-	var open []element
-	for rooted := false; ; {
-		start := int(d.InputOffset())
-		tok, err := d.Token()
-		if errors.Is(err, io.EOF) && rooted {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrDocument, err)
-		}
-		end := int(d.InputOffset())
-		switch t := tok.(type) {
-		case xml.Directive:
-			return fmt.Errorf("%w: document type", ErrDocument)
-		case xml.StartElement:
-			if len(open) == limit || len(open) == 0 && rooted {
-				return fmt.Errorf("%w: too many elements", ErrDocument)
-			}
-			rooted = true
-			open = append(open, element{name: t.Name.Local, whole: span{start: start}, inner: span{start: end}})
-		case xml.EndElement:
-			depth := len(open) - 1
-			e := open[depth]
-			open = open[:depth]
-			e.inner.end, e.whole.end = start, end
-			if err := visit(depth, e); err != nil {
-				return err
-			}
-		}
-	}
-}
-
 // maskControls returns doc with everything replaced, byte for byte, that XML 1.0 cannot hold but stores send for keys
 // with odd characters: control characters, references to them, and bytes that are not UTF-8. Offsets stay the same.
 func maskControls(doc []byte) []byte {
@@ -88,7 +49,7 @@ func maskControls(doc []byte) []byte {
 				masked = slices.Clone(doc)
 			}
 			for k := i; k < i+n; k++ {
-				masked[k] = '?'
+				masked[k] = '*' // which is no markup
 			}
 		}
 		i += n

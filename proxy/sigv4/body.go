@@ -219,7 +219,7 @@ func (b *Body) verify() error {
 	}
 	sums := slices.Clone(b.declared)
 	if b.trailer != "" {
-		want, ok := decodeChecksum(b.trailer, b.frames.trailerValue)
+		want, ok := DecodeChecksum(b.trailer, b.frames.trailerValue)
 		if !ok {
 			return newError(CodeInvalidRequest, "Value for "+b.frames.trailerName+" trailing header is invalid.")
 		}

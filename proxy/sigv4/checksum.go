@@ -70,8 +70,8 @@ func checksumAlgorithm(header string) (algorithm string, ok bool) {
 	return algorithm, ok
 }
 
-// decodeChecksum decodes the base64 digest of a known algorithm; ok is false for bad base64 and wrong lengths.
-func decodeChecksum(algorithm, value string) (digest []byte, ok bool) {
+// DecodeChecksum decodes the base64 digest of a known algorithm; ok is false for bad base64 and wrong lengths.
+func DecodeChecksum(algorithm, value string) (digest []byte, ok bool) {
 	digest, err := base64.StdEncoding.Strict().DecodeString(value)
 	if err != nil || strings.ContainsAny(value, "\r\n") {
 		return nil, false

@@ -179,7 +179,7 @@ func (w *view) checksum() (*Checksum, error) {
 		if err != nil {
 			return nil, err
 		}
-		digest, ok := decodeChecksum(algorithm, value)
+		digest, ok := DecodeChecksum(algorithm, value)
 		if !ok {
 			return nil, newError(CodeInvalidRequest, "Value for "+name+" header is invalid.")
 		}

@@ -120,7 +120,7 @@ func (p *PolicyAuth) declare(fields map[string]string) error {
 	}
 	if value, given := fields[fieldMD5]; given {
 		var ok bool
-		if p.md5, ok = decodeChecksum(algorithmMD5, value); !ok {
+		if p.md5, ok = DecodeChecksum(algorithmMD5, value); !ok {
 			return errInvalidMD5(value)
 		}
 	}

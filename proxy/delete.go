@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// Conditions of a delete are about what clients see: plaintext sizes and shown
+// ETags. The store is told the size and the ETag that the object has there, or an
+// ETag that no object has: it evaluates them, so an object that changes in between is
+// not deleted.
+
+// headerIfMatchSize is the condition on the size of a DeleteObject.
+const headerIfMatchSize = "X-Amz-If-Match-Size"
+
+// deleteObject is DeleteObject. Only its condition on the size needs a look here:
+// forward translates ETags.
+func (c *call) deleteObject() error {
+	size, err := strconv.ParseInt(c.req.Header.Get(headerIfMatchSize), 10, 64)
+	if err != nil {
+		return c.forward() // there is none, or the store says what is wrong with it
+	}
+	h := c.req.Header
+	at := c.at(c.ctx(), s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key, VersionID: c.req.Query.Get("versionId")}, http.Header{})
+	etag, stored, err := at.demand(tags(h.Get("If-Match")), &size)
+	if err != nil {
+		return err
+	}
+	h.Set("If-Match", etag)
+	h.Set(headerIfMatchSize, strconv.FormatInt(stored, 10))
+	return c.forward()
+}
+
+// deleteCondition finds the conditions in the document of a DeleteObjects.
+var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size)\b[^>]*>([^<]*)`)
+
+// hasConditions reports whether the document of a DeleteObjects has conditions that
+// mean another thing upstream than to the client: sizes, and entity tags that can be
+// those of sealed objects. Documents without them are not parsed.
+func hasConditions(doc []byte) bool {
+	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
+		tag := strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
+		if string(m[1]) == "Size" || tag == "" || hasSuffix(tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// translateDelete returns the document of a DeleteObjects with its conditions as
+// they are upstream. Each object that has one of those in question costs a HEAD.
+func (c *call) translateDelete(doc []byte) ([]byte, error) {
+	list, err := s3.ParseDelete(doc)
+	if err != nil {
+		return nil, s3.ErrMalformedXML.With(err)
+	}
+	edits := make([]s3.Edit, len(list.Entries))
+	g, ctx := errgroup.WithContext(c.ctx())
+	g.SetLimit(listLooks)
+	for i, e := range list.Entries {
+		var size *int64
+		if e.HasSize() {
+			size = &e.Size
+		}
+		wanted := tags(e.ETag)
+		if size == nil && (len(wanted) != 1 || !hasSuffix(wanted[0])) {
+			continue
+		}
+		g.Go(func() error {
+			at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
+			etag, stored, err := at.demand(wanted, size)
+			edits[i].ETag = &etag
+			if size != nil {
+				edits[i].Size = &stored
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return list.Splice(func(i int) s3.Edit { return edits[i] }), nil
+}
+
+// demand turns conditions on the request's object into the store's: that it has one
+// of the tags, if there are any, and that size. The ETag returned is that of the
+// object looked at, if the conditions hold for it, otherwise one that no object has.
+func (c *call) demand(tags []string, size *int64) (etag string, stored int64, err error) {
+	none := `"` + randomTag() + `"`
+	head, err := c.head(lookup{})
+	if statusOf(err) == http.StatusNotFound {
+		return none, 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	seen := head.size
+	if size != nil && head.header.Get(sealer.MetadataKey) != "" {
+		o, err := c.look(head.header, head.size)
+		if errors.Is(err, errIntegrity) {
+			return none, 0, nil // it has no size that can be relied on
+		}
+		if err != nil {
+			return "", 0, err
+		}
+		o.facts.Wipe()
+		seen = o.size
+	}
+	if (readConditions{match: tags}).check(shownTag(head.header)) != nil || size != nil && *size != seen {
+		return none, head.size, nil
+	}
+	return head.header.Get("ETag"), head.size, nil
+}

@@ -1,0 +1,259 @@
+package s3
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+)
+
+// scanner reads the markup of a document, whose text may be long, without copying any of it. It knows the constructs of
+// XML 1.0 but for document types, and takes less than the standard allows, never more: a document that a client reads in
+// another way than the gateway is refused.
+type scanner struct {
+	doc   []byte
+	pos   int // of what comes next
+	limit int // of nesting
+	open  []opened
+	ended bool // the root element is over
+	names map[string]string
+	visit func(depth int, e element) error
+}
+
+// opened is an element whose end has not come yet.
+type opened struct {
+	element
+	raw []byte // the name with its namespace prefix
+}
+
+var (
+	errSyntax = fmt.Errorf("%w: syntax", ErrDocument)
+
+	byteOrderMark = []byte("\xef\xbb\xbf")
+	whiteSpace    = []byte(" \t\r\n")
+	declaration   = regexp.MustCompile(`^xml[ \t\r\n]+version=["']1\.0["']([ \t\r\n]+encoding=["'](?i:utf-8)["'])?([ \t\r\n]+standalone=["'](yes|no)["'])?[ \t\r\n]*$`)
+)
+
+// walk calls visit for each element of doc when it ends, with the number of elements around it; children come before
+// their parents. visit gets the element and may stop the walk with an error. Nesting deeper than limit, a document
+// type and trailing elements are errors.
+func walk(doc []byte, limit int, visit func(depth int, e element) error) error {
+	s := &scanner{doc: maskControls(doc), limit: limit, names: map[string]string{}, visit: visit}
+	if bytes.HasPrefix(s.doc, byteOrderMark) {
+		s.pos = len(byteOrderMark)
+	}
+	for first := s.pos; s.pos < len(s.doc); {
+		if err := s.next(s.pos == first); err != nil {
+			return fmt.Errorf("%w before byte %d", err, s.pos)
+		}
+	}
+	if !s.ended {
+		return fmt.Errorf("%w: incomplete", ErrDocument)
+	}
+	return nil
+}
+
+// next reads text up to markup, and that markup.
+func (s *scanner) next(first bool) error {
+	rest := s.doc[s.pos:]
+	length := bytes.IndexByte(rest, '<')
+	if length < 0 {
+		length = len(rest)
+	}
+	if length > 0 {
+		s.pos += length
+		return s.characters(rest[:length])
+	}
+	switch {
+	case bytes.HasPrefix(rest, []byte("<!--")):
+		comment, err := s.until(4, "-->")
+		if err == nil && (bytes.Contains(comment, []byte("--")) || bytes.HasSuffix(comment, []byte("-"))) {
+			return errSyntax
+		}
+		return err
+	case bytes.HasPrefix(rest, []byte("<![CDATA[")) && len(s.open) > 0:
+		_, err := s.until(9, "]]>")
+		return err
+	case bytes.HasPrefix(rest, []byte("<?")):
+		return s.instruction(first)
+	case bytes.HasPrefix(rest, []byte("</")):
+		return s.endTag()
+	default:
+		return s.startTag()
+	}
+}
+
+// instruction reads a processing instruction, or the document's declaration if it is the first thing in it.
+func (s *scanner) instruction(first bool) error {
+	b, err := s.until(2, "?>")
+	if err != nil {
+		return err
+	}
+	n := nameLength(append(b[:len(b):len(b)], '?'))
+	switch {
+	case n == 0, n < len(b) && bytes.IndexByte(whiteSpace, b[n]) < 0:
+		return errSyntax
+	case bytes.EqualFold(b[:n], []byte("xml")) && (!first || !declaration.Match(b)):
+		return errSyntax
+	}
+	return nil
+}
+
+// until returns what is between the skipped bytes that are next and the mark, and moves behind that.
+func (s *scanner) until(skip int, mark string) ([]byte, error) {
+	rest := s.doc[s.pos+skip:]
+	n := bytes.Index(rest, []byte(mark))
+	if n < 0 {
+		return nil, errSyntax
+	}
+	s.pos += skip + n + len(mark)
+	return rest[:n], nil
+}
+
+// characters checks text.
+func (s *scanner) characters(b []byte) error {
+	if len(s.open) == 0 && len(bytes.TrimLeft(b, string(whiteSpace))) > 0 || bytes.Contains(b, []byte("]]>")) {
+		return errSyntax
+	}
+	return checkReferences(b)
+}
+
+// checkReferences refuses every '&' that begins none of the references that text decodes.
+func checkReferences(b []byte) error {
+	for {
+		i := bytes.IndexByte(b, '&')
+		if i < 0 {
+			return nil
+		}
+		b = b[i:]
+		_, n := reference(b)
+		if n == 0 {
+			switch n = bytes.IndexByte(b, ';') + 1; string(b[:n]) {
+			case "&lt;", "&gt;", "&quot;", "&apos;", "&amp;":
+			default:
+				return errSyntax
+			}
+		}
+		b = b[n:]
+	}
+}
+
+// startTag reads the tag of an element that begins.
+func (s *scanner) startTag() error {
+	start := s.pos
+	s.pos++
+	n := nameLength(s.doc[s.pos:])
+	if n == 0 || s.ended || len(s.open) == s.limit {
+		return errSyntax
+	}
+	raw := s.doc[s.pos : s.pos+n]
+	s.pos += n
+	for {
+		spaces := s.spaces()
+		rest := s.doc[s.pos:]
+		switch {
+		case bytes.HasPrefix(rest, []byte(">")):
+			s.pos++
+			s.open = append(s.open, opened{element{name: s.local(raw), whole: span{start: start}, inner: span{start: s.pos}}, raw})
+			return nil
+		case bytes.HasPrefix(rest, []byte("/>")):
+			s.pos += 2
+			s.open = append(s.open, opened{element{name: s.local(raw), whole: span{start: start}, inner: span{start: s.pos}}, raw})
+			return s.end(s.pos)
+		case spaces == 0:
+			return errSyntax
+		}
+		if err := s.attribute(); err != nil {
+			return err
+		}
+	}
+}
+
+// attribute reads an attribute, which means nothing here.
+func (s *scanner) attribute() error {
+	n := nameLength(s.doc[s.pos:])
+	s.pos += n
+	s.spaces()
+	if n == 0 || !bytes.HasPrefix(s.doc[s.pos:], []byte("=")) {
+		return errSyntax
+	}
+	s.pos++
+	s.spaces()
+	rest := s.doc[s.pos:]
+	if len(rest) == 0 || rest[0] != '"' && rest[0] != '\'' {
+		return errSyntax
+	}
+	value, err := s.until(1, string(rest[:1]))
+	if err != nil || bytes.IndexByte(value, '<') >= 0 {
+		return errSyntax
+	}
+	return checkReferences(value)
+}
+
+// endTag reads the tag of an element that ends.
+func (s *scanner) endTag() error {
+	start := s.pos
+	s.pos += 2
+	n := nameLength(s.doc[s.pos:])
+	if len(s.open) == 0 || !bytes.Equal(s.doc[s.pos:s.pos+n], s.open[len(s.open)-1].raw) {
+		return errSyntax
+	}
+	s.pos += n
+	s.spaces()
+	if !bytes.HasPrefix(s.doc[s.pos:], []byte(">")) {
+		return errSyntax
+	}
+	s.pos++
+	return s.end(start)
+}
+
+// end closes the innermost element, whose content ends at inner, and visits it.
+func (s *scanner) end(inner int) error {
+	depth := len(s.open) - 1
+	e := s.open[depth].element
+	s.open = s.open[:depth]
+	e.inner.end, e.whole.end = inner, s.pos
+	s.ended = depth == 0
+	return s.visit(depth, e)
+}
+
+// spaces moves over white space and returns its length.
+func (s *scanner) spaces() int {
+	from := s.pos
+	for s.pos < len(s.doc) && bytes.IndexByte(whiteSpace, s.doc[s.pos]) >= 0 {
+		s.pos++
+	}
+	return s.pos - from
+}
+
+// local returns a name without its prefix. There are few names in a document.
+func (s *scanner) local(raw []byte) string {
+	if i := bytes.IndexByte(raw, ':'); i >= 0 {
+		raw = raw[i+1:]
+	}
+	name, ok := s.names[string(raw)]
+	if !ok {
+		name = string(raw)
+		s.names[name] = name
+	}
+	return name
+}
+
+// nameLength returns the length of the name that b begins with: of ASCII letters, digits, '_', '-' and '.', with at
+// most one colon, inside. It is 0 if there is none.
+func nameLength(b []byte) int {
+	start, n := 0, 0 // of the part behind the colon
+	for ; n < len(b); n++ {
+		switch c := b[n]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
+		case (c >= '0' && c <= '9' || c == '-' || c == '.') && n > start:
+		case c == ':' && n > 0 && start == 0:
+			start = n + 1
+		default:
+			if n == start {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0 // no name is the end of a document
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -159,39 +160,31 @@ func (i *Inspection) verifyFacts(c *call, o *sealedObject) Finding {
 }
 
 // verifyLayout compares the size in the store with the one that header and trailer
-// stand for, and opens the trailer.
+// stand for, and opens the trailer. That of a single PUT is where the body ends; only
+// that of a multipart object says how long the body is.
 func (i *Inspection) verifyLayout(c *call, o *sealedObject) {
 	var trailer *sealer.Trailer
-	size := func() Finding {
-		i.Header.ExpectedSize = o.header.StoredSize(trailer)
-		if i.StoredSize != i.Header.ExpectedSize {
-			return tampered("the store has %d bytes of %d", i.StoredSize, i.Header.ExpectedSize)
+	switch {
+	case o.header.Multipart:
+		if trailer = i.openTrailer(c, o); trailer != nil {
+			i.verifySize(o.header, trailer)
+		} else {
+			i.found("stored size", notTried("the trailer did not open"))
 		}
-		return okay("the store has all %d bytes", i.StoredSize)
-	}
-	stored := Finding{Status: StatusOK}
-	if !o.header.Multipart { // the trailer is where the body ends
-		stored = size()
-		i.found("stored size", stored)
-	}
-	sums := o.facts.Checksums
-	if o.header.Trailer {
-		opened := notTried("the size is wrong")
-		if stored.Status == StatusOK {
-			trailer, opened = openTrailer(c, o, i.StoredSize)
+	case !i.verifySize(o.header, nil):
+		if o.header.Trailer {
+			i.found("trailer", notTried("the stored size is wrong"))
 		}
-		i.found("trailer", opened)
+	case o.header.Trailer:
+		trailer = i.openTrailer(c, o)
 	}
+	sums := slices.Clone(o.facts.Checksums)
 	if trailer != nil {
-		sums = append(sums[:len(sums):len(sums)], trailer.Checksums...)
+		sums = append(sums, trailer.Checksums...)
 		o.parts, i.Header.Size = trailer.Parts, trailer.Size
 	}
-	switch {
-	case o.header.Multipart && trailer == nil:
-		i.found("stored size", notTried("the trailer did not open"))
-	case o.header.Multipart:
-		i.found("stored size", size())
-		for _, p := range trailer.Parts.Parts {
+	if o.parts != nil {
+		for _, p := range o.parts.Parts {
 			i.Parts = append(i.Parts, InspectedPart{p.Number, p.Size})
 		}
 	}
@@ -200,15 +193,28 @@ func (i *Inspection) verifyLayout(c *call, o *sealedObject) {
 	}
 }
 
-func openTrailer(c *call, o *sealedObject, total int64) (*sealer.Trailer, Finding) {
-	trailer, err := c.trailer(o, total, nil)
+func (i *Inspection) verifySize(h *sealer.Header, trailer *sealer.Trailer) bool {
+	i.Header.ExpectedSize = h.StoredSize(trailer)
+	if i.StoredSize != i.Header.ExpectedSize {
+		i.found("stored size", tampered("the store has %d bytes of %d", i.StoredSize, i.Header.ExpectedSize))
+		return false
+	}
+	i.found("stored size", okay("the store has all %d bytes", i.StoredSize))
+	return true
+}
+
+// openTrailer returns nil if the trailer does not open.
+func (i *Inspection) openTrailer(c *call, o *sealedObject) *sealer.Trailer {
+	trailer, err := c.trailer(o, i.StoredSize, nil)
 	switch {
 	case errors.Is(err, errIntegrity):
-		return nil, tampered("the end of the object was cut off or changed: %s", reason(err))
+		i.found("trailer", tampered("the end of the object was cut off or changed: %s", reason(err)))
 	case err != nil:
-		return nil, notTried("%s", reason(err))
+		i.found("trailer", notTried("%s", reason(err)))
+	default:
+		i.found("trailer", okay("opened"))
 	}
-	return trailer, okay("opened")
+	return trailer
 }
 
 func (i *Inspection) verifyHeaders(c *call, o *sealedObject) Finding {

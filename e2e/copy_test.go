@@ -148,9 +148,9 @@ func (r *rig) countedGateway(t *testing.T, g *stack.Gateway) (*stack.Counter, *s
 	}))(t)
 }
 
-// copyCounted copies within the sealed bucket, wants no body to pass, and returns
-// how long it took.
-func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, to string, s scheme) time.Duration {
+// copyCounted copies within the sealed bucket, wants no body to pass, and tells how
+// long it took.
+func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, to string, s scheme) {
 	t.Helper()
 	input := &s3.CopyObjectInput{Bucket: aws.String(sealedBucket), Key: &to, CopySource: aws.String(sealedBucket + "/" + from)}
 	input.ServerSideEncryption = types.ServerSideEncryptionAes256
@@ -169,5 +169,4 @@ func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, t
 		t.Errorf("%s to %s: %d PUTs, %d bytes between gateway and store", from, to, n, passed)
 	}
 	t.Logf("%s to %s: %v, %d bytes between gateway and store", from, to, took.Round(time.Millisecond), passed)
-	return took
 }

@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -369,6 +372,39 @@ func TestStatus(t *testing.T) {
 		if s.Latency <= 0 {
 			t.Errorf("endpoint %d: latency %v", i, s.Latency)
 		}
+	}
+}
+
+// TestStatusSkew asks servers whose clocks are off, or that do not say what time it is.
+func TestStatusSkew(t *testing.T) {
+	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Date"] = nil
+			if skew != 0 {
+				w.Header().Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
+			}
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"version":"v1"}`)
+		}))
+		defer server.Close()
+		conf := kmstest.NewServer(t).Config()
+		conf.Endpoints, conf.CAPath = []string{server.URL}, filepath.Join(t.TempDir(), "ca.pem")
+		writeFile(t, conf.CAPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+		got := newClient(t, conf).Status(t.Context())[0]
+		if !got.Online || got.Version != "v1" || (got.Skew-skew).Abs() > 5*time.Second || skew == 0 && got.Skew != 0 {
+			t.Errorf("%s: %+v", skew, got)
+		}
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	server := kmstest.NewServer(t)
+	key, err := kes.ParseAPIKey(server.APIKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := newClient(t, server.Config()).Identity(); got != key.Identity().String() {
+		t.Errorf("%s, want %s", got, key.Identity())
 	}
 }
 

@@ -136,7 +136,8 @@ func (c *call) deleteBucketEncryption() error {
 }
 
 // deleteBucket is DeleteBucket. A rule ends with its bucket: one of the same
-// name starts without. A rule that was set in between is of the new bucket.
+// name starts without. A rule that was set in between is of the new bucket. Who may
+// not change rules does not end one in this way: it waits for the bucket's return.
 func (c *call) deleteBucket() error {
 	rule, had, err := c.State.rule(c.ctx(), c.req.Bucket)
 	if err != nil {
@@ -147,7 +148,7 @@ func (c *call) deleteBucket() error {
 		return err
 	}
 	defer discard(resp)
-	if had {
+	if had && c.credential != nil && c.credential.root {
 		err := c.State.changeRule(c.ctx(), c.req.Bucket, func(old *Rule) (*Rule, error) {
 			if old == nil || !reflect.DeepEqual(*old, rule) {
 				return old, nil

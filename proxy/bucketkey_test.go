@@ -212,7 +212,8 @@ func TestBucketKeyCopies(t *testing.T) {
 		{"other/copy", byBucketKey, true, false},
 		{"other/s3", []string{s3.HeaderSSE, s3.AES256}, true, false},
 		{"other/own", []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "false"}, false, false},
-		{"other/same", nil, false, false}, // nobody asked for a bucket key: the source's setting is not copied
+		{"other/same", nil, true, false}, // as its source, where nothing says otherwise
+		{"other/off", []string{s3.HeaderSSEBucketKey, "false"}, false, false},
 	} {
 		r := g.put("/"+tt.to, nil, append([]string{s3.HeaderCopySource, "/bucket/k"}, tt.pairs...)...)
 		r.want(t, 200, "")

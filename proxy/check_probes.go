@@ -275,11 +275,11 @@ func largest(limit int, ok func(int) (bool, error)) (int, error) {
 	if yes, err := ok(limit); yes || err != nil {
 		return limit, err
 	}
-	low, high := -1, limit // low is fine, high is not
 	if yes, err := ok(0); !yes || err != nil {
 		return -1, err
 	}
-	for low = 0; high-low > 16; {
+	low, high := 0, limit // low is fine, high is not
+	for high-low > 16 {
 		middle := (low + high) / 2
 		yes, err := ok(middle)
 		if err != nil {

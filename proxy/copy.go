@@ -174,7 +174,10 @@ func (c *call) copySealing(src *copySource) (*sealing, error) {
 	}
 	h := src.object.header
 	if h.Scheme == sealer.SSEKMS {
-		return c.kmsSealing(h.KeyName, "")
+		if s, err = c.kmsSealing(h.KeyName, ""); err != nil {
+			return nil, err
+		}
+		return s, c.chooseBucketKey(s, h.Shared)
 	}
 	return c.s3Sealing(), nil
 }

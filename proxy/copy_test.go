@@ -84,8 +84,11 @@ func TestCopySchemes(t *testing.T) {
 					if to.name == "plain" && from.name != "plain" {
 						// Never plaintext because nobody asked for anything.
 						shown = testSchemes()[0]
-						if from.name == "SSE-KMS" || from.name == "bucket-key" {
+						switch from.name {
+						case "SSE-KMS":
 							shown = testScheme{shown: from.shown[:4]}
+						case "SSE-KMS-bucket-key":
+							shown = from
 						}
 					}
 					if diff := cmp.Diff(wantSSE(shown), sseHeaders(r.header)); diff != "" {

@@ -42,7 +42,7 @@ func TestListUploads(t *testing.T) {
 	for i := range 5 {
 		var sse []string
 		if i%2 == 0 {
-			sse = []string{s3.HeaderSSE, s3.AES256}
+			sse = []string{s3.HeaderSSE, s3.AES256, s3.HeaderAlgorithm, "CRC32C"}
 		}
 		u := g.begin(fmt.Sprintf("/bucket/k%d", i/3), sse...)
 		if strings.Contains(u.id, sealedMark) != (sse != nil) {
@@ -62,7 +62,11 @@ func TestListUploads(t *testing.T) {
 			g.upstream.forget()
 			l := at.listUploads()
 			for i, u := range l.Upload {
-				if u.UploadId != want[i] || u.Vendor != "kept" {
+				sums := ""
+				if strings.Contains(want[i], sealedMark) {
+					sums = "CRC32C" + composite
+				}
+				if u.UploadId != want[i] || u.Vendor != "kept" || u.ChecksumAlgorithm+u.ChecksumType != sums {
 					t.Errorf("%s: upload %d is %+v, want %s", name, i, u, want[i])
 				}
 			}

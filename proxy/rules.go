@@ -55,6 +55,7 @@ type rulesStore struct {
 	current atomic.Pointer[rulesSnapshot]
 	mu      sync.Mutex // held by the one refresh or change under way
 	tried   time.Time  // when the last refresh began; under mu
+	retired bool       // another state of this process changes the rules; under mu
 }
 
 // open reads the rules, or writes revision 1 of a first start.
@@ -77,6 +78,11 @@ func (s *State) openRules(ctx context.Context, root sealer.Root, initialised boo
 			return fmt.Errorf("%w: %w", errState, err)
 		}
 		return fmt.Errorf("proxy: reading the rules: %w", err)
+	}
+	if like := s.cfg.Like; like != nil {
+		if seen := like.rules.current.Load().Revision; snapshot.Revision < seen {
+			return fmt.Errorf("%w: the store went back from revision %d of the rules to %d", errState, seen, snapshot.Revision)
+		}
 	}
 	r.current.Store(snapshot)
 	return nil
@@ -223,6 +229,9 @@ func (s *State) changeRule(ctx context.Context, bucket string, change func(old *
 	r := &s.rules
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.retired {
+		return errNotReady // the client's next attempt reaches the gateway that took over
+	}
 	for range 10 {
 		old, err := r.fetch(ctx, s.Root(), "")
 		if statusOf(err) == http.StatusNotFound {

@@ -151,7 +151,7 @@ func (c *call) at(ctx context.Context, o s3.CopySource, h http.Header) *call {
 
 // operatorPaths are served by Config.Operator. They shadow a bucket of the name
 // "minio", as on MinIO.
-var operatorPaths = []string{"/minio/health/", "/minio/admin/", "/minio/kms/", "/minio/v2/metrics/"}
+var operatorPaths = []string{"/minio/health/", "/minio/admin/", "/minio/kms/", "/minio/v2/metrics/", "/minio/metrics/v3/"}
 
 // isOperators reports whether a request is for an operator path. In virtual-host
 // style the same path is an object's key.

@@ -45,12 +45,15 @@ var (
 	errState = errors.New("proxy: state refused")
 )
 
-// StateConfig holds what a State needs. All fields are required.
+// StateConfig holds what a State needs. All fields are required but Like.
 type StateConfig struct {
 	Bucket   string // dedicated to the gateways, made if absent
 	Upstream *Upstream
 	KMS      *kms.Client
 	Log      *zap.Logger
+	// Like is an open state whose root this one must have, too: it makes neither a
+	// bucket nor a root. nil: any root, or a new one in an empty bucket.
+	Like *State
 }
 
 // State is the gateways' own: the root and the bucket rules, sealed in the
@@ -136,9 +139,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (s *State) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := s.ensureBucket(ctx); err != nil {
-		return err
-	}
 	root, record, etag, err := s.findRoot(ctx)
 	if err != nil {
 		return err
@@ -192,7 +192,13 @@ func (s *State) ensureBucket(ctx context.Context) error {
 // findRoot reads the root, or makes one in an empty bucket. It returns the ETag
 // of the record beside it.
 func (s *State) findRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
+	if s.cfg.Like != nil {
+		return s.findSameRoot(ctx)
+	}
 	none := sealer.Root{}
+	if err := s.ensureBucket(ctx); err != nil {
+		return none, nil, "", err
+	}
 	record, etag, err := s.readRoot(ctx)
 	if statusOf(err) == http.StatusNotFound {
 		if err := s.makeRoot(ctx); err != nil {
@@ -205,6 +211,41 @@ func (s *State) findRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, 
 	}
 	root, err := s.openRoot(ctx, record)
 	return root, record, etag, err
+}
+
+// findSameRoot reads the root of a state that takes the place of another one. Any
+// other root, or none, is not of this installation: its rules would not be in force.
+func (s *State) findSameRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
+	none := sealer.Root{}
+	record, etag, err := s.readRoot(ctx)
+	if statusOf(err) == http.StatusNotFound {
+		return none, nil, "", fmt.Errorf("%w: bucket %s has no root: a restart goes on with the state that there is", errState, s.cfg.Bucket)
+	}
+	if err != nil {
+		return none, nil, "", err
+	}
+	root, err := s.openRoot(ctx, record)
+	if err == nil && root.ID != s.cfg.Like.Root().ID {
+		return none, nil, "", fmt.Errorf("%w: bucket %s has the root of another installation", errState, s.cfg.Bucket)
+	}
+	return root, record, etag, err
+}
+
+// TakeOver is called on a state that is open, when its gateway takes the place of
+// the one with the state Like. From then on rules are changed here alone, and the
+// next answer that rests on there being no rule asks the store again.
+func (s *State) TakeOver() {
+	if old := s.cfg.Like; old != nil {
+		old.rules.mu.Lock()
+		old.rules.retired = true
+		old.rules.mu.Unlock()
+	}
+	r := &s.rules
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unconfirmed := *r.current.Load()
+	unconfirmed.checked = time.Time{}
+	r.current.Store(&unconfirmed)
 }
 
 // readRoot reads the record of the root and its ETag.

@@ -57,6 +57,9 @@ func (c *checkCommand) Run(ctx context.Context, out io.Writer) error {
 			counts[proxy.StatusOK], counts[proxy.StatusWarning], failed, counts[proxy.StatusNotTried]); err != nil {
 			return err
 		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("not all is checked: %w", err)
+		}
 		if failed > 0 {
 			return fmt.Errorf("%d of %d checks failed", failed, len(r.Checks))
 		}

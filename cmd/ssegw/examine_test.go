@@ -61,7 +61,7 @@ func TestCheckCommand(t *testing.T) {
 func TestInspectCommand(t *testing.T) {
 	store, kes := newStore(t), kmstest.NewServer(t)
 	env := environment(store, kes)
-	store.objects["/bucket/plain"] = stored{body: []byte("plain")}
+	store.keep("/bucket/plain", stored{body: []byte("plain")})
 	if r := runCommand(t, env, "inspect", "bucket/plain"); r.status != 0 || !strings.Contains(r.stdout, "sealed       no\n") || r.stderr != "" {
 		t.Errorf("plain: %+v", r)
 	}
@@ -147,8 +147,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 // TestInspectDamaged inspects an object whose header cannot be read.
 func TestInspectDamaged(t *testing.T) {
 	store, kes := newStore(t), kmstest.NewServer(t)
-	store.objects["/bucket/k"] = stored{body: []byte("x"), header: http.Header{}}
-	store.answer = http.Header{http.CanonicalHeaderKey(sealer.MetadataKey): {"damaged!"}}
+	store.keep("/bucket/k", stored{[]byte("x"), http.Header{http.CanonicalHeaderKey(sealer.MetadataKey): {"damaged!"}}})
 	r := runCommand(t, environment(store, kes), "inspect", "bucket/k")
 	if r.status != exitFailed || !strings.Contains(r.stdout, "FAIL  header: it cannot be read") || !strings.Contains(r.stderr, "not authentic") {
 		t.Errorf("%+v", r)

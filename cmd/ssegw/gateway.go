@@ -39,7 +39,8 @@ type gateway struct {
 
 // newGateway wires a gateway. It asks nothing of the network: what fails here is
 // a setting.
-func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error) (_ *gateway, err error) {
+// like is the state of the gateway that this one is to replace; nil: none.
+func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error, like *proxy.State) (_ *gateway, err error) {
 	g := &gateway{cfg: cfg, ended: make(chan error, 1)}
 	defer func() {
 		if err != nil {
@@ -69,7 +70,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	if g.audit, err = newAudit(cfg, g.log, registry); err != nil {
 		return nil, err
 	}
-	g.state = proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log})
+	g.state = proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log, Like: like})
 	g.operator = admin.New(admin.Config{
 		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
@@ -111,9 +112,13 @@ func (g *gateway) start() {
 	go func() { g.ended <- g.state.Run(ctx) }()
 }
 
+// failEarly is how long a state that did not open at the first attempt is waited for.
+const failEarly = 3 * time.Second
+
 // waitReady waits until the state is open, which takes the store and KES. The
 // error says what is missing.
 func (g *gateway) waitReady(ctx context.Context) error {
+	began := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for g.state.Ready() != nil {
@@ -122,11 +127,11 @@ func (g *gateway) waitReady(ctx context.Context) error {
 			g.ended <- err // for retire
 			return err
 		case <-ctx.Done():
-			if err := g.state.Waiting(); err != nil {
-				return err
-			}
 			return fmt.Errorf("the state is not open in time: %w", ctx.Err())
 		case <-tick.C:
+			if err := g.state.Waiting(); err != nil && time.Since(began) > failEarly {
+				return err
+			}
 		}
 	}
 	return nil
@@ -137,7 +142,7 @@ func (g *gateway) retire() {
 	g.requests.Wait()
 	if g.stop != nil {
 		g.stop()
-		<-g.ended
+		<-g.ended //nolint:errcheck // whoever waited for it has told
 	}
 	g.close()
 }

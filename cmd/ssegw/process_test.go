@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,7 +52,6 @@ type store struct {
 	mu      sync.Mutex
 	objects map[string]stored
 	began   chan string // paths of writes, when they begin
-	answer  http.Header // of reads, beside what they have anyway
 }
 
 type stored struct {
@@ -78,6 +76,12 @@ func (s *store) object(path string) (stored, bool) {
 	return o, ok
 }
 
+func (s *store) keep(path string, o stored) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[path] = o
+}
+
 func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.Count(r.URL.Path, "/") == 1 { // a bucket: all are there, with nothing in them
 		if r.Method == http.MethodGet {
@@ -91,9 +95,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return // a body that broke off is no object
 		}
-		s.mu.Lock()
-		s.objects[r.URL.Path] = stored{b, r.Header.Clone()}
-		s.mu.Unlock()
+		s.keep(r.URL.Path, stored{b, r.Header.Clone()})
 	}
 	o, ok := s.object(r.URL.Path)
 	if !ok {
@@ -103,7 +105,11 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sum := md5.Sum(o.body) //nolint:gosec // see the import
 	etag := `"` + hex.EncodeToString(sum[:]) + `"`
 	w.Header().Set("ETag", etag)
-	maps.Copy(w.Header(), s.answer)
+	for name, values := range o.header {
+		if strings.HasPrefix(name, "X-Amz-Meta-") {
+			w.Header()[name] = values
+		}
+	}
 	switch {
 	case r.Method != http.MethodGet:
 	case r.Header.Get("If-None-Match") == etag:

@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ssegw/config"
+	"ssegw/proxy"
 )
 
 // restartTimeout bounds how long a restart waits for the new configuration to
-// open the state, before the one in force goes on.
-const restartTimeout = 5 * time.Second
+// open the state, before the one in force goes on. A store far away takes seconds.
+const restartTimeout = 20 * time.Second
 
 type serveCommand struct{}
 
@@ -41,7 +42,8 @@ type daemon struct {
 	s3      *front
 	private *front
 
-	restarting sync.Mutex // one at a time
+	restarting sync.Mutex     // one at a time
+	retiring   sync.WaitGroup // of the gateways before
 
 	mu      sync.RWMutex // guards current
 	current *gateway
@@ -57,7 +59,7 @@ func serve(ctx context.Context, cfg *config.Config) error {
 	d := &daemon{}
 	d.group, d.ctx = errgroup.WithContext(ctx)
 	// What fails before anything is asked of the network is a setting.
-	g, err := newGateway(ctx, cfg, d.restart)
+	g, err := newGateway(ctx, cfg, d.restart, nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSettings, err)
 	}
@@ -113,7 +115,8 @@ func (d *daemon) enter() *gateway {
 // restart reads the settings again and puts a gateway with them in the place of
 // the one in force, once it has opened its state. On an error everything stays as
 // it was. Requests in flight are finished by the gateway that began them; no
-// connection is refused or cut meanwhile. dryRun tries the settings only.
+// connection is refused or cut meanwhile. dryRun checks the settings, and that
+// their addresses are free, and does no more.
 func (d *daemon) restart(dryRun bool) error {
 	d.restarting.Lock()
 	defer d.restarting.Unlock()
@@ -121,49 +124,65 @@ func (d *daemon) restart(dryRun bool) error {
 	if err != nil {
 		return err
 	}
-	g, err := newGateway(d.ctx, cfg, d.restart)
+	var like *proxy.State
+	if d.current.state.Ready() == nil {
+		like = d.current.state
+	}
+	g, err := newGateway(d.ctx, cfg, d.restart, like)
 	if err != nil {
 		return err
 	}
-	g.start()
-	ctx, cancel := context.WithTimeout(d.ctx, restartTimeout)
-	defer cancel()
-	if err := g.waitReady(ctx); err != nil {
+	s3, private, err := d.listenAnew(cfg)
+	if err == nil && !dryRun {
+		g.start()
+		ctx, cancel := context.WithTimeout(d.ctx, restartTimeout)
+		defer cancel()
+		err = g.waitReady(ctx)
+	}
+	if err != nil || dryRun {
+		closeAll(s3, private)
 		g.retire()
 		return err
 	}
-	if dryRun {
-		g.retire()
-		return nil
-	}
-	return d.replace(g)
+	d.replace(g, s3, private)
+	return nil
 }
 
-// replace makes g the gateway in force. Addresses that changed are listened on
-// before anything else changes.
-func (d *daemon) replace(g *gateway) error {
-	s3, err := d.s3.move(d.current.cfg.Address, g.cfg.Address)
-	if err != nil {
-		g.retire()
-		return err
-	}
-	private, err := d.private.move(d.current.cfg.AdminAddress, g.cfg.AdminAddress)
-	if err != nil {
-		if s3 != nil {
-			_ = s3.Close()
+// listenAnew listens on the addresses that changed; nil for one that stays.
+func (d *daemon) listenAnew(cfg *config.Config) (s3, private net.Listener, err error) {
+	if cfg.Address != d.current.cfg.Address {
+		if s3, err = listen(cfg.Address); err != nil {
+			return nil, nil, err
 		}
-		g.retire()
-		return err
 	}
+	if cfg.AdminAddress != d.current.cfg.AdminAddress {
+		if private, err = listen(cfg.AdminAddress); err != nil {
+			closeAll(s3)
+			return nil, nil, err
+		}
+	}
+	return s3, private, nil
+}
+
+func closeAll(listeners ...net.Listener) {
+	for _, l := range listeners {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// replace makes g the gateway in force. No request begins while the rules change hands.
+func (d *daemon) replace(g *gateway, s3, private net.Listener) {
 	d.mu.Lock()
 	old := d.current
+	g.state.TakeOver()
 	d.current = g
 	d.mu.Unlock()
 	d.s3.serve(s3)
 	d.private.serve(private)
 	d.announce("restarted")
-	go old.retire()
-	return nil
+	d.retiring.Go(old.retire)
 }
 
 // drain waits for the stop signal, then stops the servers: the gateway stops
@@ -183,7 +202,22 @@ func (d *daemon) drain() error {
 	_ = d.private.server.Close()
 	g.stop()
 	g.close()
+	d.finishRetiring()
 	return nil
+}
+
+// finishRetiring lets the gateways before write what they have, now that their
+// requests are answered or cut off.
+func (d *daemon) finishRetiring() {
+	done := make(chan struct{})
+	go func() {
+		d.retiring.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second): // one whose request does not end
+	}
 }
 
 // front is an address with its HTTP server. The gateway in force answers.
@@ -218,14 +252,6 @@ func (d *daemon) newFront(log *zap.Logger, handler func(*gateway) http.Handler, 
 }
 
 func listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
-
-// move returns a listener for an address that another replaces, nil if it stays.
-func (f *front) move(old, address string) (net.Listener, error) {
-	if old == address {
-		return nil, nil
-	}
-	return listen(address)
-}
 
 // serve accepts on listener, nil for the one before, whose place it takes.
 // Connections that the one before has accepted stay.

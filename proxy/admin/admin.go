@@ -127,6 +127,7 @@ func (s *Server) Operator() http.Handler {
 	mux.HandleFunc("/minio/admin/", s.api(notHere))
 	mux.HandleFunc("/minio/kms/", s.api(notHere))
 	mux.Handle("GET /minio/v2/metrics/", s.scrape())
+	mux.Handle("GET /minio/metrics/v3/", s.scrape())
 	return mux
 }
 

@@ -1,0 +1,97 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+)
+
+// successor opens a state in a bucket that is to take the place of that of g.
+func (g *testGateway) successor(bucket string) (*State, error) {
+	g.t.Helper()
+	cfg := g.State.cfg
+	cfg.Bucket, cfg.Like = bucket, g.State
+	s := NewState(cfg)
+	return s, s.open(g.t.Context())
+}
+
+// TestTakeOver: a rule that was set through the gateway before is in force as soon as
+// its successor answers, and is changed there alone.
+func TestTakeOver(t *testing.T) {
+	g := newGateway(t)
+	next, err := g.successor(testStateBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "") // after next has read the rules
+	next.TakeOver()
+	if rule, ok, err := next.rule(t.Context(), testBucket); err != nil || !ok || rule.Algorithm != "AES256" {
+		t.Errorf("%+v, %t, %v", rule, ok, err)
+	}
+	g.setEncryption("bucket", encryptionDoc("aws:kms", "")).want(t, 503, "ServiceUnavailable")
+	if err := next.setRule(t.Context(), "other", &Rule{Algorithm: "AES256"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTakeOverAnother: a state that is not the same installation's is refused, and
+// nothing is made.
+func TestTakeOverAnother(t *testing.T) {
+	g := newGateway(t)
+	if _, err := g.successor("gateway-staet"); !errors.Is(err, errState) {
+		t.Errorf("a bucket that is not there: %v", err)
+	}
+	g.upstream.mu.Lock()
+	_, made := g.upstream.buckets["gateway-staet"]
+	g.upstream.mu.Unlock()
+	if made {
+		t.Error("the bucket was made")
+	}
+	g.upstream.makeBucket("empty")
+	if _, err := g.successor("empty"); !errors.Is(err, errState) {
+		t.Errorf("an empty bucket: %v", err)
+	}
+	other := newGateway(t, withKES(g.kes))
+	other.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
+	cfg := other.State.cfg
+	cfg.Like = g.State
+	if err := NewState(cfg).open(t.Context()); !errors.Is(err, errState) {
+		t.Errorf("another installation's: %v", err)
+	}
+}
+
+// TestTakeOverRollback: rules older than those that the process has seen are refused.
+func TestTakeOverRollback(t *testing.T) {
+	g := newGateway(t)
+	old := g.upstream.object(testStateBucket, rulesObject)
+	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
+	g.upstream.store(testStateBucket, rulesObject, old)
+	if _, err := g.successor(testStateBucket); !errors.Is(err, errState) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRuleOutlivesBucket: who may not change rules does not end one by deleting its bucket.
+func TestRuleOutlivesBucket(t *testing.T) {
+	app := someone("app", func(c *Credential) { c.Buckets = []string{"ruled"} })
+	g := newGateway(t, withCredentials(map[string]*Credential{"app": app}))
+	g.upstream.makeBucket("ruled")
+	g.setEncryption("ruled", encryptionDoc("AES256", "")).want(t, 200, "")
+	do := func(method, path string, body []byte, as *Credential) clientAnswer {
+		return g.do(clientRequest{method: method, path: path, body: body, as: as, query: url.Values{}})
+	}
+	do(http.MethodDelete, "/ruled", nil, app).want(t, 204, "")
+	do(http.MethodPut, "/ruled", nil, app).want(t, 200, "")
+	do(http.MethodPut, "/ruled/key", []byte("x"), app).want(t, 200, "")
+	if !isSealed(g.upstream.object("ruled", "key")) {
+		t.Error("the rule went with the bucket")
+	}
+	do(http.MethodDelete, "/ruled/key", nil, app).want(t, 204, "")
+	do(http.MethodDelete, "/ruled", nil, nil).want(t, 204, "")
+	do(http.MethodPut, "/ruled", nil, nil).want(t, 200, "")
+	do(http.MethodPut, "/ruled/key", []byte("x"), nil).want(t, 200, "")
+	if isSealed(g.upstream.object("ruled", "key")) {
+		t.Error("the rule outlived the root credential's deletion")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -143,10 +144,11 @@ func TestPutPartsFailures(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
 			g.put("/bucket/k", []byte("old")).want(t, 200, "")
-			met := c.fails == nil
+			var met atomic.Bool // the store serves on goroutines of its own
+			met.Store(c.fails == nil)
 			g.upstream.on("", "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if c.fails != nil && c.when(r) {
-					met = true
+					met.Store(true)
 					c.fails(w, r, next)
 					return
 				}
@@ -156,7 +158,7 @@ func TestPutPartsFailures(t *testing.T) {
 			if r := g.do(c.request); c.status > 0 {
 				r.want(t, c.status, c.code)
 			}
-			if !met {
+			if !met.Load() {
 				t.Error("what was to fail was never asked for")
 			}
 			g.upstream.unhook()

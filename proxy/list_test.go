@@ -77,11 +77,12 @@ func TestListBounded(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	release := make(chan struct{})
+	open := sync.OnceFunc(func() { close(release) })
 	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		mu.Lock()
 		now++
 		if most = max(most, now); now == listLooks {
-			time.AfterFunc(100*time.Millisecond, func() { close(release) }) // time for one more to come, if it may
+			time.AfterFunc(100*time.Millisecond, open) // time for one more to come, if it may
 		}
 		mu.Unlock()
 		<-release

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -24,7 +25,9 @@ import (
 //
 //	expand FILE...     replace $NAME in files by the script's variables
 //	content FILE SIZE  make a file of that many bytes, the same each time
-//	kes-server ACTION  stop or start the KES server, or forget KEY: lose a key
+//	kes-server ACTION  stop, start, pause or resume the KES server, forget KEY: lose a key, or
+//	                   add a server of the same key store, whose endpoint is $KES_SECOND
+//	kes-calls [N]      fail unless the gateway has got and opened N data keys with KES since the last time
 //	store NAME         start another store, which $STORE and its credential then are
 //	await URL          wait until a health check says yes
 func TestReference(t *testing.T) {
@@ -35,6 +38,7 @@ func TestReference(t *testing.T) {
 			"expand":     expandFiles,
 			"content":    makeContent,
 			"kes-server": switchKES,
+			"kes-calls":  countKESCalls,
 			"store":      startStore,
 			"await":      awaitHealthy,
 		},
@@ -120,20 +124,58 @@ func makeContent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(f.Close())
 }
 
-// switchKES stops or starts the script's KES server.
+// switchKES does something to the script's KES server.
 func switchKES(ts *testscript.TestScript, neg bool, args []string) {
 	kes := ts.Value(kesOf{}).(*stack.KES)
+	action := ""
+	if len(args) > 0 && !neg {
+		action = args[0]
+	}
 	switch {
-	case len(args) == 1 && args[0] == "stop":
+	case action == "stop":
 		ts.Check(kes.Kill())
-	case len(args) == 1 && args[0] == "start":
+	case action == "start":
 		ts.Check(kes.Start(context.Background()))
-	case len(args) == 2 && args[0] == "forget":
+	case action == "pause":
+		ts.Check(kes.Pause())
+	case action == "resume":
+		ts.Check(kes.Continue())
+	case action == "forget" && len(args) == 2:
 		ts.Check(kes.Kill())
 		ts.Check(kes.DeleteKey(args[1]))
 		ts.Check(kes.Start(context.Background()))
+	case action == "add":
+		second, err := ts.Value(stackOf{}).(*stack.Stack).StartKES(context.Background(), stack.KESOptions{SharedWith: kes})
+		ts.Check(err)
+		ts.Setenv("KES_SECOND", second.Endpoint)
 	default:
-		ts.Fatalf("usage: kes-server stop | start | forget KEY")
+		ts.Fatalf("usage: kes-server stop | start | pause | resume | add | forget KEY")
+	}
+}
+
+var dataKeyCalls = regexp.MustCompile(`(?m)^ssegw_kes_requests_total\{.*op="(?:generate|unseal)".*\} (\d+)$`)
+
+// countKESCalls compares what the gateway itself counts, less what it had counted
+// when this was called before.
+func countKESCalls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: kes-calls [N]")
+	}
+	resp, err := http.Get("http://" + ts.Getenv("ADMIN_ADDRESS") + "/metrics")
+	ts.Check(err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	calls := 0
+	for _, m := range dataKeyCalls.FindAllStringSubmatch(string(text), -1) {
+		n, err := strconv.Atoi(m[1])
+		ts.Check(err)
+		calls += n
+	}
+	before, _ := strconv.Atoi(ts.Getenv("KES_CALLS")) // none at first
+	ts.Setenv("KES_CALLS", strconv.Itoa(calls))
+	if len(args) == 1 && strconv.Itoa(calls-before) != args[0] {
+		ts.Fatalf("%d data keys, want %s", calls-before, args[0])
 	}
 }
 

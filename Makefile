@@ -6,6 +6,8 @@ SHELL := /bin/sh
 BIN := $(CURDIR)/.bin
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
+# -v shows what is skipped; under SSEGW_NO_SKIP nothing is, and what fails is easier found.
+SHOWN := $(if $(SSEGW_NO_SKIP),,-v)
 FUZZTIME ?= 20s
 STORE ?= discard
 AUTO ?= off
@@ -32,7 +34,7 @@ unit: ## unit tests, with the race detector where there is a C compiler
 
 e2e: ## the gateway between real clients, KES and MinIO
 	go -C e2e vet ./...
-	go -C e2e test -v -count=1 -timeout 30m ./...
+	go -C e2e test $(SHOWN) -count=1 -timeout 30m ./...
 
 large: ## objects over 5 GiB, with MinIO and versitygw: needs 24 GiB of disk
 	go -C e2e vet -tags large .

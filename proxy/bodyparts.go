@@ -29,13 +29,14 @@ type bodyUpload struct {
 }
 
 // storeParts stores the object that send sends part by part, sealed unless s is nil,
-// with the checksum that is announced here. It returns the headers of the upstream's answer, with the object's ETag. Where
-// send fails there is no object: a body that fails to verify, at its end too, is
-// never completed.
+// with the checksum that is announced here. It returns the headers of the upstream's
+// answer, with the object's ETag. Where send fails there is no object: a body that
+// fails to verify, at its end too, is never completed.
 func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
 	b := &bodyUpload{call: c}
 	if s != nil {
-		if err := b.seal(s, header, sum); err != nil {
+		var err error
+		if b.header, b.key, err = c.newMultipart(s, header, sum); err != nil {
 			return nil, err
 		}
 		defer b.key.Wipe()
@@ -103,21 +104,6 @@ func (c *call) createUpstream(header http.Header) (*createdUpload, error) {
 		return nil, fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", errUpstream, err)
 	}
 	return created, nil
-}
-
-// seal makes the object's header and puts it into that of the upload.
-func (b *bodyUpload) seal(s *sealing, header http.Header, sum sealer.Announcement) (err error) {
-	if header.Get("Content-Type") == "" {
-		header.Set("Content-Type", defaultContentType)
-	}
-	b.header, b.key, err = b.newObject(s, sealer.SealParams{
-		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, b.req.Key, -1), Announced: sum},
-	})
-	if err != nil {
-		return err
-	}
-	header.Set(sealer.MetadataKey, b.header.Encode())
-	return nil
 }
 
 // send stores the bytes of body as the next part. The last one can be empty: behind

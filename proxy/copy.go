@@ -142,10 +142,7 @@ func (c *call) copyObject() error {
 	if err != nil {
 		return err
 	}
-	header, err := c.copyHeader(src)
-	if err != nil {
-		return err
-	}
+	header := c.copyHeader(src)
 	if err := c.checkSelfCopy(src, s); err != nil {
 		return err
 	}
@@ -185,9 +182,11 @@ func (c *call) copySealing(src *copySource) (*sealing, error) {
 
 // checkCopy refuses what is wrong with a copy whatever its source.
 func (c *call) checkCopy() error {
-	for _, name := range [...]string{s3.HeaderMetadataDirective, s3.HeaderTaggingDirective} {
-		if _, err := c.replaces(name); err != nil {
-			return err
+	for _, d := range [...]struct{ name, what string }{{s3.HeaderMetadataDirective, "metadata"}, {s3.HeaderTaggingDirective, "tagging"}} {
+		switch v := c.req.Header.Get(d.name); strings.ToUpper(v) {
+		case "", "COPY", "REPLACE":
+		default:
+			return s3.ErrArgument(d.name, v, "Unknown "+d.what+" directive.")
 		}
 	}
 	if userMetadataSize(c.req.Header) > maxUserMetadata {
@@ -201,34 +200,16 @@ func (c *call) checkCopy() error {
 	return nil
 }
 
-// replaces reports whether a directive of the request is REPLACE.
-func (c *call) replaces(name string) (bool, error) {
-	switch v := c.req.Header.Get(name); strings.ToUpper(v) {
-	case "", "COPY":
-		return false, nil
-	case "REPLACE":
-		return true, nil
-	default:
-		what := "metadata"
-		if name == s3.HeaderTaggingDirective {
-			what = "tagging"
-		}
-		return false, s3.ErrArgument(name, v, "Unknown "+what+" directive.")
-	}
+// replaces reports whether a directive of the request, which checkCopy knows, is REPLACE.
+func (c *call) replaces(name string) bool {
+	return strings.EqualFold(c.req.Header.Get(name), "REPLACE")
 }
 
 // copyHeader is what the copy keeps beside its body: metadata of the source or
 // of the request, and the request's own settings.
-func (c *call) copyHeader(src *copySource) (http.Header, error) {
-	replace, err := c.replaces(s3.HeaderMetadataDirective)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := c.replaces(s3.HeaderTaggingDirective); err != nil {
-		return nil, err
-	}
+func (c *call) copyHeader(src *copySource) http.Header {
 	header := upstreamHeader(c.req.Header)
-	if !replace {
+	if !c.replaces(s3.HeaderMetadataDirective) {
 		for name := range header {
 			if isStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
 				header.Del(name)
@@ -245,7 +226,7 @@ func (c *call) copyHeader(src *copySource) (http.Header, error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
-	return header, nil
+	return header
 }
 
 // checkSelfCopy refuses the copy of an object onto itself that changes nothing,
@@ -259,8 +240,8 @@ func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
 	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSEBucketKey, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
 		changed = changed || c.req.Header.Get(name) != ""
 	}
-	if replace, err := c.replaces(s3.HeaderMetadataDirective); changed || replace || err != nil {
-		return err
+	if changed || c.replaces(s3.HeaderMetadataDirective) {
+		return nil
 	}
 	return s3.ErrInvalidRequest.Msg("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 }

@@ -211,9 +211,8 @@ func (c *call) copyChecksums(src *copySource, body *copiedBody) (plaintext, erro
 
 // copyTags restates the source's tags, which a PUT does not take over.
 func (c *call) copyTags(src *copySource, header http.Header) error {
-	replace, err := c.replaces(s3.HeaderTaggingDirective)
-	if err != nil || replace || src.stored.Get("X-Amz-Tagging-Count") == "" {
-		return err
+	if c.replaces(s3.HeaderTaggingDirective) || src.stored.Get("X-Amz-Tagging-Count") == "" {
+		return nil
 	}
 	query := src.versionQuery()
 	query.Set("tagging", "")

@@ -59,13 +59,9 @@ func (c *call) listMultipartUploads() error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	doc, err := readListing(resp.Body)
+	listing, err := parseListing(resp.Body)
 	if err != nil {
 		return err
-	}
-	listing, err := s3.ParseListing(doc)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUpstream, err)
 	}
 	shown, err := c.shownUploads(listing.Entries)
 	if err != nil {

@@ -89,23 +89,32 @@ func (c *call) createMultipartUpload() error {
 	return err
 }
 
-// newUploadHeader seals the header of a multipart object into the metadata that
-// the store keeps from the Create on.
-func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
+// newMultipart seals the header of a multipart object into the metadata that the
+// store keeps from the Create on. The caller wipes the object's key.
+func (c *call) newMultipart(s *sealing, header http.Header, sum sealer.Announcement) (*sealer.Header, *sealer.ObjectKey, error) {
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", defaultContentType)
 	}
+	h, k, err := c.newObject(s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1), Announced: sum},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	header.Set(sealer.MetadataKey, h.Encode())
+	return h, k, nil
+}
+
+// newUploadHeader is newMultipart for an upload whose parts come in requests of their own.
+func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
 	if err := checkMetadata(s, header); err != nil {
 		return "", err
 	}
-	h, k, err := c.newObject(s, sealer.SealParams{
-		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1), Announced: u.announced()},
-	})
+	h, k, err := c.newMultipart(s, header, u.announced())
 	if err != nil {
 		return "", err
 	}
 	k.Wipe()
-	header.Set(sealer.MetadataKey, h.Encode())
 	return h.Encode(), nil
 }
 

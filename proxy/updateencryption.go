@@ -37,10 +37,7 @@ func (c *call) updateObjectEncryption() error {
 		return err
 	}
 	s.shared = e.BucketKey && len(s.encoded) == 0
-	header, err := c.copyHeader(src)
-	if err != nil {
-		return err
-	}
+	header := c.copyHeader(src)
 	// What a copy does not take over by itself stays too.
 	passHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")

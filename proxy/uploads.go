@@ -251,15 +251,7 @@ func (s *State) page(ctx context.Context, prefix, after string) (*s3.Listing, er
 		return nil, stateFailed("listing", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	doc, err := readListing(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	listing, err := s3.ParseListing(doc)
-	if err != nil {
-		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
-	}
-	return listing, nil
+	return parseListing(resp.Body)
 }
 
 // staged reads the sealed bytes of a small part. A part whose record is there and

@@ -24,19 +24,6 @@ func SealedSize(size int64) int64 {
 	return size + packages*PackageOverhead
 }
 
-// OpenedSize returns the plaintext bytes of a stream of sealed bytes. It returns
-// ErrTooLarge over the limit and ErrNotAuthentic if no stream has that length.
-func OpenedSize(sealed int64) (int64, error) {
-	if sealed > MaxSize/PackageSize*sealedPackageSize {
-		return 0, fmt.Errorf("%w: sealed stream of %d bytes", ErrTooLarge, sealed)
-	}
-	full, rest := sealed/sealedPackageSize, sealed%sealedPackageSize
-	if sealed < 0 || rest > 0 && rest <= PackageOverhead {
-		return 0, fmt.Errorf("%w: sealed stream of %d bytes", ErrNotAuthentic, sealed)
-	}
-	return full*PackageSize + max(rest-PackageOverhead, 0), nil
-}
-
 // Extent is the part of a sealed stream that holds a range of its plaintext: whole
 // packages (section 8). All values are bytes but Sequence.
 type Extent struct {

@@ -161,7 +161,9 @@ func (f *formFile) Read(p []byte) (int, error) {
 }
 
 // formHeaders are the standard headers that a form can set with a field of the same name.
-var formHeaders = append([]string{"content-md5"}, contentHeaders...)
+var formHeaders = []string{
+	"cache-control", "content-disposition", "content-encoding", "content-language", "content-md5", "content-type", "expires",
+}
 
 // formOnly are the lower-cased fields that are the form's signature.
 var formOnly = []string{"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", HeaderSecurityToken}

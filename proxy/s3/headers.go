@@ -97,15 +97,6 @@ var singleHeaders = []string{"authorization", "content-md5", "content-type", "da
 // listHeaders are the lower-cased x-amz-* headers whose lines make one list.
 var listHeaders = []string{HeaderObjectAttributes, HeaderOptionalAttributes}
 
-// contentHeaders is what ContentHeaders returns.
-var contentHeaders = []string{
-	"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
-}
-
-// ContentHeaders returns the lower-cased names of the standard headers that a store keeps with an object and that the
-// digest of its headers covers, sorted. User metadata (MetaPrefix) is covered too.
-func ContentHeaders() []string { return slices.Clone(contentHeaders) }
-
 // isJoined reports whether several lines of the lower-cased header mean one comma-separated value.
 func isJoined(lower string) bool {
 	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(listHeaders, lower)

@@ -41,7 +41,6 @@ type Entry struct {
 	etag      element
 	upload    element
 	checksums []element // ChecksumAlgorithm, ChecksumType
-	metadata  []element // UserMetadata, UserTags, Internal
 	own       []element // the gateway's own metadata
 }
 
@@ -172,12 +171,9 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 			e.UploadID, e.upload = l.text(c), c
 		case "ChecksumAlgorithm", "ChecksumType":
 			e.checksums = append(e.checksums, c)
-		case "UserMetadata", "UserTags", "Internal":
-			e.metadata = append(e.metadata, c)
-			if c.name == "UserMetadata" {
-				e.HasMetadata = true
-				e.readOwn(l.doc, c, k.own)
-			}
+		case "UserMetadata":
+			e.HasMetadata = true
+			e.readOwn(l.doc, c, k.own)
 		}
 		if err != nil {
 			return err

@@ -79,16 +79,6 @@ func (r Route) BodyLimit() int64 {
 // Routes returns the whole table: all operations of the S3 API, the form upload and the CORS preflight.
 func Routes() []Route { return slices.Concat(serviceRoutes, bucketRoutes, objectRoutes) }
 
-// RouteOf returns the first row of an action. The preflight is the only action with two rows.
-func RouteOf(a Action) (Route, bool) {
-	for _, table := range [][]Route{serviceRoutes, bucketRoutes, objectRoutes} {
-		if i := slices.IndexFunc(table, func(r Route) bool { return r.Action == a }); i >= 0 {
-			return table[i], true
-		}
-	}
-	return Route{}, false
-}
-
 // routesOf returns the rows of one level.
 func routesOf(l Level) []Route {
 	switch l {

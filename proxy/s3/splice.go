@@ -11,12 +11,10 @@ import (
 // Edit says what changes in one entry of a listing. The zero Edit changes nothing but that the gateway's own metadata is
 // removed, as it always is.
 type Edit struct {
-	Size          *int64     // plaintext size in bytes
-	ETag          *string    // quoted, as ETagShown returns it
-	Checksums     *Checksums // in place of those of the upstream
-	UploadID      *string    // of an upload
-	StripMetadata bool       // removes UserMetadata, UserTags and Internal: the client did not ask for them
-	Remove        bool       // removes the whole entry
+	Size      *int64     // plaintext size in bytes
+	ETag      *string    // quoted, as ETagShown returns it
+	Checksums *Checksums // in place of those of the upstream
+	UploadID  *string    // of an upload
 }
 
 // Checksums are the checksum fields of an entry. Its zero value removes them.
@@ -76,10 +74,6 @@ func (s *splicer) set(e *Entry, el element, name, value string) {
 
 // add collects the patches that ed means for e.
 func (s *splicer) add(e *Entry, ed Edit) {
-	if ed.Remove {
-		s.patches = append(s.patches, patch{span: e.place.whole})
-		return
-	}
 	s.missing.Reset()
 	if ed.ETag != nil {
 		s.set(e, e.etag, "ETag", *ed.ETag)
@@ -102,11 +96,7 @@ func (s *splicer) add(e *Entry, ed Edit) {
 			s.patches = append(s.patches, patch{span: c.whole})
 		}
 	}
-	hidden := e.own
-	if ed.StripMetadata {
-		hidden = e.metadata
-	}
-	for _, h := range hidden {
+	for _, h := range e.own {
 		s.patches = append(s.patches, patch{span: h.whole})
 	}
 	if s.missing.Len() > 0 && !e.place.selfClosing() {

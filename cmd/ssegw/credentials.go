@@ -62,6 +62,15 @@ func (c *credentials) find(accessKey string) (*proxy.Credential, bool) {
 	return credential, ok
 }
 
+// secret returns the secret key of an access key.
+func (c *credentials) secret(accessKey string) (string, bool) {
+	credential, ok := c.find(accessKey)
+	if !ok {
+		return "", false
+	}
+	return credential.SecretKey, true
+}
+
 func (c *credentials) load() error {
 	c.stamp = stampOf(c.path)
 	list, err := config.ReadCredentials(c.path, c.root)

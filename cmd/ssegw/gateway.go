@@ -73,7 +73,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	g.state = proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log, Like: like})
 	g.operator = admin.New(admin.Config{
 		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
-		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(),
+		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Others: g.credentials.secret,
 		Audit: g.auditKeyUse, Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
 	})
 	g.private = g.operator.Private()

@@ -35,10 +35,15 @@ type Config struct {
 
 	AccessKey string // of the root credential
 	SecretKey string // of the root credential
-	Region    string // that S3 clients sign for
-	Version   string // of the gateway
-	Log       *zap.Logger
-	Metrics   prometheus.Gatherer
+
+	// Others returns the secret keys of the credentials that may not use the admin
+	// API, and are to be told so; nil: there are none.
+	Others func(accessKey string) (secretKey string, ok bool)
+
+	Region  string // that S3 clients sign for
+	Version string // of the gateway
+	Log     *zap.Logger
+	Metrics prometheus.Gatherer
 }
 
 // Format prints no secret, whatever the verb.
@@ -100,13 +105,21 @@ const (
 // New returns the server that cfg describes.
 func New(cfg Config) *Server {
 	return &Server{
-		Config:  cfg,
-		started: time.Now(),
-		verifier: sigv4.New(sigv4.Config{
-			Region: cfg.Region,
-			Secret: func(accessKey string) (string, bool) { return cfg.SecretKey, accessKey == cfg.AccessKey },
-		}),
+		Config:   cfg,
+		started:  time.Now(),
+		verifier: sigv4.New(sigv4.Config{Region: cfg.Region, Secret: cfg.secret}),
 	}
+}
+
+// secret returns the secret key of any credential.
+func (c *Config) secret(accessKey string) (string, bool) {
+	switch {
+	case accessKey == c.AccessKey:
+		return c.SecretKey, true
+	case c.Others == nil:
+		return "", false
+	}
+	return c.Others(accessKey)
 }
 
 // Drain makes the gateway not ready, so that load balancers stop sending.

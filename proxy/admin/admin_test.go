@@ -35,6 +35,9 @@ type parts struct {
 const (
 	accessKey = "root-access"
 	secretKey = "canary-root-secret"
+
+	otherAccessKey = "other-access" // of a credential that may not do anything here
+	otherSecretKey = "canary-other-secret"
 )
 
 func newServer(t *testing.T) (*Server, *parts) {
@@ -56,6 +59,7 @@ func newServer(t *testing.T) (*Server, *parts) {
 			return p.restart
 		},
 		AccessKey: accessKey, SecretKey: secretKey, Region: "us-east-1", Version: "ssegw test",
+		Others:  func(accessKey string) (string, bool) { return otherSecretKey, accessKey == otherAccessKey },
 		Log:     zap.NewNop(),
 		Metrics: registry,
 		Upstream: func(context.Context) error {

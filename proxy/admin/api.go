@@ -132,7 +132,7 @@ func (s *Server) authenticate(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if auth.Anonymous() || auth.Presigned() {
+	if auth.Anonymous() || auth.Presigned() || auth.AccessKey() != s.AccessKey {
 		return errDenied
 	}
 	body, err := auth.Body(io.LimitReader(r.Body, maxBody+1))

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -240,12 +241,17 @@ func (f tree) and(other tree) tree {
 	return out
 }
 
-// write writes the files to a fresh folder.
+// write writes the files to a fresh folder. They are an hour old: what synchronizes
+// takes a file as changed that is younger than its object, whose time is in whole seconds.
 func (f tree) write(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir, old := t.TempDir(), time.Now().Add(-time.Hour)
 	for name, c := range f {
-		writeFile(t, filepath.Join(dir, filepath.FromSlash(name)), c)
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		writeFile(t, path, c)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }

@@ -30,9 +30,10 @@ type bounds struct {
 	putPart   int64 // of plaintext in each part of a longer one, at least minPart
 	maxCopy   int64 // of an object that one request copies
 	copyRange int64 // of one request of a copy by parts
+	formPart  int64 // of a form's file, see formPart
 }
 
-var storeBounds = bounds{minPart: minPart, maxPut: maxPut, putPart: 1 << 30, maxCopy: maxPut, copyRange: 4 << 30}
+var storeBounds = bounds{minPart: minPart, maxPut: maxPut, putPart: 1 << 30, maxCopy: maxPut, copyRange: 4 << 30, formPart: formPart}
 
 // createMultipartUpload is CreateMultipartUpload: the scheme, the data key and
 // the object key of the whole object are chosen here.

@@ -152,7 +152,7 @@ func (c *call) aroundForm() (http.Header, error) {
 
 // formBuffer returns memory for a form's file, and what gives it back.
 func (c *call) formBuffer() ([]byte, func(), error) {
-	size := int64(formPart)
+	size := c.bounds.formPart
 	if n := c.in.ContentLength; n >= 0 {
 		size = min(size, n) // the file is shorter than the form
 	}

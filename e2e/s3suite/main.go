@@ -40,6 +40,10 @@ type options struct {
 }
 
 func main() {
+	if filepath.Base(os.Args[0]) == adminCommand {
+		end(runAdmin(context.Background(), os.Args[1:]))
+		return
+	}
 	var o options
 	flag.StringVar(&o.suite, "suite", suiteVersitygw, "the tests: versitygw or minio-go")
 	flag.StringVar(&o.store, "store", stack.StoreVersitygw, "the store: versitygw or minio")
@@ -52,9 +56,15 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	end(err)
+}
+
+// end ends the program if err is one.
+func end(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "s3suite:", err)
-		stop()
 		os.Exit(1)
 	}
 }
@@ -87,11 +97,11 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	start := time.Now()
-	direct, err := r.test(ctx, o, target{"direct", r.direct.Endpoint, r.direct.AccessKey, r.direct.SecretKey, r.direct.CAFile})
+	direct, err := r.test(ctx, o, target{"direct", nil, r.direct.Endpoint, r.direct.AccessKey, r.direct.SecretKey, r.direct.CAFile})
 	if err != nil {
 		return err
 	}
-	through, err := r.test(ctx, o, target{"through", r.gateway.Endpoint, r.gateway.AccessKey, r.gateway.SecretKey, r.gateway.CAFile})
+	through, err := r.test(ctx, o, target{"through", r.admin, r.gateway.Endpoint, r.gateway.AccessKey, r.gateway.SecretKey, r.gateway.CAFile})
 	if err != nil {
 		return err
 	}
@@ -111,6 +121,7 @@ type rig struct {
 	dir     string
 	direct  *stack.Store   // tested as it is
 	gateway *stack.Gateway // in front of another store of the same kind
+	admin   *admin         // makes users there
 }
 
 // newRig starts everything, with files below dir. The gateway has the store's
@@ -144,15 +155,21 @@ func newRig(ctx context.Context, dir string, suite suite, o options) (r *rig, er
 	if err != nil {
 		return r, err
 	}
+	file := filepath.Join(dir, credentialsFile)
+	if err := writeJSON(file, credentials{Credentials: []credential{}}); err != nil {
+		return r, err
+	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
 		KES: []*stack.KES{kes}, Upstream: upstream, TLS: suite.encrypts, Env: map[string]string{
 			"SSEGW_AUTO_ENCRYPTION": o.auto,
 			"SSEGW_ACCESS_KEY":      upstream.AccessKey, "SSEGW_SECRET_KEY": upstream.SecretKey,
+			"SSEGW_CREDENTIALS_FILE": file,
 		},
 	})
 	if err != nil {
 		return r, err
 	}
+	r.admin = &admin{r.stack.Tools().Path(stack.ToolVersitygw), upstream.Endpoint, r.gateway.Endpoint, file}
 	r.gateway.AccessKey, r.gateway.SecretKey = upstream.AccessKey, upstream.SecretKey
 	return r, nil
 }

@@ -34,7 +34,11 @@ var suites = map[string]suite{
 }
 
 // target is an S3 endpoint under test.
-type target struct{ name, endpoint, access, secret, ca string }
+type target struct {
+	name                         string
+	admin                        *admin // nil: the store's own
+	endpoint, access, secret, ca string
+}
 
 // results are the errors of tests, by name; "" means passed.
 type results map[string]string
@@ -57,7 +61,13 @@ func (r *rig) test(ctx context.Context, o options, t target) (results, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.Symlink(tools.Path(stack.ToolVersitygw), filepath.Join(dir, "versitygw")); err != nil {
+	install := func(dir string) error {
+		return os.Symlink(tools.Path(stack.ToolVersitygw), filepath.Join(dir, adminCommand))
+	}
+	if t.admin != nil {
+		install = t.admin.install
+	}
+	if err := install(dir); err != nil {
 		return nil, err
 	}
 	args := []string{

@@ -28,9 +28,11 @@ const (
 	refusedAfter = time.Second      // when no KES answers
 	backAfter    = time.Second      // when one answers again
 
-	// How long calls of KES take, in seconds as their histogram has them. A machine that is busy with other things may
-	// keep one in a thousand waiting for longer than slowCall, but none for as long as one endpoint's time is.
-	slowCall, slowestCall = "0.25", "0.5"
+	// slowCall is what no call of KES takes, in seconds as their histogram has it. Where one does while the machine
+	// stood still for standstill, that says nothing, and the fault is tried again, so often at most.
+	slowCall   = "0.25"
+	standstill = 100 * time.Millisecond
+	faultTries = 3
 )
 
 // figures are the values of the gateway's metrics by name and labels, as they are shown.
@@ -198,40 +200,80 @@ func TestKESFaults(t *testing.T) {
 		{"2 s late", set(stack.FrontFault{Delay: 2 * time.Second}), set(stack.FrontFault{})},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			before := figuresOf(t, c.gateway)
-			load := startKESLoad(t, c.gateway)
-			time.Sleep(faultTime / 4)
-			if err := fault.begin(); err != nil {
-				t.Error(err)
-			}
-			time.Sleep(faultTime / 2)
-			if err := fault.end(); err != nil {
-				t.Error(err)
-			}
-			time.Sleep(faultTime / 4)
-			for err, n := range load.end() {
-				t.Errorf("%d times: %s", n, err)
-			}
-			after := figuresOf(t, c.gateway)
-			const calls = "ssegw_kes_call_duration_seconds"
-			total := after.sum(calls+"_count") - before.sum(calls+"_count")
-			over := func(bound string) float64 {
-				bound = `le="` + bound + `"`
-				return total - (after.sum(calls+"_bucket", bound) - before.sum(calls+"_bucket", bound))
-			}
-			slow, slowest := over(slowCall), over(slowestCall)
-			t.Logf("%d requests, %.0f calls of KES, %.0f over 25 ms, %.0f over 100 ms, %.0f over %s s, %.0f hedges", load.done.Load(), total,
-				over("0.025"), over("0.1"), slow, slowCall, after.sum("ssegw_kes_hedges_total")-before.sum("ssegw_kes_hedges_total"))
-			if slow > total/1000 || slowest > 0 {
-				t.Errorf("%.0f calls of KES took more than %s s, %.0f more than %s s", slow, slowCall, slowest, slowestCall)
-			}
-			within(t, 5*time.Second, "both servers are in use", func() error {
-				if up := figuresOf(t, c.gateway).sum("ssegw_kes_endpoint_up"); up != 2 {
-					return fmt.Errorf("%.0f of 2", up)
+			for try := 1; ; try++ {
+				slow, stood := c.loadAround(t, fault.begin, fault.end)
+				within(t, 5*time.Second, "both servers are in use", func() error {
+					if up := figuresOf(t, c.gateway).sum("ssegw_kes_endpoint_up"); up != 2 {
+						return fmt.Errorf("%.0f of 2", up)
+					}
+					return nil
+				})
+				if slow == 0 {
+					return
 				}
-				return nil
-			})
+				if stood < standstill || try == faultTries {
+					t.Fatalf("%.0f calls of KES took more than %s s, and the machine stood still for %v", slow, slowCall, stood)
+				}
+				t.Logf("again, since the machine stood still for %v", stood)
+			}
 		})
+	}
+}
+
+// loadAround loads the gateway around a fault, of which no client may notice
+// anything. It returns how many calls of KES took longer than slowCall, and for
+// how long the machine stood still.
+func (c *kesCluster) loadAround(t *testing.T, begin, end func() error) (slow float64, stood time.Duration) {
+	t.Helper()
+	before, watch := figuresOf(t, c.gateway), watchMachine()
+	load := startKESLoad(t, c.gateway)
+	time.Sleep(faultTime / 4)
+	if err := begin(); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(faultTime / 2)
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(faultTime / 4)
+	for err, n := range load.end() {
+		t.Errorf("%d times: %s", n, err)
+	}
+	after, stood := figuresOf(t, c.gateway), watch()
+	const calls = "ssegw_kes_call_duration_seconds"
+	total := after.sum(calls+"_count") - before.sum(calls+"_count")
+	over := func(bound string) float64 {
+		bound = `le="` + bound + `"`
+		return total - (after.sum(calls+"_bucket", bound) - before.sum(calls+"_bucket", bound))
+	}
+	slow = over(slowCall)
+	t.Logf("%d requests, %.0f calls of KES, %.0f over 25 ms, %.0f over 100 ms, %.0f over %s s, %.0f hedges, a goroutine late by %v",
+		load.done.Load(), total, over("0.025"), over("0.1"), slow, slowCall,
+		after.sum("ssegw_kes_hedges_total")-before.sum("ssegw_kes_hedges_total"), stood)
+	return slow, stood
+}
+
+// watchMachine returns a function that tells for how long at most a goroutine
+// that was ready to run has waited since.
+func watchMachine() func() time.Duration {
+	const nap = 5 * time.Millisecond
+	stop, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		most := time.Duration(0)
+		for {
+			slept := time.Now()
+			select {
+			case <-time.After(nap):
+				most = max(most, time.Since(slept)-nap)
+			case <-stop:
+				longest <- most
+				return
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		return (<-longest).Round(time.Millisecond)
 	}
 }
 

@@ -6,8 +6,8 @@ SHELL := /bin/sh
 BIN := $(CURDIR)/.bin
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
-# -v shows what is skipped; under SSEGW_NO_SKIP nothing is, and what fails is easier found.
-SHOWN := $(if $(SSEGW_NO_SKIP),,-v)
+# -v shows what is skipped; under SSEGW_NO_SKIP=1 nothing is, and what fails is easier found.
+SHOWN := $(if $(filter 1,$(SSEGW_NO_SKIP)),,-v)
 FUZZTIME ?= 20s
 STORE ?= discard
 AUTO ?= off

@@ -106,12 +106,8 @@ func (c *call) bucketEmpty() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		doc, err := readListing(resp.Body)
+		listing, err := parseListing(resp.Body)
 		_ = resp.Body.Close()
-		if err != nil {
-			return false, err
-		}
-		listing, err := s3.ParseListing(doc)
 		if err != nil {
 			return false, err
 		}

@@ -166,14 +166,10 @@ func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		doc, err := readListing(resp.Body)
+		listing, err := parseListing(resp.Body)
 		_ = resp.Body.Close()
 		if err != nil {
 			return nil, err
-		}
-		listing, err := s3.ParseListing(doc)
-		if err != nil {
-			return nil, fmt.Errorf("%w: listing parts: %w", errUpstream, err)
 		}
 		last := 0
 		for _, e := range listing.Entries {

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"go.uber.org/zap"
 
 	"ssegw/kms"
-	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
 
@@ -319,13 +317,9 @@ func (s *State) names(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("proxy: listing the state bucket: %w", err)
 	}
 	defer resp.Body.Close()
-	doc, err := io.ReadAll(io.LimitReader(resp.Body, maxListing))
+	listing, err := parseListing(resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
-	}
-	listing, err := s3.ParseListing(doc)
-	if err != nil {
-		return nil, fmt.Errorf("%w: listing the state bucket: %w", errUpstream, err)
+		return nil, fmt.Errorf("proxy: listing the state bucket: %w", err)
 	}
 	var names []string
 	for _, e := range listing.Entries {

@@ -23,6 +23,11 @@ func (c *call) updateObjectEncryption() error {
 	if c.req.Query.Has("versionId") {
 		return s3.ErrNotImplemented.Msg("Only the current version's encryption can be changed.")
 	}
+	for _, name := range [...]string{s3.HeaderMetadataDirective, s3.HeaderTaggingDirective} {
+		if v := c.req.Header.Get(name); v != "" {
+			return s3.ErrArgument(name, v, "The header belongs to copies.")
+		}
+	}
 	c.req.CopySource = &s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key}
 	c.req.Query = nil
 	src, err := c.source()

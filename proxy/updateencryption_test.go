@@ -10,10 +10,10 @@ import (
 	"ssegw/proxy/s3"
 )
 
-func (g *testGateway) updateEncryption(path, key string) clientAnswer {
+func (g *testGateway) updateEncryption(path, key string, pairs ...string) clientAnswer {
 	g.t.Helper()
 	doc := `<ObjectEncryption xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><SSE-KMS><KMSKeyArn>` + key + `</KMSKeyArn></SSE-KMS></ObjectEncryption>`
-	return g.do(clientRequest{method: http.MethodPut, path: path, query: url.Values{"encryption": {""}}, body: []byte(doc)})
+	return g.do(clientRequest{method: http.MethodPut, path: path, query: url.Values{"encryption": {""}}, body: []byte(doc), header: headers(pairs...)})
 }
 
 // TestUpdateObjectEncryption: another key for objects of all kinds, without
@@ -77,6 +77,9 @@ func TestUpdateObjectEncryptionRefused(t *testing.T) {
 	g.updateEncryption("/bucket/k", "no-such-key").want(t, 404, "kms:KeyNotFound")
 	if r := g.updateEncryption("/bucket/none", kmstest.DefaultKey); r.status != 404 {
 		t.Errorf("%d %s", r.status, r.code)
+	}
+	for _, name := range []string{s3.HeaderMetadataDirective, s3.HeaderTaggingDirective} {
+		g.updateEncryption("/bucket/k", kmstest.DefaultKey, name, "REPLACE").want(t, 400, "InvalidArgument")
 	}
 	for _, doc := range []string{"", "<ObjectEncryption/>", "<x>", strings.Repeat("x", 100)} {
 		r := g.do(clientRequest{method: http.MethodPut, path: "/bucket/k", query: url.Values{"encryption": {""}}, body: []byte(doc)})

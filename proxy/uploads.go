@@ -251,7 +251,11 @@ func (s *State) page(ctx context.Context, prefix, after string) (*s3.Listing, er
 		return nil, stateFailed("listing", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return parseListing(resp.Body)
+	listing, err := parseListing(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: listing the state bucket: %w", err)
+	}
+	return listing, nil
 }
 
 // staged reads the sealed bytes of a small part. A part whose record is there and

@@ -23,7 +23,7 @@ import (
 	"ssegw/proxy/sigv4"
 )
 
-// Config holds what a Server needs. All fields are required.
+// Config holds what a Server needs. All fields are required but Audit.
 type Config struct {
 	KMS      *kms.Client
 	State    func() error                // nil once the gateway's state is open
@@ -37,7 +37,7 @@ type Config struct {
 	SecretKey string // of the root credential
 
 	// Others returns the secret keys of the credentials that may not use the admin
-	// API, and are to be told so; nil: there are none.
+	// API, and are to be told so.
 	Others func(accessKey string) (secretKey string, ok bool)
 
 	Region  string // that S3 clients sign for
@@ -113,11 +113,8 @@ func New(cfg Config) *Server {
 
 // secret returns the secret key of any credential.
 func (c *Config) secret(accessKey string) (string, bool) {
-	switch {
-	case accessKey == c.AccessKey:
+	if accessKey == c.AccessKey {
 		return c.SecretKey, true
-	case c.Others == nil:
-		return "", false
 	}
 	return c.Others(accessKey)
 }

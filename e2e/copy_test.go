@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,60 @@ func TestCopyMovesNoBody(t *testing.T) {
 			copyCounted(t, counter, counted, kind+"-kms", kind+"-s3", sseS3)
 			for _, key := range []string{kind + "-kms", kind + "-s3"} {
 				wantContent(t, client.Client, key, body)
+			}
+		}
+	})
+}
+
+// TestUpdateObjectEncryption: another key for sealed objects, in which nothing else
+// changes and of which no body moves. They no longer need the key they had.
+func TestUpdateObjectEncryption(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		g := r.faultGateway(t, "", nil)
+		counter, counted := r.countedGateway(t, g)
+		for _, key := range []string{"first-key", "second-key"} {
+			if err := r.kes.CreateKey(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client := sdkOf(t, counted)
+		first := sdkClient{client, "first-key"}
+		bodies := map[string]content{"single": {13, 6 * mib}, "parts": {14, 11*mib + 99}}
+		before := map[string]*s3.HeadObjectOutput{}
+		for key, body := range bodies {
+			putAs(t, first, key, sseKMS, body, key == "parts")
+			described := &s3.CopyObjectInput{
+				Bucket: aws.String(sealedBucket), Key: aws.String(key), CopySource: aws.String(sealedBucket + "/" + key),
+				MetadataDirective: types.MetadataDirectiveReplace, Metadata: map[string]string{"mark": "a b"}, ContentType: aws.String("image/png"),
+				TaggingDirective: types.TaggingDirectiveReplace, Tagging: aws.String("colour=red"),
+				ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: aws.String("first-key"),
+			}
+			_ = must(client.CopyObject(t.Context(), described))(t)
+			before[key] = must(client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
+			counter.Reset()
+			_ = must(client.UpdateObjectEncryption(t.Context(), &s3.UpdateObjectEncryptionInput{
+				Bucket: aws.String(sealedBucket), Key: aws.String(key),
+				ObjectEncryption: &types.ObjectEncryptionMemberSSEKMS{Value: types.SSEKMSEncryption{KMSKeyArn: aws.String("arn:aws:kms:second-key")}},
+			}))(t)
+			for _, call := range counter.Calls() {
+				if call.In+call.Out > maxCopyTraffic {
+					t.Errorf("%s: %s %s moves %d and %d bytes", key, call.Method, call.Path, call.In, call.Out)
+				}
+			}
+		}
+		if err := errorsOf(r.kes.Kill(), r.kes.DeleteKey("first-key"), r.kes.Start(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		for key, body := range bodies {
+			fresh := sdkOf(t, g) // of a gateway that keeps none of the keys
+			wantContent(t, fresh, key, body)
+			head := must(fresh.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
+			tags := must(fresh.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
+			if !strings.HasSuffix(aws.ToString(before[key].SSEKMSKeyId), "first-key") || !strings.HasSuffix(aws.ToString(head.SSEKMSKeyId), "second-key") {
+				t.Errorf("%s: the key %q became %q", key, aws.ToString(before[key].SSEKMSKeyId), aws.ToString(head.SSEKMSKeyId))
+			}
+			if head.Metadata["mark"] != "a b" || aws.ToString(head.ContentType) != "image/png" || len(tags.TagSet) != 1 {
+				t.Errorf("%s: metadata %v, type %q, %d tags", key, head.Metadata, aws.ToString(head.ContentType), len(tags.TagSet))
 			}
 		}
 	})

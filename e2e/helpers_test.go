@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
@@ -92,10 +91,9 @@ func newSDK(t *testing.T, endpoint, accessKey, secretKey, caFile string) *s3.Cli
 	t.Helper()
 	client := must(stack.HTTPClient(caFile))(t)
 	t.Cleanup(client.CloseIdleConnections)
-	return s3.New(s3.Options{
-		BaseEndpoint: aws.String(endpoint), Region: stack.Region, UsePathStyle: true, HTTPClient: client,
-		Credentials:      credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
-		RetryMaxAttempts: 1, // a retry would hide a failure
+	return s3.New(stack.SDKOptions(endpoint, accessKey, secretKey), func(o *s3.Options) {
+		o.HTTPClient = client
+		o.RetryMaxAttempts = 1 // a retry would hide a failure
 	})
 }
 

@@ -152,12 +152,9 @@ func slowDownload(ctx context.Context, client *s3.Client, bucket, key string, c 
 // probeAll reads a small object every probeEvery until stop is closed. The error
 // is that of the first request that fails.
 func probeAll(ctx context.Context, gw *stack.Gateway, bucket string, stop <-chan struct{}, sent *atomic.Int64) error {
-	client := s3.New(s3.Options{
-		BaseEndpoint: &gw.Endpoint, Region: stack.Region, UsePathStyle: true, RetryMaxAttempts: 1,
-		HTTPClient: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: gw.AccessKey, SecretAccessKey: gw.SecretKey}, nil
-		}),
+	client := s3.New(stack.SDKOptions(gw.Endpoint, gw.AccessKey, gw.SecretKey), func(o *s3.Options) {
+		o.RetryMaxAttempts = 1
+		o.HTTPClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	})
 	var requests errgroup.Group
 	tick := time.NewTicker(probeEvery)

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -31,8 +30,8 @@ var letter = []byte(strings.Repeat("Dear store, you will keep this letter but ne
 
 // show stores the letter through the gateway and prints both sides of it.
 func (d *demo) show(ctx context.Context) error {
-	client := newClient(d.gateway.Endpoint, d.gateway.AccessKey, d.gateway.SecretKey)
-	direct := newClient(d.store.Endpoint, d.store.AccessKey, d.store.SecretKey)
+	client := s3.New(stack.SDKOptions(d.gateway.Endpoint, d.gateway.AccessKey, d.gateway.SecretKey))
+	direct := s3.New(stack.SDKOptions(d.store.Endpoint, d.store.AccessKey, d.store.SecretKey))
 	if err := d.put(ctx, client); err != nil {
 		return err
 	}
@@ -124,11 +123,4 @@ func encryption(head *s3.HeadObjectOutput) string {
 		return "none that the store knows of"
 	}
 	return strings.TrimSpace(string(head.ServerSideEncryption) + " " + aws.ToString(head.SSEKMSKeyId))
-}
-
-func newClient(endpoint, accessKey, secretKey string) *s3.Client {
-	return s3.New(s3.Options{
-		BaseEndpoint: aws.String(endpoint), Region: stack.Region, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
-	})
 }

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
@@ -118,12 +117,7 @@ func (a admin) add(ctx context.Context, access, secret string) error {
 func (a admin) await(ctx context.Context, access, secret string) error {
 	ctx, cancel := context.WithTimeout(ctx, userTimeout)
 	defer cancel()
-	client := s3.New(s3.Options{
-		BaseEndpoint: &a.Gateway, Region: stack.Region, UsePathStyle: true,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: access, SecretAccessKey: secret}, nil
-		}),
-	})
+	client := s3.New(stack.SDKOptions(a.Gateway, access, secret))
 	for {
 		_, err := client.ListBuckets(ctx, &s3.ListBucketsInput{})
 		var refused smithy.APIError

@@ -1,0 +1,15 @@
+package stack
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// SDKOptions are those of a client of aws-sdk-go-v2 for a store or a gateway.
+func SDKOptions(endpoint, accessKey, secretKey string) s3.Options {
+	return s3.Options{
+		BaseEndpoint: aws.String(endpoint), Region: Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+	}
+}

@@ -56,6 +56,7 @@ func (c *call) body() (*clientBody, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw.least = c.leastRate(b.Size())
 	return &clientBody{Body: b}, nil
 }
 
@@ -74,17 +75,47 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// leastRate is how many bytes in a second a client has to send at least where a
+// drip would hold memory, or a place that a stranger has, for ever.
+const leastRate = 8 << 10
+
+// leastRate is how many bytes in a second have to come of a body of that size,
+// -1 if it is not known; 0: any rate will do.
+func (c *call) leastRate(size int64) int64 {
+	if c.credential == nil || c.req.Route.XMLBody || size <= smallBody {
+		return leastRate
+	}
+	return 0
+}
+
 // rollingReader gives every Read of a connection its own deadline.
 type rollingReader struct {
 	r       io.Reader
 	control *http.ResponseController
-	idle    time.Duration
+	idle    time.Duration // without a byte
+	least   int64         // bytes in a second, once idle has passed; 0: any rate will do
+
+	read   int64         // bytes
+	waited time.Duration // for them
+}
+
+// patience is how long the next Read may wait. Only time spent waiting for the
+// client counts: a store that takes the body slowly is not the client's fault.
+func (r *rollingReader) patience() time.Duration {
+	if r.least == 0 {
+		return r.idle
+	}
+	earned := time.Duration(r.read/r.least) * time.Second
+	return min(r.idle, r.idle+earned-r.waited)
 }
 
 func (r *rollingReader) Read(p []byte) (int, error) {
+	began := time.Now()
 	// A connection without deadlines (in tests) has none to renew.
-	_ = r.control.SetReadDeadline(time.Now().Add(r.idle))
+	_ = r.control.SetReadDeadline(began.Add(r.patience()))
 	n, err := r.r.Read(p)
+	r.read += int64(n)
+	r.waited += time.Since(began)
 	switch err {
 	case nil:
 	case io.EOF:

@@ -153,9 +153,13 @@ func (c *call) copyObject() error {
 	if err := c.translateConditions(header); err != nil {
 		return err
 	}
-	switch {
-	case plain:
+	if plain {
 		return c.copyPlain(src, header)
+	}
+	if err := c.consent(); err != nil {
+		return err
+	}
+	switch {
 	case src.object != nil && c.hasChecksum(src):
 		return c.copySealed(src, s, header)
 	default:

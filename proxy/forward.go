@@ -88,7 +88,8 @@ func setDocument(o *outgoing, doc []byte, sums []sigv4.Checksum) {
 	}
 }
 
-// document reads and verifies a small body.
+// document reads and verifies a small body. Its memory counts until the request
+// is answered.
 func (c *call) document() ([]byte, *clientBody, error) {
 	body, err := c.body()
 	if err != nil {
@@ -97,6 +98,13 @@ func (c *call) document() ([]byte, *clientBody, error) {
 	limit := c.req.Route.BodyLimit()
 	if limit == 0 {
 		limit = maxDocument
+	}
+	size := limit
+	if n := body.Size(); n >= 0 {
+		size = min(n, limit)
+	}
+	if c.held, err = c.reserve(c.documents, size); err != nil {
+		return nil, nil, err
 	}
 	doc, err := readSmall(body, limit)
 	return doc, body, err

@@ -53,6 +53,8 @@ func (c *call) createMultipartUpload() error {
 	if s == nil {
 		u.Plain = true
 		passHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
+	} else if err = c.consent(); err != nil {
+		return err
 	} else if u.Header, err = c.newUploadHeader(s, u, header); err != nil {
 		return err
 	}
@@ -270,12 +272,17 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 	if err != nil {
 		return nil, nil, err
 	}
+	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart}}
+	if p.Staged || c.credential == nil {
+		if err := c.mayWritePart(u); err != nil {
+			return nil, nil, err
+		}
+	}
 	k, err := c.openKey(u.header, s)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer k.Wipe()
-	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart}}
 	if err := c.sendPart(u, p, k, body); err != nil {
 		return nil, nil, err
 	}
@@ -289,11 +296,6 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 
 // sendPart seals the body and sends it to where the attempt belongs.
 func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext) error {
-	if p.Staged {
-		if err := c.mayWritePart(u); err != nil {
-			return err
-		}
-	}
 	sealed, err := k.SealPart(p.number, p.Nonce, body, p.Size)
 	if err != nil {
 		return fmt.Errorf("proxy: sealing a part: %w", err)
@@ -321,7 +323,7 @@ func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext)
 }
 
 // mayWritePart asks the store whether the client may write to an upload, before the
-// gateway stages a part in its own name: with an empty part under the number that no
+// gateway stages a part in its own name or asks KES for an anonymous client: with an empty part under the number that no
 // client's part has, which ListParts does not show and no Complete lists as it is.
 func (c *call) mayWritePart(u *upload) error {
 	header := c.uploadHeader()

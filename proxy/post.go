@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"encoding/xml"
 	"io"
 	"net/http"
@@ -20,9 +19,6 @@ const (
 	// ends before is stored by a single PUT; nothing says how long a longer one is,
 	// so it goes up in parts of this size.
 	formPart = 8 << 20
-
-	// formBuffers bounds the bytes of all forms' files in memory at one time.
-	formBuffers = 256 << 20
 )
 
 // formFile is the file of a form upload: its verified bytes. It ends cleanly
@@ -77,6 +73,9 @@ func (c *call) postObject() error {
 		}
 		file = withDefault(file)
 	}
+	if err := c.consent(); err != nil {
+		return err
+	}
 	buf, release, err := c.formBuffer()
 	if err != nil {
 		return err
@@ -130,7 +129,13 @@ func (c *call) openForm() (*s3.Form, plaintext, error) {
 	request.Key, request.Header = form.Fields["key"], fields
 	request.Path = strings.TrimSuffix(request.Path, "/") + "/" + request.Key
 	c.req, c.auth = &request, policy.Auth()
-	return form, &formFile{policy.Body(form.File), raw}, c.authorize()
+	if err := c.authorize(); err != nil {
+		return nil, nil, err
+	}
+	if c.credential != nil {
+		c.place.known()
+	}
+	return form, &formFile{policy.Body(form.File), raw}, nil
 }
 
 // aroundForm returns the headers of the request itself. It refuses those that say
@@ -156,12 +161,11 @@ func (c *call) formBuffer() ([]byte, func(), error) {
 	if n := c.in.ContentLength; n >= 0 {
 		size = min(size, n) // the file is shorter than the form
 	}
-	ctx, cancel := context.WithTimeout(c.ctx(), c.IdleTimeout)
-	defer cancel()
-	if err := c.forms.Acquire(ctx, size); err != nil {
-		return nil, nil, s3.ErrSlowDown.With(err)
+	free, err := c.reserve(c.forms, size)
+	if err != nil {
+		return nil, nil, err
 	}
-	return make([]byte, size), func() { c.forms.Release(size) }, nil
+	return make([]byte, size), free, nil
 }
 
 // postWhole stores a file that is in memory, all verified.

@@ -2,13 +2,11 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
@@ -19,12 +17,6 @@ const (
 	// smallBody is the size in bytes up to which a body is read and verified
 	// whole before anything is sent. All its facts then fit the header.
 	smallBody = 1 << 20
-
-	// smallBodies bounds the bytes of all such bodies in memory at one time.
-	// Anonymous clients have anonymousBodies of their own.
-	smallBodies     = 256 << 20
-	anonymousBodies = 32 << 20
-	reserveTimeout  = 5 * time.Second
 
 	// maxPut is Amazon S3's bound on the bytes of a single PUT: for clients on the
 	// plaintext, for the gateway on what it sends.
@@ -57,6 +49,9 @@ func (c *call) putObject() error {
 // putSealed seals the body on its way upstream.
 func (c *call) putSealed(s *sealing, header http.Header, body plaintext) error {
 	body = withDefault(body)
+	if err := c.consent(); err != nil {
+		return err
+	}
 	answer, err := c.storeSealed(s, header, body)
 	if err != nil {
 		return err
@@ -85,7 +80,7 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 	if size := body.Size(); sealer.SealedSize(size)+sealer.SingleTrailerSize > c.bounds.maxPut {
 		return c.putParts(s, header, body)
 	} else if size <= smallBody {
-		free, err := c.reserve(size)
+		free, err := c.reserve(c.bodies, size)
 		if err != nil {
 			return nil, err
 		}
@@ -114,21 +109,6 @@ func (c *call) storeSealed(s *sealing, header http.Header, body plaintext) (http
 		})
 	}
 	return resp.Header, nil
-}
-
-// reserve waits for memory for a small body. Anonymous clients share a part of
-// it, so that they cannot keep others waiting.
-func (c *call) reserve(size int64) (free func(), err error) {
-	buffers := c.buffers
-	if c.auth.Anonymous() {
-		buffers = c.anonymous
-	}
-	ctx, cancel := context.WithTimeout(c.ctx(), reserveTimeout)
-	defer cancel()
-	if err := buffers.Acquire(ctx, size); err != nil {
-		return nil, s3.ErrSlowDown.With(err)
-	}
-	return func() { buffers.Release(size) }, nil
 }
 
 // sourceOf returns the reader of the plaintext and the checksums that are known

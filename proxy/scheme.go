@@ -141,6 +141,8 @@ func (c *call) askedSealing() (*sealing, error) {
 		return nil, nil
 	case algorithm == s3.AES256 && !hasKey && !hasContext:
 		return c.s3Sealing(), nil
+	case algorithm == s3.AWSKMS && c.credential == nil:
+		return nil, s3.ErrAccessDenied.Msg("Anonymous requests cannot choose SSE-KMS.")
 	case algorithm == s3.AWSKMS:
 		return c.kmsSealing(keyID, kmsContext)
 	}

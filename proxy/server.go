@@ -23,7 +23,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -76,16 +75,18 @@ type Server struct {
 	Config
 	root      *Credential
 	verifier  *sigv4.Verifier
-	admitted  chan struct{}
-	buffers   *semaphore.Weighted // bytes of small bodies
-	anonymous *semaphore.Weighted // the same for anonymous clients
-	forms     *semaphore.Weighted // bytes of the files of forms
-	metrics   *metrics
-	facts     *factsCache
-	trailers  *trailersCache
-	pages     metadataPages
-	uploads   *uploadsCache
-	bounds    bounds
+	places    places
+	bodies    share // bytes of small bodies
+	documents share // bytes of documents
+	forms     share // bytes of the files of forms
+
+	reserveTimeout time.Duration // for memory of these
+	metrics        *metrics
+	facts          *factsCache
+	trailers       *trailersCache
+	pages          metadataPages
+	uploads        *uploadsCache
+	bounds         bounds
 }
 
 // New returns the server that cfg describes.
@@ -99,15 +100,17 @@ func New(cfg Config) *Server {
 	s := &Server{
 		Config:    cfg,
 		root:      &Credential{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, root: true},
-		admitted:  make(chan struct{}, cfg.MaxRequests),
-		buffers:   semaphore.NewWeighted(smallBodies),
-		anonymous: semaphore.NewWeighted(anonymousBodies),
-		forms:     semaphore.NewWeighted(formBuffers),
-		metrics:   newMetrics(cfg.Metrics),
-		facts:     newFactsCache(),
-		trailers:  newTrailersCache(),
-		uploads:   newUploadsCache(),
-		bounds:    storeBounds,
+		places:    newPlaces(cfg.MaxRequests),
+		bodies:    newShare(smallBodies, strangersBodies),
+		documents: newShare(documents, strangersDocs),
+		forms:     newShare(formFiles, strangersFiles),
+
+		reserveTimeout: reserveTimeout,
+		metrics:        newMetrics(cfg.Metrics),
+		facts:          newFactsCache(),
+		trailers:       newTrailersCache(),
+		uploads:        newUploadsCache(),
+		bounds:         storeBounds,
 	}
 	s.verifier = sigv4.New(sigv4.Config{
 		Region: cfg.Region,
@@ -130,7 +133,9 @@ type call struct {
 	req        *s3.Request   // what it means
 	auth       *sigv4.Auth
 	credential *Credential // nil: an anonymous client
-	id         string      // of the answer's x-amz-request-id
+	place      *place
+	held       func() // gives back the memory of the request's document; nil: nothing to give back
+	id         string // of the answer's x-amz-request-id
 	log        *zap.Logger
 }
 
@@ -192,12 +197,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve parses, verifies and runs the request.
 func (c *call) serve() (err error) {
-	select {
-	case c.admitted <- struct{}{}:
-		defer func() { <-c.admitted }()
-	default:
-		return s3.ErrSlowDown
-	}
 	if c.in.ContentLength == 0 && strings.EqualFold(c.in.Header.Get("Expect"), "100-continue") {
 		// net/http answers an empty body's Expect with the final status alone, which
 		// botocore takes for the interim one and then misreads the next answer.
@@ -212,6 +211,15 @@ func (c *call) serve() (err error) {
 	if err := c.authorize(); err != nil {
 		return err
 	}
+	if c.place, err = c.places.enter(c.credential == nil); err != nil {
+		return err
+	}
+	defer c.place.leave()
+	defer func() {
+		if c.held != nil {
+			c.held()
+		}
+	}()
 	if err := c.checkBuckets(); err != nil {
 		return err
 	}

@@ -61,6 +61,10 @@ type State struct {
 	root  atomic.Pointer[sealer.Root] // nil until opened
 	why   atomic.Pointer[error]       // of the last attempt to open it that failed
 	rules rulesStore
+
+	// guards says that the store refuses writes whose If-Match does not hold,
+	// also where there is no object.
+	guards atomic.Bool
 }
 
 // NewState returns a state that is not open yet. Run opens it.
@@ -355,7 +359,12 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 // moment then lose one of the changes.
 func (s *State) checkConditions(ctx context.Context) error {
 	return s.cfg.Upstream.probing(ctx, s.cfg.Bucket, func(name string) error {
+		guards, err := s.cfg.Upstream.guardsMissing(ctx, s.cfg.Bucket, name)
+		if err != nil {
+			return err
+		}
 		ignored, err := s.cfg.Upstream.ignoredCondition(ctx, s.cfg.Bucket, name)
+		s.guards.Store(guards && ignored == "" && err == nil)
 		if err == nil && ignored != "" {
 			s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.String("ignored", ignored))
 		}

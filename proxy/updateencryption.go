@@ -12,6 +12,9 @@ import (
 // that is there. The store copies the object onto itself under a header that is
 // sealed anew, so no byte of the body moves; the time of its last change does.
 func (c *call) updateObjectEncryption() error {
+	if c.credential == nil {
+		return s3.ErrAccessDenied // the store knows no such operation, so no policy of it allows it
+	}
 	doc, _, err := c.document()
 	if err != nil {
 		return err

@@ -1,0 +1,322 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ssegw/kms/kmstest"
+	"ssegw/proxy/s3"
+)
+
+// makePublic lets anonymous requests read and write a bucket at the store.
+func (u *memUpstream) makePublic(bucket string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.public[bucket] = true
+}
+
+// openUploads returns the IDs of the uploads that are neither complete nor aborted.
+func (u *memUpstream) openUploads() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Sorted(maps.Keys(u.uploads))
+}
+
+// started begins a request, of which the client sends the head and n bytes of the body.
+func (g *testGateway) started(c clientRequest, n int) {
+	g.t.Helper()
+	conn := g.dial()
+	g.t.Cleanup(func() { _ = conn.Close() })
+	g.writePart(conn, c, n)
+}
+
+// TestStrangersPlaces: anonymous requests and forms whose policy is not verified
+// yet take half of the places at most.
+func TestStrangersPlaces(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(g *testGateway){
+		"puts": func(g *testGateway) {
+			g.started(clientRequest{method: "PUT", path: "/bucket/k", body: pattern(1000, 1), anonymous: true}, 10)
+		},
+		"forms": func(g *testGateway) {
+			form := testForm{}.encode(g.t)
+			g.started(clientRequest{method: "POST", path: "/bucket", body: form, anonymous: true,
+				header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary)}, 100)
+		},
+		"deletes": func(g *testGateway) {
+			g.started(clientRequest{method: "POST", path: "/bucket", query: map[string][]string{"delete": {""}}, body: pattern(1000, 1), anonymous: true}, 10)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, withConfig(func(c *Config) { c.MaxRequests = 6 }))
+			g.upstream.makePublic(testBucket)
+			g.put("/bucket/here", []byte("data")).want(t, 200, "")
+			for range 3 {
+				start(g)
+			}
+			eventually(t, "the places to be taken", func() bool { return len(g.places.strangers) == 3 })
+			g.do(clientRequest{method: "GET", path: "/bucket/here", anonymous: true}).want(t, 503, "SlowDown")
+			for range 3 {
+				start(g)
+			}
+			g.get("/bucket/here").want(t, 200, "")
+			g.put("/bucket/signed", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+		})
+	}
+}
+
+// TestVerifiedFormLeavesStrangers: once its policy is verified, a form is one of
+// the requests with a credential.
+func TestVerifiedFormLeavesStrangers(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withConfig(func(c *Config) { c.MaxRequests = 2 }))
+	g.upstream.makePublic(testBucket)
+	form := testForm{file: pattern(5000, 1)}.encode(t)
+	g.started(clientRequest{method: "POST", path: "/bucket", body: form, anonymous: true,
+		header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary)}, len(form)-1000)
+	eventually(t, "the form to be verified", func() bool { return len(g.places.all) == 1 && len(g.places.strangers) == 0 })
+	g.do(clientRequest{method: "GET", path: "/bucket", anonymous: true}).want(t, 200, "")
+}
+
+// TestShares: what anonymous requests hold in memory does not keep the ones with
+// a credential waiting.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	full := func(s share) share {
+		if !s.strangers.TryAcquire(1 << 10) {
+			t.Fatal("the share is smaller than the test takes it for")
+		}
+		return s
+	}
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g.upstream.makePublic(testBucket)
+	g.bodies, g.documents, g.forms = full(newShare(1<<20, 1<<10)), full(newShare(1<<20, 1<<10)), full(newShare(8<<20, 1<<10))
+	g.reserveTimeout = time.Millisecond
+	list := []byte(`<Delete><Object><Key>gone</Key></Object></Delete>`)
+	requests := map[string]clientRequest{
+		"body":     {method: "PUT", path: "/bucket/k", body: []byte("data")},
+		"document": {method: "POST", path: "/bucket", query: map[string][]string{"delete": {""}}, body: list},
+		"form": {
+			method: "POST", path: "/bucket", body: testForm{anonymous: true, file: []byte("data")}.encode(t),
+			header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary),
+		},
+	}
+	for name, r := range requests {
+		r.anonymous = true
+		if a := g.do(r); a.status != 503 || a.code != "SlowDown" {
+			t.Errorf("%s, anonymous: %d %s", name, a.status, a.code)
+		}
+	}
+	for _, name := range []string{"body", "document"} {
+		if a := g.do(requests[name]); a.status != 200 {
+			t.Errorf("%s: %d %s", name, a.status, a.code)
+		}
+	}
+	g.form(testForm{file: []byte("data")}).want(t, 204, "")
+}
+
+// TestDocumentsAreBounded: documents are held in memory under one bound, and what
+// they held is given back.
+func TestDocumentsAreBounded(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	const room = 100 << 10
+	g.documents = newShare(room, room)
+	g.reserveTimeout = time.Millisecond
+	document := func(size int) clientRequest {
+		return clientRequest{method: "POST", path: "/bucket", query: map[string][]string{"delete": {""}}, body: slices.Concat(
+			[]byte(`<Delete><Object><Key>gone</Key></Object>`), bytes.Repeat([]byte(" "), size-49), []byte(`</Delete>`))}
+	}
+	g.started(document(90<<10), 1000)
+	eventually(t, "the document to be under way", func() bool {
+		if g.documents.known.TryAcquire(20 << 10) {
+			g.documents.known.Release(20 << 10)
+			return false
+		}
+		return true
+	})
+	g.do(document(20<<10)).want(t, 503, "SlowDown")
+	g.do(document(1<<10)).want(t, 200, "")
+	for range 5 {
+		g.do(document(1<<10)).want(t, 200, "")
+	}
+	if !g.documents.known.TryAcquire(10 << 10) {
+		t.Error("documents that were answered still count")
+	}
+}
+
+// drip is a client that sends one byte each interval, over a connection with a deadline.
+type drip struct {
+	http.ResponseWriter
+	interval time.Duration
+	deadline time.Time
+}
+
+func (d *drip) SetReadDeadline(at time.Time) error { d.deadline = at; return nil }
+
+func (d *drip) Read(p []byte) (int, error) {
+	if wait := time.Until(d.deadline); wait < d.interval {
+		time.Sleep(wait)
+		return 0, os.ErrDeadlineExceeded
+	}
+	time.Sleep(d.interval)
+	return copy(p, "x"), nil
+}
+
+// TestLeastRate: a body that has to come at a rate is not waited for for ever,
+// however steadily it drips, and time that the store takes does not count.
+func TestLeastRate(t *testing.T) {
+	t.Parallel()
+	const idle = 30 * time.Second
+	run := func(interval, store time.Duration, least int64, reads int) (took time.Duration, err error) {
+		synctest.Test(t, func(*testing.T) {
+			d := &drip{interval: interval}
+			r := &rollingReader{r: d, control: http.NewResponseController(d), idle: idle, least: least}
+			began := time.Now()
+			for range reads {
+				if _, err = r.Read(make([]byte, 1)); err != nil {
+					break
+				}
+				time.Sleep(store)
+			}
+			took = time.Since(began)
+		})
+		return took, err
+	}
+	if took, err := run(12*time.Second, 0, leastRate, 1000); !errors.Is(err, os.ErrDeadlineExceeded) || took > idle+time.Second {
+		t.Errorf("a drip ended after %s with %v", took, err)
+	}
+	if _, err := run(12*time.Second, 0, 0, 1000); err != nil {
+		t.Errorf("a drip that may: %v", err)
+	}
+	if _, err := run(time.Second/(2*leastRate), time.Hour, leastRate, 1000); err != nil {
+		t.Errorf("a slow store: %v", err)
+	}
+	if _, err := run(31*time.Second, 0, 0, 1); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a body that stands still: %v", err)
+	}
+}
+
+// TestLeastRateApplies: to all that the gateway holds in memory, and to whatever
+// anonymous clients send.
+func TestLeastRateApplies(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		credential *Credential
+		route      s3.Route
+		size       int64
+		want       int64
+	}{
+		{&Credential{}, s3.Route{Action: s3.PutObject}, smallBody, leastRate},
+		{&Credential{}, s3.Route{Action: s3.PutObject}, smallBody + 1, 0},
+		{&Credential{}, s3.Route{Action: s3.DeleteObjects, XMLBody: true}, 4 << 20, leastRate},
+		{nil, s3.Route{Action: s3.PutObject}, smallBody + 1, leastRate},
+	} {
+		c := &call{credential: tt.credential, req: &s3.Request{Route: tt.route}}
+		if got := c.leastRate(tt.size); got != tt.want {
+			t.Errorf("%s of %d bytes: %d", tt.route.Action, tt.size, got)
+		}
+	}
+}
+
+// TestConsent: of an anonymous write neither KES nor the gateway's memory sees
+// anything before the store has said that the client may write. What is asked
+// leaves nothing behind.
+func TestConsent(t *testing.T) {
+	t.Parallel()
+	requests := map[string]clientRequest{
+		"put":    {method: "PUT", path: "/bucket/k", body: []byte("data")},
+		"long":   {method: "PUT", path: "/bucket/k", body: pattern(2<<20, 1)},
+		"named":  {method: "PUT", path: "/bucket/k", body: []byte("data"), header: headers(s3.HeaderSSE, s3.AES256)},
+		"create": {method: "POST", path: "/bucket/k", query: map[string][]string{"uploads": {""}}},
+		"copy":   {method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", "open/src")},
+		"form": {
+			method: "POST", path: "/bucket", body: testForm{anonymous: true, key: "k", file: []byte("data")}.encode(t),
+			header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary),
+		},
+	}
+	for _, guards := range []bool{true, false} {
+		for name, r := range requests {
+			r.anonymous = true
+			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS}))
+			if !g.State.guards.Load() {
+				t.Fatal("the store's conditional writes were not noticed")
+			}
+			g.State.guards.Store(guards)
+			g.upstream.makeBucket("open")
+			g.upstream.makePublic("open")
+			g.put("/open/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+			g.kes.ResetRequests()
+			if a := g.do(r); a.status != 403 || a.code != "AccessDenied" {
+				t.Errorf("%s: %d %s", name, a.status, a.code)
+			}
+			if n := g.kes.Requests(kmstest.OpGenerate) + g.kes.Requests(kmstest.OpDecrypt); n != 0 {
+				t.Errorf("%s: KES was asked %d times", name, n)
+			}
+			g.upstream.makePublic(testBucket)
+			if a := g.do(r); a.status != 200 && a.status != 204 {
+				t.Errorf("%s, allowed: %d %s", name, a.status, a.code)
+			}
+			wantUploads := 0
+			if name == "create" {
+				wantUploads = 1
+			} else if o := g.upstream.object(testBucket, "k"); !isSealed(o) {
+				t.Errorf("%s: not stored", name)
+			}
+			if n := len(g.upstream.openUploads()); n != wantUploads {
+				t.Errorf("%s: %d uploads left", name, n)
+			}
+		}
+	}
+}
+
+// TestConsentIsBelieved: a store that takes the write that asks for consent has
+// answered something that it cannot mean.
+func TestConsentIsBelieved(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g.upstream.makePublic(testBucket)
+	g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("If-Match") != "" {
+			_, _ = io.Copy(io.Discard, r.Body)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	g.do(clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), anonymous: true}).want(t, 503, "ServiceUnavailable")
+}
+
+// TestAnonymousNameNoKeys: anonymous requests do not choose KES keys, so that they
+// learn nothing about them and pass no limits that credentials have.
+func TestAnonymousNameNoKeys(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.upstream.makePublic(testBucket)
+	g.kes.CreateKey("other")
+	g.kes.ResetRequests()
+	for _, key := range []string{"", "other", "missing"} {
+		pairs := headers(s3.HeaderSSE, s3.AWSKMS)
+		if key != "" {
+			pairs.Set(s3.HeaderSSEKeyID, key)
+		}
+		g.do(clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), header: pairs, anonymous: true}).want(t, 403, "AccessDenied")
+		g.do(clientRequest{method: "POST", path: "/bucket/k", query: map[string][]string{"uploads": {""}}, header: pairs, anonymous: true}).want(t, 403, "AccessDenied")
+		fields := []string{s3.HeaderSSE, s3.AWSKMS}
+		if key != "" {
+			fields = append(fields, s3.HeaderSSEKeyID, key)
+		}
+		g.form(testForm{anonymous: true, fields: fields, file: []byte("x")}).want(t, 403, "AccessDenied")
+	}
+	if n := len(g.kes.AllRequests()); n != 0 {
+		t.Errorf("KES was asked: %v", g.kes.AllRequests())
+	}
+}

@@ -21,6 +21,23 @@ const (
 	formFiles, strangersFiles    = 256 << 20, 64 << 20 // of the files of forms
 )
 
+// allLooks bounds the requests to the store that are under way to look at single
+// entries of listings and deletes, for all clients together; listLooks does so
+// for one page.
+const (
+	allLooks  = 128
+	listLooks = 16
+)
+
+// looking runs look, which looks at one entry, as soon as that is within allLooks.
+func (s *Server) looking(ctx context.Context, look func() error) error {
+	if err := s.looks.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	defer s.looks.Release(1)
+	return look()
+}
+
 // reserveTimeout is how long a request waits for its memory.
 const reserveTimeout = 5 * time.Second
 

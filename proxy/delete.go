@@ -44,7 +44,7 @@ var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size)\b[^>]*>([^<]*)`)
 
 // hasConditions reports whether the document of a DeleteObjects has conditions that
 // mean another thing upstream than to the client: sizes, and entity tags that can be
-// those of sealed objects. Documents without them are not parsed.
+// those of sealed objects.
 func hasConditions(doc []byte) bool {
 	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
 		tag := strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
@@ -55,13 +55,21 @@ func hasConditions(doc []byte) bool {
 	return false
 }
 
-// translateDelete returns the document of a DeleteObjects with its conditions as
-// they are upstream. Each object that has one of those in question costs a HEAD.
-func (c *call) translateDelete(doc []byte) ([]byte, error) {
+// maxDeletes is how many objects a DeleteObjects may name.
+const maxDeletes = 1000
+
+// parseDelete reads the document of a DeleteObjects.
+func parseDelete(doc []byte) (*s3.Listing, error) {
 	list, err := s3.ParseDelete(doc)
-	if err != nil {
+	if err != nil || len(list.Entries) > maxDeletes {
 		return nil, s3.ErrMalformedXML.With(err)
 	}
+	return list, nil
+}
+
+// translateDelete returns the document of a DeleteObjects with its conditions as
+// they are upstream. Each object that has one of those in question costs a HEAD.
+func (c *call) translateDelete(list *s3.Listing) ([]byte, error) {
 	edits := make([]s3.Edit, len(list.Entries))
 	g, ctx := errgroup.WithContext(c.ctx())
 	g.SetLimit(listLooks)
@@ -75,13 +83,15 @@ func (c *call) translateDelete(doc []byte) ([]byte, error) {
 			continue
 		}
 		g.Go(func() error {
-			at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
-			etag, stored, err := at.demand(wanted, size)
-			edits[i].ETag = &etag
-			if size != nil {
-				edits[i].Size = &stored
-			}
-			return err
+			return c.looking(ctx, func() error {
+				at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
+				etag, stored, err := at.demand(wanted, size)
+				edits[i].ETag = &etag
+				if size != nil {
+					edits[i].Size = &stored
+				}
+				return err
+			})
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -61,11 +61,17 @@ func (c *call) addDocument(o *outgoing) error {
 		return nil
 	}
 	sums := body.Checksums()
-	if c.req.Route.Action == s3.DeleteObjects && hasConditions(doc) {
-		if doc, err = c.translateDelete(doc); err != nil {
+	if c.req.Route.Action == s3.DeleteObjects {
+		list, err := parseDelete(doc)
+		if err != nil {
 			return err
 		}
-		sums = nil // they are of another document
+		if hasConditions(doc) {
+			if doc, err = c.translateDelete(list); err != nil {
+				return err
+			}
+			sums = nil // they are of another document
+		}
 	}
 	if !bucketless[c.req.Route.Action] {
 		if err := refuseBucket(doc, c.State.Bucket()); err != nil {

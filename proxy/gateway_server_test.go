@@ -23,8 +23,8 @@ func TestPanic(t *testing.T) {
 	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 500, "InternalError")
 	g.KMS = client
 
-	transport := g.Upstream.transport
-	g.Upstream.transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+	transport := g.Upstream.ordinary
+	g.Upstream.ordinary = roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		resp, err := transport.RoundTrip(r)
 		if err == nil {
 			resp.Body = &panicBody{resp.Body, 100_000}
@@ -34,7 +34,7 @@ func TestPanic(t *testing.T) {
 	if r := g.get("/bucket/k"); r.err == nil {
 		t.Errorf("after a panic in the body: %d, %d bytes, a clean end", r.status, len(r.body))
 	}
-	g.Upstream.transport = transport
+	g.Upstream.ordinary = transport
 	if g.get("/bucket/k").want(t, 200, ""); g.counter("ssegw_panics_total") != 2 {
 		t.Errorf("%v panics counted", g.counter("ssegw_panics_total"))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -61,6 +62,7 @@ type gatewaySetup struct {
 	framing  Framing
 	idle     time.Duration
 	config   Config
+	store    func(*UpstreamConfig)
 	rules    map[string]Rule
 }
 
@@ -76,6 +78,11 @@ func withTLS() gatewayOption { return func(s *gatewaySetup) { s.tls = true } }
 
 // withFraming sets how bodies travel upstream; FramingTrailer without it.
 func withFraming(f Framing) gatewayOption { return func(s *gatewaySetup) { s.framing = f } }
+
+// withUpstreamConfig changes the client of the store.
+func withUpstreamConfig(edit func(*UpstreamConfig)) gatewayOption {
+	return func(s *gatewaySetup) { s.store = edit }
+}
 
 // withUpstreamIdle sets how long the store may stand still.
 func withUpstreamIdle(d time.Duration) gatewayOption {
@@ -116,12 +123,16 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	if g.kes == nil {
 		g.kes = kmstest.NewServer(t)
 	}
-	s.config.Upstream = NewUpstream(UpstreamConfig{
+	store := UpstreamConfig{
 		Endpoint: s.upstream.url, Region: upstreamRegion, Framing: s.framing, IdleTimeout: s.idle,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: upstreamAccessKey, SecretAccessKey: upstreamSecretKey}, nil
 		}),
-	})
+	}
+	if s.store != nil {
+		s.store(&store)
+	}
+	s.config.Upstream = NewUpstream(store)
 	// Options of kms.Config that are set take the place of the test server's.
 	conf := g.kes.Config()
 	if s.kms.DefaultKey != "" {
@@ -260,6 +271,16 @@ func breakAfter(n int64) hook {
 		_, _ = io.CopyN(io.Discard, r.Body, n)
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// rewriteAnswer carries a request out and replaces a text in the answer's body.
+func rewriteAnswer(w http.ResponseWriter, r *http.Request, next http.Handler, from, to string) {
+	answer := httptest.NewRecorder()
+	next.ServeHTTP(answer, r)
+	maps.Copy(w.Header(), answer.Header())
+	w.Header().Del("Content-Length")
+	w.WriteHeader(answer.Code)
+	_, _ = io.WriteString(w, strings.ReplaceAll(answer.Body.String(), from, to))
 }
 
 // cutAnswer is a hook that closes the connection after n bytes of the answer's body.

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxListing = 64 << 20 // bytes of one page
-	listLooks  = 16       // requests under way for the entries of one page
+	maxEntries = 10_000   // of one page; S3 has 1,000 at most, some stores can be told to send more
 )
 
 // listObjects is ListObjects, ListObjectsV2 and ListObjectVersions: the
@@ -52,6 +52,9 @@ func parseListing(r io.Reader) (*s3.Listing, error) {
 	listing, err := s3.ParseListing(doc)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUpstream, err)
+	}
+	if len(listing.Entries) > maxEntries {
+		return nil, fmt.Errorf("%w: a page of %d entries", errUpstream, len(listing.Entries))
 	}
 	return listing, nil
 }
@@ -116,12 +119,14 @@ func (c *call) listedFacts(entries []s3.Entry) ([]entryFacts, error) {
 		if d, ok := detailed[stateOf(e)]; ok {
 			e = d
 		}
-		g.Go(func() (err error) {
-			facts[i], err = c.lookAt(ctx, e)
-			if err == nil && facts[i].size >= notSealed {
-				c.facts.add(c.entryKey(e), facts[i])
-			}
-			return err
+		g.Go(func() error {
+			return c.looking(ctx, func() (err error) {
+				facts[i], err = c.lookAt(ctx, e)
+				if err == nil && facts[i].size >= notSealed {
+					c.facts.add(c.entryKey(e), facts[i])
+				}
+				return err
+			})
 		})
 	}
 	return facts, g.Wait()

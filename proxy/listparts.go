@@ -159,7 +159,7 @@ func (u *upload) shownPart(p *part, modified string) partXML {
 func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 	parts := map[int]s3.Entry{}
 	query := u.query(0)
-	for {
+	for marker := 0; ; {
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{
 			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, header: c.uploadHeader(), as: c.caller(),
 		})
@@ -179,6 +179,10 @@ func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
 		if !listing.IsTruncated || last == 0 || last > sealer.MaxParts {
 			return parts, nil
 		}
+		if last <= marker {
+			return nil, fmt.Errorf("%w: a page of parts behind %d ends with %d", errUpstream, marker, last)
+		}
+		marker = last
 		query.Set("part-number-marker", strconv.Itoa(last))
 	}
 }

@@ -97,9 +97,11 @@ func (c *call) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
 			shown[i] = s
 			continue
 		}
-		g.Go(func() (err error) {
-			shown[i], err = c.shownUpload(ctx, u)
-			return err
+		g.Go(func() error {
+			return c.looking(ctx, func() (err error) {
+				shown[i], err = c.shownUpload(ctx, u)
+				return err
+			})
 		})
 	}
 	return shown, g.Wait()

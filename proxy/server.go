@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -81,6 +82,7 @@ type Server struct {
 	forms     share // bytes of the files of forms
 
 	reserveTimeout time.Duration // for memory of these
+	looks          *semaphore.Weighted
 	metrics        *metrics
 	facts          *factsCache
 	trailers       *trailersCache
@@ -106,6 +108,7 @@ func New(cfg Config) *Server {
 		forms:     newShare(formFiles, strangersFiles),
 
 		reserveTimeout: reserveTimeout,
+		looks:          semaphore.NewWeighted(allLooks),
 		metrics:        newMetrics(cfg.Metrics),
 		facts:          newFactsCache(),
 		trailers:       newTrailersCache(),

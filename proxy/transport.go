@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -22,8 +21,9 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 // newTransport returns the transport to the upstream: HTTP/1.1, because one
 // body per connection is what large transfers want, no proxy from the
 // environment, no redirects (a RoundTripper follows none) and no gzip. A
-// connection that stands still for idle is given up.
-func newTransport(config *tls.Config, idle time.Duration) *http.Transport {
+// connection that stands still for idle is given up, and a request that is not
+// answered within answer of its end.
+func newTransport(cfg UpstreamConfig, idle, answer time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -33,13 +33,14 @@ func newTransport(config *tls.Config, idle time.Duration) *http.Transport {
 			}
 			return &bodyConn{c, idle}, nil
 		},
-		TLSClientConfig:       config,
+		TLSClientConfig:       cfg.TLS,
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
-		ResponseHeaderTimeout: idle,
+		ResponseHeaderTimeout: answer,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
 		MaxIdleConns:          512,
 		MaxIdleConnsPerHost:   512,
+		MaxConnsPerHost:       cfg.MaxConns,
 		IdleConnTimeout:       60 * time.Second,
 	}
 }

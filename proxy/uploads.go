@@ -255,6 +255,13 @@ func (s *State) page(ctx context.Context, prefix, after string) (*s3.Listing, er
 	if err != nil {
 		return nil, fmt.Errorf("proxy: listing the state bucket: %w", err)
 	}
+	for _, e := range listing.Entries {
+		if !strings.HasPrefix(e.Key, prefix) || e.Key <= after {
+			// What follows would be asked for again and again.
+			return nil, fmt.Errorf("%w: the listing of the state bucket behind %q has %q", errUpstream, after, e.Key)
+		}
+		after = e.Key
+	}
 	return listing, nil
 }
 

@@ -33,7 +33,9 @@ const (
 	dialTimeout         = 2 * time.Second
 	tlsHandshakeTimeout = 5 * time.Second
 	upstreamIdleTimeout = 60 * time.Second // without a byte read or written
-	copyPatience        = 15               // times as long while the store copies or puts parts together
+	answerTimeout       = 13 * time.Second // from the end of a request to the beginning of its answer
+	copyPatience        = 15               // times the idle time while the store copies or puts parts together
+	longBody            = 16 << 20         // bytes; the store has the idle time to answer a longer one
 	maxErrorDocument    = 64 << 10         // bytes of an upstream's error answer that are kept
 )
 
@@ -49,6 +51,16 @@ type UpstreamConfig struct {
 	TLS         *tls.Config             // nil: the system's roots
 	Framing     Framing                 // how bodies travel; FramingAuto probes
 	IdleTimeout time.Duration           // the store may stand still this long, 15 times as long while it copies; 0: 60 s
+
+	// AnswerTimeout is how long the store has to answer an ordinary request, one
+	// that is no copy and has no long body; 0: 13 s, and never over IdleTimeout.
+	AnswerTimeout time.Duration
+
+	// MaxConns bounds the connections to the store of ordinary requests, and of
+	// copies and long bodies, each; 0: no bound. Requests that need one more wait.
+	// One request holds two at most, so that twice the requests served at one time
+	// never wait for each other.
+	MaxConns int
 }
 
 // Upstream sends signed requests to the S3 store. It is safe for concurrent use.
@@ -56,8 +68,9 @@ type Upstream struct {
 	endpoint    *url.URL
 	region      string
 	credentials aws.CredentialsProvider
-	transport   http.RoundTripper
-	patient     http.RoundTripper // for what the store may be long about
+	ordinary    http.RoundTripper
+	long        http.RoundTripper // for long bodies, which the store stores when they have ended
+	patient     http.RoundTripper // for slow requests such as copies
 	signer      *v4.Signer
 	framing     framingChoice
 }
@@ -69,8 +82,9 @@ func NewUpstream(cfg UpstreamConfig) *Upstream {
 		endpoint:    cfg.Endpoint,
 		region:      cfg.Region,
 		credentials: cfg.Credentials,
-		transport:   newTransport(cfg.TLS, idle),
-		patient:     newTransport(cfg.TLS, copyPatience*idle),
+		ordinary:    newTransport(cfg, idle, min(idle, cmp.Or(cfg.AnswerTimeout, answerTimeout))),
+		long:        newTransport(cfg, idle, idle),
+		patient:     newTransport(cfg, copyPatience*idle, copyPatience*idle),
 		signer: v4.NewSigner(func(o *v4.SignerOptions) {
 			o.DisableURIPathEscaping = true
 		}),
@@ -102,11 +116,7 @@ func (u *Upstream) do(ctx context.Context, o outgoing) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := u.transport
-	if o.copies {
-		transport = u.patient
-	}
-	resp, err := transport.RoundTrip(r)
+	resp, err := u.transport(&o).RoundTrip(r)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -114,6 +124,17 @@ func (u *Upstream) do(ctx context.Context, o outgoing) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: %w", errUpstream, err)
 	}
 	return resp, nil
+}
+
+// transport returns the one with the patience that o needs.
+func (u *Upstream) transport(o *outgoing) http.RoundTripper {
+	switch {
+	case o.copies:
+		return u.patient
+	case o.size > longBody:
+		return u.long
+	}
+	return u.ordinary
 }
 
 func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, error) {

@@ -77,6 +77,10 @@ func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*pr
 	return a, nil
 }
 
+// connsOfOwn is how many connections to the store the gateway has for looks at the
+// entries of listings and for its state, beside those of requests.
+const connsOfOwn = 256
+
 func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, error) {
 	roots, err := upstreamRoots(cfg.UpstreamCAPath)
 	if err != nil {
@@ -89,6 +93,7 @@ func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, erro
 	return proxy.NewUpstream(proxy.UpstreamConfig{
 		Endpoint: cfg.UpstreamEndpoint, Region: cfg.UpstreamRegion, Credentials: credentials,
 		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
+		MaxConns: 2*cfg.MaxRequests + connsOfOwn,
 	}), nil
 }
 

@@ -51,6 +51,7 @@ const allAttributes = "ETag,Checksum,ObjectParts,StorageClass,ObjectSize"
 
 // TestAttributes: plaintext sizes of objects and parts, in all schemes.
 func TestAttributes(t *testing.T) {
+	t.Parallel()
 	parts := [][]byte{pattern(70_000, 1), pattern(2000, 2), pattern(5, 3)}
 	whole := slices.Concat(parts...)
 	for _, scheme := range testSchemes() {
@@ -102,6 +103,7 @@ func TestAttributes(t *testing.T) {
 
 // TestAttributesRefused: unknown attributes, none, and objects that were changed.
 func TestAttributesRefused(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/k", []byte("data")).want(t, 200, "")
 	for asked, code := range map[string]string{"": "InvalidRequest", "ETag,Color": "InvalidArgument", ",": "InvalidRequest"} {

@@ -56,6 +56,7 @@ func TestAttributes(t *testing.T) {
 	whole := slices.Concat(parts...)
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withTLS()).withSmallParts()
 			u := g.begin("/bucket/k", append([]string{"X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", fullObject}, scheme.write...)...)
 			u.read = scheme.read

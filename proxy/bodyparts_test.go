@@ -170,6 +170,7 @@ func TestPutPartsFailures(t *testing.T) {
 		})
 	}
 	t.Run("no KMS", func(t *testing.T) {
+		t.Parallel()
 		g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
 		g.kes.Stop()
 		g.put("/bucket/k", body).want(t, 503, "ServiceUnavailable")

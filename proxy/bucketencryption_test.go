@@ -79,6 +79,7 @@ func TestBucketEncryptionDocuments(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.kes.CreateKey("my-key")
 			r := g.setEncryption(testBucket, []byte(test.in))
@@ -132,6 +133,7 @@ func TestBucketEncryptionRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.kes.CreateKey("my-key")
 			if test.prep != nil {

@@ -149,6 +149,7 @@ func TestMultipartCalls(t *testing.T) {
 		{"without the cache", []string{s3.HeaderSSE, s3.AWSKMS}, 0, 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = tt.ttl })).withSmallParts()
 			g.kes.ResetRequests()
 			u := g.begin("/bucket/k", tt.sse...)

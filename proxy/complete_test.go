@@ -35,6 +35,7 @@ func TestCompleteAgain(t *testing.T) {
 				continue // nothing says whose object it is
 			}
 			t.Run(name+"/"+what, func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t).withSmallParts()
 				other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
 				u := g.begin("/bucket/k", sse...)
@@ -77,6 +78,7 @@ func TestCompleteAgainCutShort(t *testing.T) {
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
 		for removed := range int64(4) {
 			t.Run(fmt.Sprint(name, " after ", removed), func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t).withSmallParts()
 				u := g.begin("/bucket/k", sse...)
 				for i := range 4 {
@@ -120,6 +122,7 @@ func TestCompleteAgainOtherObject(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
 			u.part(1, pattern(2000, 1))
@@ -307,6 +310,7 @@ func TestCompleteRefusedKeepsParts(t *testing.T) {
 		"the staged one itself, repeated": {[]int{1, 3}, []int{2000, 30}, []int{0, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
 			for i, size := range c.sizes {

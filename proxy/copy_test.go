@@ -216,6 +216,7 @@ func TestCopyDirectives(t *testing.T) {
 		"plain":   {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.put("/bucket/src", []byte("data"), append([]string{"X-Amz-Meta-Color", "red", "Cache-Control", "no-cache", "X-Amz-Tagging", "a=1&b=2%20x"}, c.from...)...).want(t, 200, "")
 			tags := func(key string) string {
@@ -417,6 +418,7 @@ func TestCopyStoredChecksum(t *testing.T) {
 		{"untrue", sumText("SHA256", body[1:]), fullObject, notAuthentic},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			h := headers("Content-Type", "a/b", "X-Amz-Checksum-Sha256", tt.value, "X-Amz-Checksum-Type", tt.kind)
 			g.upstream.store(testBucket, "src", &memObject{body: body, header: h, etag: memTag(body)})

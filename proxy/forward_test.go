@@ -43,6 +43,7 @@ func TestForwardDocuments(t *testing.T) {
 	for name, test := range tests {
 		for _, mode := range []string{modeHash, modeUnsigned, modeTrailer, modeSignedTrailer} {
 			t.Run(name+" "+mode, func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t)
 				query := url.Values{test.sub: {""}}
 				g.do(clientRequest{method: http.MethodPut, path: test.path, query: query, body: []byte(test.doc), header: headers(test.header...), mode: mode}).want(t, 200, "")
@@ -300,6 +301,7 @@ func TestStateBucketIsHidden(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withConfig(func(c *Config) { c.Domains = []string{"s3.example.com"} }))
 			a := g.do(test.c)
 			if a.code != test.code {

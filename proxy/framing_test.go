@@ -154,6 +154,7 @@ func TestUpstreamFraming(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+"/"+tt.framing.String(), func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withFraming(tt.framing))
 			c := tt.request
 			c.method, c.path = http.MethodPut, "/bucket/k"
@@ -206,6 +207,7 @@ func TestFramingProbe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			u := newMemUpstream(t)
 			u.eager = tt.eager
 			if tt.hook != nil {

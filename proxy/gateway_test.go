@@ -52,6 +52,7 @@ func TestNeverPlaintext(t *testing.T) {
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for fault, f := range faults {
 				t.Run(fault, func(t *testing.T) {
 					t.Parallel()
@@ -108,6 +109,7 @@ func TestRulesUnreadable(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			damage(g)
 			g.State.rules.refresh(t.Context())
@@ -156,6 +158,7 @@ func TestWhichEncryption(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			opts := []gatewayOption{withTLS(), withConfig(func(c *Config) { c.AutoEncryption = tt.auto })}
 			if tt.rule != nil {
 				opts = append(opts, withRule(testBucket, *tt.rule))
@@ -298,6 +301,7 @@ func TestKMSFailsOnRead(t *testing.T) {
 		"gone":   {func(g *testGateway) { g.kes.DeleteKey("key-2") }, 400, "KMS.NotFoundException"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.kes.CreateKey("key-2")
 			g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "key-2").want(t, 200, "")

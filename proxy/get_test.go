@@ -146,6 +146,7 @@ func TestGetReplaced(t *testing.T) {
 	for name, pairs := range map[string][]string{"by sealed ": {s3.HeaderSSE, s3.AES256}, "by plain ": nil} {
 		for _, span := range []string{"bytes=-10", "bytes=0-9"} {
 			t.Run(name+span, func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t)
 				if span == "bytes=-10" {
 					g.put("/bucket/k", one, s3.HeaderSSE, s3.AES256).want(t, 200, "")

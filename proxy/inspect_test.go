@@ -181,6 +181,7 @@ func TestInspectTampered(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withKES(kmstest.NewServer(t, kmstest.WithKeys("tenant"))))
 			g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "tenant").want(t, 200, "")
 			g.upstream.forget()

@@ -123,6 +123,7 @@ func TestUploadIDRepeated(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string][]string{"plain": nil, "sealed": {s3.HeaderSSE, s3.AES256}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			repeat := func() {
 				g.upstream.mu.Lock()

@@ -252,6 +252,7 @@ func TestMultipartHeaders(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withTLS())
 			r := g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"uploads": {""}}, header: headers(scheme.write...)})
 			if diff := cmp.Diff(wantSSE(scheme), sseHeaders(r.header)); diff != "" {

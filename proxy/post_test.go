@@ -285,6 +285,7 @@ func TestFormAccepted(t *testing.T) {
 	}
 	for name, form := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			form.file = []byte("content")
 			g.form(form).want(t, 204, "")

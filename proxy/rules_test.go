@@ -347,6 +347,7 @@ func TestSetRuleFaults(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.upstream.on(http.MethodPut, "/"+testStateBucket, test.hook)
 			r := g.setEncryption(testBucket, encryptionDoc("AES256", ""))
@@ -424,6 +425,7 @@ func TestSealedOnly(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withConfig(func(c *Config) { c.SealedOnly, c.AutoEncryption = test.mode, test.auto }))
 			if test.rule != nil {
 				g.setRule(testBucket, test.rule)

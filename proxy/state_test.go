@@ -172,6 +172,7 @@ func TestStartRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 			test.damage(t, g.upstream, g.kes)
 			late := g.replica(notOpened())
@@ -219,6 +220,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 	for n, name := range []string{"root", "rules", "finished root"} {
 		for _, persisted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/persisted=%t", name, persisted), func(t *testing.T) {
+				t.Parallel()
 				u := newMemUpstream(t)
 				g := newGateway(t, withUpstream(u), notOpened())
 				writes := 0

@@ -164,6 +164,7 @@ func TestSweepErrors(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			u := g.begun("k", sweepSSE...)
 			u.endDirectly()

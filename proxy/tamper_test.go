@@ -45,6 +45,7 @@ func TestTamperBody(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withTLS())
 			body := pattern(3*sealer.PackageSize+1000, 1)
 			g.put("/bucket/k", body, scheme.write...).want(t, 200, "")
@@ -118,6 +119,7 @@ func TestTamperObject(t *testing.T) {
 	}
 	for name, tamper := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.upstream.makeBucket("bucket2")
 			g.put("/bucket/k", pattern(packages*sealer.PackageSize, 2), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -257,6 +259,7 @@ func TestTamperStripped(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, tt.opts...)
 			g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 			for _, tamper := range map[string]func(*memObject){

@@ -33,6 +33,7 @@ func TestUpdateObjectEncryption(t *testing.T) {
 		"large":             {kms, true, 60_000},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			if c.limit > 0 {
 				g.bounds.maxCopy, g.bounds.copyRange = c.limit, c.limit

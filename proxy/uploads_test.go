@@ -194,6 +194,7 @@ func TestPartRecordsTampered(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 			u, other := g.begin("/bucket/k"), g.begin("/bucket/k")
 			for _, u := range []*testUpload{u, other} {

@@ -51,10 +51,12 @@ const allAttributes = "ETag,Checksum,ObjectParts,StorageClass,ObjectSize"
 
 // TestAttributes: plaintext sizes of objects and parts, in all schemes.
 func TestAttributes(t *testing.T) {
+	t.Parallel()
 	parts := [][]byte{pattern(70_000, 1), pattern(2000, 2), pattern(5, 3)}
 	whole := slices.Concat(parts...)
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withTLS()).withSmallParts()
 			u := g.begin("/bucket/k", append([]string{"X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", fullObject}, scheme.write...)...)
 			u.read = scheme.read
@@ -102,6 +104,7 @@ func TestAttributes(t *testing.T) {
 
 // TestAttributesRefused: unknown attributes, none, and objects that were changed.
 func TestAttributesRefused(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/k", []byte("data")).want(t, 200, "")
 	for asked, code := range map[string]string{"": "InvalidRequest", "ETag,Color": "InvalidArgument", ",": "InvalidRequest"} {

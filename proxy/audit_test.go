@@ -54,6 +54,7 @@ func auditRecords(t *testing.T, path string) []AuditRecord {
 
 // TestAudit: each use of a KES key is a record, with who, what and how it ended.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	if err := os.WriteFile(path, []byte(`{"use":"before"}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -103,6 +104,7 @@ func TestAudit(t *testing.T) {
 
 // TestAuditRotation: a file that was renamed goes on as another one.
 func TestAuditRotation(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	a, _ := newAudit(t, path, nil)
 	info, err := os.Stat(path)
@@ -135,6 +137,7 @@ func TestAuditRotation(t *testing.T) {
 // TestAuditMode: a file that others may read is closed to them, and one that is
 // narrower than it need be stays so.
 func TestAuditMode(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ before, after os.FileMode }{{0o644, 0o600}, {0o666, 0o600}, {0o640, 0o600}, {0o600, 0o600}, {0o200, 0o200}} {
 		path := filepath.Join(t.TempDir(), "audit.log")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -172,6 +175,7 @@ func TestAuditMode(t *testing.T) {
 
 // TestAuditAfterClose: each record is written or counted as dropped, whenever it comes.
 func TestAuditAfterClose(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	a, _ := newAudit(t, path, nil)
 	const recorders, each = 8, 500
@@ -194,6 +198,7 @@ func TestAuditAfterClose(t *testing.T) {
 }
 
 func TestAuditCannotBeOpened(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Join(dir, "none", "audit.log")} {
 		if a, err := NewAudit(path, zap.NewNop(), nil); err == nil || !strings.Contains(err.Error(), path) {
@@ -204,6 +209,7 @@ func TestAuditCannotBeOpened(t *testing.T) {
 
 // TestAuditIsLost: records that cannot be kept are counted, and nobody waits for them.
 func TestAuditIsLost(t *testing.T) {
+	t.Parallel()
 	queue := &Audit{records: make(chan []byte, 2), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "x"})}
 	for range 5 {
 		queue.Record(&AuditRecord{})

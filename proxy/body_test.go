@@ -137,6 +137,7 @@ func flipHex(s string) string {
 // every framing to a store that commits as soon as the declared length has
 // come. None becomes an object, and none replaces one.
 func TestBadBody(t *testing.T) {
+	t.Parallel()
 	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
 		for _, sealed := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/sealed=%t", framing, sealed), func(t *testing.T) {
@@ -181,6 +182,7 @@ func refuseBody(t *testing.T, g *testGateway, bad badBody, size int, old *memObj
 // TestBadEmptyBody sends empty bodies that are not what their headers say. No
 // byte is asked of such a body: its end has to be.
 func TestBadEmptyBody(t *testing.T) {
+	t.Parallel()
 	other := []byte("other")
 	cases := []badBody{
 		{"SHA-256", func(c *clientRequest) {
@@ -218,6 +220,7 @@ func TestBadEmptyBody(t *testing.T) {
 
 // TestBodyOfUnknownLength has no Content-Length: S3 wants one.
 func TestBodyOfUnknownLength(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, sealed := range []bool{false, true} {
 		c := clientRequest{method: http.MethodPut, path: "/bucket/k", mode: modeUnsigned, header: http.Header{}}

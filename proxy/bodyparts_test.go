@@ -33,6 +33,7 @@ func (g *testGateway) withSmallPuts() *testGateway {
 // TestPutParts writes bodies around the bound of one request, however they are
 // sent, and reads them back in every way that shows their size.
 func TestPutParts(t *testing.T) {
+	t.Parallel()
 	edge := int(smallestPut - sealer.SealedSize(smallestPut) + smallestPut - sealer.SingleTrailerSize) // the longest that goes in one request
 	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
 		t.Run(framing.String(), func(t *testing.T) {
@@ -78,6 +79,7 @@ func TestPutParts(t *testing.T) {
 // TestPutPartsHeaders: what is said of the object goes with the upload's begin,
 // conditions with its end.
 func TestPutPartsHeaders(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallPuts()
 	body := pattern(300_000, 1)
 	first := g.put("/bucket/k", body[1:], "If-None-Match", "*")
@@ -115,6 +117,7 @@ func TestPutPartsHeaders(t *testing.T) {
 
 // TestPutPartsFailures: whatever fails, the older object stays, and no upload.
 func TestPutPartsFailures(t *testing.T) {
+	t.Parallel()
 	body := pattern(300_000, 1)
 	isPart := func(number string) func(*http.Request) bool {
 		return func(r *http.Request) bool { return r.URL.Query().Get("partNumber") == number }
@@ -167,6 +170,7 @@ func TestPutPartsFailures(t *testing.T) {
 		})
 	}
 	t.Run("no KMS", func(t *testing.T) {
+		t.Parallel()
 		g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
 		g.kes.Stop()
 		g.put("/bucket/k", body).want(t, 503, "ServiceUnavailable")
@@ -176,6 +180,7 @@ func TestPutPartsFailures(t *testing.T) {
 
 // TestPartTooLarge: a part is bounded by what it is at the store.
 func TestPartTooLarge(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	plain, sealed := g.begin("/bucket/plain"), g.begin("/bucket/sealed", s3.HeaderSSE, s3.AES256)
 	for _, c := range []struct {
@@ -193,6 +198,7 @@ func TestPartTooLarge(t *testing.T) {
 
 // TestPutTooLarge: Amazon S3's bound on a PUT stays, sealed or not.
 func TestPutTooLarge(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
 		c := clientRequest{method: http.MethodPut, path: "/bucket/k", mode: modeTrailer, decoded: maxPut + 1, body: []byte("x"), header: headers(sse...)}
@@ -206,6 +212,7 @@ func TestPutTooLarge(t *testing.T) {
 // TestCopyIntoParts: a copy that becomes too long for one request by being sealed
 // goes up in parts, too.
 func TestCopyIntoParts(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallPuts()
 	body := pattern(smallestPut-10, 1)
 	g.put("/bucket/src", body, "X-Amz-Tagging", "a=1").want(t, 200, "")

@@ -40,6 +40,7 @@ func (g *testGateway) clearEncryption(bucket string) clientAnswer {
 // TestBucketEncryptionDocuments sets documents as mc and SDKs send them, and
 // looks at what is given back and at what a write is then sealed under.
 func TestBucketEncryptionDocuments(t *testing.T) {
+	t.Parallel()
 	const open = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
 		`<ServerSideEncryptionConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule><ApplyServerSideEncryptionByDefault>`
 	tests := map[string]struct {
@@ -78,6 +79,7 @@ func TestBucketEncryptionDocuments(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.kes.CreateKey("my-key")
 			r := g.setEncryption(testBucket, []byte(test.in))
@@ -105,6 +107,7 @@ func TestBucketEncryptionDocuments(t *testing.T) {
 }
 
 func TestBucketEncryptionRefuses(t *testing.T) {
+	t.Parallel()
 	const rule = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>"
 	tests := map[string]struct {
 		doc    string
@@ -130,6 +133,7 @@ func TestBucketEncryptionRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.kes.CreateKey("my-key")
 			if test.prep != nil {
@@ -148,6 +152,7 @@ func TestBucketEncryptionRefuses(t *testing.T) {
 
 // TestBucketEncryptionBadBody: a document that is not what was signed sets no rule.
 func TestBucketEncryptionBadBody(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	r := g.do(clientRequest{
 		method: http.MethodPut, path: "/bucket", query: encryptionQuery, body: encryptionDoc("AES256", ""),
@@ -158,6 +163,7 @@ func TestBucketEncryptionBadBody(t *testing.T) {
 }
 
 func TestDeleteBucketEncryption(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
 	g.put("/bucket/sealed", []byte("sealed")).want(t, 200, "")
@@ -181,6 +187,7 @@ func TestDeleteBucketEncryption(t *testing.T) {
 // TestBucketEncryptionBucket sees what the operations say about buckets that
 // are not there, not to be seen, or not answering.
 func TestBucketEncryptionBucket(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	answers := map[string]struct {
 		hook   hook
@@ -206,6 +213,7 @@ func TestBucketEncryptionBucket(t *testing.T) {
 }
 
 func TestBucketEncryptionAnonymous(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.public[testBucket] = true
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
@@ -220,6 +228,7 @@ func TestBucketEncryptionAnonymous(t *testing.T) {
 // TestRuleOnBuckets sets a rule on empty and on other buckets: only those that
 // were empty become sealed-only, and stay so when the rule changes.
 func TestRuleOnBuckets(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.kes.CreateKey("my-key")
 	tests := map[string]struct {
@@ -272,6 +281,7 @@ func refuseVersions(w http.ResponseWriter, r *http.Request, next http.Handler) {
 
 // TestRuleOnUnlistableBucket: whether a bucket is empty must be known.
 func TestRuleOnUnlistableBucket(t *testing.T) {
+	t.Parallel()
 	for name, h := range map[string]hook{"denied": answerWith(403, "AccessDenied"), "away": breakAfter(0)} {
 		g := newGateway(t)
 		g.upstream.on(http.MethodGet, "/"+testBucket, h)
@@ -285,6 +295,7 @@ func TestRuleOnUnlistableBucket(t *testing.T) {
 // TestRuleEndsWithBucket: a bucket of the same name starts without a rule. One
 // that could not be deleted keeps it.
 func TestRuleEndsWithBucket(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
 	g.put("/bucket/key", []byte("x")).want(t, 200, "")

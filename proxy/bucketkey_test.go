@@ -31,6 +31,7 @@ func (g *testGateway) storedHeader(bucket, key string) *sealer.Header {
 
 // TestBucketKeyChoice: who decides whether a data key is the bucket's.
 func TestBucketKeyChoice(t *testing.T) {
+	t.Parallel()
 	byKMS := []string{s3.HeaderSSE, s3.AWSKMS}
 	with := func(v string, more ...string) []string { return append([]string{s3.HeaderSSEBucketKey, v}, more...) }
 	on, off := Rule{Algorithm: s3.AWSKMS, BucketKey: true}, Rule{Algorithm: s3.AWSKMS}
@@ -100,6 +101,7 @@ func TestBucketKeyChoice(t *testing.T) {
 
 // TestBucketKeyCalls: a thousand small writes to a bucket cost one call of KES.
 func TestBucketKeyCalls(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = time.Minute }), withRule(testBucket, Rule{Algorithm: s3.AWSKMS, BucketKey: true}))
 	g.kes.ResetRequests()
 	for i := range 1000 {
@@ -134,6 +136,7 @@ func TestBucketKeyCalls(t *testing.T) {
 
 // TestMultipartCalls: Create and the first part ask KES, nothing after them does.
 func TestMultipartCalls(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		sse   []string
@@ -146,6 +149,7 @@ func TestMultipartCalls(t *testing.T) {
 		{"without the cache", []string{s3.HeaderSSE, s3.AWSKMS}, 0, 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = tt.ttl })).withSmallParts()
 			g.kes.ResetRequests()
 			u := g.begin("/bucket/k", tt.sse...)
@@ -168,6 +172,7 @@ func TestMultipartCalls(t *testing.T) {
 
 // TestCachedReads: an object that was read a short time ago stays readable.
 func TestCachedReads(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = time.Minute }))
 	for _, key := range []string{"read", "unread"} {
 		g.put("/bucket/"+key, pattern(100, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
@@ -196,6 +201,7 @@ func TestCachedReads(t *testing.T) {
 
 // TestBucketKeyCopies: a copy takes the data key of the bucket that it goes to.
 func TestBucketKeyCopies(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.makeBucket("other")
 	body := pattern(1000, 1)
@@ -233,6 +239,7 @@ func TestBucketKeyCopies(t *testing.T) {
 
 // TestUpdateToBucketKey: UpdateObjectEncryption chooses a bucket key, and takes it back.
 func TestUpdateToBucketKey(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(1000, 1)
 	g.put("/bucket/k", body, s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
@@ -256,6 +263,7 @@ func TestUpdateToBucketKey(t *testing.T) {
 
 // TestBucketKeyRule: the rule is stored and shown with it.
 func TestBucketKeyRule(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, on := range []bool{true, false} {
 		doc := (&s3.Encryption{Algorithm: s3.AWSKMS, KeyID: kmstest.DefaultKey, BucketKey: on}).Marshal()

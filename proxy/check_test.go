@@ -68,6 +68,7 @@ func finding(t *testing.T, all []Finding, name string) Finding {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withFraming(FramingAuto), withRule(testBucket, Rule{Algorithm: "AES256"}))
 	var names []string
 	for _, f := range g.findings() {
@@ -157,6 +158,7 @@ func clockOf(g *testGateway, by time.Duration) {
 }
 
 func TestCheckKES(t *testing.T) {
+	t.Parallel()
 	key, down := kmstest.DefaultKey, func(g *testGateway) { g.kes.Stop() }
 	denied := func(op kmstest.Op) func(*testGateway) {
 		return func(g *testGateway) {
@@ -200,6 +202,7 @@ func newKMS(t testing.TB, conf kms.Config) *kms.Client {
 }
 
 func TestCheckStore(t *testing.T) {
+	t.Parallel()
 	broken := func(g *testGateway) { g.upstream.on("", "/", breakAfter(0)) }
 	isGet := func(code string, status int) func(*testGateway) {
 		return onState(http.MethodGet, answerWith(status, code))
@@ -240,6 +243,7 @@ func TestCheckStore(t *testing.T) {
 }
 
 func TestCheckState(t *testing.T) {
+	t.Parallel()
 	emptyBucket := []gatewayOption{notOpened()}
 	empty := func(g *testGateway) { g.upstream.makeBucket(testStateBucket) }
 	remove := func(name string) func(*testGateway) {
@@ -275,6 +279,7 @@ func TestCheckState(t *testing.T) {
 // TestCheckMakesNothing sees that checks before a first start leave the store and
 // KES without a bucket and without a key.
 func TestCheckMakesNothing(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, notOpened())
 	g.kes.DeleteKey(kmstest.DefaultKey)
 	g.findings()
@@ -289,6 +294,7 @@ func TestCheckMakesNothing(t *testing.T) {
 }
 
 func TestCheckProbes(t *testing.T) {
+	t.Parallel()
 	framed := func(r *http.Request) bool {
 		return strings.HasPrefix(r.Header.Get("X-Amz-Content-Sha256"), "STREAMING-")
 	}
@@ -344,6 +350,7 @@ func TestCheckProbes(t *testing.T) {
 // TestCheckBrokenUploads runs against stores that keep what came of a plain body,
 // and stores that do not.
 func TestCheckBrokenUploads(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		framing Framing
 		keeps   bool
@@ -403,6 +410,7 @@ func (f *failAfter) Read([]byte) (int, error) {
 // TestCheckCannotRemove: a store that lets nobody delete is told of, and only then
 // do probes stay.
 func TestCheckCannotRemove(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	onProbes(http.MethodDelete, answerWith(403, "AccessDenied"))(g)
 	found := map[string]Finding{}
@@ -417,6 +425,7 @@ func TestCheckCannotRemove(t *testing.T) {
 
 // TestCheckIsBounded lets the store fall silent in the middle of the checks.
 func TestCheckIsBounded(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	onProbes(http.MethodPut, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -446,6 +455,7 @@ func TestCheckIsBounded(t *testing.T) {
 }
 
 func TestReachRemedy(t *testing.T) {
+	t.Parallel()
 	tests := map[string]string{
 		"dial tcp: lookup kes: no such host":                                         "name service",
 		"tls: failed to verify certificate: x509: certificate signed by unknown ...": "CA in ROOTS",
@@ -461,6 +471,7 @@ func TestReachRemedy(t *testing.T) {
 }
 
 func TestLargest(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{1, 17, 1400} {
 		for _, most := range []int{-1, 0, 1, 16, 17, 700, 1399, 1400, 5000} {
 			tried := map[int]bool{}

@@ -47,6 +47,7 @@ func wantCombined(t testing.TB, a sealer.Algorithm, body []byte, cuts []int) {
 
 // TestCombine compares the combined CRC of random splits with that of the whole.
 func TestCombine(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, a := range combining {
 		wantCombined(t, a, nil, nil)
@@ -67,6 +68,7 @@ func TestCombine(t *testing.T) {
 // TestCombineLong moves CRCs past more bytes than a test could hash: in one step
 // and in several it has to come to the same.
 func TestCombineLong(t *testing.T) {
+	t.Parallel()
 	for _, a := range combining {
 		c := combinable[a]
 		const first, n = 0x12345678, int64(5<<40 + 12345)
@@ -95,6 +97,7 @@ func FuzzCombine(f *testing.F) {
 
 // TestComposite: the checksum of the parts' checksums, and its form.
 func TestComposite(t *testing.T) {
+	t.Parallel()
 	body := pattern(1000, 1)
 	parts := partsWith(t, sealer.ChecksumSHA256, body, []int{300, 700})
 	sum, err := objectChecksum(sealer.ChecksumSHA256, true, parts)
@@ -120,6 +123,7 @@ func TestComposite(t *testing.T) {
 
 // TestAnnouncedChecksums: which algorithm goes with which type.
 func TestAnnouncedChecksums(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ algorithm, typ, want string }{
 		{"", "", ""},
 		{"", fullObject, "refused"},

@@ -19,6 +19,7 @@ import (
 // TestCompleteAgain: a Complete can be repeated, at any gateway, and after the
 // store's or the gateway's answer was lost.
 func TestCompleteAgain(t *testing.T) {
+	t.Parallel()
 	body := slices.Concat(pattern(2000, 1), pattern(10, 2))
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
 		for what, spoil := range map[string]func(*testGateway){
@@ -34,6 +35,7 @@ func TestCompleteAgain(t *testing.T) {
 				continue // nothing says whose object it is
 			}
 			t.Run(name+"/"+what, func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t).withSmallParts()
 				other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
 				u := g.begin("/bucket/k", sse...)
@@ -72,9 +74,11 @@ func TestCompleteAgain(t *testing.T) {
 // TestCompleteAgainCutShort: a Complete whose records could not all be removed is
 // answered again.
 func TestCompleteAgainCutShort(t *testing.T) {
+	t.Parallel()
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
 		for removed := range int64(4) {
 			t.Run(fmt.Sprint(name, " after ", removed), func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t).withSmallParts()
 				u := g.begin("/bucket/k", sse...)
 				for i := range 4 {
@@ -107,6 +111,7 @@ func TestCompleteAgainCutShort(t *testing.T) {
 // TestCompleteAgainOtherObject: an object that another write put in the place of
 // the upload's is not taken for it.
 func TestCompleteAgainOtherObject(t *testing.T) {
+	t.Parallel()
 	for name, write := range map[string]func(*testGateway){
 		"sealed":  func(g *testGateway) { g.put("/bucket/k", []byte("other"), s3.HeaderSSE, s3.AES256).want(t, 200, "") },
 		"removed": func(g *testGateway) { g.delete("/bucket/k") },
@@ -117,6 +122,7 @@ func TestCompleteAgainOtherObject(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
 			u.part(1, pattern(2000, 1))
@@ -132,6 +138,7 @@ func TestCompleteAgainOtherObject(t *testing.T) {
 // TestCompleteErrorIn200: an error after a status of 200 is an error, for sealed
 // uploads and others, and leaves the upload as it was.
 func TestCompleteErrorIn200(t *testing.T) {
+	t.Parallel()
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
 		g := newGateway(t).withSmallParts()
 		u := g.begin("/bucket/k", sse...)
@@ -157,6 +164,7 @@ func TestCompleteErrorIn200(t *testing.T) {
 
 // TestCompleteConditions are evaluated upstream, with the ETags clients know.
 func TestCompleteConditions(t *testing.T) {
+	t.Parallel()
 	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
 		g := newGateway(t).withSmallParts()
 		upload := func(body []byte) *testUpload {
@@ -185,6 +193,7 @@ func TestCompleteConditions(t *testing.T) {
 // TestMultipartChecksums: checksums of parts are verified and make that of the
 // object, which is returned on Complete, GET, HEAD and in attributes.
 func TestMultipartChecksums(t *testing.T) {
+	t.Parallel()
 	parts := [][]byte{pattern(70_000, 1), pattern(2000, 2), pattern(30, 3)}
 	whole := slices.Concat(parts...)
 	for _, c := range []struct{ algorithm, typ string }{
@@ -263,6 +272,7 @@ func TestMultipartChecksums(t *testing.T) {
 // TestPlainUpload: without a rule or a header, multipart uploads go through as
 // they are, and their objects are not sealed.
 func TestPlainUpload(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	u := g.begin("/bucket/k", "X-Amz-Meta-A", "b")
 	body := slices.Concat(pattern(2000, 1), pattern(3000, 2))
@@ -289,6 +299,7 @@ func TestPlainUpload(t *testing.T) {
 // TestCompleteRefusedKeepsParts: a Complete that is refused takes no part's place
 // upstream, not that of one it does not list either.
 func TestCompleteRefusedKeepsParts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		numbers, sizes []int
 		whole          []int // which of them the object is made of at last
@@ -299,6 +310,7 @@ func TestCompleteRefusedKeepsParts(t *testing.T) {
 		"the staged one itself, repeated": {[]int{1, 3}, []int{2000, 30}, []int{0, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
 			for i, size := range c.sizes {

@@ -11,6 +11,7 @@ import (
 
 // TestListedChecksums: what a Complete lists for a part, against what was uploaded.
 func TestListedChecksums(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	body := pattern(2000, 1)
 	crc32, crc64, sha256 := sumText("CRC32", body), sumText("CRC64NVME", body), sumText("SHA256", body)
@@ -57,6 +58,7 @@ func TestListedChecksums(t *testing.T) {
 
 // TestListedFields: an entry without a number is no document of a Complete.
 func TestListedFields(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	p := u.part(1, pattern(2000, 1))
@@ -74,6 +76,7 @@ func TestListedFields(t *testing.T) {
 // TestClaims: headers of a Complete that cannot be right are refused before its
 // parts are looked at.
 func TestClaims(t *testing.T) {
+	t.Parallel()
 	valid := sumText("CRC32", []byte("x"))
 	for _, c := range []struct {
 		pairs []string

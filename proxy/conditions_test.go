@@ -66,6 +66,7 @@ func conditionCases(tag string) []struct {
 // TestReadConditions tries the conditions of GET and HEAD, whole and ranged, on
 // sealed and plain objects, also where the upstream's own tag ends in "-1".
 func TestReadConditions(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	tests := []struct {
 		name  string
@@ -116,6 +117,7 @@ func TestReadConditions(t *testing.T) {
 
 // TestReadConditionsMissing has conditions on an object that is not there.
 func TestReadConditionsMissing(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, name := range []string{"If-Match", "If-None-Match"} {
 		for _, span := range []string{"bytes=0-1", "bytes=-1"} {
@@ -130,6 +132,7 @@ func TestReadConditionsMissing(t *testing.T) {
 // TestWriteConditions tries the conditions of PUT and DELETE, which the store
 // has to evaluate, with tags as clients know them.
 func TestWriteConditions(t *testing.T) {
+	t.Parallel()
 	other := `"0123456789abcdef0123456789abcdef-1"`
 	for _, pairs := range [][]string{{s3.HeaderSSE, s3.AES256}, {}} {
 		for _, size := range []int{100, 2 << 20} {
@@ -165,6 +168,7 @@ func TestWriteConditions(t *testing.T) {
 // TestWriteConditionRace replaces the object between the look at its tag and
 // the conditional write: the store refuses.
 func TestWriteConditionRace(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	first := g.put("/bucket/k", pattern(10, 1), s3.HeaderSSE, s3.AES256)
 	first.want(t, 200, "")

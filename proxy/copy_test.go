@@ -49,6 +49,7 @@ func wantNoBodies(t testing.TB, g *testGateway) {
 // TestCopySchemes copies between all schemes, single PUTs and multipart objects,
 // to another key and onto itself. Between sealed ones no byte passes the gateway.
 func TestCopySchemes(t *testing.T) {
+	t.Parallel()
 	plain := testScheme{name: "plain"}
 	for _, from := range append(testSchemes(), plain) {
 		for _, to := range append(testSchemes(), plain) {
@@ -119,6 +120,7 @@ func TestCopySchemes(t *testing.T) {
 
 // TestCopyKeys: another KES key, no key, a key that is denied, and wrong keys of the client's.
 func TestCopyKeys(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withTLS())
 	g.kes.CreateKey("second-key")
 	body := pattern(1000, 1)
@@ -159,6 +161,7 @@ func TestCopyKeys(t *testing.T) {
 
 // TestCopyConditions are of the source as clients know it.
 func TestCopyConditions(t *testing.T) {
+	t.Parallel()
 	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
 		g := newGateway(t)
 		etag := g.put("/bucket/src", []byte("data"), sse...).header.Get("ETag")
@@ -206,12 +209,14 @@ func TestCopyConditions(t *testing.T) {
 // TestCopyDirectives: metadata and tags of the source or of the request, in
 // copies that the store makes and in those that stream.
 func TestCopyDirectives(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ from, to []string }{
 		"sealed":  {[]string{s3.HeaderSSE, s3.AES256}, []string{s3.HeaderSSE, s3.AWSKMS}},
 		"sealing": {nil, []string{s3.HeaderSSE, s3.AES256}},
 		"plain":   {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.put("/bucket/src", []byte("data"), append([]string{"X-Amz-Meta-Color", "red", "Cache-Control", "no-cache", "X-Amz-Tagging", "a=1&b=2%20x"}, c.from...)...).want(t, 200, "")
 			tags := func(key string) string {
@@ -247,6 +252,7 @@ func TestCopyDirectives(t *testing.T) {
 
 // TestCopyOntoItself is refused where it changes nothing.
 func TestCopyOntoItself(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/k", []byte("data"), "X-Amz-Meta-A", "1").want(t, 200, "")
 	g.copy("bucket/k", "/bucket/k").want(t, 400, "InvalidRequest")
@@ -261,6 +267,7 @@ func TestCopyOntoItself(t *testing.T) {
 
 // TestCopyVersion copies an older version, onto the current one too.
 func TestCopyVersion(t *testing.T) {
+	t.Parallel()
 	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
 		g := newGateway(t)
 		g.put("/bucket/k", []byte("old"), sse...).want(t, 200, "")
@@ -280,6 +287,7 @@ func TestCopyVersion(t *testing.T) {
 // TestCopyUnsealedSource: what is not sealed in a sealed-only bucket is not
 // copied out of it, nor into it as if it were authentic.
 func TestCopyUnsealedSource(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256, SealedOnly: true}))
 	g.upstream.makeBucket("other")
 	g.upstream.store(testBucket, "planted", &memObject{body: []byte("planted"), header: headers("Content-Type", "a/b"), etag: memTag(nil)})
@@ -292,6 +300,7 @@ func TestCopyUnsealedSource(t *testing.T) {
 // TestCopyTampered: a source that is not authentic makes no copy, and what is
 // found on the way is an error, not a shorter object.
 func TestCopyTampered(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	sse := []string{s3.HeaderSSE, s3.AES256}
 	body := pattern(300_000, 1)
@@ -329,6 +338,7 @@ func TestCopyTampered(t *testing.T) {
 
 // TestCopyLarge copies an object by parts, as those over 5 GiB are.
 func TestCopyLarge(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"put", "multipart"} {
 		g := newGateway(t).withSmallParts()
 		g.bounds.maxCopy, g.bounds.copyRange = 100_000, 70_000
@@ -369,6 +379,7 @@ func TestCopyLarge(t *testing.T) {
 // TestCopyChecksums: a copy keeps the source's checksum, or gets the one asked
 // for; the store's own checksums, of sealed bytes, never show.
 func TestCopyChecksums(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(2000, 1)
 	sse := []string{s3.HeaderSSE, s3.AES256}
@@ -396,6 +407,7 @@ func TestCopyChecksums(t *testing.T) {
 // that the store knows, if it is true, and has one of the whole where the store's
 // is one of parts.
 func TestCopyStoredChecksum(t *testing.T) {
+	t.Parallel()
 	body := pattern(smallBody+1000, 1)
 	for _, tt := range []struct {
 		name, value, kind, code string
@@ -406,6 +418,7 @@ func TestCopyStoredChecksum(t *testing.T) {
 		{"untrue", sumText("SHA256", body[1:]), fullObject, notAuthentic},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			h := headers("Content-Type", "a/b", "X-Amz-Checksum-Sha256", tt.value, "X-Amz-Checksum-Type", tt.kind)
 			g.upstream.store(testBucket, "src", &memObject{body: body, header: h, etag: memTag(body)})
@@ -437,6 +450,7 @@ func (httpDiscard) WriteHeader(int)             {}
 // TestUploadPartCopy makes parts of ranges of sealed and plain sources, in sealed
 // and plain uploads, but none of a sealed source in a plain upload.
 func TestUploadPartCopy(t *testing.T) {
+	t.Parallel()
 	plain := testScheme{name: "plain"}
 	body := pattern(200_000, 1)
 	for _, from := range append(testSchemes(), plain) {
@@ -484,6 +498,7 @@ func TestUploadPartCopy(t *testing.T) {
 
 // TestUploadPartCopyChecksum: the announced checksum is computed from the source.
 func TestUploadPartCopyChecksum(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	body := pattern(5000, 1)
 	g.put("/bucket/src", body).want(t, 200, "")
@@ -534,6 +549,7 @@ func TestCopyPatience(t *testing.T) {
 // TestCopySourceOwner: the expected owner of the source's bucket is the store's to
 // check, also where the copy streams through the gateway.
 func TestCopySourceOwner(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	g.put("/bucket/plain", []byte("data")).want(t, 200, "")
 	g.put("/bucket/sealed", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -557,6 +573,7 @@ func TestCopySourceOwner(t *testing.T) {
 // TestCopyMetadataTooLarge: metadata of the request that does not fit is refused,
 // also where the copy keeps that of the source.
 func TestCopyMetadataTooLarge(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	for _, directive := range []string{"COPY", "REPLACE"} {

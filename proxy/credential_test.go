@@ -38,6 +38,7 @@ func withCredentials(list map[string]*Credential) gatewayOption {
 }
 
 func TestCredentialLimits(t *testing.T) {
+	t.Parallel()
 	reader := someone("reader", func(c *Credential) { c.Access = AccessRead })
 	writer := someone("writer", func(c *Credential) { c.Access = AccessWrite })
 	bucket := someone("bucket", func(c *Credential) { c.Buckets = []string{testBucket, "app-*"} })
@@ -104,6 +105,7 @@ func TestCredentialLimits(t *testing.T) {
 
 // TestCredentialKMSKeys: a credential neither seals nor opens with keys that it may not use.
 func TestCredentialKMSKeys(t *testing.T) {
+	t.Parallel()
 	app := someone("app", func(c *Credential) { c.KMSKeys = []string{"app-*"} })
 	g := newGateway(t, withCredentials(map[string]*Credential{"app": app}), withRule("ruled", Rule{Algorithm: "aws:kms", KeyID: "other"}))
 	g.kes.CreateKey("app-one")
@@ -137,6 +139,7 @@ func TestCredentialKMSKeys(t *testing.T) {
 
 // TestCredentialUpstream: requests to the store carry the credential's own signature there.
 func TestCredentialUpstream(t *testing.T) {
+	t.Parallel()
 	own := mapped("own")
 	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
 		g := newGateway(t, withCredentials(map[string]*Credential{"own": own}), func(s *gatewaySetup) { s.framing = framing })
@@ -166,6 +169,7 @@ func TestCredentialUpstream(t *testing.T) {
 }
 
 func TestMatches(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		pattern, name string
 		want          bool

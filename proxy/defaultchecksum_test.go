@@ -49,6 +49,7 @@ func wantDefaultRead(t testing.TB, g *testGateway, path string, body []byte, rea
 // TestDefaultChecksum: what is written without a checksum gets CRC64NVME, in the
 // answer too, in all schemes and in every way to write.
 func TestDefaultChecksum(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +81,7 @@ func TestDefaultChecksum(t *testing.T) {
 
 // TestDefaultChecksumOfForms: small files, large ones and those that go up in parts.
 func TestDefaultChecksumOfForms(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	for _, size := range []int{1, smallBody + 1, formPart, formPart + 1} {
 		body := pattern(size, 3)
@@ -94,6 +96,7 @@ func TestDefaultChecksumOfForms(t *testing.T) {
 // its parts come with are verified and given back; that of the object is the
 // default one, and the parts have none in it.
 func TestDefaultChecksumOfParts(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	parts := [][]byte{pattern(70_000, 1), pattern(2000, 2), pattern(1500, 3), pattern(5, 4)}
 	whole := slices.Concat(parts...)
@@ -144,6 +147,7 @@ func TestDefaultChecksumOfParts(t *testing.T) {
 // TestTrailerRequests: the checksum of a large object costs the gateway that wrote
 // it nothing, and another one a single small request.
 func TestTrailerRequests(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	body := pattern(smallBody+1, 1)
@@ -175,6 +179,7 @@ func TestTrailerRequests(t *testing.T) {
 // TestAnnouncedInFacts: the header says which checksum the trailer will hold, also
 // that of a copy.
 func TestAnnouncedInFacts(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	large := pattern(smallBody+1, 1)
 	g.put("/bucket/small", []byte("data")).want(t, 200, "")
@@ -218,6 +223,7 @@ func TestAnnouncedInFacts(t *testing.T) {
 
 // TestObjectSize: a store's word about what it stored is not passed on.
 func TestObjectSize(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		w.Header().Set(s3.HeaderObjectSize, fmt.Sprint(r.ContentLength))

@@ -30,6 +30,7 @@ func deleteFixture(t *testing.T) (*testGateway, map[string]int) {
 
 // TestDeleteObjectSize: the condition on the size is about the plaintext.
 func TestDeleteObjectSize(t *testing.T) {
+	t.Parallel()
 	g, sizes := deleteFixture(t)
 	for key, size := range sizes {
 		path, stored := "/bucket/"+key, len(g.upstream.object(testBucket, key).body)
@@ -69,6 +70,7 @@ func TestDeleteObjectSize(t *testing.T) {
 // TestDeleteObjectsConditions: the store gets its own size and ETag where the
 // client's conditions hold, and otherwise an ETag that no object has.
 func TestDeleteObjectsConditions(t *testing.T) {
+	t.Parallel()
 	g, sizes := deleteFixture(t)
 	type condition struct {
 		key, etag string

@@ -18,6 +18,7 @@ import (
 // TestErrorAnswers maps every sentinel, wrapped as handlers wrap them, and sees
 // that no text of an error reaches a client but that of an S3 error.
 func TestErrorAnswers(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		err    error
 		status int
@@ -81,6 +82,7 @@ func TestErrorAnswers(t *testing.T) {
 // TestReadErrorIsBounded: of an error answer without end a part is kept, and one
 // that breaks off is the store's trouble.
 func TestReadErrorIsBounded(t *testing.T) {
+	t.Parallel()
 	answer := func(r io.Reader) *http.Response {
 		return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(r)}
 	}

@@ -24,6 +24,7 @@ func (u *memUpstream) document(name string) []byte {
 // TestForwardDocuments sends documents of other operations through the gateway:
 // bytes and headers arrive unchanged, and come back unchanged.
 func TestForwardDocuments(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		path, sub, doc string
 		header         []string
@@ -42,6 +43,7 @@ func TestForwardDocuments(t *testing.T) {
 	for name, test := range tests {
 		for _, mode := range []string{modeHash, modeUnsigned, modeTrailer, modeSignedTrailer} {
 			t.Run(name+" "+mode, func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t)
 				query := url.Values{test.sub: {""}}
 				g.do(clientRequest{method: http.MethodPut, path: test.path, query: query, body: []byte(test.doc), header: headers(test.header...), mode: mode}).want(t, 200, "")
@@ -78,6 +80,7 @@ func TestForwardDocuments(t *testing.T) {
 
 // TestForwardKeepsChecksums: stores want a checksum on DeleteObjects and the like.
 func TestForwardKeepsChecksums(t *testing.T) {
+	t.Parallel()
 	doc := []byte("<Delete><Object><Key>" + testStateBucket + "</Key></Object><Object><Key>&#x1;</Key></Object></Delete>")
 	for _, mode := range []string{modeHash, modeTrailer} {
 		g := newGateway(t)
@@ -102,6 +105,7 @@ func TestForwardKeepsChecksums(t *testing.T) {
 // TestForwardVerifiesFirst sends documents that are not what the client signed or
 // summed: the store sees nothing of the request.
 func TestForwardVerifiesFirst(t *testing.T) {
+	t.Parallel()
 	doc := []byte("<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>")
 	flip := func(b []byte) []byte { return bytes.Replace(b, []byte("<Value>v"), []byte("<Value>w"), 1) }
 	tests := map[string]struct {
@@ -131,6 +135,7 @@ func TestForwardVerifiesFirst(t *testing.T) {
 
 // TestForwardDocumentLimit: a body too large for its operation is refused.
 func TestForwardDocumentLimit(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	pad := func(n int) []byte { return []byte("<T>" + strings.Repeat("x", n-7) + "</T>") }
 	tests := []struct {
@@ -156,6 +161,7 @@ func TestForwardDocumentLimit(t *testing.T) {
 // TestForwardErrors: an error of the store reaches the client byte for byte,
 // under the gateway's request ID.
 func TestForwardErrors(t *testing.T) {
+	t.Parallel()
 	const doc = "<?xml version='1.0'?>\n<Error  ><Code>XStrangeVendorError</Code><Detail a=\"1\">&lt;é</Detail><RequestId>theirs</RequestId></Error>\n\n"
 	for _, status := range []int{400, 403, 404, 405, 409, 411, 412, 500, 501, 503} {
 		for _, request := range []clientRequest{
@@ -202,6 +208,7 @@ func TestForwardErrors(t *testing.T) {
 // TestForwardTrouble: what only concerns gateway and store is 503, and shows
 // nothing of the store.
 func TestForwardTrouble(t *testing.T) {
+	t.Parallel()
 	redirect := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Location", "http://store.internal/bucket/key")
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -232,6 +239,7 @@ func TestForwardTrouble(t *testing.T) {
 
 // TestForwardAnonymous: the store decides on requests without a signature.
 func TestForwardAnonymous(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/key", []byte("x")).want(t, 200, "")
 	g.upstream.forget()
@@ -247,6 +255,7 @@ func TestForwardAnonymous(t *testing.T) {
 
 // TestStateBucketIsHidden names the state bucket in every way a request can.
 func TestStateBucketIsHidden(t *testing.T) {
+	t.Parallel()
 	logging := func(target string) []byte {
 		return []byte("<BucketLoggingStatus><LoggingEnabled>" + target + "</LoggingEnabled></BucketLoggingStatus>")
 	}
@@ -292,6 +301,7 @@ func TestStateBucketIsHidden(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withConfig(func(c *Config) { c.Domains = []string{"s3.example.com"} }))
 			a := g.do(test.c)
 			if a.code != test.code {
@@ -316,6 +326,7 @@ func utf16LE(s string) []byte {
 }
 
 func TestListBucketsHidesState(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.makeBucket(testStateBucket + "-2")
 	r := g.do(clientRequest{method: http.MethodGet, path: "/"})
@@ -330,6 +341,7 @@ func TestListBucketsHidesState(t *testing.T) {
 // TestRefuseBucket reads the worst documents of the largest size, and those that
 // only look as if they named the bucket.
 func TestRefuseBucket(t *testing.T) {
+	t.Parallel()
 	const limit = 1 << 20
 	for _, piece := range []string{"a<!---->", "<a>", "<a/>", "&#97;"} {
 		doc := []byte("<Bucket>" + strings.Repeat(piece, limit/len(piece)))

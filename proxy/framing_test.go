@@ -56,6 +56,7 @@ var endsWith = map[string]struct {
 // well gives exactly the announced bytes; any other gives an error before its
 // last data byte or final frame, so that no store can take it for whole.
 func TestFrames(t *testing.T) {
+	t.Parallel()
 	sizes := []int{0, 1, 100, sealedPackage - 1, sealedPackage, sealedPackage + 1, signedChunk, 2*signedChunk + 5, frameChunk, frameChunk + 1, 2*frameChunk + 77}
 	for framing, frame := range testFrames {
 		for end, e := range endsWith {
@@ -127,6 +128,7 @@ func FuzzFrames(f *testing.F) {
 
 // TestUpstreamFraming looks at what the store is sent for bodies of each kind.
 func TestUpstreamFraming(t *testing.T) {
+	t.Parallel()
 	type sent struct{ SHA, Trailer, Algorithm, SHA256, MD5 string }
 	small, large := pattern(1000, 1), pattern(1<<20+1, 1)
 	sum := sumText("SHA256", small)
@@ -152,6 +154,7 @@ func TestUpstreamFraming(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+"/"+tt.framing.String(), func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withFraming(tt.framing))
 			c := tt.request
 			c.method, c.path = http.MethodPut, "/bucket/k"
@@ -178,6 +181,7 @@ func TestUpstreamFraming(t *testing.T) {
 // TestFramingProbe lets the gateway choose: the first framing that the store
 // takes and holds against what arrives.
 func TestFramingProbe(t *testing.T) {
+	t.Parallel()
 	refuse := func(sha string) hook {
 		return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if r.Header.Get("X-Amz-Content-Sha256") == sha {
@@ -203,6 +207,7 @@ func TestFramingProbe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			u := newMemUpstream(t)
 			u.eager = tt.eager
 			if tt.hook != nil {
@@ -224,6 +229,7 @@ func TestFramingProbe(t *testing.T) {
 // TestFrameReadsAreRandom reads a trailer frame in random steps, so that no
 // step size hides a mistake.
 func TestFrameReadsAreRandom(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	data := pattern(frameChunk+300_000, 8)
 	for range 50 {

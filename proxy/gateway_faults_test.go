@@ -46,6 +46,7 @@ func wantStored(t *testing.T, g *testGateway, key string, want *memObject) {
 // TestUpstreamBreaks breaks the connection to the store at many places of a
 // PUT: a retryable answer, the old object in place, and the retry works.
 func TestUpstreamBreaks(t *testing.T) {
+	t.Parallel()
 	uploads(t, func(t *testing.T, g *testGateway, body []byte, old *memObject) {
 		for _, n := range []int64{0, 500, 1 << 20} {
 			if n > int64(len(body)) {
@@ -65,6 +66,7 @@ func TestUpstreamBreaks(t *testing.T) {
 
 // TestUpstreamAnswerLost loses the answer to a PUT that was stored.
 func TestUpstreamAnswerLost(t *testing.T) {
+	t.Parallel()
 	uploads(t, func(t *testing.T, g *testGateway, body []byte, _ *memObject) {
 		g.upstream.on(http.MethodPut, "/bucket/", dropAnswer)
 		g.put("/bucket/k", body).want(t, 503, "ServiceUnavailable")
@@ -152,6 +154,7 @@ func (s *silentWriter) Write(p []byte) (int, error) {
 
 // TestUpstreamCut breaks the store's answer to a GET: never a clean end.
 func TestUpstreamCut(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(3*sealer.PackageSize+10, 1)
 	for _, pairs := range [][]string{{s3.HeaderSSE, s3.AES256}, {}} {
@@ -173,6 +176,7 @@ func TestUpstreamCut(t *testing.T) {
 // TestUpstreamCutUnmeasured breaks an answer that has no length, as some stores
 // send them: only the broken connection says that it is not whole.
 func TestUpstreamCutUnmeasured(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(300_000, 1)).want(t, 200, "")
 	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -233,6 +237,7 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 
 // TestUpstreamRefusals passes the store's own errors on, whatever was asked.
 func TestUpstreamRefusals(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.on("", "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		w.Header().Set("Retry-After", "7")
@@ -269,6 +274,7 @@ func TestUpstreamRefusals(t *testing.T) {
 
 // TestClientGone leaves in the middle of an upload: nothing is stored.
 func TestClientGone(t *testing.T) {
+	t.Parallel()
 	for _, eager := range []bool{false, true} {
 		uploads(t, func(t *testing.T, g *testGateway, body []byte, old *memObject) {
 			g.upstream.eager = eager
@@ -297,6 +303,7 @@ func TestClientGone(t *testing.T) {
 // TestClientStopsReading holds no connection of the store for a client that
 // does not take its answer.
 func TestClientStopsReading(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = 200 * time.Millisecond }))
 	ended := make(chan struct{})
 	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {

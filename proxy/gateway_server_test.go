@@ -16,6 +16,7 @@ import (
 
 // TestPanic panics in a handler, before and after the answer has begun.
 func TestPanic(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1<<20, 1)).want(t, 200, "")
 	client := g.KMS
@@ -61,6 +62,7 @@ func (p *panicBody) Read(b []byte) (int, error) {
 
 // TestTooManyRequests serves one request at a time and turns the next away.
 func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) { c.MaxRequests = 1 }))
 	arrived, release := make(chan struct{}), make(chan struct{})
 	g.upstream.on(http.MethodGet, "/bucket/slow", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -83,6 +85,7 @@ func TestTooManyRequests(t *testing.T) {
 // TestExpectContinue reads the interim answer off the wire. botocore waits for
 // one before an empty body too; a request that is refused gets none.
 func TestExpectContinue(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, body := range []string{"", "data"} {
 		conn := g.dial()
@@ -173,6 +176,7 @@ func TestUnreadBodyStalls(t *testing.T) {
 // TestAnonymous forwards requests without credentials unsigned: the store
 // decides. SSE-KMS objects stay closed to them.
 func TestAnonymous(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for key, pairs := range map[string][]string{"plain": nil, "s3": {s3.HeaderSSE, s3.AES256}, "kms": {s3.HeaderSSE, s3.AWSKMS}} {
 		g.put("/bucket/"+key, []byte("data"), pairs...).want(t, 200, "")

@@ -52,6 +52,7 @@ func TestNeverPlaintext(t *testing.T) {
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for fault, f := range faults {
 				t.Run(fault, func(t *testing.T) {
 					t.Parallel()
@@ -79,6 +80,7 @@ func TestNeverPlaintext(t *testing.T) {
 
 // TestNotReady refuses everything until the state is open.
 func TestNotReady(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, notOpened())
 	for _, pairs := range [][]string{{}, {s3.HeaderSSE, s3.AES256}} {
 		g.put("/bucket/k", []byte("data"), pairs...).want(t, 503, "ServiceUnavailable")
@@ -107,6 +109,7 @@ func TestRulesUnreadable(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			damage(g)
 			g.State.rules.refresh(t.Context())
@@ -120,6 +123,7 @@ func TestRulesUnreadable(t *testing.T) {
 
 // TestWhichEncryption sets headers against rules against the gateway's default.
 func TestWhichEncryption(t *testing.T) {
+	t.Parallel()
 	kmsRule := &Rule{Algorithm: s3.AWSKMS, KeyID: "arn:aws:kms:key-2"}
 	defaultKMSRule := &Rule{Algorithm: s3.AWSKMS}
 	s3Rule := &Rule{Algorithm: s3.AES256}
@@ -154,6 +158,7 @@ func TestWhichEncryption(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			opts := []gatewayOption{withTLS(), withConfig(func(c *Config) { c.AutoEncryption = tt.auto })}
 			if tt.rule != nil {
 				opts = append(opts, withRule(testBucket, *tt.rule))
@@ -185,6 +190,7 @@ func TestWhichEncryption(t *testing.T) {
 // TestEncryptionRefused sends SSE headers that are wrong or contradict each
 // other: none is ignored, nothing is stored.
 func TestEncryptionRefused(t *testing.T) {
+	t.Parallel()
 	context := func(doc string) []string {
 		return []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEContext, base64.StdEncoding.EncodeToString([]byte(doc))}
 	}
@@ -241,6 +247,7 @@ func TestEncryptionRefused(t *testing.T) {
 
 // TestReadEncryption reads objects with SSE headers that do not fit them.
 func TestReadEncryption(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withTLS())
 	right, wrong := customerHeaders('r'), customerHeaders('w')
 	g.put("/bucket/c", []byte("data"), right...).want(t, 200, "")
@@ -283,6 +290,7 @@ func TestReadEncryption(t *testing.T) {
 
 // TestKMSFailsOnRead answers reads without the KMS: HEAD and LIST go on.
 func TestKMSFailsOnRead(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		spoil  func(*testGateway)
 		status int
@@ -293,6 +301,7 @@ func TestKMSFailsOnRead(t *testing.T) {
 		"gone":   {func(g *testGateway) { g.kes.DeleteKey("key-2") }, 400, "KMS.NotFoundException"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.kes.CreateKey("key-2")
 			g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "key-2").want(t, 200, "")

@@ -36,6 +36,7 @@ func checkRange(t *testing.T, g *testGateway, path, span string, body []byte, fi
 
 // TestGetRanges reads random ranges of sealed objects. Each costs one request.
 func TestGetRanges(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const p = sealer.PackageSize
@@ -74,6 +75,7 @@ func TestGetRanges(t *testing.T) {
 
 // TestGetPlainRanges reads ranges of objects that are not sealed.
 func TestGetPlainRanges(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(200_000, 1)
 	g.put("/bucket/k", body).want(t, 200, "")
@@ -91,6 +93,7 @@ func TestGetPlainRanges(t *testing.T) {
 // TestGetUnsatisfiable asks for what is not there. A sealed object is longer
 // than its plaintext: the store would have had bytes.
 func TestGetUnsatisfiable(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, pairs := range [][]string{{s3.HeaderSSE, s3.AES256}, {}} {
 		for _, size := range []int{0, 10, sealer.PackageSize, sealer.PackageSize + 1} {
@@ -138,10 +141,12 @@ func TestGetUnsatisfiable(t *testing.T) {
 // answer is one of the two objects, whole, never a mix; a client's condition
 // is not what fails.
 func TestGetReplaced(t *testing.T) {
+	t.Parallel()
 	one, two := pattern(2*sealer.PackageSize, 1), pattern(70_000, 2)
 	for name, pairs := range map[string][]string{"by sealed ": {s3.HeaderSSE, s3.AES256}, "by plain ": nil} {
 		for _, span := range []string{"bytes=-10", "bytes=0-9"} {
 			t.Run(name+span, func(t *testing.T) {
+				t.Parallel()
 				g := newGateway(t)
 				if span == "bytes=-10" {
 					g.put("/bucket/k", one, s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -179,6 +184,7 @@ func TestGetReplaced(t *testing.T) {
 
 // TestGetReplacedForever gives up when the object never stands still.
 func TestGetReplacedForever(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(100, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	g.upstream.on(http.MethodGet, "/bucket/k", answerWith(412, "PreconditionFailed"))
@@ -191,6 +197,7 @@ func TestGetReplacedForever(t *testing.T) {
 
 // TestGetRangeIgnored reads from a store that answers ranges with 200 and all.
 func TestGetRangeIgnored(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Del("Range")
@@ -207,6 +214,7 @@ func TestGetRangeIgnored(t *testing.T) {
 // TestGetWrongRange reads from a store that answers another range than the one
 // asked for, with and without saying so.
 func TestGetWrongRange(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(5*sealer.PackageSize, 1)
 	g.put("/bucket/k", body, s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -239,6 +247,7 @@ func TestGetWrongRange(t *testing.T) {
 // TestResponseOverrides sets response headers by query, on sealed and plain
 // objects. No value can begin a header of its own.
 func TestResponseOverrides(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	overrides := map[string]string{
 		"content-type": "text/x-mine", "cache-control": "no-store", "content-disposition": "attachment; filename=\"a\r\nX-Evil: 1\"",

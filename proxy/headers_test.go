@@ -18,6 +18,7 @@ import (
 // TestMetadataBudget refuses metadata that does not fit beside the sealed
 // header, before the body is read and before KES is asked.
 func TestMetadataBudget(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
 			g := newGateway(t, withTLS())
@@ -65,6 +66,7 @@ func TestMetadataBudget(t *testing.T) {
 
 // TestHeadersRefused sends headers that the gateway cannot honour.
 func TestHeadersRefused(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, tt := range []struct {
 		name, value, code string
@@ -90,6 +92,7 @@ func TestHeadersRefused(t *testing.T) {
 // TestRedirectDropped: an object can be read from a store that does not keep the
 // website redirect.
 func TestRedirectDropped(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256, "X-Amz-Website-Redirect-Location", "/there").want(t, 200, "")
 	if r := g.head("/bucket/k"); r.header.Get("X-Amz-Website-Redirect-Location") != "/there" {
@@ -102,6 +105,7 @@ func TestRedirectDropped(t *testing.T) {
 
 // TestHeadersUpstream looks at which headers reach the store: an allow-list.
 func TestHeadersUpstream(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	passed := map[string]string{
 		"Cache-Control": "max-age=1", "Content-Disposition": "inline", "Content-Language": "de", "Content-Type": "text/x",
@@ -146,6 +150,7 @@ func TestHeadersUpstream(t *testing.T) {
 
 // TestHeadersDownstream looks at which of the store's headers reach a client.
 func TestHeadersDownstream(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, pairs := range [][]string{{s3.HeaderSSE, s3.AES256}, {}} {
 		g.put("/bucket/k", []byte("data"), pairs...).want(t, 200, "")
@@ -187,6 +192,7 @@ func TestHeadersDownstream(t *testing.T) {
 
 // TestContentEncoding stores the encodings of the object, not those of the transfer.
 func TestContentEncoding(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for sent, want := range map[string]string{
 		"aws-chunked": "", "aws-chunked,gzip": "gzip", "gzip, aws-chunked": "gzip", "AWS-Chunked, br ,gzip": "br,gzip", "gzip": "gzip", "": "",
@@ -210,6 +216,7 @@ func TestContentEncoding(t *testing.T) {
 // TestUserMetadata keeps user metadata as it was sent, also where the store
 // gives text that is not ASCII back in RFC 2047 words.
 func TestUserMetadata(t *testing.T) {
+	t.Parallel()
 	metadata := map[string]string{
 		"Ascii": "plain value", "Unicode": "Grüße, 世界 🎉", "Spaces": "a  b", "Empty": "", "Comma": "a,b", "Long": strings.Repeat("ö", 200),
 		"Encoded": mime.BEncoding.Encode("utf-8", "schön"), "Looks": "=?not encoded", "Signs": `"quotes" <and> &`,
@@ -253,6 +260,7 @@ func TestUserMetadata(t *testing.T) {
 
 // TestHeadersDigest finds every difference that matters and none that does not.
 func TestHeadersDigest(t *testing.T) {
+	t.Parallel()
 	base := headers("Content-Type", "text/plain", "X-Amz-Meta-A", "1", "X-Amz-Meta-B", "2")
 	same := []http.Header{
 		headers("content-type", "text/plain", "x-amz-meta-a", "1", "x-amz-meta-b", "2"),
@@ -284,6 +292,7 @@ func TestHeadersDigest(t *testing.T) {
 // TestDirectoryObjects: stores on file systems give empty objects whose keys end
 // in a slash a type of their own. It is not held against them, for those alone.
 func TestDirectoryObjects(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for path, size := range map[string]int{"/bucket/dir/": 0, "/bucket/dir/full/": 1, "/bucket/file": 0} {
 		g.put(path, pattern(size, 1), s3.HeaderSSE, s3.AES256, "Content-Type", "text/plain").want(t, 200, "")

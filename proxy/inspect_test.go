@@ -50,6 +50,7 @@ func (i *Inspection) statuses() map[string]Status {
 }
 
 func TestInspect(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withTLS())
 	body := pattern(100_000, 1)
 	g.put("/bucket/plain", body).want(t, 200, "")
@@ -90,6 +91,7 @@ func TestInspect(t *testing.T) {
 }
 
 func TestInspectTrailer(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(2<<20, 1)
 	g.do(clientRequest{method: http.MethodPut, path: "/bucket/k", body: body, mode: modeTrailer, algorithm: "CRC32C", header: headers(s3.HeaderSSE, s3.AES256)}).want(t, 200, "")
@@ -111,6 +113,7 @@ func TestInspectTrailer(t *testing.T) {
 }
 
 func TestInspectMultipart(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	sizes := []int{minPart, minPart, 1234}
 	u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
@@ -136,6 +139,7 @@ func TestInspectMultipart(t *testing.T) {
 
 // TestInspectTampered names what a store did to an object.
 func TestInspectTampered(t *testing.T) {
+	t.Parallel()
 	header := func(edit func(h *sealer.Header)) func(*testGateway) {
 		return func(g *testGateway) {
 			g.upstream.edit(testBucket, "k", func(o *memObject) {
@@ -177,6 +181,7 @@ func TestInspectTampered(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withKES(kmstest.NewServer(t, kmstest.WithKeys("tenant"))))
 			g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "tenant").want(t, 200, "")
 			g.upstream.forget()
@@ -202,6 +207,7 @@ func TestInspectTampered(t *testing.T) {
 // TestInspectWithout sees what is shown without KES, without the root, and for an
 // object that is not there.
 func TestInspectWithout(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
 	g.upstream.forget()
@@ -231,6 +237,7 @@ func TestInspectWithout(t *testing.T) {
 
 // TestInspectContext: a context that nobody has authenticated yet may be no JSON.
 func TestInspectContext(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{"": "", `{"a":"b"}`: `{"a":"b"}`, "\x1b{": `"\u001b{"`} {
 		if got := string(contextJSON([]byte(text))); got != want {
 			t.Errorf("%q: %s", text, got)
@@ -241,6 +248,7 @@ func TestInspectContext(t *testing.T) {
 // TestInspectHeaderWarning: where changed headers are a warning to clients, they are
 // one here.
 func TestInspectHeaderWarning(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) { c.WarnHeaderDigest = true }))
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
 	g.upstream.edit(testBucket, "k", func(o *memObject) { o.header.Set("Content-Type", "text/evil") })

@@ -27,6 +27,7 @@ func (g *testGateway) gauge(name string) float64 {
 // TestKESMetrics: what the KMS client counts is shown as it is, and as
 // Prometheus wants it.
 func TestKESMetrics(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	endpoint := "endpoint=" + g.kes.Endpoint()
 	generated := g.counter("ssegw_kes_requests_total", endpoint, "op=generate", "result=ok")

@@ -18,6 +18,7 @@ import (
 // is on its way that closing the connection resets it. The client, which reads
 // after it has written, sees the answer.
 func TestLinger(t *testing.T) {
+	t.Parallel()
 	const size = 8 << 20
 	for range 5 {
 		sending := make(chan struct{})

@@ -26,6 +26,7 @@ import (
 // but for the empty object, whose time it does not know, one for each object that
 // it does not know, none the next time, and never a call to KES.
 func TestListCost(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	const objects = 40
 	for i := range objects {
@@ -69,6 +70,7 @@ func TestListCost(t *testing.T) {
 
 // TestListBounded has no more than listLooks HEADs under way.
 func TestListBounded(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for i := range 3 * listLooks {
 		g.put(fmt.Sprintf("/bucket/%02d", i), []byte("x")).want(t, 200, "")
@@ -100,6 +102,7 @@ func TestListBounded(t *testing.T) {
 // TestListSplice changes size, ETag and checksums of sealed objects and nothing
 // else of the store's document.
 func TestListSplice(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/plain&<", []byte("12345")).want(t, 200, "")
 	g.put("/bucket/sealed", []byte("12345"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -151,6 +154,7 @@ func (w *teeWriter) Write(p []byte) (int, error) {
 // TestListHeadFails shows entries that cannot be looked at as the store has
 // them; a store that is away fails the page.
 func TestListHeadFails(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, key := range []string{"a", "b", "c"} {
 		g.put("/bucket/"+key, []byte("12345"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -192,6 +196,7 @@ func TestListHeadFails(t *testing.T) {
 // TestListReplaced replaces an object between the store's page and the look at
 // it: the entry keeps its size, and the new one's is not remembered for it.
 func TestListReplaced(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
@@ -206,6 +211,7 @@ func TestListReplaced(t *testing.T) {
 
 // TestListGarbage answers a listing with what is none.
 func TestListGarbage(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, doc := range []string{"", "<html>", "<ListBucketResult><Contents><Key>a", "<Other/>"} {
 		g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -230,6 +236,7 @@ func (g *testGateway) uploadSummed(key, algorithm, kind string, parts int) {
 
 // TestListMultipart: what may be a multipart object costs one GET of its end.
 func TestListMultipart(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	g.uploadSummed("few", "CRC32", "COMPOSITE", 2)
 	g.uploadSummed("many", "SHA512", "COMPOSITE", 40) // with a table longer than expected
@@ -273,6 +280,7 @@ func TestListMultipart(t *testing.T) {
 // and from what HEADs and pages with metadata tell alike, and the store's own of
 // what is not sealed.
 func TestListChecksums(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	for key, c := range map[string]clientRequest{
 		"0": {body: pattern(2000, 1), mode: modeTrailer, algorithm: "CRC32"},
@@ -314,6 +322,7 @@ func TestListChecksums(t *testing.T) {
 // TestListNullVersion: stores without versions list the current one as "null", and
 // may not know it by that name.
 func TestListNullVersion(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

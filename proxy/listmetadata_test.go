@@ -75,6 +75,7 @@ func wantListing(t *testing.T, g *testGateway, query string, sizes []int64) (req
 // TestListMetadata: where the upstream lists metadata, what is not known of a
 // page costs one request and the part tables, and the same page then none.
 func TestListMetadata(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	sizes := fillMixed(g)
 	g.upstream.detail = true
@@ -106,6 +107,7 @@ func TestListMetadata(t *testing.T) {
 
 // TestListMetadataPages asks for the second page of each listing with metadata.
 func TestListMetadataPages(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	sizes := fillMixed(g)
 	g.upstream.detail = true
@@ -128,6 +130,7 @@ func TestListMetadataPages(t *testing.T) {
 
 // TestListMetadataRefused: stores without such pages are asked once in a while.
 func TestListMetadataRefused(t *testing.T) {
+	t.Parallel()
 	ignored := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
 	document := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.Write([]byte("<Metadata/>")) }
 	for name, tt := range map[string]struct {
@@ -171,6 +174,7 @@ func TestListMetadataRefused(t *testing.T) {
 // TestListMetadataHidden: a store that lists metadata without the sealed header
 // is not believed that nothing is sealed.
 func TestListMetadataHidden(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	sizes := fillMixed(g)
 	g.upstream.detail = true
@@ -185,6 +189,7 @@ func TestListMetadataHidden(t *testing.T) {
 
 // TestListMetadataChanged: what does not fit the page itself is not used.
 func TestListMetadataChanged(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(page string) string{
 		"another ETag": func(page string) string { return strings.ReplaceAll(page, "<ETag>&#34;", "<ETag>&#34;0") },
 		"another size": func(page string) string { return strings.ReplaceAll(page, "<Size>", "<Size>1") },
@@ -209,6 +214,7 @@ func TestListMetadataChanged(t *testing.T) {
 // TestListMetadataTampered: headers of a page are authenticated as those of a
 // HEAD are.
 func TestListMetadataTampered(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, key := range []string{"a", "b", "c", "d"} {
 		g.put("/bucket/"+key, pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -238,6 +244,7 @@ func TestListMetadataTampered(t *testing.T) {
 // TestListMetadataAsked: a client that asks for metadata itself gets it without
 // the sealed header, from one request.
 func TestListMetadataAsked(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/plain", pattern(10, 1), "X-Amz-Meta-Colour", "red").want(t, 200, "")
 	g.put("/bucket/sealed", pattern(20, 1), "X-Amz-Meta-Colour", "blue", s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -262,6 +269,7 @@ func TestListMetadataAsked(t *testing.T) {
 // TestListMetadataAnonymous: that anonymous callers get no metadata is not taken
 // as a sign that nobody does.
 func TestListMetadataAnonymous(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	sizes := fillMixed(g)
 	g.upstream.public = map[string]bool{testBucket: true}

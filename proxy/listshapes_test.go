@@ -96,6 +96,7 @@ func (s pageShape) fill(key, etag string, size int) string {
 // of real stores: sizes, ETags and checksums of sealed objects change, and
 // nothing else.
 func TestListShapes(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for i, key := range oddKeys {
 		var pairs []string

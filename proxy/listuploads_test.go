@@ -36,6 +36,7 @@ func (g *testGateway) listUploads(pairs ...string) (l listedUploads) {
 // TestListUploads: an upload has the same ID in Create and in listings, at any
 // gateway and on any page, and a page costs a request per upload once.
 func TestListUploads(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	var want []string
@@ -89,6 +90,7 @@ func TestListUploads(t *testing.T) {
 // TestListUploadsSpoiled: a record that is gone or does not open fails no page; a
 // state bucket that fails does.
 func TestListUploadsSpoiled(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*memObject) *memObject{
 		"gone":    func(*memObject) *memObject { return nil },
 		"damaged": func(o *memObject) *memObject { o.body = flip(o.body, -5); return o },
@@ -118,8 +120,10 @@ func TestListUploadsSpoiled(t *testing.T) {
 // the first upload for the second, gets no byte of the second: not in plaintext and
 // not under the first one's key.
 func TestUploadIDRepeated(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string][]string{"plain": nil, "sealed": {s3.HeaderSSE, s3.AES256}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			repeat := func() {
 				g.upstream.mu.Lock()
@@ -160,6 +164,7 @@ func TestUploadIDRepeated(t *testing.T) {
 
 // TestStoreID: what a client's ID says of the store's.
 func TestStoreID(t *testing.T) {
+	t.Parallel()
 	tag := randomTag()
 	for id, want := range map[string]string{
 		"x" + sealedMark + tag:                    "x",
@@ -182,6 +187,7 @@ func TestStoreID(t *testing.T) {
 
 // TestListUploadsChecksums shows what sealed uploads announced, at any gateway.
 func TestListUploadsChecksums(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	sse := []string{s3.HeaderSSE, s3.AES256}

@@ -11,6 +11,7 @@ import (
 // TestMetrics counts requests under the names of their operations, whatever
 // became of them, and sees that no label holds what a client chose.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/canary-key", []byte("x"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	g.get("/bucket/canary-key").want(t, 200, "")
@@ -53,6 +54,7 @@ func TestMetrics(t *testing.T) {
 // TestMetricsCountsListing: a page whose sizes are not known costs HEADs, the
 // next one none.
 func TestMetricsCountsListing(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/a", []byte("x"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	g.put("/bucket/b", []byte("x"), s3.HeaderSSE, s3.AES256).want(t, 200, "")

@@ -165,6 +165,7 @@ var partSizes = map[string][]int{
 // TestMultipart uploads parts in all schemes, in any order, and reads the object
 // in every way that shows its parts or its size.
 func TestMultipart(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range testSchemes() {
 		for name, sizes := range partSizes {
 			t.Run(scheme.name+"/"+name, func(t *testing.T) {
@@ -248,8 +249,10 @@ func wantSSE(s testScheme) []string {
 
 // TestMultipartHeaders: the SSE headers of each answer.
 func TestMultipartHeaders(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withTLS())
 			r := g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"uploads": {""}}, header: headers(scheme.write...)})
 			if diff := cmp.Diff(wantSSE(scheme), sseHeaders(r.header)); diff != "" {
@@ -278,6 +281,7 @@ func TestMultipartHeaders(t *testing.T) {
 
 // TestMultipartRanges reads 500 random ranges across the bounds of odd parts.
 func TestMultipartRanges(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	var body []byte
@@ -309,6 +313,7 @@ func TestMultipartRanges(t *testing.T) {
 // TestMultipartManyParts: more parts than fit a page of any listing, through two
 // gateways and in parallel.
 func TestMultipartManyParts(t *testing.T) {
+	t.Parallel()
 	const parts = 1200
 	rule := withRule(testBucket, Rule{Algorithm: s3.AES256})
 	a := newGateway(t, rule).withSmallParts()
@@ -387,6 +392,7 @@ func listPartsOf(t testing.TB, u *testUpload, query ...string) (l listedParts) {
 // TestListParts: present attempts with plaintext sizes, staged ones too, paged;
 // an upload that is found by listing can go on and be completed from what is listed.
 func TestListParts(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	u.part(1, pattern(2000, 1))
@@ -426,6 +432,7 @@ func TestListParts(t *testing.T) {
 // TestMultipartAttempts: two attempts of one part have other keys, and a Complete
 // takes the one whose ETag it names, as long as the store has it.
 func TestMultipartAttempts(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	same := pattern(2000, 1)
 	u := g.begin("/bucket/k")
@@ -476,6 +483,7 @@ func TestMultipartAttempts(t *testing.T) {
 
 // TestMultipartRefusals: what a Complete or a part may not say.
 func TestMultipartRefusals(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	one, two, three := u.part(1, pattern(2000, 1)), u.part(2, pattern(999, 2)), u.part(3, pattern(2000, 3))
@@ -513,6 +521,7 @@ func TestMultipartRefusals(t *testing.T) {
 
 // TestMultipartCustomerKey: SSE-C wants its key on each part, and the right one.
 func TestMultipartCustomerKey(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withTLS()).withSmallParts()
 	key, other := customerHeaders('c'), customerHeaders('d')
 	u := g.begin("/bucket/k", key...)

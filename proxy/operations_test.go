@@ -64,6 +64,7 @@ type arrived struct {
 // is refused before the store sees anything. Nothing falls through to a plain
 // operation on the bucket or object.
 func TestEveryRoute(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	var mu sync.Mutex
 	var seen []arrived
@@ -128,6 +129,7 @@ func TestEveryRoute(t *testing.T) {
 // TestOperationsAreRoutes: code exists for operations of the table only, and
 // never for those that the table refuses.
 func TestOperationsAreRoutes(t *testing.T) {
+	t.Parallel()
 	for action := range operations {
 		i := slices.IndexFunc(s3.Routes(), func(r s3.Route) bool { return r.Action == action })
 		if i < 0 || s3.Routes()[i].Class == s3.Refuse {
@@ -139,6 +141,7 @@ func TestOperationsAreRoutes(t *testing.T) {
 // TestUnknownSubResources sends what is no row of the table. A store that knows
 // the operation, or takes it for the plain one, sees nothing.
 func TestUnknownSubResources(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/key", []byte("x")).want(t, 200, "")
 	g.upstream.forget()
@@ -184,6 +187,7 @@ func TestUnknownSubResources(t *testing.T) {
 
 // TestUnsignedRoutes: no operation is reached with a wrong signature.
 func TestUnsignedRoutes(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, route := range s3.Routes() {
 		if route.Action == s3.Preflight {

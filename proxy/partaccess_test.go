@@ -12,6 +12,7 @@ import (
 // TestPartAccess: who may not write to an upload at the store does not write to it
 // at the gateway either, however small the part, nor learns anything by trying.
 func TestPartAccess(t *testing.T) {
+	t.Parallel()
 	own := mapped("own")
 	g := newGateway(t, withCredentials(map[string]*Credential{"own": own})).withSmallParts()
 	source := pattern(3000, 3)
@@ -63,6 +64,7 @@ func TestPartAccess(t *testing.T) {
 // TestUploadOwner: the store sees whose bucket the client expects it to be, also
 // where the gateway would not have asked it for itself.
 func TestUploadOwner(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	g.put("/bucket/src", pattern(3000, 3), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)

@@ -51,6 +51,7 @@ func (g *testGateway) withSmallForms() *testGateway {
 
 // TestFormUpload uploads forms of all sizes and schemes and reads them back.
 func TestFormUpload(t *testing.T) {
+	t.Parallel()
 	large := newGateway(t, withTLS())
 	for _, scheme := range append(testSchemes(), testScheme{name: "plain"}) {
 		for _, size := range []int{formPart, formPart + 1} {
@@ -128,6 +129,7 @@ var cmpEmpty = cmp.Transformer("empty", func(s []string) string { return strings
 // TestFormRule: a bucket's rule applies to forms as to any write, anonymous ones
 // included.
 func TestFormRule(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS}))
 	g.upstream.public[testBucket] = true
 	for _, size := range []int{10, 20 << 20} {
@@ -153,6 +155,7 @@ func TestFormRule(t *testing.T) {
 // TestFormAnonymous: whether a form without credential may write is for the
 // store to say.
 func TestFormAnonymous(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, size := range []int{10, 20 << 20} {
 		g.form(testForm{file: pattern(size, 1), anonymous: true}).want(t, 403, "AccessDenied")
@@ -165,6 +168,7 @@ func TestFormAnonymous(t *testing.T) {
 
 // TestFormRefusals: nothing comes of a form that is refused, whatever its size.
 func TestFormRefusals(t *testing.T) {
+	t.Parallel()
 	exclude := func(name string) func(string) string {
 		return func(policy string) string { return strings.Replace(policy, `{"`+name+`":`, `{"x-ignore-`+name+`":`, 1) }
 	}
@@ -262,6 +266,7 @@ func TestFormRefusals(t *testing.T) {
 
 // TestFormAccepted are forms that are odd and right.
 func TestFormAccepted(t *testing.T) {
+	t.Parallel()
 	sum := md5.Sum([]byte("content")) //nolint:gosec // see the import
 	tests := map[string]testForm{
 		"bucket field":        {fields: []string{"bucket", testBucket}, policy: func(p string) string { return strings.Replace(p, `{"bucket":"bucket"},`, "", 1) }},
@@ -280,6 +285,7 @@ func TestFormAccepted(t *testing.T) {
 	}
 	for name, form := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			form.file = []byte("content")
 			g.form(form).want(t, 204, "")
@@ -300,6 +306,7 @@ func TestFormAccepted(t *testing.T) {
 // TestFormHeaders: fields become the headers of the object, for a file in one
 // piece and in parts.
 func TestFormHeaders(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	for _, size := range []int{10, 20 << 20} {
 		key := fmt.Sprint(size)
@@ -325,6 +332,7 @@ func TestFormHeaders(t *testing.T) {
 // TestFormChecksums: a checksum of the form is kept with a sealed object, and
 // with a plain one that is stored in one piece.
 func TestFormChecksums(t *testing.T) {
+	t.Parallel()
 	for _, rule := range []string{s3.AES256, ""} {
 		g := newGateway(t, withRule(testBucket, Rule{Algorithm: rule}))
 		for i, algorithm := range checksumAlgorithms {
@@ -349,6 +357,7 @@ func TestFormChecksums(t *testing.T) {
 
 // TestFormFilename puts the name of the file, without its path, into the key.
 func TestFormFilename(t *testing.T) {
+	t.Parallel()
 	for filename, want := range map[string]string{
 		"cat.jpg": "user/cat.jpg", `C:\My Pictures\cat.jpg`: "user/cat.jpg", "/home/me/cat.jpg": "user/cat.jpg",
 		"Ü ber.jpg": "user/Ü ber.jpg", "${filename}": "user/${filename}",
@@ -363,6 +372,7 @@ func TestFormFilename(t *testing.T) {
 
 // TestFormAnswers are the answers that a form can ask for.
 func TestFormAnswers(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for value, want := range map[string]int{"": 204, "200": 200, "201": 201, "204": 204, "404": 204, "x": 204} {
 		a := g.form(testForm{key: "a b/ü", file: []byte("x"), fields: []string{"success_action_status", value}})
@@ -417,6 +427,7 @@ func TestFormAnswers(t *testing.T) {
 // TestFormConditions: conditions of the request hold for the object, in one
 // piece and in parts.
 func TestFormConditions(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, size := range []int{10, 20 << 20} {
 		key := fmt.Sprint(size)
@@ -441,6 +452,7 @@ func TestFormConditions(t *testing.T) {
 // TestFormFaults: whatever fails on the way of a form, no object comes of it and
 // its upload is taken back.
 func TestFormFaults(t *testing.T) {
+	t.Parallel()
 	part := func(number string, h hook) hook {
 		return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if r.URL.Query().Get("partNumber") == number {
@@ -493,6 +505,7 @@ func TestFormFaults(t *testing.T) {
 // TestFormSigned: a request that is signed itself is no form upload, and no form
 // is taken without its own signature.
 func TestFormSigned(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.do(clientRequest{
 		method: http.MethodPost, path: "/bucket", header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary),
@@ -503,6 +516,7 @@ func TestFormSigned(t *testing.T) {
 
 // TestFormLog: the access log names the signer and the object of a form.
 func TestFormLog(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.form(testForm{file: []byte("x")}).want(t, 204, "")
 	eventually(t, "the access log", func() bool {

@@ -89,6 +89,7 @@ func sseHeaders(h http.Header) []string {
 // TestRoundTrip writes objects of all sizes, schemes and framings and reads
 // them back in every way that shows their size, ETag and encryption.
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
 		t.Run(framing.String(), func(t *testing.T) {
 			t.Parallel()
@@ -200,6 +201,7 @@ func checkListings(t *testing.T, g *testGateway, objects int) {
 // trailer: it is shown on PUT and, where asked for, on GET and HEAD; it never
 // reaches the store of a sealed object and always that of a plain one.
 func TestPutChecksums(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, algorithm := range checksumAlgorithms {
 		for _, size := range []int{5, 1<<20 + 5} {
@@ -248,6 +250,7 @@ func checksumRoundTrip(t *testing.T, g *testGateway, algorithm, mode string, bod
 
 // TestPutKMSCalls counts what a write and its reads cost at KES.
 func TestPutKMSCalls(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.kes.ResetRequests()
 	g.put("/bucket/k", pattern(10, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
@@ -268,6 +271,7 @@ func TestPutKMSCalls(t *testing.T) {
 
 // TestPutOverwrites replaces an object by each kind of other.
 func TestPutOverwrites(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(100, 1)).want(t, 200, "")
 	g.put("/bucket/k", pattern(3<<20, 2), s3.HeaderSSE, s3.AES256).want(t, 200, "")

@@ -51,6 +51,7 @@ func (g *testGateway) storeRules(doc rulesDocument) {
 // plaintext reads of buckets that depend on rules are refused, sealed reads go on,
 // and all works again when the rules are back.
 func TestRulesFailClosed(t *testing.T) {
+	t.Parallel()
 	faults := map[string]func(t *testing.T, g *testGateway, before *memObject){
 		"deleted": func(_ *testing.T, g *testGateway, _ *memObject) {
 			g.upstream.store(testStateBucket, rulesObject, nil)
@@ -138,6 +139,7 @@ func TestRulesFailClosed(t *testing.T) {
 // TestRulesNotConfirmed lets the store be away for the rules alone. What leads to
 // plaintext needs rules that were confirmed a second ago, the rest five.
 func TestRulesNotConfirmed(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	g.upstream.makeBucket(otherBucket)
 	g.upstream.on(http.MethodGet, "/"+testStateBucket, answerWith(500, "InternalError"))
@@ -157,6 +159,7 @@ func TestRulesNotConfirmed(t *testing.T) {
 // rules asks the store for them a few times, not once each, and that a client that
 // leaves does not fail the others.
 func TestRulesAreSharedWhileRefreshed(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	release := make(chan struct{})
 	var asked atomic.Int32
@@ -198,6 +201,7 @@ func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 
 // TestLeavingClientEndsNoRefresh: the refresh that a client began serves others.
 func TestLeavingClientEndsNoRefresh(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.age(2 * time.Second)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -211,6 +215,7 @@ func TestLeavingClientEndsNoRefresh(t *testing.T) {
 // second where it would store plaintext, and within five for what is sealed
 // anyway.
 func TestReplicasSeeRules(t *testing.T) {
+	t.Parallel()
 	a := newGateway(t)
 	b := a.replica()
 	a.setRule(testBucket, &Rule{Algorithm: s3.AES256})
@@ -257,6 +262,7 @@ func (g *testGateway) setRule(bucket string, rule *Rule) {
 // TestConcurrentRules changes rules of many buckets on three replicas at once:
 // every one is kept, and revisions count them.
 func TestConcurrentRules(t *testing.T) {
+	t.Parallel()
 	u := newMemUpstream(t)
 	u.atomicWrites()
 	first := newGateway(t, withUpstream(u))
@@ -301,6 +307,7 @@ func TestConcurrentRules(t *testing.T) {
 // TestSetRuleAfterLostRaces: a change that another replica's overtook is made
 // again, upon that one.
 func TestSetRuleAfterLostRaces(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
 		g := newGateway(t)
 		other := g.replica()
@@ -327,6 +334,7 @@ func TestSetRuleAfterLostRaces(t *testing.T) {
 // The client is told so without a word about the state bucket, and a rule that
 // was stored all the same comes into force.
 func TestSetRuleFaults(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		hook   hook
 		stored bool
@@ -339,6 +347,7 @@ func TestSetRuleFaults(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.upstream.on(http.MethodPut, "/"+testStateBucket, test.hook)
 			r := g.setEncryption(testBucket, encryptionDoc("AES256", ""))
@@ -363,6 +372,7 @@ func TestSetRuleFaults(t *testing.T) {
 
 // TestSetRuleSeesRollback: a change never builds on rules older than those seen.
 func TestSetRuleSeesRollback(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	before := g.upstream.object(testStateBucket, rulesObject)
 	g.setRule(testBucket, &Rule{Algorithm: s3.AES256})
@@ -378,6 +388,7 @@ func TestSetRuleSeesRollback(t *testing.T) {
 
 // TestTooManyRules: a document that no gateway could read again is not written.
 func TestTooManyRules(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	before := g.upstream.object(testStateBucket, rulesObject)
 	err := g.State.setRule(t.Context(), testBucket, &Rule{Algorithm: s3.AWSKMS, KeyID: strings.Repeat("k", maxRules)})
@@ -391,6 +402,7 @@ func TestTooManyRules(t *testing.T) {
 
 // TestSealedOnly reads a plaintext object that the store put into a bucket.
 func TestSealedOnly(t *testing.T) {
+	t.Parallel()
 	sealedOnly := Rule{Algorithm: s3.AES256, SealedOnly: true}
 	migrating := Rule{Algorithm: s3.AES256}
 	tests := map[string]struct {
@@ -413,6 +425,7 @@ func TestSealedOnly(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withConfig(func(c *Config) { c.SealedOnly, c.AutoEncryption = test.mode, test.auto }))
 			if test.rule != nil {
 				g.setRule(testBucket, test.rule)

@@ -86,6 +86,7 @@ func storedRoot(t *testing.T, u *memUpstream) *sealer.RootRecord {
 }
 
 func TestFirstStart(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	if diff := cmp.Diff([]string{rootObject, rulesObject}, g.upstream.keys(testStateBucket)); diff != "" {
 		t.Errorf("state bucket (-want +got):\n%s", diff)
@@ -102,6 +103,7 @@ func TestFirstStart(t *testing.T) {
 
 // TestStateIsSealed sees that the stored bytes show nothing of root and rules.
 func TestStateIsSealed(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS, KeyID: "secret-project-key"}))
 	root := g.State.Root()
 	for _, name := range g.upstream.keys(testStateBucket) {
@@ -118,6 +120,7 @@ func TestStateIsSealed(t *testing.T) {
 // has damaged. Each gets one line that says what is wrong, nothing is written, and
 // no request is served.
 func TestStartRefuses(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		damage func(t *testing.T, u *memUpstream, kes *kmstest.Server)
 		says   []string
@@ -169,6 +172,7 @@ func TestStartRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 			test.damage(t, g.upstream, g.kes)
 			late := g.replica(notOpened())
@@ -200,6 +204,7 @@ func TestStartRefuses(t *testing.T) {
 // TestRootDeletedWithRules sees that a new root is made when nothing at all is
 // left, which no gateway without a memory can tell from a first start.
 func TestRootDeletedWithRules(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.store(testStateBucket, rootObject, nil)
 	g.upstream.store(testStateBucket, rulesObject, nil)
@@ -211,9 +216,11 @@ func TestRootDeletedWithRules(t *testing.T) {
 // TestInterruptedFirstStart stops a first start after each of its writes, with
 // the write done and not done, and after a lost answer. The next start heals it.
 func TestInterruptedFirstStart(t *testing.T) {
+	t.Parallel()
 	for n, name := range []string{"root", "rules", "finished root"} {
 		for _, persisted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/persisted=%t", name, persisted), func(t *testing.T) {
+				t.Parallel()
 				u := newMemUpstream(t)
 				g := newGateway(t, withUpstream(u), notOpened())
 				writes := 0
@@ -248,6 +255,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 }
 
 func TestDefaultKeyIsMade(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withKMS(func(c *kms.Config) { c.DefaultKey = "brand-new" }))
 	if !g.kes.HasKey("brand-new") || storedRoot(t, g.upstream).KeyName != "brand-new" {
 		t.Errorf("root under %q", storedRoot(t, g.upstream).KeyName)
@@ -255,6 +263,7 @@ func TestDefaultKeyIsMade(t *testing.T) {
 }
 
 func TestDefaultKeyChanged(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
 	body := []byte("sealed under the old key")
 	g.put("/bucket/old", body).want(t, 200, "")
@@ -288,6 +297,7 @@ func TestDefaultKeyChanged(t *testing.T) {
 // TestStartWaits starts a gateway while KES or the store is away: it lives, is not
 // ready, says so, and opens when they come back.
 func TestStartWaits(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		away func(g *testGateway)
 		back func(g *testGateway)
@@ -343,6 +353,7 @@ func TestStartWaits(t *testing.T) {
 
 // TestReplicasStartTogether starts replicas at once on an empty store.
 func TestReplicasStartTogether(t *testing.T) {
+	t.Parallel()
 	u := newMemUpstream(t)
 	u.atomicWrites()
 	kes := kmstest.NewServer(t)
@@ -374,6 +385,7 @@ func TestReplicasStartTogether(t *testing.T) {
 // TestLostRaces lets every conditional write of a first start lose to another
 // replica's, in the two ways that stores say so.
 func TestLostRaces(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
 		u := newMemUpstream(t)
 		g := newGateway(t, withUpstream(u), notOpened())
@@ -402,6 +414,7 @@ func (d discardAnswer) WriteHeader(int)             {}
 
 // TestStoreWithoutConditions: a store that knows no conditional writes works.
 func TestStoreWithoutConditions(t *testing.T) {
+	t.Parallel()
 	u := newMemUpstream(t)
 	u.on(http.MethodPut, "/"+testStateBucket+"/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Header.Get("If-Match") != "" || r.Header.Get("If-None-Match") != "" {
@@ -425,6 +438,7 @@ func TestStoreWithoutConditions(t *testing.T) {
 // TestStateBucketExists: a bucket that an operator made beforehand is used, one
 // that cannot be made is waited for.
 func TestStateBucketExists(t *testing.T) {
+	t.Parallel()
 	u := newMemUpstream(t)
 	u.makeBucket(testStateBucket)
 	newGateway(t, withUpstream(u))
@@ -442,6 +456,7 @@ func TestStateBucketExists(t *testing.T) {
 // TestRunEndsWithContext sees that a gateway that is stopped while it waits ends
 // without an error.
 func TestRunEndsWithContext(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, notOpened())
 	g.kes.Stop()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -455,6 +470,7 @@ func TestRunEndsWithContext(t *testing.T) {
 }
 
 func TestCheckUpstream(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		hook hook
 		ok   bool

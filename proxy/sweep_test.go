@@ -61,6 +61,7 @@ var sweepSSE = []string{s3.HeaderSSE, s3.AES256}
 // TestSweep: records go when they have aged and the store knows the upload no more,
 // the answer of a Complete after a day, and nothing else ever.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	before := g.upstream.keys(testStateBucket)
 	alive, plain, ended, endedPlain := g.begun("alive", sweepSSE...), g.begun("plain"), g.begun("ended", sweepSSE...), g.begun("ended-plain")
@@ -103,6 +104,7 @@ var sortedNames = cmp.Transformer("sorted", func(s []string) string { return str
 // TestSweepYoung: an upload to which a part came lately is left, and so is one
 // whose record says that it is young, whatever the store says of times.
 func TestSweepYoung(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	u := g.begun("k", sweepSSE...)
 	u.endDirectly()
@@ -124,6 +126,7 @@ func TestSweepYoung(t *testing.T) {
 
 // TestSweepErrors: no error of the store or of a record lets a record go.
 func TestSweepErrors(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil func(*testGateway, *testUpload)
 		fails bool // the sweep
@@ -161,6 +164,7 @@ func TestSweepErrors(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			u := g.begun("k", sweepSSE...)
 			u.endDirectly()
@@ -183,6 +187,7 @@ func TestSweepErrors(t *testing.T) {
 // TestSweepLeftovers: what is left of an interrupted end goes too, and a name that no
 // gateway gives is left and logged.
 func TestSweepLeftovers(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	u := g.begun("k", sweepSSE...)
 	u.endDirectly()
@@ -214,6 +219,7 @@ func TestSweepLeftovers(t *testing.T) {
 // TestSweepBounded: a sweep makes no more requests than it may, goes over pages, and
 // many of them get through everything.
 func TestSweepBounded(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	u := g.begun("large", sweepSSE...)
 	u.endDirectly()
@@ -245,6 +251,7 @@ func TestSweepBounded(t *testing.T) {
 // TestSweepReplicas: replicas that sweep at the same time do no harm, also while
 // uploads go on.
 func TestSweepReplicas(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
 	for i := range 10 {

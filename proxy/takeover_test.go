@@ -19,6 +19,7 @@ func (g *testGateway) successor(bucket string) (*State, error) {
 // TestTakeOver: a rule that was set through the gateway before is in force as soon as
 // its successor answers, and is changed there alone.
 func TestTakeOver(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	next, err := g.successor(testStateBucket)
 	if err != nil {
@@ -38,6 +39,7 @@ func TestTakeOver(t *testing.T) {
 // TestTakeOverAnother: a state that is not the same installation's is refused, and
 // nothing is made.
 func TestTakeOverAnother(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	if _, err := g.successor("gateway-staet"); !errors.Is(err, errState) {
 		t.Errorf("a bucket that is not there: %v", err)
@@ -63,6 +65,7 @@ func TestTakeOverAnother(t *testing.T) {
 
 // TestTakeOverRollback: rules older than those that the process has seen are refused.
 func TestTakeOverRollback(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	old := g.upstream.object(testStateBucket, rulesObject)
 	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
@@ -74,6 +77,7 @@ func TestTakeOverRollback(t *testing.T) {
 
 // TestRuleOutlivesBucket: who may not change rules does not end one by deleting its bucket.
 func TestRuleOutlivesBucket(t *testing.T) {
+	t.Parallel()
 	app := someone("app", func(c *Credential) { c.Buckets = []string{"ruled"} })
 	g := newGateway(t, withCredentials(map[string]*Credential{"app": app}))
 	g.upstream.makeBucket("ruled")

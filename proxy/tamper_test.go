@@ -42,8 +42,10 @@ func refused(t *testing.T, g *testGateway, path string, status int, code string)
 // for, the answer is an error; later, the connection breaks. Ranges that the
 // change does not touch are served.
 func TestTamperBody(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range testSchemes() {
 		t.Run(scheme.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withTLS())
 			body := pattern(3*sealer.PackageSize+1000, 1)
 			g.put("/bucket/k", body, scheme.write...).want(t, 200, "")
@@ -76,6 +78,7 @@ func TestTamperBody(t *testing.T) {
 
 // TestTamperObject changes, swaps, cuts and replaces objects at the store.
 func TestTamperObject(t *testing.T) {
+	t.Parallel()
 	body := pattern(2*sealer.PackageSize, 1)
 	const packages = 2
 	value := func(o *memObject) string { return o.header.Get(sealer.MetadataKey) }
@@ -116,6 +119,7 @@ func TestTamperObject(t *testing.T) {
 	}
 	for name, tamper := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t)
 			g.upstream.makeBucket("bucket2")
 			g.put("/bucket/k", pattern(packages*sealer.PackageSize, 2), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -139,6 +143,7 @@ func TestTamperObject(t *testing.T) {
 // TestTamperHeader flips a bit of every byte of the sealed header: no GET and
 // no HEAD succeeds, and a listing shows the page all the same.
 func TestTamperHeader(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEContext, testContext).want(t, 200, "")
 	whole := g.upstream.object(testBucket, "k")
@@ -162,6 +167,7 @@ func TestTamperHeader(t *testing.T) {
 // TestTamperList lists a page with objects that were tampered with: they are
 // shown as the store has them, the others right, and the failures counted.
 func TestTamperList(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	for _, key := range []string{"a", "b", "c", "d"} {
 		g.put("/bucket/"+key, pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -187,6 +193,7 @@ func TestTamperList(t *testing.T) {
 // TestTamperMetadata edits headers that the store keeps with an object: refused
 // on GET and HEAD, or warned about where the store is known to do that.
 func TestTamperMetadata(t *testing.T) {
+	t.Parallel()
 	edits := map[string]func(http.Header){
 		"Content-Type":        func(h http.Header) { h.Set("Content-Type", "text/html") },
 		"no Content-Type":     func(h http.Header) { h.Del("Content-Type") },
@@ -230,6 +237,7 @@ func TestTamperMetadata(t *testing.T) {
 // TestTamperStripped removes the sealed header, or puts plaintext in an
 // object's place. What is then served depends on the bucket.
 func TestTamperStripped(t *testing.T) {
+	t.Parallel()
 	sealedOnly := withRule(testBucket, Rule{Algorithm: s3.AES256, SealedOnly: true})
 	migrating := withRule(testBucket, Rule{Algorithm: s3.AES256})
 	setting := func(s SealedOnly) gatewayOption { return withConfig(func(c *Config) { c.SealedOnly = s }) }
@@ -251,6 +259,7 @@ func TestTamperStripped(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, tt.opts...)
 			g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 			for _, tamper := range map[string]func(*memObject){
@@ -272,6 +281,7 @@ func TestTamperStripped(t *testing.T) {
 
 // TestTamperTrailer changes the trailer that holds a streamed upload's checksum.
 func TestTamperTrailer(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(1<<20+100, 1)
 	g.do(clientRequest{method: "PUT", path: "/bucket/k", body: body, mode: modeTrailer, header: headers(s3.HeaderSSE, s3.AES256)}).want(t, 200, "")
@@ -294,6 +304,7 @@ func TestTamperTrailer(t *testing.T) {
 
 // TestTamperLength lets the store announce another length than it has.
 func TestTamperLength(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	body := pattern(2*sealer.PackageSize, 1)
 	g.put("/bucket/k", body, s3.HeaderSSE, s3.AES256).want(t, 200, "")

@@ -19,6 +19,7 @@ func (g *testGateway) updateEncryption(path, key string, pairs ...string) client
 // TestUpdateObjectEncryption: another key for objects of all kinds, without
 // moving a byte, and with all that belongs to them.
 func TestUpdateObjectEncryption(t *testing.T) {
+	t.Parallel()
 	body := pattern(150_000, 1)
 	kms := []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEContext, testContext}
 	for name, c := range map[string]struct {
@@ -32,6 +33,7 @@ func TestUpdateObjectEncryption(t *testing.T) {
 		"large":             {kms, true, 60_000},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t).withSmallParts()
 			if c.limit > 0 {
 				g.bounds.maxCopy, g.bounds.copyRange = c.limit, c.limit
@@ -64,6 +66,7 @@ func TestUpdateObjectEncryption(t *testing.T) {
 }
 
 func TestUpdateObjectEncryptionRefused(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withTLS())
 	key := customerHeaders('c')
 	g.put("/bucket/plain", []byte("data")).want(t, 200, "")

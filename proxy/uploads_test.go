@@ -20,6 +20,7 @@ func uploadRecordName(u *testUpload) string {
 // TestUploadNeverPlaintext spoils the record of a sealed upload in every way. No
 // part is taken, and no byte of one reaches the store.
 func TestUploadNeverPlaintext(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range testSchemes() {
 		for name, c := range map[string]struct {
 			spoil  func(g *testGateway, u *testUpload)
@@ -93,6 +94,7 @@ func TestUploadNeverPlaintext(t *testing.T) {
 // TestUploadUnknown: an upload that no gateway recorded takes no part, also when
 // the store knows it.
 func TestUploadUnknown(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.mu.Lock()
 	g.upstream.uploads = map[string]*memUpload{"direct": {bucket: testBucket, key: "k", id: "direct", header: http.Header{}, parts: map[int]*memPart{}}}
@@ -110,6 +112,7 @@ func TestUploadUnknown(t *testing.T) {
 
 // TestUploadFailedCreate: an upload that cannot be recorded is taken back.
 func TestUploadFailedCreate(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	g.upstream.on(http.MethodPut, "/"+testStateBucket+"/uploads/", answerWith(500, "InternalError"))
 	r := g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: map[string][]string{"uploads": {""}}, header: headers(s3.HeaderSSE, s3.AES256)})
@@ -122,6 +125,7 @@ func TestUploadFailedCreate(t *testing.T) {
 // TestPartNotRecorded: a part whose record cannot be written is not answered as
 // stored, and not listed; it can be sent again.
 func TestPartNotRecorded(t *testing.T) {
+	t.Parallel()
 	for name, h := range map[string]hook{"refused": answerWith(500, "InternalError"), "answer lost": dropAnswer} {
 		g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 		u := g.begin("/bucket/k")
@@ -144,6 +148,7 @@ func TestPartNotRecorded(t *testing.T) {
 // taken from another upload fail the Complete; staged bytes that are changed fail
 // the Complete or the read.
 func TestPartRecordsTampered(t *testing.T) {
+	t.Parallel()
 	find := func(g *testGateway, u *testUpload, kind string) string {
 		t.Helper()
 		for _, name := range g.records() {
@@ -189,6 +194,7 @@ func TestPartRecordsTampered(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 			u, other := g.begin("/bucket/k"), g.begin("/bucket/k")
 			for _, u := range []*testUpload{u, other} {
@@ -219,6 +225,7 @@ func TestPartRecordsTampered(t *testing.T) {
 // TestMultipartTampered drops, repeats, exchanges and mixes parts in the stored
 // object. Every read of it is refused, and no byte of another part is given out.
 func TestMultipartTampered(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	parts := [][]byte{pattern(70_000, 1), pattern(70_000, 2), pattern(70_000, 3)}
 	make := func(key string) (*memObject, [][]byte) {
@@ -276,6 +283,7 @@ func TestMultipartTampered(t *testing.T) {
 
 // TestAbort removes the upload and all its records, also the second time.
 func TestAbort(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	u.part(1, pattern(2000, 1))

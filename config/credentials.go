@@ -20,7 +20,7 @@ type Access string
 const (
 	AccessReadWrite Access = "read-write" // everything
 	AccessRead      Access = "read"       // GET and HEAD
-	AccessWrite     Access = "write"      // everything but GET and HEAD
+	AccessWrite     Access = "write"      // writing and deleting objects, without their ACLs
 )
 
 // Credential is one entry of the credentials file: a key pair that clients sign

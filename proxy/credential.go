@@ -18,7 +18,7 @@ type Access uint8
 const (
 	AccessReadWrite Access = iota
 	AccessRead             // GET, HEAD and OPTIONS
-	AccessWrite            // all others
+	AccessWrite            // writing and deleting objects, without their ACLs
 )
 
 // Credential is a key pair that clients sign with beside the root credential,
@@ -71,6 +71,25 @@ func (c *call) caller() caller {
 // ownRules are the operations on rules, which upstream policies know nothing of.
 var ownRules = []s3.Action{"PutBucketEncryption", "DeleteBucketEncryption"}
 
+// objectWrites are the operations that a credential for writing may use. Others
+// change who may read what, or how a bucket behaves.
+var objectWrites = []s3.Action{
+	s3.PutObject, s3.PostObject, s3.DeleteObject, s3.DeleteObjects, "PutObjectTagging", "DeleteObjectTagging",
+	s3.CreateMultipartUpload, s3.UploadPart, s3.CompleteMultipartUpload, s3.AbortMultipartUpload,
+}
+
+// grantsAccess reports whether the headers of a write ask for an ACL under which
+// others than its owner and the bucket's may read or write the object.
+func grantsAccess(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(strings.ToLower(name), "x-amz-grant-") {
+			return true
+		}
+	}
+	acl := h.Get("X-Amz-Acl")
+	return acl != "" && !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl)
+}
+
 // authorize finds the client's credential and checks its limits. Anonymous
 // clients have none: the upstream's policies decide.
 func (c *call) authorize() error {
@@ -87,7 +106,7 @@ func (c *call) authorize() error {
 	source := c.req.CopySource
 	switch {
 	case credential.Access == AccessRead && !reads,
-		credential.Access == AccessWrite && (reads || source != nil),
+		credential.Access == AccessWrite && (!slices.Contains(objectWrites, c.req.Route.Action) || grantsAccess(c.req.Header)),
 		!credential.allowsBucket(c.req.Bucket),
 		source != nil && !credential.allowsBucket(source.Bucket),
 		!credential.root && slices.Contains(ownRules, c.req.Route.Action):

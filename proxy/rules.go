@@ -32,6 +32,10 @@ type Rule struct {
 	BucketKey  bool     `json:"bucketKey,omitempty"`
 	Blocked    []string `json:"blocked,omitempty"`    // encryption types that writes may not ask for
 	SealedOnly bool     `json:"sealedOnly,omitempty"` // the bucket was empty when the rule was set
+
+	// Set is the revision of the rules that set this one: two rules that look the
+	// same are two. 0 where a version of the gateway set it that kept none.
+	Set uint64 `json:"set,omitempty"`
 }
 
 // rulesDocument is the one document that holds all rules. Its revision grows
@@ -221,6 +225,21 @@ func (s *State) rule(ctx context.Context, bucket string) (Rule, bool, error) {
 	return rule, ok, nil
 }
 
+// freshRule is rule as the store has it now.
+func (s *State) freshRule(ctx context.Context, bucket string) (Rule, bool, error) {
+	asked := time.Now()
+	s.rules.refresh(context.WithoutCancel(ctx))
+	snapshot := s.rules.current.Load()
+	if snapshot.err != nil {
+		return Rule{}, false, snapshot.err
+	}
+	if snapshot.checked.Before(asked) {
+		return Rule{}, false, fmt.Errorf("%w: not confirmed", errRules)
+	}
+	rule, ok := snapshot.Buckets[bucket]
+	return rule, ok, nil
+}
+
 // changeRule changes the bucket's rule to what change makes of the stored one;
 // nil is none, before and after. It is called again when another replica was
 // faster, so it decides on what is stored and on nothing else. The change is in
@@ -258,7 +277,9 @@ func (s *State) changeRule(ctx context.Context, bucket string, change func(old *
 		if rule == nil {
 			delete(doc.Buckets, bucket)
 		} else {
-			doc.Buckets[bucket] = *rule
+			set := *rule
+			set.Set = doc.Revision
+			doc.Buckets[bucket] = set
 		}
 		now := time.Now()
 		etag, err := r.write(ctx, s.Root(), doc, old.etag)

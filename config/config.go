@@ -60,6 +60,24 @@ const (
 	HeaderDigestWarn   HeaderDigest = "warn"   // show it and log
 )
 
+// SigV2 says where Signature Version 2 is accepted.
+type SigV2 string
+
+// Values of Config.SigV2.
+const (
+	SigV2Presigned SigV2 = "presigned" // in presigned URLs alone
+	SigV2Off       SigV2 = "off"       // nowhere
+)
+
+// ForwardClient says whether the store is told who the client is.
+type ForwardClient string
+
+// Values of Config.ForwardClient.
+const (
+	ForwardClientOff ForwardClient = "off"
+	ForwardClientOn  ForwardClient = "on"
+)
+
 // UpstreamBody is the framing of sealed bodies on their way to the store.
 type UpstreamBody string
 
@@ -95,10 +113,16 @@ type Config struct {
 
 	AutoEncryption AutoEncryption `env:"SSEGW_AUTO_ENCRYPTION" envDefault:"off" values:"off,sse-s3,sse-kms" doc:"Rule of the buckets that have none. MINIO_KMS_AUTO_ENCRYPTION=on means sse-kms."`
 	SealedOnly     SealedOnly     `env:"SSEGW_SEALED_ONLY" envDefault:"auto" values:"auto,always,never" doc:"Whether buckets with a rule refuse to show objects that are not sealed. auto: where the bucket was empty when it got its rule."`
+	Require        []string       `env:"SSEGW_REQUIRE" doc:"Buckets that refuse writes sealed in another way, separated by commas: BUCKET=sse, sse-s3, sse-c, sse-kms or sse-kms:KEY. BUCKET may end in *; of several for one bucket, any will do."`
 	HeaderDigest   HeaderDigest   `env:"SSEGW_HEADER_DIGEST" envDefault:"refuse" values:"refuse,warn" doc:"What to do with a sealed object whose content headers or user metadata the store has changed."`
 
 	Region string   `env:"SSEGW_REGION" envDefault:"us-east-1" doc:"Region that clients sign for."`
 	Domain []string `env:"SSEGW_DOMAIN" doc:"Host names, separated by commas, for virtual-host requests: BUCKET.DOMAIN."`
+
+	SigV2 SigV2 `env:"SSEGW_SIGV2" envDefault:"presigned" values:"presigned,off" doc:"Where Signature Version 2 is accepted: in presigned URLs, which boto3 and aws-cli 1 make by default, or nowhere."`
+
+	ForwardClient  ForwardClient `env:"SSEGW_FORWARD_CLIENT" envDefault:"off" values:"off,on" doc:"Whether the store is told each client's address, program and referring page, for its policies: in X-Forwarded-For, User-Agent and Referer."`
+	TrustedProxies []string      `env:"SSEGW_TRUSTED_PROXIES" doc:"Addresses and ranges, separated by commas, of the proxies in front whose X-Forwarded-For is believed."`
 
 	TLSCertFile   string `env:"SSEGW_TLS_CERT_FILE" path:"file" doc:"PEM certificate chain for https on the S3 address. Read again when it changes."`
 	TLSKeyFile    string `env:"SSEGW_TLS_KEY_FILE" path:"file" doc:"PEM private key of that certificate."`

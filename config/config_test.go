@@ -117,6 +117,8 @@ func base() *Config {
 		SealedOnly:       SealedOnlyAuto,
 		HeaderDigest:     HeaderDigestRefuse,
 		Region:           "us-east-1",
+		SigV2:            SigV2Presigned,
+		ForwardClient:    ForwardClientOff,
 		LogLevel:         "info",
 		DrainTimeout:     30 * time.Second,
 		MaxRequests:      1024,
@@ -171,6 +173,12 @@ func TestLoad(t *testing.T) {
 		}},
 		{"clients", with("SSEGW_REGION=garage", "SSEGW_DOMAIN= S3.example.com,,localhost, s3.example.com"), func(c *Config) {
 			c.Region, c.Domain = "garage", []string{"s3.example.com", "localhost"}
+		}},
+		{"protection", with("SSEGW_REQUIRE=reports=sse-kms:my-key,logs-*=sse,a=sse-s3,b=sse-c", "SSEGW_SIGV2=off"), func(c *Config) {
+			c.Require, c.SigV2 = []string{"reports=sse-kms:my-key", "logs-*=sse", "a=sse-s3", "b=sse-c"}, SigV2Off
+		}},
+		{"proxies", with("SSEGW_FORWARD_CLIENT=on", "SSEGW_TRUSTED_PROXIES=10.0.0.0/8,::1,192.0.2.7"), func(c *Config) {
+			c.ForwardClient, c.TrustedProxies = ForwardClientOn, []string{"10.0.0.0/8", "::1", "192.0.2.7"}
 		}},
 		{"tls", with("SSEGW_TLS_CERT_FILE=DIR/cert.pem", "SSEGW_TLS_KEY_FILE=DIR/key.pem", "SSEGW_TLS_TERMINATED=1"), func(c *Config) {
 			c.TLSCertFile, c.TLSKeyFile, c.TLSTerminated = dir+"/cert.pem", dir+"/key.pem", true

@@ -56,6 +56,11 @@ func TestLoadProblems(t *testing.T) {
 			`SSEGW_ADMIN_ADDRESS must be HOST:PORT or :PORT with a port from 0 to 65535, not ":x"`,
 		}},
 
+		{"requirement without a bucket", with("SSEGW_REQUIRE=sse"), []string{`SSEGW_REQUIRE must be BUCKET=SCHEME, where BUCKET may end in *: "sse"`}},
+		{"requirement of no scheme", with("SSEGW_REQUIRE=b=aws:kms"), []string{`SSEGW_REQUIRE must require sse, sse-s3, sse-kms or sse-c: "b=aws:kms"`}},
+		{"requirement of keys", with("SSEGW_REQUIRE=b=sse-kms:k-*,b=sse-s3:k"), []string{`SSEGW_REQUIRE must name a KES key behind sse-kms: alone: "b=sse-kms:k-*"`}},
+		{"proxy", with("SSEGW_TRUSTED_PROXIES=10.0.0.0/33"), []string{`SSEGW_TRUSTED_PROXIES must be addresses or ranges such as 10.0.0.0/8, not "10.0.0.0/33"`}},
+
 		{"empty access key", with("SSEGW_ACCESS_KEY="), []string{"SSEGW_ACCESS_KEY is required and empty"}},
 		{"short access key", with("SSEGW_ACCESS_KEY=ab"), []string{"SSEGW_ACCESS_KEY must have at least 3 characters"}},
 		{"slash in access key", with("SSEGW_ACCESS_KEY=a/bc"), []string{"SSEGW_ACCESS_KEY must be letters, digits and signs other than / , and ="}},

@@ -49,6 +49,7 @@ func (c *Config) validate(in *input) {
 	in.checkRegion("SSEGW_REGION", c.Region)
 	in.checkRegion("SSEGW_UPSTREAM_REGION", c.UpstreamRegion)
 	c.checkDomain(in)
+	c.checkLists(in)
 	in.checkPair("SSEGW_TLS_CERT_FILE", "SSEGW_TLS_KEY_FILE", c.TLSCertFile != "", c.TLSKeyFile != "")
 	if c.DrainTimeout < 0 {
 		in.report("SSEGW_DRAIN_TIMEOUT", "SSEGW_DRAIN_TIMEOUT must not be negative: %v", c.DrainTimeout)

@@ -170,7 +170,15 @@ func (c *call) copyObject() error {
 // copySealing decides how the copy is sealed: as a write would be, but the copy
 // of a sealed object is never plaintext because nobody asked for anything.
 func (c *call) copySealing(src *copySource) (*sealing, error) {
-	s, err := c.writeSealing()
+	s, err := c.chosenCopySealing(src)
+	if err != nil {
+		return nil, err
+	}
+	return s, c.required(s)
+}
+
+func (c *call) chosenCopySealing(src *copySource) (*sealing, error) {
+	s, err := c.chosenSealing()
 	if s != nil || err != nil || src.object == nil {
 		return s, err
 	}

@@ -55,6 +55,7 @@ func (s *Server) credentialOf(accessKey string) (*Credential, bool) {
 type caller struct {
 	anonymous   bool
 	credentials aws.CredentialsProvider
+	origin      *origin // nil: the store is not told
 }
 
 // isGateway reports whether the upstream takes the client for the gateway.
@@ -63,9 +64,9 @@ func (c caller) isGateway() bool { return !c.anonymous && c.credentials == nil }
 // caller is the client, as the upstream is to see it.
 func (c *call) caller() caller {
 	if c.credential == nil {
-		return caller{anonymous: true}
+		return caller{anonymous: true, origin: c.origin()}
 	}
-	return caller{credentials: c.credential.Upstream}
+	return caller{credentials: c.credential.Upstream, origin: c.origin()}
 }
 
 // ownRules are the operations on rules, which upstream policies know nothing of.

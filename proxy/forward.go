@@ -73,6 +73,9 @@ func (c *call) addDocument(o *outgoing) error {
 			sums = nil // they are of another document
 		}
 	}
+	if c.req.Route.Action == "PutBucketPolicy" && conditionsOnSSE(doc) {
+		return errPolicyOnSSE
+	}
 	if !bucketless[c.req.Route.Action] {
 		if err := refuseBucket(doc, c.State.Bucket()); err != nil {
 			return err

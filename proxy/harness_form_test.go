@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -131,7 +132,7 @@ func (f testForm) sign(t testing.TB, fields *formFields) {
 	fields.add("x-amz-algorithm", "AWS4-HMAC-SHA256")
 	fields.add("X-Amz-Credential", clientAccessKey+"/"+date+"/"+clientRegion+"/s3/aws4_request")
 	fields.add("x-amz-date", now.Format("20060102T150405Z"))
-	conditions := append([]string{`{"bucket":"` + testBucket + `"}`, `["starts-with","$key",""]`}, f.conditions...)
+	conditions := append([]string{`{"bucket":"` + cmp.Or(f.bucket, testBucket) + `"}`, `["starts-with","$key",""]`}, f.conditions...)
 	for _, p := range (*fields)[1:] {
 		condition, err := json.Marshal(map[string]string{p[0]: p[1]})
 		if err != nil {

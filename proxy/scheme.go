@@ -58,10 +58,19 @@ func (s *sealing) setHeaders(h http.Header) {
 	}
 }
 
-// writeSealing decides how the object of a write is sealed: by the request's
+// writeSealing is chosenSealing where the bucket takes objects sealed so.
+func (c *call) writeSealing() (*sealing, error) {
+	s, err := c.chosenSealing()
+	if err != nil {
+		return nil, err
+	}
+	return s, c.required(s)
+}
+
+// chosenSealing decides how the object of a write is sealed: by the request's
 // headers, else by the bucket's rule, else by the gateway's default. nil says
 // that it is stored as it is; this is the only place that decides so.
-func (c *call) writeSealing() (*sealing, error) {
+func (c *call) chosenSealing() (*sealing, error) {
 	rule, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
 	if err != nil {
 		return nil, err

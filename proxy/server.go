@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -56,12 +57,16 @@ type Config struct {
 	Domains          []string      // for virtual-host style; none: path style only
 	AutoEncryption   sealer.Scheme // of buckets without a rule; 0: none
 	SealedOnly       SealedOnly
-	TLSTerminated    bool          // a terminator in front speaks TLS with the clients
-	WarnHeaderDigest bool          // log instead of refuse when the store changed content headers
-	MaxRequests      int           // served at a time, above which clients are told to slow down
-	IdleTimeout      time.Duration // a body may stand still this long; 0: 30 s
-	Operator         http.Handler  // serves the paths below /minio/; nil: 404
-	Audit            *Audit        // of the use of KES keys; nil: none
+	Require          []Requirement  // of single buckets
+	TLSTerminated    bool           // a terminator in front speaks TLS with the clients
+	WarnHeaderDigest bool           // log instead of refuse when the store changed content headers
+	MaxRequests      int            // served at a time, above which clients are told to slow down
+	IdleTimeout      time.Duration  // a body may stand still this long; 0: 30 s
+	PresignedV2      bool           // take presigned requests of Signature Version 2
+	ForwardClient    bool           // tell the store the client's address, program and referring page
+	TrustedProxies   []netip.Prefix // whose X-Forwarded-For is believed
+	Operator         http.Handler   // serves the paths below /minio/; nil: 404
+	Audit            *Audit         // of the use of KES keys; nil: none
 	Log              *zap.Logger
 	Metrics          prometheus.Registerer
 }

@@ -44,6 +44,9 @@ func (c *call) updateObjectEncryption() error {
 	if err != nil {
 		return err
 	}
+	if err := c.required(s); err != nil {
+		return err
+	}
 	s.shared = e.BucketKey && len(s.encoded) == 0
 	header := c.copyHeader(src)
 	// What a copy does not take over by itself stays too.

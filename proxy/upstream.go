@@ -165,6 +165,7 @@ func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, erro
 		r.ContentLength = o.size
 	}
 	if o.as.anonymous {
+		o.as.origin.tell(r.Header)
 		return r, nil
 	}
 	hash := o.hash
@@ -184,6 +185,7 @@ func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, erro
 	if err := u.signer.SignHTTP(ctx, creds, r, hash, "s3", u.region, now); err != nil {
 		return nil, fmt.Errorf("proxy: signing for the upstream: %w", err)
 	}
+	o.as.origin.tell(r.Header) // not signed: a proxy in between may add to it
 	if o.signed != nil {
 		o.signed.start(creds.SecretAccessKey, u.region, now, r.Header.Get("Authorization"))
 	}

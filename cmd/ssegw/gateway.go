@@ -77,12 +77,24 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		Audit: g.auditKeyUse, Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
 	})
 	g.private = g.operator.Private()
+	proxies, err := trustedProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	require, err := requirements(cfg.Require)
+	if err != nil {
+		return nil, err
+	}
 	g.s3 = proxy.New(proxy.Config{
 		Upstream: upstream, KMS: g.client, State: g.state,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Credentials: g.credentials.find,
 		Region: cfg.Region, Domains: cfg.Domain,
 		AutoEncryption:   autoEncryption[cfg.AutoEncryption],
 		SealedOnly:       sealedOnly[cfg.SealedOnly],
+		Require:          require,
+		PresignedV2:      cfg.SigV2 == config.SigV2Presigned,
+		ForwardClient:    cfg.ForwardClient == config.ForwardClientOn,
+		TrustedProxies:   proxies,
 		TLSTerminated:    cfg.TLSTerminated,
 		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
 		MaxRequests:      cfg.MaxRequests,

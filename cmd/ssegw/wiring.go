@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -36,6 +37,32 @@ var (
 		config.UpstreamBodyPlain:   proxy.FramingPlain,
 	}
 )
+
+var requiredSchemes = map[string]sealer.Scheme{
+	config.RequireAny: 0, config.RequireSSES3: sealer.SSES3, config.RequireSSEKMS: sealer.SSEKMS, config.RequireSSEC: sealer.SSEC,
+}
+
+func requirements(texts []string) (list []proxy.Requirement, err error) {
+	for _, text := range texts {
+		r, err := config.ParseRequirement(text)
+		if err != nil {
+			return nil, fmt.Errorf("SSEGW_REQUIRE: %w", err)
+		}
+		list = append(list, proxy.Requirement{Bucket: r.Bucket, Scheme: requiredSchemes[r.Scheme], KESKey: r.KESKey})
+	}
+	return list, nil
+}
+
+func trustedProxies(texts []string) (list []netip.Prefix, err error) {
+	for _, text := range texts {
+		p, err := config.ParseProxy(text)
+		if err != nil {
+			return nil, fmt.Errorf("SSEGW_TRUSTED_PROXIES: %w", err)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
 
 // newLogger returns a logger of JSON lines on standard error.
 func newLogger(level string) (*zap.Logger, error) {

@@ -121,7 +121,7 @@ func New(cfg Config) *Server {
 		bounds:         storeBounds,
 	}
 	s.verifier = sigv4.New(sigv4.Config{
-		Region: cfg.Region,
+		Region: cfg.Region, PresignedV2: cfg.PresignedV2,
 		Secret: func(accessKey string) (string, bool) {
 			credential, ok := s.credentialOf(accessKey)
 			if !ok {
@@ -246,6 +246,10 @@ func (c *call) authenticate() (err error) {
 	r := &sigv4.Request{
 		Method: c.in.Method, Path: c.req.Path, Query: c.req.SignedQuery, Header: c.in.Header,
 		Host: c.in.Host, ContentLength: c.in.ContentLength, TLS: c.secure(),
+		Moved: c.req.Moved, RawPath: c.in.URL.EscapedPath(),
+	}
+	if c.req.VirtualHost {
+		r.HostBucket = c.req.Bucket
 	}
 	if c.req.Route.Action == s3.Preflight {
 		r.Query, r.Header = nil, nil

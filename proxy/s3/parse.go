@@ -25,7 +25,9 @@ type Request struct {
 	Query url.Values
 	// SignedQuery has every parameter as it was sent, decoded.
 	SignedQuery url.Values
-	// Header is a copy of the request's headers with the x-amz-* values that a presigner moved into the query.
+	// Moved has the headers, other than x-amz-* ones, that a presigner moved into the query. They are in Header too.
+	Moved http.Header
+	// Header is a copy of the request's headers with the values that a presigner moved into the query.
 	// Except for user metadata and lists, whose lines are joined with a comma, every x-amz-* header has one value.
 	Header http.Header
 

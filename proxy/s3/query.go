@@ -18,7 +18,30 @@ var signatureKeys = []string{
 	"x-amz-region-set", "x-amz-security-token", "x-amz-signature", "x-amz-signedheaders",
 }
 
-// parseQuery decodes the raw query into SignedQuery and, less what is not the operation's, into Query.
+// signatureV2Keys are the query parameters of a signature of version 2, in requests that have its access key.
+var signatureV2Keys = []string{"AWSAccessKeyId", "Expires", "Signature"}
+
+// movable are the lower-cased headers, other than x-amz-* ones, that SDKs put into the query of a presigned request,
+// whether they are signed as headers or not.
+var movable = []string{
+	"cache-control", "content-disposition", "content-encoding", "content-language", "content-md5", "content-type", "expires",
+}
+
+// presigned returns which parameters of the query that is being parsed are headers which a presigner moved there. No
+// request that is signed otherwise has any.
+func (req *Request) presigned() (isMoved func(name string) bool) {
+	version2 := req.SignedQuery.Has("AWSAccessKeyId")
+	if !version2 && !req.SignedQuery.Has("X-Amz-Signature") {
+		return func(string) bool { return false }
+	}
+	signed := strings.Split(strings.ToLower(req.SignedQuery.Get("X-Amz-SignedHeaders")), ";")
+	return func(name string) bool {
+		lower := strings.ToLower(name)
+		return slices.Contains(movable, lower) && !(version2 && name == "Expires") || slices.Contains(signed, lower)
+	}
+}
+
+// parseQuery decodes the raw query into SignedQuery and, less what is not the operation's, into Query and Moved.
 func (req *Request) parseQuery(raw string) error {
 	if strings.Count(raw, "&") >= maxParameters {
 		return ErrInvalidArgument.Msg("Too many query parameters.")
@@ -29,6 +52,8 @@ func (req *Request) parseQuery(raw string) error {
 	}
 	req.SignedQuery = values
 	req.Query = url.Values{}
+	req.Moved = http.Header{}
+	isMoved := req.presigned()
 	for k, v := range values {
 		lower := strings.ToLower(k)
 		switch {
@@ -36,10 +61,14 @@ func (req *Request) parseQuery(raw string) error {
 			return ErrInvalidArgument.Msg("Duplicate query parameter.")
 		case !utf8.ValidString(k) || !utf8.ValidString(v[0]):
 			return ErrInvalidArgument.Msg("A query parameter is not valid UTF-8.")
-		case k == "AWSAccessKeyId":
-			return ErrInvalidRequest.Msg("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+		case values.Has("AWSAccessKeyId") && slices.Contains(signatureV2Keys, k):
 		case strings.HasPrefix(lower, "x-"):
 			// Signature, moved header (mergeHeaders), or a note for the access log, such as the SDKs' x-id.
+		case isMoved(k):
+			if _, twice := req.Moved[http.CanonicalHeaderKey(k)]; twice {
+				return ErrInvalidArgument.Msg("Duplicate query parameter.")
+			}
+			req.Moved.Set(k, v[0])
 		default:
 			req.Query[k] = v
 		}
@@ -79,17 +108,29 @@ func (req *Request) mergeHeaders(r *http.Request) error {
 			return ErrInvalidArgument.Msg("The request has more than one %s header.", lower)
 		}
 	}
-	for _, k := range req.movedHeaders() {
-		v := req.SignedQuery.Get(k)
-		if !isHeaderName(k) || !isHeaderValue(v) {
-			return ErrInvalidArgument.Msg("A query parameter is not a valid header.")
+	for k := range req.Moved {
+		if err := req.moveHeader(k, req.Moved.Get(k)); err != nil {
+			return err
 		}
-		canonical := http.CanonicalHeaderKey(k)
-		if have, ok := req.Header[canonical]; ok && (len(have) != 1 || have[0] != v) {
-			return ErrInvalidArgument.Msg("The header %s and a query parameter contradict each other.", strings.ToLower(k))
-		}
-		req.Header[canonical] = []string{v}
 	}
+	for _, k := range req.movedHeaders() {
+		if err := req.moveHeader(k, req.SignedQuery.Get(k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveHeader adds a header that stood in the query.
+func (req *Request) moveHeader(k, v string) error {
+	if !isHeaderName(k) || !isHeaderValue(v) {
+		return ErrInvalidArgument.Msg("A query parameter is not a valid header.")
+	}
+	canonical := http.CanonicalHeaderKey(k)
+	if have, ok := req.Header[canonical]; ok && (len(have) != 1 || have[0] != v) {
+		return ErrInvalidArgument.Msg("The header %s and a query parameter contradict each other.", strings.ToLower(k))
+	}
+	req.Header[canonical] = []string{v}
 	return nil
 }
 

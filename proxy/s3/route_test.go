@@ -226,7 +226,18 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		{"GET", "/bkt/", nil, "ListObjects"},
 		{"GET", "/?x-id=ListBuckets", nil, "ListBuckets"},
 		{"GET", "/?max-directory-buckets=3", nil, "ListDirectoryBuckets"},
-		{"GET", "/bkt/k?AWSAccessKeyId=a&Expires=1&Signature=s", nil, "InvalidRequest"},
+		// Presigned requests: signatures of version 2, and headers that SDKs move into the query.
+		{"GET", "/bkt/k?AWSAccessKeyId=a&Expires=1&Signature=s", nil, "GetObject"},
+		{"GET", "/bkt/k?Expires=1&Signature=s", nil, "NotImplemented"},
+		{"PUT", "/bkt/k?X-Amz-Signature=s&Content-Type=a&Cache-Control=b&Content-MD5=c", nil, "PutObject"},
+		{"PUT", "/bkt/k?AWSAccessKeyId=a&content-type=a&content-md5=c", nil, "PutObject"},
+		{"PUT", "/bkt/k?X-Amz-Signature=s&Content-Type=a&content-type=a", nil, "InvalidArgument"},
+		{"PUT", "/bkt/k?X-Amz-Signature=s&Content-Type=a", []string{"Content-Type", "a"}, "PutObject"},
+		{"PUT", "/bkt/k?X-Amz-Signature=s&Content-Type=a", []string{"Content-Type", "b"}, "InvalidArgument"},
+		{"PUT", "/bkt/k?X-Amz-Signature=s&Content-Type=a%0Ab", nil, "InvalidArgument"},
+		{"GET", "/bkt/k?X-Amz-Signature=s&X-Amz-SignedHeaders=host%3Brange&range=bytes%3D0-1", nil, "GetObject"},
+		{"GET", "/bkt/k?X-Amz-Signature=s&X-Amz-SignedHeaders=host&range=bytes%3D0-1", nil, "NotImplemented"},
+		{"PUT", "/bkt/k?Content-Type=a", nil, "NotImplemented"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+" "+tt.target, func(t *testing.T) {

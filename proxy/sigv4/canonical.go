@@ -96,6 +96,9 @@ func canonicalHeader(r *Request, name string) (value string, ok bool) {
 		return strconv.FormatInt(r.ContentLength, 10), r.ContentLength >= 0
 	}
 	values := r.Header.Values(name)
+	if len(values) == 0 {
+		values = r.moved(name)
+	}
 	if len(values) > 0 {
 		collapsed := make([]string, len(values))
 		for i, v := range values {
@@ -110,6 +113,19 @@ func canonicalHeader(r *Request, name string) (value string, ok bool) {
 		return "100-continue", true
 	}
 	return "", false
+}
+
+// moved returns the values of a header that a presigner put into the query.
+func (r *Request) moved(name string) []string {
+	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, "x-amz-") {
+		return values
+	}
+	for parameter, values := range r.Query {
+		if strings.EqualFold(parameter, name) {
+			return values
+		}
+	}
+	return nil
 }
 
 // collapse trims a header value and turns inner runs of spaces into one.

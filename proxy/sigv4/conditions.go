@@ -60,22 +60,19 @@ func parsePolicy(document []byte) (*policy, error) {
 	return p, nil
 }
 
-// policyMembers splits a document into its members by lower-case name.
+// policyMembers splits a document into its members.
 func policyMembers(document []byte) (map[string]json.RawMessage, error) {
 	if len(bytes.TrimSpace(document)) == 0 {
 		return nil, errPolicyDocument("Expecting '{' but found End-of-Input")
 	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(document, &raw); err != nil || raw == nil {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(document, &members); err != nil || members == nil {
 		return nil, errPolicyDocument("Invalid JSON.")
 	}
-	members := map[string]json.RawMessage{}
-	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		lower := strings.ToLower(name)
-		if _, twice := members[lower]; twice || lower != "expiration" && lower != "conditions" {
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if name != "expiration" && name != "conditions" {
 			return nil, errPolicyDocument(fmt.Sprintf("Unexpected: %q", name))
 		}
-		members[lower] = raw[name]
 	}
 	return members, nil
 }

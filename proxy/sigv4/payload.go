@@ -77,7 +77,7 @@ func (a *Auth) declare() (d declaration, err error) {
 	if d.size, err = a.declaredSize(); err != nil {
 		return d, err
 	}
-	if d.md5, err = contentMD5(a.view.request.Header); err != nil {
+	if d.md5, err = contentMD5(a.view.request); err != nil {
 		return d, err
 	}
 	if d.trailer, err = a.announcedTrailer(); err != nil {
@@ -141,8 +141,11 @@ func (a *Auth) announcedTrailer() (string, error) {
 	return algorithm, nil
 }
 
-func contentMD5(header http.Header) ([]byte, error) {
-	values := header.Values("Content-MD5")
+func contentMD5(r *Request) ([]byte, error) {
+	values := r.Header.Values("Content-MD5")
+	if len(values) == 0 {
+		values = r.moved("content-md5")
+	}
 	if len(values) == 0 {
 		return nil, nil
 	}

@@ -80,8 +80,6 @@ func (v *Verifier) checkValidity(at time.Time, expires string) error {
 		return newError(CodeAuthorizationQuery, "X-Amz-Expires should be a number")
 	case seconds < 0:
 		return newError(CodeAuthorizationQuery, "X-Amz-Expires must be non-negative")
-	case seconds == 0:
-		return newError(CodeAuthorizationQuery, "X-Amz-Expires must be positive")
 	case seconds > maxExpires:
 		return newError(CodeAuthorizationQuery, "X-Amz-Expires must be less than a week (in seconds); that is, the "+
 			"given X-Amz-Expires must be less than 604800 seconds")
@@ -90,8 +88,8 @@ func (v *Verifier) checkValidity(at time.Time, expires string) error {
 	switch {
 	case at.Sub(now) > maxSkew:
 		return newError(CodeAccessDenied, "Request is not valid yet")
-	case now.After(at.Add(time.Duration(seconds) * time.Second)):
-		return newError(CodeAccessDenied, "Request has expired.",
+	case seconds == 0, now.After(at.Add(time.Duration(seconds) * time.Second)):
+		return newError(CodeAccessDenied, "Request has expired",
 			Detail{paramExpires, expires},
 			Detail{"Expires", at.Add(time.Duration(seconds) * time.Second).UTC().Format(time.RFC3339)},
 			Detail{"ServerTime", now.UTC().Format(time.RFC3339)})

@@ -1,5 +1,6 @@
 // Package sigv4 is the server side of AWS Signature Version 4 as Amazon S3 uses it: it verifies requests signed in the
 // Authorization header, in the query string (presigned) and by a POST policy, and it decodes and verifies request bodies.
+// Of Signature Version 2 it knows presigned requests, if told to.
 //
 // Invariants:
 //
@@ -32,6 +33,8 @@ type Config struct {
 	Region string
 	// Secret returns the secret key of an access key. It is called concurrently.
 	Secret func(accessKey string) (secret string, ok bool)
+	// PresignedV2 also accepts requests that were presigned with Signature Version 2: GET, HEAD, PUT and DELETE.
+	PresignedV2 bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -63,13 +66,28 @@ type Request struct {
 	Query url.Values
 	// Header holds the headers as received; for presigned requests without values moved there from the query.
 	Header http.Header
-	Host   string
+	// Moved holds the headers, other than x-amz-* ones, that a presigner put into the query. A header of the same name
+	// goes first; that the two agree is the caller's to check.
+	Moved http.Header
+	Host  string
+	// RawPath is Path as it was sent, percent-encoded; "" stands for the encoding of Version 4.
+	RawPath string
+	// HostBucket is the bucket that Host names in virtual-host style, else "".
+	HostBucket string
 	// ContentLength is the length of the raw body in bytes, -1 when it is chunked or unknown.
 	ContentLength int64
 	// TLS says whether the request came over TLS. It takes no part in verification.
 	TLS bool
 	// AllowEmptyRegion also accepts an empty region in the credential scope. MinIO's admin clients sign so.
 	AllowEmptyRegion bool
+}
+
+// rawPath returns the percent-encoded path.
+func (r *Request) rawPath() string {
+	if r.RawPath != "" {
+		return r.RawPath
+	}
+	return canonicalURI(r.Path)
 }
 
 // Auth is the outcome of a successful verification.
@@ -110,7 +128,7 @@ func (v *Verifier) Verify(r *Request) (*Auth, error) {
 		return nil, newError(CodeInvalidArgument, "Only one auth mechanism allowed; only the X-Amz-Algorithm query "+
 			"parameter, Signature query string parameter or the Authorization header should be specified")
 	case w.queryV2:
-		return nil, errNotV4()
+		return v.verifyQueryV2(w)
 	case w.queryAuth:
 		return v.verifyQuery(w)
 	case len(authorization) == 1:

@@ -164,7 +164,7 @@ func TestVerifyPresignedRefusals(t *testing.T) {
 		{"signature", editQuery(paramSignature, "", "0"), CodeSignatureDoesNotMatch},
 		{"unknown access key", editQuery(paramCredential, testKey, "AKIAOTHER"), CodeInvalidAccessKeyID},
 		{"expires 604801", setQuery(paramExpires, "604801"), CodeAuthorizationQuery},
-		{"expires 0", setQuery(paramExpires, "0"), CodeAuthorizationQuery},
+		{"expires 0", setQuery(paramExpires, "0"), CodeAccessDenied},
 		{"expires -1", setQuery(paramExpires, "-1"), CodeAuthorizationQuery},
 		{"expires 1e3", setQuery(paramExpires, "1e3"), CodeAuthorizationQuery},
 		{"date malformed", setQuery(paramDate, "2026-11-23"), CodeAuthorizationQuery},

@@ -40,7 +40,7 @@ type view struct {
 func newView(r *Request) (*view, error) {
 	w := &view{request: r, amz: map[string]string{}}
 	for name, values := range r.Query {
-		if name == "AWSAccessKeyId" || name == "Signature" {
+		if name == paramV2AccessKey || name == paramV2Signature {
 			w.queryV2 = true
 		}
 		lower := strings.ToLower(name)
@@ -62,6 +62,15 @@ func newView(r *Request) (*view, error) {
 func (w *view) has(name string) bool {
 	_, ok := w.amz[strings.ToLower(name)]
 	return ok
+}
+
+// header returns the value of a header (name in lower case), which may stand in the query, in canonical form; "" if
+// there is none.
+func (w *view) header(name string) string {
+	if value, ok := canonicalHeader(w.request, name); ok {
+		return value
+	}
+	return ""
 }
 
 // value returns an x-amz-* value (name in lower case) from the headers or the query. Given in both places, or twice,

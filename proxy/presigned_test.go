@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/md5"  //nolint:gosec // Content-MD5
+	"crypto/sha1" //nolint:gosec // Signature Version 2
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"ssegw/proxy/s3"
+)
+
+// presigned is a request made from an address alone, as a browser or curl does.
+func (g *testGateway) presigned(method, address string, body []byte, pairs ...string) clientAnswer {
+	g.t.Helper()
+	r, err := http.NewRequestWithContext(g.t.Context(), method, address, bytes.NewReader(body))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for name, values := range headers(pairs...) {
+		r.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	return readAnswer(g.http.Do(r))
+}
+
+// presignV4 presigns with the SDK's signer; what stands in the query is signed as it is.
+func (g *testGateway) presignV4(method, path string, query url.Values) string {
+	g.t.Helper()
+	query.Set("X-Amz-Expires", "60")
+	r, err := http.NewRequestWithContext(g.t.Context(), method, g.url+path+"?"+query.Encode(), nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+	credentials := aws.Credentials{AccessKeyID: clientAccessKey, SecretAccessKey: clientSecretKey}
+	address, _, err := signer.PresignHTTP(g.t.Context(), credentials, r, unsignedPayload, "s3", clientRegion, time.Now())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return address
+}
+
+// presignV2 presigns a path with the headers that boto3 puts into the query.
+func (g *testGateway) presignV2(method, path, contentType, contentMD5 string, more url.Values) string {
+	expires := strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10)
+	h := hmac.New(sha1.New, []byte(clientSecretKey))
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s", method, contentMD5, contentType, expires, path)
+	query := url.Values{"AWSAccessKeyId": {clientAccessKey}, "Expires": {expires}, "Signature": {base64.StdEncoding.EncodeToString(h.Sum(nil))}}
+	for name, values := range more {
+		query[name] = values
+	}
+	return g.url + path + "?" + query.Encode()
+}
+
+// TestPresignedHeaders: headers that a presigner moved into the query are those of
+// the request: they are kept with the object, and verified.
+func TestPresignedHeaders(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withConfig(func(c *Config) { c.PresignedV2 = true }))
+	body := []byte("data")
+	sum := md5.Sum(body) //nolint:gosec // see the import
+	digest := base64.StdEncoding.EncodeToString(sum[:])
+	moved := url.Values{"Content-Type": {"text/plain"}, "Cache-Control": {"no-cache"}, "Content-MD5": {digest}, "x-amz-server-side-encryption": {s3.AES256}}
+	address := g.presignV4("PUT", "/bucket/k", moved)
+	g.presigned("PUT", address, []byte("fake")).want(t, 400, "BadDigest")
+	g.presigned("PUT", address, body, "Content-Type", "text/html").want(t, 400, "InvalidArgument")
+	g.presigned("PUT", address, body, "Content-Type", "text/plain").want(t, 200, "")
+	g.presigned("PUT", address, body).want(t, 200, "")
+	r := g.get("/bucket/k")
+	r.want(t, 200, "")
+	if r.header.Get("Content-Type") != "text/plain" || r.header.Get("Cache-Control") != "no-cache" || !isSealed(g.upstream.object(testBucket, "k")) {
+		t.Errorf("%v", r.header)
+	}
+
+	v2 := url.Values{"content-type": {"text/css"}, "content-md5": {digest}}
+	address = g.presignV2("PUT", "/bucket/v2", "text/css", digest, v2)
+	g.presigned("PUT", address, []byte("fake")).want(t, 400, "BadDigest")
+	g.presigned("PUT", address, body).want(t, 200, "")
+	r = g.presigned("GET", g.presignV2("GET", "/bucket/v2", "", "", nil), nil)
+	if r.want(t, 200, ""); string(r.body) != "data" || r.header.Get("Content-Type") != "text/css" {
+		t.Errorf("%q %v", r.body, r.header)
+	}
+	g.presigned("DELETE", g.presignV2("GET", "/bucket/v2", "", "", nil), nil).want(t, 403, "SignatureDoesNotMatch")
+	g.presigned("GET", g.presignV2("GET", "/bucket/v2", "", "", url.Values{"encryption": {""}}), nil).want(t, 405, "MethodNotAllowed")
+	g.presigned("GET", g.presignV2("GET", "/bucket/v2", "", "", url.Values{"attributes": {""}}), nil).want(t, 403, "AccessDenied")
+	g.presigned("DELETE", g.presignV2("DELETE", "/bucket/v2", "", "", nil), nil).want(t, 204, "")
+
+	off := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+	off.presigned("GET", off.presignV2("GET", "/bucket/k", "", "", nil), nil).want(t, 400, "InvalidRequest")
+}

@@ -35,6 +35,7 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 		root, entry = "ListVersionsResult", "Version"
 	}
 	u.mu.Lock()
+	objects := maps.Clone(u.buckets[bucket]) // as they are at one moment
 	detail := u.detail && q.Get("metadata") == "true" && (q.Get("list-type") == "2" || q.Has("versions"))
 	u.mu.Unlock()
 	after := max(q.Get("start-after"), q.Get("marker"), q.Get("key-marker"))
@@ -44,7 +45,7 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 	}
 	var b strings.Builder
 	n, truncated := 0, false
-	for _, key := range u.keys(bucket) {
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
 		if !strings.HasPrefix(key, q.Get("prefix")) || key <= after {
 			continue
 		}
@@ -53,7 +54,7 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 			break
 		}
 		n++
-		o := u.object(bucket, key)
+		o := objects[key]
 		fmt.Fprintf(&b, "<%s><Key>", entry)
 		xml.EscapeText(&b, []byte(key))
 		b.WriteString("</Key>")

@@ -145,11 +145,11 @@ func (u *memUpstream) completeUpload(w http.ResponseWriter, r *http.Request, aut
 		memFailWith(w, err)
 		return
 	}
-	if !u.holds(w, r, u.object(up.bucket, up.key)) {
+	if !u.holds(w, r, u.look(up.bucket, up.key)) {
 		return
 	}
-	u.store(up.bucket, up.key, o)
 	u.tag("/"+up.bucket+"/"+up.key, o, up.tags)
+	u.store(up.bucket, up.key, o)
 	u.mu.Lock()
 	delete(u.uploads, up.id)
 	u.mu.Unlock()
@@ -247,7 +247,7 @@ func (u *memUpstream) copy(w http.ResponseWriter, r *http.Request, bucket, key s
 		memFailWith(w, err)
 		return
 	}
-	if !u.holds(w, r, u.object(bucket, key)) {
+	if !u.holds(w, r, u.look(bucket, key)) {
 		return
 	}
 	o := &memObject{body: src.body, header: src.header, etag: memTag(src.body), modified: time.Now().UTC().Truncate(time.Second)}
@@ -292,10 +292,10 @@ func (u *memUpstream) copySource(r *http.Request) (*memObject, error) {
 	return o, nil
 }
 
-// version returns a copy of a version of an object ("": the current one), or nil.
+// version returns a version of an object ("": the current one) as look does, or nil.
 func (u *memUpstream) version(bucket, key, id string) *memObject {
 	if id == "" || id == "null" { // what a bucket without versions has
-		return u.object(bucket, key)
+		return u.look(bucket, key)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -151,6 +151,18 @@ func (u *memUpstream) object(bucket, key string) *memObject {
 	return &memObject{bytes.Clone(o.body), o.header.Clone(), o.etag, o.modified}
 }
 
+// look returns a stored object as the store itself sees it: without a copy of
+// its body, which never changes. nil: there is none.
+func (u *memUpstream) look(bucket, key string) *memObject {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	o := u.buckets[bucket][key]
+	if o == nil {
+		return nil
+	}
+	return &memObject{o.body, o.header.Clone(), o.etag, o.modified}
+}
+
 // keys returns the sorted keys of a bucket.
 func (u *memUpstream) keys(bucket string) []string {
 	u.mu.Lock()
@@ -245,7 +257,7 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 	case r.Method == http.MethodPut:
 		u.put(w, r, auth, bucket, key)
 	case r.Method == http.MethodDelete:
-		if u.holds(w, r, u.object(bucket, key)) {
+		if u.holds(w, r, u.look(bucket, key)) {
 			u.store(bucket, key, nil)
 			w.WriteHeader(http.StatusNoContent)
 		}
@@ -312,20 +324,20 @@ func (u *memUpstream) readBody(r *http.Request, auth *sigv4.Auth) ([]byte, *sigv
 		return nil, body, fmt.Errorf("a body of %d bytes", body.Size())
 	}
 	if eager && body.Framed() {
-		raw, _ := io.ReadAll(r.Body)
+		raw, _ := readAll(r.Body, r.ContentLength)
 		b := memUnframe(raw)
 		if int64(len(b)) < body.Size() {
 			return nil, body, io.ErrUnexpectedEOF
 		}
 		return b, body, nil
 	}
-	b, err := io.ReadAll(body)
+	b, err := readAll(body, body.Size())
 	return b, body, err
 }
 
 // memUnframe takes the data out of aws-chunked, as far as it goes, unverified.
 func memUnframe(raw []byte) []byte {
-	var out []byte
+	out := make([]byte, 0, len(raw))
 	for {
 		head, rest, ok := bytes.Cut(raw, []byte("\r\n"))
 		digits, _, _ := bytes.Cut(head, []byte(";"))
@@ -349,11 +361,11 @@ func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Au
 	for _, c := range body.Checksums() {
 		o.header.Set(sigv4.HeaderName(c.Algorithm), checksumText(c.Value))
 	}
-	if !u.holds(w, r, u.object(bucket, key)) {
+	if !u.holds(w, r, u.look(bucket, key)) {
 		return
 	}
-	u.store(bucket, key, o)
 	u.tag(r.URL.Path, o, r.Header.Get("X-Amz-Tagging"))
+	u.store(bucket, key, o)
 	w.Header().Set("ETag", `"`+o.etag+`"`)
 	for name, values := range o.header {
 		if strings.HasPrefix(strings.ToLower(name), s3.ChecksumPrefix) {

@@ -260,14 +260,24 @@ func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPar
 	return chosen, nil
 }
 
-// findPart returns the attempt whose shown ETag is given, with or without quotes.
+// findPart returns the one attempt whose shown ETag is given, with or without quotes.
 func findPart(attempts []*part, etag string) *part {
+	return theOne(attempts, func(p *part) bool { return strings.Trim(p.shown(), `"`) == strings.Trim(etag, `"`) })
+}
+
+// theOne returns the only attempt of a kind. It is nil if there is none, and if there
+// are more: which one is meant must not be up to the order of a listing.
+func theOne(attempts []*part, is func(*part) bool) (one *part) {
 	for _, p := range attempts {
-		if strings.Trim(p.shown(), `"`) == strings.Trim(etag, `"`) {
-			return p
+		if !is(p) {
+			continue
 		}
+		if one != nil {
+			return nil
+		}
+		one = p
 	}
-	return nil
+	return one
 }
 
 // check refuses an entry that no part can have.

@@ -289,9 +289,9 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 	if err != nil {
 		return err
 	}
-	result.ETag = p.ETag
-	if p.Checksum != nil && u.Algorithm != "" {
-		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
+	result.ETag = p.shown()
+	if sum := p.sum(u.announced().Algorithm); sum != nil && u.Algorithm != "" {
+		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)
 }

@@ -24,16 +24,18 @@ type bodyUpload struct {
 	key    *sealer.ObjectKey
 	table  sealer.PartTable
 	parts  []*part           // as the upstream has them
+	under  http.Header       // the conditions of the upload's end
 	sums   []sealer.Checksum // of the whole, once the last part is sealed
 	stored int64             // bytes upstream so far
 }
 
 // storeParts stores the object that send sends part by part, sealed unless s is nil,
-// with the checksum that is announced here. It returns the headers of the upstream's
+// with the checksum that is announced here. The conditions in header, in the
+// store's terms, are those of the upload's end. It returns the headers of the upstream's
 // answer, with the object's ETag. Where send fails there is no object: a body that
 // fails to verify, at its end too, is never completed.
 func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
-	b := &bodyUpload{call: c}
+	b := &bodyUpload{call: c, under: http.Header{}}
 	if s != nil {
 		var err error
 		if b.header, b.key, err = c.newMultipart(s, header, sum); err != nil {
@@ -41,7 +43,7 @@ func (c *call) storeParts(s *sealing, header http.Header, sum sealer.Announcemen
 		}
 		defer b.key.Wipe()
 	}
-	// Conditions are those of the upload's end.
+	passHeaders(b.under, header, "If-Match", "If-None-Match")
 	header = header.Clone()
 	header.Del("If-Match")
 	header.Del("If-None-Match")
@@ -169,7 +171,7 @@ func (b *bodyUpload) sealPart(number int, body plaintext, last bool, sums []sigv
 // complete ends the upload.
 func (b *bodyUpload) complete() (http.Header, error) {
 	end := b.parts[len(b.parts)-1]
-	etag, header, err := b.completeUpstream(b.upload, b.parts[:len(b.parts)-1], end.number, end.ETag)
+	etag, header, err := b.completeUpstream(b.upload, b.parts[:len(b.parts)-1], end.number, end.ETag, b.under)
 	if err != nil {
 		return nil, err
 	}

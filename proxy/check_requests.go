@@ -111,7 +111,7 @@ func (k *checker) uploading(ctx context.Context, object string, send func(o outg
 		query: url.Values{"uploadId": {id}, "partNumber": {"1"}},
 	})
 	if err == nil {
-		_, _, err = c.completeUpstream(&upload{Bucket: bucket, Key: object, ID: id}, nil, 1, strings.Trim(etag, `"`))
+		_, _, err = c.completeUpstream(&upload{Bucket: bucket, Key: object, ID: id}, nil, 1, strings.Trim(etag, `"`), nil)
 	}
 	if err != nil {
 		ctx, cancel := cleaningUp(ctx)

@@ -138,7 +138,12 @@ func (c *call) finishUpload(u *upload, chosen []*part, number int, tail []byte) 
 	if last.Staged {
 		chosen = chosen[:len(chosen)-1]
 	}
-	return c.completeUpstream(u, chosen, number, etag)
+	under := http.Header{}
+	passHeaders(under, c.req.Header, "If-Match", "If-None-Match")
+	if err := c.translateConditions(under); err != nil {
+		return "", nil, err
+	}
+	return c.completeUpstream(u, chosen, number, etag, under)
 }
 
 // isNoUpload reports whether the upstream does not know an upload.
@@ -260,14 +265,24 @@ func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPar
 	return chosen, nil
 }
 
-// findPart returns the attempt whose shown ETag is given, with or without quotes.
+// findPart returns the one attempt whose shown ETag is given, with or without quotes.
 func findPart(attempts []*part, etag string) *part {
+	return theOne(attempts, func(p *part) bool { return strings.Trim(p.shown(), `"`) == strings.Trim(etag, `"`) })
+}
+
+// theOne returns the only attempt of a kind. It is nil if there is none, and if there
+// are more: which one is meant must not be up to the order of a listing.
+func theOne(attempts []*part, is func(*part) bool) (one *part) {
 	for _, p := range attempts {
-		if strings.Trim(p.shown(), `"`) == strings.Trim(etag, `"`) {
-			return p
+		if !is(p) {
+			continue
 		}
+		if one != nil {
+			return nil
+		}
+		one = p
 	}
-	return nil
+	return one
 }
 
 // check refuses an entry that no part can have.
@@ -300,9 +315,9 @@ func (c *call) sealTable(u *upload, table *sealer.PartTable, sum sealer.Checksum
 	return tail, nil
 }
 
-// completeUpstream completes the upload upstream, conditions included, and
+// completeUpstream completes the upload upstream, under the conditions given, and
 // returns the object's ETag. An upstream can answer 200 and then an error.
-func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string) (string, http.Header, error) {
+func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string, under http.Header) (string, http.Header, error) {
 	var doc strings.Builder
 	doc.WriteString("<CompleteMultipartUpload>")
 	for _, p := range chosen {
@@ -311,10 +326,7 @@ func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string
 	fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part></CompleteMultipartUpload>`, tail, etag)
 
 	header := c.uploadHeader()
-	passHeaders(header, c.req.Header, "If-Match", "If-None-Match")
-	if err := c.translateConditions(header); err != nil {
-		return "", nil, err
-	}
+	maps.Copy(header, under)
 	o := outgoing{
 		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
 		query: u.query(0), copies: true,

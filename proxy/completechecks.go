@@ -124,7 +124,8 @@ func (l *completedPart) checkSums(u *upload, p *part) error {
 		return s3.ErrArgument("Checksum", sum.text, invalid)
 	case u.Algorithm != "" && sum.algorithm != want.Algorithm:
 		return s3.ErrBadDigest.Msg("The %s you specified for part %d did not match what we received.", strings.ToLower(sum.algorithm.String()), p.number)
-	case p.Checksum == nil || sum.algorithm != want.Algorithm || sum.text != checksumText(p.Checksum.Digest):
+	}
+	if known := p.sum(sum.algorithm); known == nil || sum.text != checksumText(known.Digest) {
 		return u.invalidPart(l)
 	}
 	return nil
@@ -142,10 +143,11 @@ func (c *call) tableOf(u *upload, chosen []*part) (*sealer.PartTable, sealer.Che
 	want := u.announced()
 	table := &sealer.PartTable{Algorithm: want.Algorithm, Composite: want.Composite}
 	for _, p := range chosen {
-		if p.Checksum == nil || p.Checksum.Algorithm != want.Algorithm {
+		sum := p.sum(want.Algorithm)
+		if sum == nil {
 			return nil, sealer.Checksum{}, c.integrity("upload", errMismatch)
 		}
-		table.Parts = append(table.Parts, sealer.Part{Number: p.number, Size: p.Size, Nonce: p.Nonce, Digest: p.Checksum.Digest})
+		table.Parts = append(table.Parts, sealer.Part{Number: p.number, Size: p.Size, Nonce: p.Nonce, Digest: sum.Digest})
 	}
 	sum, err := objectChecksum(want.Algorithm, want.Composite, table.Parts)
 	if err != nil {

@@ -18,6 +18,8 @@ type copySource struct {
 	stored http.Header // of the upstream's answer
 	total  int64       // bytes upstream
 	object *sealedObject
+
+	guarded bool // what the copy takes the place of has to be what was looked at
 }
 
 // size is the plaintext size.
@@ -134,6 +136,12 @@ func (c *call) copyObject() error {
 	if err := c.checkCopy(); err != nil {
 		return err
 	}
+	var g guard
+	return again(func() error { return c.copyOnce(&g) })
+}
+
+// copyOnce looks at the source and copies that, or nothing.
+func (c *call) copyOnce(g *guard) error {
 	src, err := c.source()
 	if err != nil {
 		return err
@@ -146,15 +154,11 @@ func (c *call) copyObject() error {
 	if err := c.checkSelfCopy(src, s); err != nil {
 		return err
 	}
-	plain := src.object == nil && s == nil
-	if plain {
-		header = c.plainCopyHeader()
+	if src.object == nil && s == nil {
+		return c.copyPlain(src)
 	}
-	if err := c.translateConditions(header); err != nil {
+	if err := c.destinationConditions(src, header, g); err != nil {
 		return err
-	}
-	if plain {
-		return c.copyPlain(src, header)
 	}
 	if err := c.consent(); err != nil {
 		return err
@@ -287,14 +291,7 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 		return err
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
-	var answer http.Header
-	var result *copyResult
-	if src.total > c.bounds.maxCopy {
-		answer, result, err = c.copyParts(src, header)
-	} else {
-		header.Set(s3.HeaderMetadataDirective, "REPLACE")
-		answer, result, err = c.copyUpstream(src, header)
-	}
+	answer, result, err := c.storeCopy(src, header)
 	if err != nil {
 		return err
 	}
@@ -346,7 +343,11 @@ func (c *call) plainCopyHeader() http.Header {
 }
 
 // copyPlain copies between objects that are not sealed: the store's own work.
-func (c *call) copyPlain(src *copySource, header http.Header) error {
+func (c *call) copyPlain(src *copySource) error {
+	header := c.plainCopyHeader()
+	if err := c.translateConditions(header); err != nil {
+		return err
+	}
 	answer, result, err := c.copyUpstream(src, header)
 	if err != nil {
 		return err
@@ -371,12 +372,17 @@ func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *
 		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, as: c.caller(),
 		copies: true,
 	})
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		defer func() { _ = resp.Body.Close() }()
+		var result *copyResult
+		if result, err = readCopyResult(resp); err == nil {
+			return resp.Header, result, nil
+		}
 	}
-	defer func() { _ = resp.Body.Close() }()
-	result, err := readCopyResult(resp)
-	return resp.Header, result, err
+	if !isConditional(header) {
+		err = sourceChanged(err)
+	}
+	return nil, nil, err
 }
 
 // readCopyResult reads a result, or the error that can follow a status of 200.

@@ -581,3 +581,36 @@ func TestCopyMetadataTooLarge(t *testing.T) {
 			"X-Amz-Meta-"+strings.Repeat("s", 2048), "value").want(t, 400, "MetadataTooLarge")
 	}
 }
+
+// TestCopySourceChanges: a source that changes between the look at it and the copy is
+// looked at again. No client is told of a condition that it did not set.
+func TestCopySourceChanges(t *testing.T) {
+	t.Parallel()
+	sse := []string{s3.HeaderSSE, s3.AES256}
+	for name, stored := range map[string][]string{"sealed": sse, "plain": nil} {
+		for what, copied := range map[string]func(g *testGateway, pairs ...string) clientAnswer{
+			"object": func(g *testGateway, pairs ...string) clientAnswer { return g.copy("bucket/src", "/bucket/dst", pairs...) },
+			"part": func(g *testGateway, pairs ...string) clientAnswer {
+				return g.begin("/bucket/dst", stored...).try(1, nil, append(pairs, "X-Amz-Copy-Source", "bucket/src")...)
+			},
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t).withSmallParts()
+				etag := g.put("/bucket/src", []byte("0"), stored...).header.Get("ETag")
+				n, always := 0, false
+				g.upstream.on(http.MethodHead, "/bucket/src", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					next.ServeHTTP(w, r)
+					if n == 0 || always {
+						n++
+						g.upstream.edit(testBucket, "src", func(o *memObject) { o.etag = memTag([]byte{byte(n)}) })
+					}
+				})
+				copied(g).want(t, 200, "")
+				always = true
+				copied(g).want(t, 409, "OperationAborted")
+				copied(g, s3.HeaderCopySourceIfMatch, etag).want(t, 412, "PreconditionFailed")
+			})
+		}
+	}
+}

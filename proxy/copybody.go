@@ -163,8 +163,7 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	if err != nil {
 		return err
 	}
-	header.Del(s3.HeaderTaggingDirective)
-	if err := c.copyTags(src, header); err != nil {
+	if err := c.restateTags(src, header); err != nil {
 		return err
 	}
 	var answer http.Header
@@ -175,7 +174,7 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 		answer, err = c.storePlain(header, body)
 	}
 	if err != nil {
-		return err
+		return src.settled(err)
 	}
 	result := &copyResult{
 		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: answer.Get("ETag"),
@@ -251,6 +250,11 @@ func (c *call) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
+	return again(func() error { return c.copyPart(u, number) })
+}
+
+// copyPart looks at the source and makes a part of that, or of nothing.
+func (c *call) copyPart(u *upload, number int) error {
 	src, err := c.source()
 	if err != nil {
 		return err
@@ -289,9 +293,9 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 	if err != nil {
 		return err
 	}
-	result.ETag = p.ETag
-	if p.Checksum != nil && u.Algorithm != "" {
-		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
+	result.ETag = p.shown()
+	if sum := p.sum(u.announced().Algorithm); sum != nil && u.Algorithm != "" {
+		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)
 }
@@ -311,51 +315,4 @@ func (c *call) sourceRange(size int64) (offset, length int64, err error) {
 		return 0, 0, s3.ErrInvalidArgument.Msg("Range specified is not valid for source object of size: %d", size)
 	}
 	return r.First(), r.Last() - r.First() + 1, nil
-}
-
-// copyParts has the store copy a sealed object that is too large for one copy:
-// range by range into an upload that has the new header.
-func (c *call) copyParts(src *copySource, header http.Header) (http.Header, *copyResult, error) {
-	if header.Get(s3.HeaderTagging) == "" {
-		if err := c.copyTags(src, header); err != nil {
-			return nil, nil, err
-		}
-	}
-	header.Del(s3.HeaderTaggingDirective)
-	answer, err := c.storeParts(nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
-		for begin := int64(0); begin < src.total; begin += c.bounds.copyRange {
-			etag, err := c.copyRangeUpstream(src, b.upload, len(b.parts)+1, begin, min(begin+c.bounds.copyRange, src.total)-1)
-			if err != nil {
-				return err
-			}
-			b.add(etag)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return answer, &copyResult{
-		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: answer.Get("ETag"), LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
-	}, nil
-}
-
-func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, last int64) (string, error) {
-	h := http.Header{}
-	h.Set(s3.HeaderCopySource, c.req.CopySource.String())
-	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
-	h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last))
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, as: c.caller(),
-		query: u.query(number), copies: true,
-	})
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	result, err := readCopyResult(resp)
-	if err != nil {
-		return "", err
-	}
-	return result.ETag, nil
 }

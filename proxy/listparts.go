@@ -121,7 +121,8 @@ func (c *call) presentParts(u *upload) ([]partXML, error) {
 	}
 	present := map[int]partXML{}
 	for number, e := range upstream {
-		if p := findPart(recorded[number], s3.ETagShown(e.ETag, true)); p != nil {
+		etag := strings.Trim(e.ETag, `"`)
+		if p := theOne(recorded[number], func(p *part) bool { return !p.Staged && p.ETag == etag }); p != nil {
 			present[number] = u.shownPart(p, e.LastModified)
 		}
 	}
@@ -149,8 +150,8 @@ func latestStaged(attempts []*part) (latest *part) {
 // shownPart is a part as clients see it. The default checksum is of the object only.
 func (u *upload) shownPart(p *part, modified string) partXML {
 	x := partXML{Number: p.number, LastModified: modified, ETag: p.shown(), Size: p.Size}
-	if p.Checksum != nil && u.Algorithm != "" {
-		x.Sums = []checksumXML{{xml.Name{Local: "Checksum" + p.Checksum.Algorithm.String()}, checksumText(p.Checksum.Digest)}}
+	if sum := p.sum(u.announced().Algorithm); sum != nil && u.Algorithm != "" {
+		x.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
 	}
 	return x
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
 	"ssegw/sealer"
@@ -266,13 +268,17 @@ func (c *call) uploadPart() error {
 	return nil
 }
 
-// storePart seals a body as one attempt of a part and records it.
+// storePart seals a body as one attempt of a part and records it. The attempts that were
+// recorded before it began are of no use afterwards: the store had them before
+// this one. Those that come to be meanwhile stay.
 func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing, error) {
 	s, err := c.storedSealing(u.header)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &part{number: number, PartRecord: sealer.PartRecord{Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart}}
+	p := &part{number: number, PartRecord: sealer.PartRecord{
+		Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart, Tagged: true,
+	}}
 	if p.Staged || c.credential == nil {
 		if err := c.mayWritePart(u); err != nil {
 			return nil, nil, err
@@ -283,15 +289,25 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 		return nil, nil, err
 	}
 	defer k.Wipe()
+	replaced, err := c.State.attempts(c.ctx(), u, number)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := c.sendPart(u, p, k, body); err != nil {
 		return nil, nil, err
 	}
 	for _, sum := range storedChecksums(body.Checksums()) {
 		if sum.Algorithm == u.announced().Algorithm {
-			p.Checksum = &sum
+			p.Checksums = []sealer.Checksum{sum}
 		}
 	}
-	return p, s, c.State.savePart(c.ctx(), u, p)
+	if err := c.State.savePart(c.ctx(), u, p); err != nil {
+		return nil, nil, err
+	}
+	if err := c.State.forgetAttempts(c.ctx(), u, replaced); err != nil {
+		c.log.Warn("records of replaced attempts left behind", zap.Error(err))
+	}
+	return p, s, nil
 }
 
 // sendPart seals the body and sends it to where the attempt belongs.

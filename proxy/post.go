@@ -192,6 +192,9 @@ func (c *call) postWhole(s *sealing, header http.Header, b []byte, file plaintex
 
 // postParts stores a file of any length in parts. buf is full of its beginning.
 func (c *call) postParts(s *sealing, header http.Header, buf []byte, file plaintext) (*posted, error) {
+	if err := c.translateConditions(header); err != nil {
+		return nil, err
+	}
 	answer, err := c.storeParts(s, header, announced(file), func(b *bodyUpload) error {
 		size, last := int64(0), false
 		for n := len(buf); ; {

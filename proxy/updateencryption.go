@@ -9,8 +9,8 @@ import (
 )
 
 // updateObjectEncryption is UpdateObjectEncryption: another KES key for an object
-// that is there. The store copies the object onto itself under a header that is
-// sealed anew, so no byte of the body moves; the time of its last change does.
+// that is there. The store makes a copy of the object under a new header, so no byte
+// of the body passes the gateway. ETag and time of the last change are new.
 func (c *call) updateObjectEncryption() error {
 	if c.credential == nil {
 		return s3.ErrAccessDenied // the store knows no such operation, so no policy of it allows it
@@ -33,6 +33,12 @@ func (c *call) updateObjectEncryption() error {
 	}
 	c.req.CopySource = &s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key}
 	c.req.Query = nil
+	var g guard
+	return again(func() error { return c.updateOnce(e, &g) })
+}
+
+// updateOnce looks at the object and gives that another key, or none.
+func (c *call) updateOnce(e *s3.Encryption, g *guard) error {
 	src, err := c.source()
 	if err != nil {
 		return err
@@ -52,18 +58,15 @@ func (c *call) updateObjectEncryption() error {
 	// What a copy does not take over by itself stays too.
 	passHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
+	if err := c.destinationConditions(src, header, g); err != nil {
+		return err
+	}
 	h, err := c.reseal(src, s, header)
 	if err != nil {
 		return err
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
-	if src.total > c.bounds.maxCopy {
-		_, _, err = c.copyParts(src, header)
-	} else {
-		header.Set(s3.HeaderMetadataDirective, "REPLACE")
-		_, _, err = c.copyUpstream(src, header)
-	}
-	if err != nil {
+	if _, _, err = c.storeCopy(src, header); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusOK)

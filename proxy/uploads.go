@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ import (
 //
 //	upload               written at Create: how the upload is sealed
 //	p-<number>-<record>  one per attempt to upload a part; the record is the name,
-//	                     so that a Complete reads a thousand of them in one listing
+//	                     so that a Complete reads a thousand of them in one listing.
+//	                     An attempt removes those that it replaced
 //	s-<number>-<etag>    the sealed bytes of a part that is too small to be upstream
 //	                     before it is known to be the last
 //	done                 written at Complete: its answer, to give again
@@ -175,12 +177,29 @@ func (s *State) recordedUpload(ctx context.Context, bucket, key, id string) (*up
 // part is a recorded attempt to upload a part.
 type part struct {
 	number int
+	name   string    // of the record in the state bucket
 	saved  time.Time // when the record was written, by the store's clock
 	sealer.PartRecord
 }
 
-// shown is the ETag that the client was given for the attempt.
-func (p *part) shown() string { return s3.ETagShown(p.ETag, true) }
+// shown is the ETag that the client was given for the attempt. It is not the
+// store's, which then could make one attempt pass for another
+// (docs/adr/0012-part-tags.md). Records of earlier versions have the store's.
+func (p *part) shown() string {
+	if p.Tagged {
+		return s3.ETagShown(p.Tag(), true)
+	}
+	return s3.ETagShown(p.ETag, true)
+}
+
+// sum is the attempt's checksum of an algorithm, or nil.
+func (p *part) sum(a sealer.Algorithm) *sealer.Checksum {
+	i := slices.IndexFunc(p.Checksums, func(c sealer.Checksum) bool { return c.Algorithm == a })
+	if i < 0 {
+		return nil
+	}
+	return &p.Checksums[i]
+}
 
 // savePart records an attempt. It is called before the attempt is answered.
 func (s *State) savePart(ctx context.Context, u *upload, p *part) error {
@@ -188,12 +207,15 @@ func (s *State) savePart(ctx context.Context, u *upload, p *part) error {
 	if err != nil {
 		return fmt.Errorf("proxy: sealing a part record: %w", err)
 	}
-	name := fmt.Sprintf("%sp-%05d-%s", u.prefix(), p.number, text)
-	if _, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, name, nil, http.Header{}); err != nil {
+	p.name = u.recordsOf(p.number) + text
+	if _, err := s.cfg.Upstream.putSmall(ctx, s.cfg.Bucket, p.name, nil, http.Header{}); err != nil {
 		return stateFailed("writing a part record", err)
 	}
 	return nil
 }
+
+// recordsOf is what the names of a part's records begin with.
+func (u *upload) recordsOf(number int) string { return fmt.Sprintf("%sp-%05d-", u.prefix(), number) }
 
 // stagedName is where the sealed bytes of a small part wait.
 func (u *upload) stagedName(p *part) string {
@@ -202,10 +224,20 @@ func (u *upload) stagedName(p *part) string {
 
 // parts returns all recorded attempts of an upload, by part number.
 func (s *State) parts(ctx context.Context, u *upload) (map[int][]*part, error) {
+	return s.partsBelow(ctx, u, u.prefix()+"p-")
+}
+
+// attempts returns the recorded attempts of one part.
+func (s *State) attempts(ctx context.Context, u *upload, number int) ([]*part, error) {
+	parts, err := s.partsBelow(ctx, u, u.recordsOf(number))
+	return parts[number], err
+}
+
+// partsBelow returns the attempts whose records' names begin with prefix.
+func (s *State) partsBelow(ctx context.Context, u *upload, prefix string) (map[int][]*part, error) {
 	parts := map[int][]*part{}
-	prefix := u.prefix() + "p-"
 	err := s.each(ctx, prefix, func(e *s3.Entry) error {
-		digits, text, _ := strings.Cut(strings.TrimPrefix(e.Key, prefix), "-")
+		digits, text, _ := strings.Cut(strings.TrimPrefix(e.Key, u.prefix()+"p-"), "-")
 		number, err := strconv.Atoi(digits)
 		if err != nil {
 			return fmt.Errorf("%w: part record %s", errIntegrity, e.Key)
@@ -214,10 +246,26 @@ func (s *State) parts(ctx context.Context, u *upload) (map[int][]*part, error) {
 		if err != nil {
 			return fmt.Errorf("%w: part record: %w", errIntegrity, err)
 		}
-		parts[number] = append(parts[number], &part{number, parseModified(e.LastModified), *r})
+		parts[number] = append(parts[number], &part{number, e.Key, parseModified(e.LastModified), *r})
 		return nil
 	})
 	return parts, err
+}
+
+// forgetAttempts removes attempts that were replaced, the record first: as long as
+// it is there, the staged bytes have to be there too.
+func (s *State) forgetAttempts(ctx context.Context, u *upload, replaced []*part) error {
+	for _, p := range replaced {
+		if err := s.remove(ctx, p.name); err != nil {
+			return err
+		}
+		if p.Staged {
+			if err := s.remove(ctx, u.stagedName(p)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // each calls f with the objects of the state bucket whose keys begin with prefix.

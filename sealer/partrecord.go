@@ -1,8 +1,11 @@
 package sealer
 
 import (
+	"cmp"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -16,38 +19,74 @@ type Upload struct {
 // PartRecord is what the gateways keep of one attempt to upload a part until its upload
 // completes (section 15.2).
 type PartRecord struct {
-	Size     int64     // plaintext bytes
-	Nonce    [16]byte  // of the attempt
-	ETag     string    // upstream's without quotes, or a random one if Staged; 1 to 64 bytes
-	Staged   bool      // the part waits in the state bucket instead of upstream
-	Checksum *Checksum // of the part's plaintext, or nil
+	Size      int64      // plaintext bytes
+	Nonce     [16]byte   // of the attempt
+	ETag      string     // upstream's without quotes, or a random one if Staged; 1 to 64 bytes
+	Staged    bool       // the part waits in the state bucket instead of upstream
+	Tagged    bool       // clients know the attempt by its Tag, not by the ETag
+	Checksums []Checksum // of the part's plaintext, ascending by algorithm, at most 2
 }
 
-const maxPartETag = 64
+const (
+	maxPartETag   = 64
+	maxPartSums   = 2
+	maxPartRecord = 185 // sealed, so that the text is of at most 247 characters
+
+	partStaged = 1 // flags
+	partTagged = 2
+)
+
+// Tag is the part ETag of an attempt (section 15.3), without what clients see behind
+// it: 32 hexadecimal digits. The upstream cannot know it.
+func (r *PartRecord) Tag() string {
+	sum := sha256.Sum256(info("part tag").bytes(r.Nonce[:]))
+	return hex.EncodeToString(sum[:16])
+}
 
 // SealPartRecord seals the record of a part as text in base64url: at most 247 characters, so
-// that it fits the name of an object and, with the part number before it, of a file. It returns ErrParams.
+// that it fits the name of an object and, with the part number before it, of a file. It returns
+// ErrParams, and ErrTooLarge where two checksums and the ETag do not fit.
 func SealPartRecord(root Root, u Upload, number int, r PartRecord) (string, error) {
-	if root.Key.isZero() || number < 1 || number > MaxParts || r.Size < 0 || r.Size > MaxSize ||
-		len(r.ETag) < 1 || len(r.ETag) > maxPartETag {
+	if root.Key.isZero() || number < 1 || number > MaxParts {
 		return "", fmt.Errorf("sealing part record: %w", ErrParams)
 	}
-	e := encoder(nil).u64(uint64(r.Size)).bytes(r.Nonce[:]).flag(r.Staged)
-	e = e.u8(uint8(len(r.ETag))).bytes([]byte(r.ETag))
-	var sums []Checksum
-	if r.Checksum != nil {
-		sums = []Checksum{*r.Checksum}
-	}
-	sums, err := sortChecksums(sums)
+	plain, err := r.encode()
 	if err != nil {
 		return "", fmt.Errorf("sealing part record: %w", err)
 	}
-	e = e.checksums(sums)
+	if gcmNonceSize+len(plain)+tagSize > maxPartRecord {
+		return "", fmt.Errorf("sealing part record: %w: %d bytes", ErrTooLarge, len(plain))
+	}
+	return sealPartText(root, u, number, plain), nil
+}
+
+func sealPartText(root Root, u Upload, number int, plain []byte) string {
 	k := partRecordKey(&root, u)
 	defer k.Wipe()
 	nonce := make([]byte, gcmNonceSize)
 	rand.Read(nonce)
-	return base64.RawURLEncoding.EncodeToString(gcm(&k).Seal(nonce, nonce, e, partRecordAAD(number))), nil
+	return base64.RawURLEncoding.EncodeToString(gcm(&k).Seal(nonce, nonce, plain, partRecordAAD(number)))
+}
+
+// encode returns the record before it is sealed.
+func (r *PartRecord) encode() (encoder, error) {
+	sums, err := sortChecksums(r.Checksums)
+	if err != nil || len(sums) > maxPartSums || !r.valid() {
+		return nil, cmp.Or(err, ErrParams)
+	}
+	flags := uint8(0)
+	if r.Staged {
+		flags |= partStaged
+	}
+	if r.Tagged {
+		flags |= partTagged
+	}
+	e := encoder(nil).u64(uint64(r.Size)).bytes(r.Nonce[:]).u8(flags)
+	return e.u8(uint8(len(r.ETag))).bytes([]byte(r.ETag)).checksums(sums), nil
+}
+
+func (r *PartRecord) valid() bool {
+	return r.Size >= 0 && r.Size <= MaxSize && len(r.ETag) >= 1 && len(r.ETag) <= maxPartETag
 }
 
 // OpenPartRecord opens what SealPartRecord returned for the same upload and part number. It
@@ -70,16 +109,12 @@ func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, 
 	d := decoder{rest: plain}
 	r := &PartRecord{Size: int64(d.u64())}
 	d.fill(r.Nonce[:])
-	r.Staged = d.flag()
+	flags := d.u8()
+	r.Staged, r.Tagged = flags&partStaged != 0, flags&partTagged != 0
 	r.ETag = string(d.take(int(d.u8())))
-	switch sums := d.checksums(); {
-	case len(sums) > 1:
-		d.fail("%d checksums", len(sums))
-	case len(sums) == 1:
-		r.Checksum = &sums[0]
-	}
-	if r.Size < 0 || r.Size > MaxSize || len(r.ETag) < 1 || len(r.ETag) > maxPartETag {
-		d.fail("part of %d bytes, ETag of %d", r.Size, len(r.ETag))
+	r.Checksums = d.checksums()
+	if flags&^(partStaged|partTagged) != 0 || len(r.Checksums) > maxPartSums || !r.valid() {
+		d.fail("flags %#x, %d bytes, ETag of %d, %d checksums", flags, r.Size, len(r.ETag), len(r.Checksums))
 	}
 	if err := d.end(); err != nil {
 		return nil, fmt.Errorf("opening part record: %w", err)

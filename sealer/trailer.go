@@ -3,6 +3,7 @@ package sealer
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -119,12 +120,18 @@ func (t *Trailer) encode() encoder {
 	return append(e, make([]byte, max(singleTrailer-len(e), 0))...)
 }
 
-// sealTrailer seals the plaintext of a trailer. A trailer can be sealed twice under one key,
-// when a Complete is retried, hence the random nonce.
+// sealTrailer seals the plaintext of a trailer. A part table can be sealed twice under one
+// key, when a Complete is retried. Its nonce follows from what is sealed: two
+// tables never share one, and one table is sealed in one way.
 func sealTrailer(key *Key, flags uint8, id ID, plaintext []byte, parts int) []byte {
 	n := gcmNonceSize + len(plaintext) + tagSize
 	out := make([]byte, gcmNonceSize, n+FooterSize)
-	rand.Read(out)
+	if parts > 0 {
+		sum := sha256.Sum256(plaintext)
+		copy(out, derive(key[:], nil, info("trailer nonce").bytes(sum[:]), gcmNonceSize))
+	} else {
+		rand.Read(out)
+	}
 	out = gcm(key).Seal(out, out, plaintext, trailerAAD(flags, id))
 	f := Footer{SealedTrailer: n, Parts: parts, IDPrefix: [8]byte(id[:8])}
 	return append(out, f.encode()...)

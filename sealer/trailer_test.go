@@ -104,14 +104,33 @@ func TestTrailerEveryBit(t *testing.T) {
 	}
 }
 
+// TestTrailerSealedTwice: a part table is sealed in one way, and two tables never
+// share a nonce.
 func TestTrailerSealedTwice(t *testing.T) {
 	o := sealParts(t, 100, 200)
 	again, err := sealPartTable(o.key, o.sums, o.table)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Equal(again[:gcmNonceSize], o.trailer[:gcmNonceSize]) {
-		t.Error("one nonce for two trailers")
+	if !bytes.Equal(again, o.trailer) {
+		t.Error("one table was sealed in two ways")
+	}
+	for name, change := range map[string]func(*PartTable){
+		"nonce":  func(t *PartTable) { t.Parts[1].Nonce[15] ^= 1 },
+		"number": func(t *PartTable) { t.Parts[1].Number++ },
+		"size":   func(t *PartTable) { t.Parts[0].Size++ },
+		"parts":  func(t *PartTable) { t.Parts = t.Parts[:1] },
+	} {
+		table := *o.table
+		table.Parts = slices.Clone(o.table.Parts)
+		change(&table)
+		other, err := sealPartTable(o.key, o.sums, &table)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if bytes.Equal(other[:gcmNonceSize], o.trailer[:gcmNonceSize]) {
+			t.Errorf("%s: one nonce for two tables", name)
+		}
 	}
 }
 

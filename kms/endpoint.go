@@ -71,7 +71,7 @@ func (e *endpoint) send(ctx context.Context, c call, timeout time.Duration) (ans
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
 	start := time.Now()
-	ans, err := e.roundTrip(ctx, c)
+	ans, err := guarded(func() (answer, error) { return e.roundTrip(ctx, c) })
 	ans.took = time.Since(start)
 	if err == nil && ans.status >= http.StatusInternalServerError {
 		err = fmt.Errorf("KES answered %d: %w", ans.status, ans.kesError())

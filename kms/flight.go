@@ -70,7 +70,7 @@ func (g *flights[K, V]) join(ctx context.Context, k K, call func(context.Context
 	g.wait.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
 		defer cancel()
-		f.value, f.err = call(ctx)
+		f.value, f.err = guarded(func() (V, error) { return call(ctx) })
 		g.land(k, f)
 	})
 	return f

@@ -221,7 +221,7 @@ func TestLeastRateApplies(t *testing.T) {
 		{&Credential{}, s3.Route{Action: s3.DeleteObjects, XMLBody: true}, 4 << 20, leastRate},
 		{nil, s3.Route{Action: s3.PutObject}, smallBody + 1, leastRate},
 	} {
-		c := &call{credential: tt.credential, req: &s3.Request{Route: tt.route}}
+		c := &call{reader: reader{credential: tt.credential, req: &s3.Request{Route: tt.route}}}
 		if got := c.leastRate(tt.size); got != tt.want {
 			t.Errorf("%s of %d bytes: %d", tt.route.Action, tt.size, got)
 		}

@@ -36,7 +36,7 @@ type AuditRecord struct {
 }
 
 // audit records that this request used a KES key, or tried to.
-func (c *call) audit(use keyUse, kesKey string, err error) {
+func (c *reader) audit(use keyUse, kesKey string, err error) {
 	if c.Audit == nil {
 		return
 	}

@@ -98,7 +98,7 @@ func (k *checker) checkCopying(ctx context.Context, object string) (found Findin
 // and returns the object's headers.
 func (k *checker) uploading(ctx context.Context, object string, send func(o outgoing) (etag string, err error)) (http.Header, error) {
 	bucket := k.State.cfg.Bucket
-	c := k.own(ctx, bucket, object, "")
+	c := &call{reader: *k.own(ctx, bucket, object, "")}
 	h := http.Header{}
 	h.Set(sealer.MetadataKey, "probe")
 	created, err := c.createUpstream(h)

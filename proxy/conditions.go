@@ -76,7 +76,7 @@ type readConditions struct {
 	noneMatch []string // shown tags of If-None-Match
 }
 
-func (c *call) readConditions() readConditions {
+func (c *reader) readConditions() readConditions {
 	return readConditions{tags(c.req.Header.Get("If-Match")), tags(c.req.Header.Get("If-None-Match"))}
 }
 

@@ -14,10 +14,10 @@ import (
 
 // copySource is the object that a copy reads.
 type copySource struct {
-	*call              // for reading it: with the copy's conditions and customer key
-	stored http.Header // of the upstream's answer
-	total  int64       // bytes upstream
-	object *sealedObject
+	*reader             // of it: with the copy's conditions and customer key
+	stored  http.Header // of the upstream's answer
+	total   int64       // bytes upstream
+	object  *sealedObject
 
 	guarded bool // what the copy takes the place of has to be what was looked at
 }
@@ -54,7 +54,7 @@ func (c *call) source() (*copySource, error) {
 			h.Set(plain, v)
 		}
 	}
-	s := &copySource{call: c.at(c.ctx(), *c.req.CopySource, h)}
+	s := &copySource{reader: c.at(c.ctx(), *c.req.CopySource, h)}
 	head, err := s.head(lookup{})
 	if errors.Is(err, s3.ErrNotModified) {
 		return nil, s3.ErrPreconditionFailed
@@ -99,7 +99,7 @@ func (c *call) source() (*copySource, error) {
 
 // explained returns the error of a HEAD with the document that it lacks: that of
 // the same GET.
-func (c *call) explained(err error) error {
+func (c *reader) explained(err error) error {
 	switch statusOf(err) {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
 	default:

@@ -589,7 +589,9 @@ func TestCopySourceChanges(t *testing.T) {
 	sse := []string{s3.HeaderSSE, s3.AES256}
 	for name, stored := range map[string][]string{"sealed": sse, "plain": nil} {
 		for what, copied := range map[string]func(g *testGateway, pairs ...string) clientAnswer{
-			"object": func(g *testGateway, pairs ...string) clientAnswer { return g.copy("bucket/src", "/bucket/dst", pairs...) },
+			"object": func(g *testGateway, pairs ...string) clientAnswer {
+				return g.copy("bucket/src", "/bucket/dst", pairs...)
+			},
 			"part": func(g *testGateway, pairs ...string) clientAnswer {
 				return g.begin("/bucket/dst", stored...).try(1, nil, append(pairs, "X-Amz-Copy-Source", "bucket/src")...)
 			},

@@ -62,7 +62,7 @@ type caller struct {
 func (c caller) isGateway() bool { return !c.anonymous && c.credentials == nil }
 
 // caller is the client, as the upstream is to see it.
-func (c *call) caller() caller {
+func (c *reader) caller() caller {
 	if c.credential == nil {
 		return caller{anonymous: true, origin: c.origin()}
 	}
@@ -122,7 +122,7 @@ func (c *Credential) allowsBucket(name string) bool {
 }
 
 // checkKMSKey refuses KES keys that the client's credential must not use.
-func (c *call) checkKMSKey(name string) error {
+func (c *reader) checkKMSKey(name string) error {
 	if c.credential == nil || c.credential.KMSKeys == nil || matches(c.credential.KMSKeys, name) {
 		return nil
 	}

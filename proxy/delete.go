@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
@@ -69,10 +67,9 @@ func parseDelete(doc []byte) (*s3.Listing, error) {
 
 // translateDelete returns the document of a DeleteObjects with its conditions as
 // they are upstream. Each object that has one of those in question costs a HEAD.
-func (c *call) translateDelete(list *s3.Listing) ([]byte, error) {
+func (c *reader) translateDelete(list *s3.Listing) ([]byte, error) {
 	edits := make([]s3.Edit, len(list.Entries))
-	g, ctx := errgroup.WithContext(c.ctx())
-	g.SetLimit(listLooks)
+	g, ctx := newGroup(c.ctx(), listLooks)
 	for i, e := range list.Entries {
 		var size *int64
 		if e.HasSize() {
@@ -103,7 +100,7 @@ func (c *call) translateDelete(list *s3.Listing) ([]byte, error) {
 // demand turns conditions on the request's object into the store's: that it has one
 // of the tags, if there are any, and that size. The ETag returned is that of the
 // object looked at, if the conditions hold for it, otherwise one that no object has.
-func (c *call) demand(tags []string, size *int64) (etag string, stored int64, err error) {
+func (c *reader) demand(tags []string, size *int64) (etag string, stored int64, err error) {
 	none := `"` + randomTag() + `"`
 	head, err := c.head(lookup{})
 	if statusOf(err) == http.StatusNotFound {

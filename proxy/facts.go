@@ -42,7 +42,7 @@ func factsKeyOf(bucket, key, etag string, stored int64, modified string) factsKe
 }
 
 // factsKey names the object that an upstream's answer is about.
-func (c *call) factsKey(answer http.Header, stored int64) factsKey {
+func (c *reader) factsKey(answer http.Header, stored int64) factsKey {
 	return factsKeyOf(c.req.Bucket, c.req.Key, answer.Get("ETag"), stored, "")
 }
 

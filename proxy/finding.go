@@ -61,13 +61,13 @@ var withoutPackages = strings.NewReplacer("proxy: ", "", "kms: ", "", "sealer: "
 // reason is the text of an error for an operator: one line.
 func reason(err error) string { return withoutPackages.Replace(err.Error()) }
 
-// own is a call of the gateway itself about an object, in no client's name.
-func (s *Server) own(ctx context.Context, bucket, key, versionID string) *call {
+// own is the gateway's own reader of an object, in no client's name.
+func (s *Server) own(ctx context.Context, bucket, key, versionID string) *reader {
 	r := &s3.Request{Bucket: bucket, Key: key, Header: http.Header{}, Query: url.Values{}}
 	if versionID != "" {
 		r.Query.Set("versionId", versionID)
 	}
-	return &call{
+	return &reader{
 		Server: s, in: (&http.Request{Method: http.MethodGet}).WithContext(ctx), req: r,
 		auth: &sigv4.Auth{}, credential: s.root, log: s.Log,
 	}

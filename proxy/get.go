@@ -116,7 +116,7 @@ func (c *call) getKnown(want wanted) error {
 		return c.getSealed(o, want)
 	}
 	if err := c.readConditions().check(shownTag(head.header)); err != nil {
-		return c.refuseRead(err, head.header)
+		return refuseRead(err, head.header)
 	}
 	if err := c.allowPlain(); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (c *call) getKnown(want wanted) error {
 
 // getSealed fetches the sealed bytes of what is wanted of a known object.
 func (c *call) getSealed(o *sealedObject, want wanted) error {
-	offset, length, _, err := c.resolve(want, o)
+	offset, length, _, err := o.resolve(want)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ type lookup struct {
 }
 
 // fetch is the upstream's GetObject. A status of 300 or above is an error.
-func (c *call) fetch(l lookup) (*http.Response, error) { return c.read(http.MethodGet, l) }
+func (c *reader) fetch(l lookup) (*http.Response, error) { return c.read(http.MethodGet, l) }
 
 // headAnswer is the answer to a HEAD.
 type headAnswer struct {
@@ -219,7 +219,7 @@ type headAnswer struct {
 }
 
 // head is the upstream's HeadObject.
-func (c *call) head(l lookup) (*headAnswer, error) {
+func (c *reader) head(l lookup) (*headAnswer, error) {
 	resp, err := c.read(http.MethodHead, l)
 	if err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func (c *call) head(l lookup) (*headAnswer, error) {
 	return &headAnswer{resp.Header, resp.StatusCode, resp.ContentLength}, resp.Body.Close()
 }
 
-func (c *call) read(method string, l lookup) (*http.Response, error) {
+func (c *reader) read(method string, l lookup) (*http.Response, error) {
 	conditions := c.readConditions()
 	send := func(literal bool) (*http.Response, error) {
 		h := upstreamHeader(c.req.Header)
@@ -265,12 +265,12 @@ func (c *call) read(method string, l lookup) (*http.Response, error) {
 
 // notModified makes the 304's ETag the one that clients know: the one that was
 // asked with or, where none was, the one that another look at the object gives.
-func (c *call) notModified(err error) error {
+func (c *reader) notModified(err error) error {
 	var up *upstreamError
 	if !errors.As(err, &up) {
 		return err
 	}
-	h := c.w.Header()
+	h := http.Header{}
 	if m := up.header.Get("Last-Modified"); m != "" {
 		h.Set("Last-Modified", m)
 	}
@@ -282,14 +282,13 @@ func (c *call) notModified(err error) error {
 			h.Set("ETag", shownTag(head.header))
 		}
 	}
-	return s3.ErrNotModified
+	return s3.ErrNotModified.Headers(h)
 }
 
 // refuseRead answers a condition that the gateway found not to hold.
-func (c *call) refuseRead(err error, stored http.Header) error {
+func refuseRead(err error, stored http.Header) error {
 	if errors.Is(err, s3.ErrNotModified) {
-		c.w.Header().Set("ETag", shownTag(stored))
-		c.w.Header().Set("Last-Modified", stored.Get("Last-Modified"))
+		return s3.ErrNotModified.Headers(http.Header{"ETag": {shownTag(stored)}, "Last-Modified": stored.Values("Last-Modified")})
 	}
 	return err
 }
@@ -300,7 +299,7 @@ func shownTag(h http.Header) string {
 }
 
 // versionQuery is the query of a read upstream: which version, nothing else.
-func (c *call) versionQuery() url.Values {
+func (c *reader) versionQuery() url.Values {
 	q := url.Values{}
 	if v, ok := c.req.Query["versionId"]; ok {
 		q["versionId"] = v
@@ -341,7 +340,7 @@ func (c *call) answerHead(want wanted) error {
 	if err := c.checkCustomerKey(o); err != nil {
 		return err
 	}
-	offset, length, status, err := c.resolve(want, o)
+	offset, length, status, err := o.resolve(want)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func tampered(format string, args ...any) Finding {
 
 // verify looks at all that can be verified without the body, each thing on its
 // own, so that what is wrong is named.
-func (i *Inspection) verify(c *call, o *sealedObject) {
+func (i *Inspection) verify(c *reader, o *sealedObject) {
 	facts := i.verifyFacts(c, o)
 	i.found("facts", facts)
 	if facts.Status == StatusOK {
@@ -141,7 +141,7 @@ func (i *Inspection) verify(c *call, o *sealedObject) {
 }
 
 // verifyFacts opens the facts, and with them all that the header says.
-func (i *Inspection) verifyFacts(c *call, o *sealedObject) Finding {
+func (i *Inspection) verifyFacts(c *reader, o *sealedObject) Finding {
 	root, err := c.State.lookRoot(c.ctx())
 	if errors.Is(err, kms.ErrUnreachable) {
 		return notTried("%s, with which the gateway's root is sealed", noKES)
@@ -162,7 +162,7 @@ func (i *Inspection) verifyFacts(c *call, o *sealedObject) Finding {
 // verifyLayout compares the size in the store with the one that header and trailer
 // stand for, and opens the trailer. That of a single PUT is where the body ends; only
 // that of a multipart object says how long the body is.
-func (i *Inspection) verifyLayout(c *call, o *sealedObject) {
+func (i *Inspection) verifyLayout(c *reader, o *sealedObject) {
 	var trailer *sealer.Trailer
 	switch {
 	case o.header.Multipart:
@@ -204,7 +204,7 @@ func (i *Inspection) verifySize(h *sealer.Header, trailer *sealer.Trailer) bool 
 }
 
 // openTrailer returns nil if the trailer does not open.
-func (i *Inspection) openTrailer(c *call, o *sealedObject) *sealer.Trailer {
+func (i *Inspection) openTrailer(c *reader, o *sealedObject) *sealer.Trailer {
 	trailer, err := c.trailer(o, i.StoredSize, nil)
 	switch {
 	case errors.Is(err, errIntegrity):
@@ -217,7 +217,7 @@ func (i *Inspection) openTrailer(c *call, o *sealedObject) *sealer.Trailer {
 	return trailer
 }
 
-func (i *Inspection) verifyHeaders(c *call, o *sealedObject) Finding {
+func (i *Inspection) verifyHeaders(c *reader, o *sealedObject) Finding {
 	if headersDigest(o.stored, c.req.Key, o.header.Size) == o.facts.Headers {
 		return okay("they and user metadata are as they were stored")
 	}
@@ -229,7 +229,7 @@ func (i *Inspection) verifyHeaders(c *call, o *sealedObject) Finding {
 }
 
 // verifyDataKey opens the object key, without which no byte can be read.
-func verifyDataKey(c *call, h *sealer.Header) Finding {
+func verifyDataKey(c *reader, h *sealer.Header) Finding {
 	if h.Scheme == sealer.SSEC {
 		return notTried("only the client's key opens the object")
 	}

@@ -24,7 +24,7 @@ func TestLinger(t *testing.T) {
 		sending := make(chan struct{})
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-sending
-			c := &call{w: &answer{ResponseWriter: w}, in: r}
+			c := &call{reader: reader{in: r}, w: &answer{ResponseWriter: w}}
 			s3.WriteError(c.w, r, s3.ErrServiceUnavailable, "")
 			c.linger()
 		}))

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
@@ -96,7 +94,7 @@ func (f entryFacts) edit(e *s3.Entry) s3.Edit {
 // listedFacts returns what the entries of a page are to show. What the cache
 // does not know costs one more request for the page where the upstream sends
 // metadata with it, and elsewhere one for each entry.
-func (c *call) listedFacts(entries []s3.Entry) ([]entryFacts, error) {
+func (c *reader) listedFacts(entries []s3.Entry) ([]entryFacts, error) {
 	facts := make([]entryFacts, len(entries))
 	var unknown []int
 	for i := range entries {
@@ -112,8 +110,7 @@ func (c *call) listedFacts(entries []s3.Entry) ([]entryFacts, error) {
 		return facts, nil
 	}
 	detailed := c.metadataPage(len(unknown))
-	g, ctx := errgroup.WithContext(c.ctx())
-	g.SetLimit(listLooks)
+	g, ctx := newGroup(c.ctx(), listLooks)
 	for _, i := range unknown {
 		e := &entries[i]
 		if d, ok := detailed[stateOf(e)]; ok {
@@ -132,7 +129,7 @@ func (c *call) listedFacts(entries []s3.Entry) ([]entryFacts, error) {
 	return facts, g.Wait()
 }
 
-func (c *call) entryKey(e *s3.Entry) factsKey {
+func (c *reader) entryKey(e *s3.Entry) factsKey {
 	return factsKeyOf(c.req.Bucket, e.Key, e.ETag, e.Size, e.LastModified)
 }
 
@@ -148,7 +145,7 @@ var unseen = []int{
 // lookAt learns what an entry is to show. One that may not be looked at, or
 // has gone, is shown as the upstream has it. Whatever else fails, so that
 // the next page may show another size, fails the page.
-func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
+func (c *reader) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
 	version := e.VersionID
 	if version == "null" && e.IsLatest {
 		version = "" // stores without versions list this one, and some do not know it by that name
@@ -172,7 +169,7 @@ func (c *call) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
 
 // listed authenticates the object of an entry, from the metadata in the entry
 // where that has any. It returns nil for an object that is not sealed.
-func (c *call) listed(e *s3.Entry) (*sealedObject, error) {
+func (c *reader) listed(e *s3.Entry) (*sealedObject, error) {
 	stored, total, tail := http.Header{}, e.Size, []byte(nil)
 	if c.pages.tells(e) {
 		stored.Set("ETag", s3.ETagShown(e.ETag, false))
@@ -195,7 +192,7 @@ func (c *call) listed(e *s3.Entry) (*sealedObject, error) {
 // peek is a HEAD of the object of an entry. Where its ETag looks like that of
 // a multipart object it is a GET of the object's last bytes instead, which may
 // hold the part table.
-func (c *call) peek(e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
+func (c *reader) peek(e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
 	c.metrics.listHeads.Inc()
 	if !strings.Contains(e.ETag, "-") || e.Size == 0 {
 		head, err := c.head(lookup{})

@@ -59,7 +59,7 @@ func stateOf(e *s3.Entry) entryState { return entryState{e.Key, e.VersionID, e.E
 // unknown, which costs one request anyway, and where the upstream sends no
 // metadata. No failure here is one of the listing: entries can still be looked
 // at one by one.
-func (c *call) metadataPage(unknown int) map[entryState]*s3.Entry {
+func (c *reader) metadataPage(unknown int) map[entryState]*s3.Entry {
 	if unknown < 2 || c.req.Query.Get("metadata") == "true" || !c.pages.worthAsking() {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (c *call) metadataPage(unknown int) map[entryState]*s3.Entry {
 	return detailed
 }
 
-func (c *call) fetchMetadata() (*s3.Listing, error) {
+func (c *reader) fetchMetadata() (*s3.Listing, error) {
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodGet, bucket: c.req.Bucket, query: metadataQuery(c.req.Query), header: upstreamHeader(c.req.Header),
 		as: c.caller(),

@@ -7,8 +7,6 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
-
 	"ssegw/proxy/s3"
 )
 
@@ -87,10 +85,9 @@ func (c *call) listMultipartUploads() error {
 
 // shownUploads returns what to show of each upload: what its record says, or the
 // store where there is none.
-func (c *call) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
+func (c *reader) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
 	shown := make([]shownUpload, len(entries))
-	g, ctx := errgroup.WithContext(c.ctx())
-	g.SetLimit(listLooks)
+	g, ctx := newGroup(c.ctx(), listLooks)
 	for i, e := range entries {
 		u := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
 		if s, ok := c.uploads.get(u); ok {
@@ -109,7 +106,7 @@ func (c *call) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
 
 // shownUpload looks for the record of an upload that the store lists. A record that
 // does not open fails no page: the upload takes no request.
-func (c *call) shownUpload(ctx context.Context, listed *upload) (shownUpload, error) {
+func (c *reader) shownUpload(ctx context.Context, listed *upload) (shownUpload, error) {
 	u, err := c.State.recordedUpload(ctx, listed.Bucket, listed.Key, listed.ID)
 	switch {
 	case err == nil:

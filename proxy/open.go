@@ -29,7 +29,7 @@ type sealedObject struct {
 
 // integrity records that the upstream returned something else than what was
 // stored, and returns the one error that all such failures become.
-func (c *call) integrity(reason string, err error) error {
+func (c *reader) integrity(reason string, err error) error {
 	c.metrics.integrity.WithLabelValues(reason).Inc()
 	return fmt.Errorf("%w: %s: %w", errIntegrity, reason, err)
 }
@@ -38,7 +38,7 @@ var errMismatch = errors.New("differs from what was stored")
 
 // inspect is look with what the client must bring along: its key, and
 // conditions that hold.
-func (c *call) inspect(stored http.Header, total int64) (*sealedObject, error) {
+func (c *reader) inspect(stored http.Header, total int64) (*sealedObject, error) {
 	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
 	if err != nil {
 		return nil, c.integrity("header", err)
@@ -48,7 +48,7 @@ func (c *call) inspect(stored http.Header, total int64) (*sealedObject, error) {
 		return nil, err
 	}
 	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return nil, c.refuseRead(err, stored)
+		return nil, refuseRead(err, stored)
 	}
 	o, err := c.look(stored, total)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *call) inspect(stored http.Header, total int64) (*sealedObject, error) {
 
 // checkCustomerKey tries the client's key on an SSE-C object whose body is not
 // read. Other schemes need no key for what the facts tell.
-func (c *call) checkCustomerKey(o *sealedObject) error {
+func (c *reader) checkCustomerKey(o *sealedObject) error {
 	if o.header.Scheme != sealer.SSEC {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (c *call) checkCustomerKey(o *sealedObject) error {
 
 // look authenticates what an answer says of a sealed object whose upstream
 // length is total: its header, size, facts and content headers.
-func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
+func (c *reader) look(stored http.Header, total int64) (*sealedObject, error) {
 	o, err := c.authentic(stored, total, nil)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (c *call) look(stored http.Header, total int64) (*sealedObject, error) {
 // authentic is look without the content headers: of stored only the sealed
 // header and the ETag count. No KMS is asked. A multipart object costs one more
 // request, for its part table, unless that is in tail, the object's last bytes.
-func (c *call) authentic(stored http.Header, total int64, tail []byte) (*sealedObject, error) {
+func (c *reader) authentic(stored http.Header, total int64, tail []byte) (*sealedObject, error) {
 	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
 	if err != nil {
 		return nil, c.integrity("header", err)
@@ -130,7 +130,7 @@ func tailLength(etag string, total int64) int64 {
 
 // trailer opens the trailer of an object of total bytes. It reads what of it is
 // not in tail, the object's last bytes.
-func (c *call) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trailer, error) {
+func (c *reader) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trailer, error) {
 	k := trailerKey{c.factsKey(o.stored, total), o.header.ObjectID}
 	if t, ok := c.trailers.get(k); ok {
 		return t, nil
@@ -163,7 +163,7 @@ func (c *call) trailer(o *sealedObject, total int64, tail []byte) (*sealer.Trail
 }
 
 // tail reads the last bytes of the object that o describes.
-func (c *call) tail(o *sealedObject, total, length int64) ([]byte, error) {
+func (c *reader) tail(o *sealedObject, total, length int64) ([]byte, error) {
 	if length < sealer.FooterSize {
 		return nil, c.integrity("trailer", errMismatch)
 	}
@@ -188,7 +188,7 @@ func (o *sealedObject) partCount() int {
 }
 
 // resolve places what is wanted in the plaintext and returns the answer's status.
-func (c *call) resolve(want wanted, o *sealedObject) (offset, length int64, status int, err error) {
+func (o *sealedObject) resolve(want wanted) (offset, length int64, status int, err error) {
 	switch {
 	case want.part > 0:
 		offset, length, err = o.part(want.part)
@@ -206,7 +206,7 @@ func (c *call) resolve(want wanted, o *sealedObject) (offset, length int64, stat
 		return 0, o.size, http.StatusOK, nil
 	}
 	if errors.Is(err, s3.ErrInvalidRange) {
-		c.w.Header().Set("Content-Range", s3.ContentRange(0, 0, o.size))
+		err = s3.ErrInvalidRange.Headers(http.Header{"Content-Range": {s3.ContentRange(0, 0, o.size)}})
 	}
 	return offset, length, status, err
 }
@@ -274,7 +274,7 @@ func (o *sealedObject) open(k *sealer.ObjectKey, body io.Reader, offset, length,
 
 // checksums are those of the object, or of one part (0: of the object). A
 // trailer that has not been read yet costs one more request.
-func (c *call) checksums(o *sealedObject, part int) ([]sealer.Checksum, error) {
+func (c *reader) checksums(o *sealedObject, part int) ([]sealer.Checksum, error) {
 	if part > 0 && o.parts != nil {
 		i := slices.IndexFunc(o.parts.Parts, func(p sealer.Part) bool { return p.Number == part })
 		if i < 0 || o.parts.Algorithm == 0 {

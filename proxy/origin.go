@@ -14,7 +14,7 @@ type origin struct {
 }
 
 // origin is what the store is told about the client; nil: nothing.
-func (c *call) origin() *origin {
+func (c *reader) origin() *origin {
 	if !c.ForwardClient {
 		return nil
 	}

@@ -179,7 +179,7 @@ func (c *call) newObject(s *sealing, p sealer.SealParams) (*sealer.Header, *seal
 	return h, k, nil
 }
 
-func (c *call) binding() sealer.Binding {
+func (c *reader) binding() sealer.Binding {
 	return sealer.Binding{Bucket: c.req.Bucket, Key: c.req.Key}
 }
 

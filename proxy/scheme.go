@@ -200,7 +200,7 @@ func (c *call) keyName(keyID string) (string, error) {
 }
 
 // customerSealing reads the three headers of SSE-C; nil if none was sent.
-func (c *call) customerSealing(h http.Header) (*sealing, error) {
+func (c *reader) customerSealing(h http.Header) (*sealing, error) {
 	algorithm, hasAlgorithm := single(h, s3.HeaderSSECAlgorithm)
 	encoded, hasKey := single(h, s3.HeaderSSECKey)
 	sum, hasSum := single(h, s3.HeaderSSECKeyMD5)
@@ -238,7 +238,7 @@ func (c *call) customerSealing(h http.Header) (*sealing, error) {
 // client is told within a second to come back rather than kept waiting.
 const kmsTimeout = 900 * time.Millisecond
 
-func (c *call) kmsContext() (context.Context, context.CancelFunc) {
+func (c *reader) kmsContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.ctx(), kmsTimeout)
 }
 
@@ -280,7 +280,7 @@ func (c *call) generate(s *sealing) (key kms.DataKey, use keyUse, err error) {
 // storedSealing is how a stored object was sealed, with the client's key where
 // the scheme asks for one: SSE-C headers must be sent for SSE-C objects, and
 // for no others.
-func (c *call) storedSealing(h *sealer.Header) (*sealing, error) {
+func (c *reader) storedSealing(h *sealer.Header) (*sealing, error) {
 	customer, err := c.customerSealing(c.req.Header)
 	if err != nil {
 		return nil, err
@@ -304,7 +304,7 @@ func sealingOf(h *sealer.Header) *sealing {
 }
 
 // openKey opens the object key behind a header.
-func (c *call) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) {
+func (c *reader) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) {
 	binding := c.binding()
 	if h.Scheme == sealer.SSEC {
 		return h.Open(binding, s.customer)
@@ -323,7 +323,7 @@ func (c *call) openKey(h *sealer.Header, s *sealing) (*sealer.ObjectKey, error) 
 }
 
 // unseal opens the data key of a header with the KMS, and says how.
-func (c *call) unseal(h *sealer.Header) (key kms.Secret, use keyUse, err error) {
+func (c *reader) unseal(h *sealer.Header) (key kms.Secret, use keyUse, err error) {
 	if err := c.checkKMSKey(h.KeyName); err != nil {
 		return key, useUnseal, err
 	}
@@ -344,7 +344,7 @@ func (c *call) unseal(h *sealer.Header) (key kms.Secret, use keyUse, err error) 
 }
 
 // keyContext is the KMS context that a stored data key is bound to.
-func (c *call) keyContext(h *sealer.Header) (kms.Context, error) {
+func (c *reader) keyContext(h *sealer.Header) (kms.Context, error) {
 	if h.Shared {
 		return kms.BucketContext(c.req.Bucket), nil
 	}

@@ -17,7 +17,7 @@ import (
 // answer begins; after that a failure breaks the connection.
 func (c *call) serveSealed(o *sealedObject, want wanted, body io.Reader, first int64) error {
 	defer o.facts.Wipe()
-	offset, length, status, err := c.resolve(want, o)
+	offset, length, status, err := o.resolve(want)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func readFirst(r io.Reader, p []byte) (int, error) {
 }
 
 // bodyError tells a body that was changed from one that stopped coming.
-func (c *call) bodyError(err error) error {
+func (c *reader) bodyError(err error) error {
 	if errors.Is(err, sealer.ErrNotAuthentic) || errors.Is(err, errMismatch) {
 		return c.integrity("body", err)
 	}
@@ -131,7 +131,7 @@ func (c *call) servePlain(stored http.Header, status int, body io.Reader) error 
 		return err
 	}
 	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return c.refuseRead(err, stored)
+		return refuseRead(err, stored)
 	}
 	h := c.w.Header()
 	copyAnswer(h, stored, false)
@@ -146,7 +146,7 @@ func (c *call) servePlain(stored http.Header, status int, body io.Reader) error 
 
 // allowPlain refuses objects that are not sealed where only sealed ones belong,
 // and customer keys for objects that have none.
-func (c *call) allowPlain() error {
+func (c *reader) allowPlain() error {
 	if customer, err := c.customerSealing(c.req.Header); err != nil || customer != nil {
 		if err != nil {
 			return err

@@ -133,25 +133,31 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// call is one request on its way through the gateway.
+// call is one request on its way through the gateway, and its answer.
 type call struct {
+	reader
+	w     *answer
+	place *place
+	held  func() // gives back the memory of the request's document; nil: nothing to give back
+}
+
+// reader reads objects with the rights of a request. It holds no answer, so
+// that many can look at objects for one request at the same time.
+type reader struct {
 	*Server
-	w          *answer
 	in         *http.Request // as the client sent it; never changed
 	req        *s3.Request   // what it means
 	auth       *sigv4.Auth
 	credential *Credential // nil: an anonymous client
-	place      *place
-	held       func() // gives back the memory of the request's document; nil: nothing to give back
-	id         string // of the answer's x-amz-request-id
+	id         string      // of the answer's x-amz-request-id
 	log        *zap.Logger
 }
 
-func (c *call) ctx() context.Context { return c.in.Context() }
+func (c *reader) ctx() context.Context { return c.in.Context() }
 
-// at is the call for another object, for looking at it with the same rights.
-// Of the request's headers only the given ones apply to it.
-func (c *call) at(ctx context.Context, o s3.CopySource, h http.Header) *call {
+// at is the reader of another object, with the same rights. Of the request's
+// headers only the given ones apply to it.
+func (c *reader) at(ctx context.Context, o s3.CopySource, h http.Header) *reader {
 	request := *c.req
 	request.Bucket, request.Key, request.Header, request.Query = o.Bucket, o.Key, h, url.Values{}
 	if o.VersionID != "" {
@@ -185,7 +191,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Operator.ServeHTTP(w, r)
 		return
 	}
-	c := &call{Server: s, w: &answer{ResponseWriter: w, idle: s.IdleTimeout}, in: r, id: id, log: s.Log.With(zap.String("request_id", id))}
+	c := &call{
+		reader: reader{Server: s, in: r, id: id, log: s.Log.With(zap.String("request_id", id))},
+		w:      &answer{ResponseWriter: w, idle: s.IdleTimeout},
+	}
 	// net/http does not take back the write deadline of the request before.
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{})
@@ -259,7 +268,7 @@ func (c *call) authenticate() (err error) {
 }
 
 // secure reports whether the client's connection is encrypted.
-func (c *call) secure() bool { return c.in.TLS != nil || c.TLSTerminated }
+func (c *reader) secure() bool { return c.in.TLS != nil || c.TLSTerminated }
 
 // checkBuckets hides the state bucket, under every name a request can give it.
 func (c *call) checkBuckets() error {
@@ -288,6 +297,14 @@ func (c *call) fail(err error) {
 		return
 	}
 	e := s3Error(err)
+	var p interface {
+		error
+		PanicStack() []byte
+	}
+	if errors.As(err, &p) {
+		c.metrics.panics.Inc()
+		c.log.Error("panic", zap.Error(p), zap.ByteString("stack", p.PanicStack()))
+	}
 	if e.Status >= 500 || errors.Is(err, errIntegrity) {
 		c.log.Error("request failed", zap.String("code", e.Code), zap.Error(err))
 	}

@@ -101,7 +101,7 @@ func (s *State) Root() sealer.Root { return *s.root.Load() }
 // retry mends: state that was tampered with, or a root that its key cannot open.
 func (s *State) Run(ctx context.Context) error {
 	for {
-		err := s.open(ctx)
+		err := guarded(func() error { return s.open(ctx) })
 		if err == nil {
 			break
 		}
@@ -122,9 +122,17 @@ func (s *State) Run(ctx context.Context) error {
 	sweeps.Go(func() { s.sweepForever(ctx) })
 	defer sweeps.Wait()
 	for pause(ctx, rulesPoll) {
-		s.rules.refresh(ctx)
+		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
 	}
 	return nil
+}
+
+// guard runs a piece of work in the background. A panic in it is logged.
+func (s *State) guard(doing string, f func()) {
+	err := guarded(func() error { f(); return nil })
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		s.cfg.Log.Error("panic", zap.String("doing", doing), zap.Error(p), zap.ByteString("stack", p.stack))
+	}
 }
 
 // pause waits for d and reports whether ctx still lives.

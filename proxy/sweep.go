@@ -45,10 +45,12 @@ func (s *State) sweepForever(ctx context.Context) {
 		if err != nil || !pause(ctx, sweepEvery/2+time.Duration(n.Int64())) {
 			return
 		}
-		removed, err := s.sweep(ctx, time.Now(), sweepRequests)
-		if removed > 0 || err != nil {
-			s.cfg.Log.Info("upload records swept", zap.Int("removed", removed), zap.Error(err))
-		}
+		s.guard("sweeping", func() {
+			removed, err := s.sweep(ctx, time.Now(), sweepRequests)
+			if removed > 0 || err != nil {
+				s.cfg.Log.Info("upload records swept", zap.Int("removed", removed), zap.Error(err))
+			}
+		})
 	}
 }
 

@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
@@ -347,8 +345,7 @@ func (s *State) forgetUpload(ctx context.Context, u *upload) error {
 
 // forgetParts removes the records that are of no use without the upload's own.
 func (s *State) forgetParts(ctx context.Context, u *upload) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(forgetRequests)
+	g, ctx := newGroup(ctx, forgetRequests)
 	listed := s.each(ctx, u.prefix(), func(e *s3.Entry) error {
 		if !strings.HasSuffix(e.Key, "/"+doneRecord) {
 			g.Go(func() error { return s.remove(ctx, e.Key) })

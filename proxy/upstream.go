@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -118,10 +117,17 @@ func (u *Upstream) do(ctx context.Context, o outgoing) (*http.Response, error) {
 	}
 	resp, err := u.transport(&o).RoundTrip(r)
 	if err != nil {
+		if body, ok := r.Body.(*guardedBody); ok && body.panicked.Load() != nil {
+			return nil, body.panicked.Load()
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, fmt.Errorf("%w: %w", errUpstream, err)
+	}
+	if !possible(r, resp.StatusCode) {
+		_ = resp.Body.Close() // it means nothing
+		return nil, fmt.Errorf("%w: it answered %d, which nothing in the request asks for", errUpstream, resp.StatusCode)
 	}
 	return resp, nil
 }
@@ -161,7 +167,7 @@ func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, erro
 	r.Header.Set("Accept-Encoding", "identity")
 	r.Header.Set("User-Agent", "ssegw")
 	if o.body != nil && o.size > 0 {
-		r.Body = io.NopCloser(o.body)
+		r.Body = &guardedBody{r: o.body}
 		r.ContentLength = o.size
 	}
 	if o.as.anonymous {
@@ -197,18 +203,6 @@ func encodeQuery(q url.Values) string {
 	return strings.ReplaceAll(q.Encode(), "+", "%20")
 }
 
-// upstreamError is an S3 error of the upstream, passed on byte for byte.
-type upstreamError struct {
-	status int
-	header http.Header
-	body   []byte
-	code   string // S3 error code; "" for an answer without a document (HEAD)
-}
-
-func (e *upstreamError) Error() string {
-	return fmt.Sprintf("proxy: upstream answered %d %s", e.status, e.code)
-}
-
 // expect sends o and returns the answer when its status is below 300; any
 // other answer becomes an *upstreamError and its body is closed.
 func (u *Upstream) expect(ctx context.Context, o outgoing) (*http.Response, error) {
@@ -220,43 +214,6 @@ func (u *Upstream) expect(ctx context.Context, o outgoing) (*http.Response, erro
 		return resp, nil
 	}
 	return nil, readError(resp)
-}
-
-// readError turns an upstream answer of status 300 or above into an error and
-// closes it.
-func readError(resp *http.Response) error {
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorDocument))
-	if err != nil {
-		return fmt.Errorf("%w: reading an error answer: %w", errUpstream, err)
-	}
-	var doc struct {
-		Code string `xml:"Code"`
-	}
-	if len(body) > 0 {
-		// A document that does not parse has no code; its bytes still reach the client.
-		_ = xml.Unmarshal(body, &doc)
-	}
-	e := &upstreamError{status: resp.StatusCode, header: resp.Header, body: body, code: doc.Code}
-	if e.status < 400 && e.status != http.StatusNotModified {
-		// A redirect names the store, where a client would find ciphertext.
-		return fmt.Errorf("%w: %w", errUpstream, e)
-	}
-	switch doc.Code {
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":
-		// The gateway's own credentials or clock: not the client's fault.
-		return fmt.Errorf("%w: %w", errUpstream, e)
-	}
-	return e
-}
-
-// statusOf returns the HTTP status of an upstream error, or 0.
-func statusOf(err error) int {
-	var e *upstreamError
-	if errors.As(err, &e) {
-		return e.status
-	}
-	return 0
 }
 
 // get reads a small object whole, at most limit bytes, and returns its ETag.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,6 +202,13 @@ func (s *Server) answer(w http.ResponseWriter, h health, ok bool) {
 	writeJSON(w, status, h)
 }
 
+// recovered logs a panic in the check of a part, which is offline then.
+func (s *Server) recovered(part string) {
+	if p := recover(); p != nil {
+		s.Log.Error("panic", zap.String("checking", part), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+	}
+}
+
 // check asks all parts, at most once per checkMaxAge.
 func (s *Server) check(ctx context.Context) health {
 	s.mu.Lock()
@@ -214,11 +222,13 @@ func (s *Server) check(ctx context.Context) health {
 	h := health{State: offline, Upstream: offline, KMS: offline}
 	var wait sync.WaitGroup
 	wait.Go(func() {
+		defer s.recovered("the store")
 		if s.Upstream(ctx) == nil {
 			h.Upstream = online
 		}
 	})
 	wait.Go(func() {
+		defer s.recovered("KES")
 		// An endpoint that tells its version may still refuse keys: one is asked for.
 		if s.KMS.TryGenerate(ctx, s.KMS.DefaultKey()) == nil {
 			h.KMS = online

@@ -289,6 +289,16 @@ func TestCheckIsBounded(t *testing.T) {
 	}
 }
 
+// A panic while a part is looked at does not end the process.
+func TestHealthPanic(t *testing.T) {
+	t.Parallel()
+	s, _ := newServer(t)
+	s.Upstream = func(context.Context) error { panic("boom") }
+	if got := s.check(t.Context()); got.Upstream != offline {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestPrivate(t *testing.T) {
 	s, _ := newServer(t)
 	tests := []struct {

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 )
@@ -48,6 +49,17 @@ func (e *Error) Msg(format string, a ...any) *Error {
 func (e *Error) Detail(name, value string) *Error {
 	c := *e
 	c.Details = append(slices.Clip(e.Details), Detail{name, value})
+	return &c
+}
+
+// Headers returns a copy of e whose answer also has the headers of h. It takes the values as they are.
+func (e *Error) Headers(h http.Header) *Error {
+	c := *e
+	c.Header = maps.Clone(e.Header)
+	if c.Header == nil {
+		c.Header = http.Header{}
+	}
+	maps.Copy(c.Header, h)
 	return &c
 }
 

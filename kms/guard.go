@@ -1,0 +1,27 @@
+package kms
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// panicError is a panic while a call was made. Calls run on goroutines of their own, where a panic would end the process.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("kms: panic: %v", e.value) }
+
+// PanicStack returns where the panic happened.
+func (e *panicError) PanicStack() []byte { return e.stack }
+
+// guarded returns what f returns, or a panic in it as an error.
+func guarded[V any](f func() (V, error)) (v V, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	return f()
+}

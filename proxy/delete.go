@@ -56,18 +56,18 @@ func hasConditions(doc []byte) bool {
 // maxDeletes is how many objects a DeleteObjects may name.
 const maxDeletes = 1000
 
-// parseDelete reads the document of a DeleteObjects.
-func parseDelete(doc []byte) (*s3.Listing, error) {
-	list, err := s3.ParseDelete(doc)
-	if err != nil || len(list.Entries) > maxDeletes {
-		return nil, s3.ErrMalformedXML.With(err)
-	}
-	return list, nil
-}
-
 // translateDelete returns the document of a DeleteObjects with its conditions as
-// they are upstream. Each object that has one of those in question costs a HEAD.
-func (c *reader) translateDelete(list *s3.Listing) ([]byte, error) {
+// they are upstream, and whether they are others. Each object that has one of those
+// in question costs a HEAD. What is wrong with a document without conditions is for
+// the store to say.
+func (c *reader) translateDelete(doc []byte) (translated []byte, changed bool, err error) {
+	list, err := s3.ParseDelete(doc)
+	switch changed = hasConditions(doc); {
+	case err == nil && len(list.Entries) > maxDeletes, err != nil && changed:
+		return nil, false, s3.ErrMalformedXML.With(err)
+	case !changed:
+		return doc, false, nil
+	}
 	edits := make([]s3.Edit, len(list.Entries))
 	g, ctx := newGroup(c.ctx(), listLooks)
 	for i, e := range list.Entries {
@@ -92,9 +92,9 @@ func (c *reader) translateDelete(list *s3.Listing) ([]byte, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return list.Splice(func(i int) s3.Edit { return edits[i] }), nil
+	return list.Splice(func(i int) s3.Edit { return edits[i] }), true, nil
 }
 
 // demand turns conditions on the request's object into the store's: that it has one

@@ -62,14 +62,11 @@ func (c *call) addDocument(o *outgoing) error {
 	}
 	sums := body.Checksums()
 	if c.req.Route.Action == s3.DeleteObjects {
-		list, err := parseDelete(doc)
+		translated, changed, err := c.translateDelete(doc)
 		if err != nil {
 			return err
 		}
-		if hasConditions(doc) {
-			if doc, err = c.translateDelete(list); err != nil {
-				return err
-			}
+		if doc = translated; changed {
 			sums = nil // they are of another document
 		}
 	}

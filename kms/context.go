@@ -18,19 +18,6 @@ const MaxContextLen = 1024
 // Context is what a data key is bound to: it opens only for an equal context.
 type Context map[string]string
 
-// Canonical returns the one JSON form of c: keys sorted, no spaces, and '<', '>', '&', U+2028 and U+2029 escaped, as MinIO
-// writes it. It is never empty: a context without entries is "{}".
-func (c Context) Canonical() []byte {
-	if len(c) == 0 {
-		return []byte("{}")
-	}
-	b, err := json.Marshal(map[string]string(c))
-	if err != nil {
-		panic("kms: a map of strings does not marshal: " + err.Error()) // cannot happen: no type in it can fail
-	}
-	return b
-}
-
 // ObjectContext returns the context of a data key of one object: the client's own, which may be nil, and an entry that maps
 // the bucket to "bucket/key". The key is taken byte for byte, not cleaned like a path. It returns ErrContextConflict when the
 // client's context has an entry for the bucket, which would take the place of ours, and ErrInvalidContext when bucket or key

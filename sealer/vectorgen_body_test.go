@@ -159,3 +159,29 @@ func (g *generator) partEdits() {
 	}
 	g.add("parts-other-sizes", "not authentic", "body", "sizes of two parts exchanged in the table", uneven.failing())
 }
+
+// secondStreams are ranges of a body that was sealed twice: a range is of one
+// stream. And the longest sealed trailer that a footer may announce.
+func (g *generator) secondStreams() {
+	o := seal(g.t, params(3*PackageSize), AES256GCM)
+	v := o.failing()
+	v.Streams = append(v.Streams, o.stream(3*PackageSize))
+	v = v.with(piece(0, 0, sealedPackage), piece(1, sealedPackage, 3*sealedPackage))
+	v.Range = []int64{PackageSize - 10, 20}
+	g.add("body-second-stream-range", "not authentic", "body", "a range over package 0 of one stream and package 1 of another", v)
+	v.Range = []int64{PackageSize + 10, PackageSize}
+	v.reads(v.Range[0], v.Range[1], o.plaintext())
+	g.add("ok-second-stream-range", "ok", "", "a range that lies in packages of the other stream alone: the plaintext is the same", v)
+
+	parts := sealParts(g.t, 100)
+	for name, n := range map[string]uint32{"footer-length-limit": MaxTrailerSize - FooterSize, "footer-length-over-limit": MaxTrailerSize - FooterSize + 1} {
+		f := Footer{SealedTrailer: int(n), Parts: 1, IDPrefix: [8]byte(parts.header.ObjectID[:8])}
+		v := parts.failing()
+		v = v.with(piece(0, 0, SealedSize(100)), vectorPiece{Hex: hexBytes(f.encode())})
+		expect, step := "malformed", "footer"
+		if n == MaxTrailerSize-FooterSize {
+			expect, step = "not authentic", "trailer"
+		}
+		g.add(name, expect, step, "a sealed trailer of that length, which is not there", v)
+	}
+}

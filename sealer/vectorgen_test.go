@@ -40,6 +40,7 @@ func writeVectors(t *testing.T) {
 	g.packageEdits()
 	g.partEdits()
 	g.announcements()
+	g.secondStreams()
 }
 
 type generator struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -86,7 +87,9 @@ func newMemUpstream(t testing.TB) *memUpstream {
 			return upstreamSecretKey, accessKey == upstreamAccessKey || accessKey == otherUpstreamKey
 		}}),
 	}
-	server := httptest.NewServer(u)
+	server := httptest.NewUnstartedServer(u)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
 	t.Cleanup(func() {
 		u.unhook()
 		server.CloseClientConnections()

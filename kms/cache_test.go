@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/kms"
@@ -14,7 +15,7 @@ import (
 // keeper starts a server, and a client of it that keeps data keys as change says.
 func keeper(t *testing.T, change func(*kms.Config)) (*kmstest.Server, *kms.Client) {
 	t.Helper()
-	server := kmstest.NewServer(t, kmstest.WithKeys("other"))
+	server := kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}), kmstest.WithKeys("other"))
 	config := server.Config()
 	change(&config)
 	return server, newClient(t, config)
@@ -35,6 +36,7 @@ func sealedKey(t *testing.T, client *kms.Client, kctx kms.Context) kms.DataKey {
 }
 
 func TestUnsealCached(t *testing.T) {
+	t.Parallel()
 	server, client := keeper(t, cached(time.Hour))
 	kctx := kms.Context{"b": "b/k"}
 	dk := sealedKey(t, client, kctx)
@@ -87,48 +89,53 @@ func TestUnsealCached(t *testing.T) {
 }
 
 func TestCachedKeyEnds(t *testing.T) {
-	const ttl = 300 * time.Millisecond
-	server, client := keeper(t, cached(ttl))
-	kctx := kms.Context{"b": "b/k"}
-	dk := sealedKey(t, client, kctx)
-	open := func() (bool, error) {
-		_, hit, err := client.UnsealCached(t.Context(), dk.KeyName, dk.Sealed, kctx)
-		return hit, err
-	}
-	start := time.Now()
-	if _, err := open(); err != nil {
-		t.Fatal(err)
-	}
-	server.Stop()
-	hits := 0
-	for { // reads must not make it last longer
-		hit, err := open()
-		took := time.Since(start)
-		if err != nil {
-			if took < ttl {
-				t.Errorf("gone after %v", took)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const ttl = 300 * time.Millisecond
+		server, client := keeper(t, cached(ttl))
+		kctx := kms.Context{"b": "b/k"}
+		dk := sealedKey(t, client, kctx)
+		open := func() (bool, error) {
+			_, hit, err := client.UnsealCached(t.Context(), dk.KeyName, dk.Sealed, kctx)
+			return hit, err
+		}
+		start := time.Now()
+		if _, err := open(); err != nil {
+			t.Fatal(err)
+		}
+		server.Stop()
+		hits := 0
+		for { // reads must not make it last longer
+			hit, err := open()
+			took := time.Since(start)
+			if err != nil {
+				if took < ttl {
+					t.Errorf("gone after %v", took)
+				}
+				break
 			}
-			break
+			if !hit {
+				t.Fatal("KES was asked, and is stopped")
+			}
+			hits++
+			if took > ttl {
+				t.Fatal("does not end")
+			}
+			time.Sleep(ttl / 10)
 		}
-		if !hit {
-			t.Fatal("KES was asked, and is stopped")
+		if hits == 0 {
+			t.Error("never kept")
 		}
-		hits++
-		if took > ttl+5*time.Second {
-			t.Fatal("does not end")
+		eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Cached == 0 })
+		server.Start()
+		if hit, err := open(); hit || err != nil {
+			t.Errorf("afterwards: cached %v, %v", hit, err)
 		}
-	}
-	if hits == 0 {
-		t.Error("never kept")
-	}
-	eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Cached == 0 })
-	server.Start()
-	if hit, err := open(); hit || err != nil {
-		t.Errorf("afterwards: cached %v, %v", hit, err)
-	}
+	})
 }
 
 func TestCacheOff(t *testing.T) {
+	t.Parallel()
 	server, client := keeper(t, cached(0))
 	kctx := kms.Context{"b": "b/k"}
 	dk := sealedKey(t, client, kctx)
@@ -146,6 +153,7 @@ func TestCacheOff(t *testing.T) {
 }
 
 func TestErrorsAreNotCached(t *testing.T) {
+	t.Parallel()
 	server, client := keeper(t, cached(time.Hour))
 	kctx := kms.Context{"b": "b/k"}
 	dk := sealedKey(t, client, kctx)
@@ -161,42 +169,46 @@ func TestErrorsAreNotCached(t *testing.T) {
 
 // All who ask for one data key while KES is asked for it get that answer, also those who come when the first has left.
 func TestOneFlight(t *testing.T) {
-	for _, ttl := range []time.Duration{0, time.Hour} {
-		server, client := keeper(t, cached(ttl))
-		kctx := kms.Context{"b": "b/k"}
-		dk := sealedKey(t, client, kctx)
-		server.SetFault(kmstest.Fault{Hang: true, Ops: []kmstest.Op{kmstest.OpDecrypt}})
-		first, leave := context.WithCancel(t.Context())
-		left := make(chan error, 1)
-		go func() {
-			_, _, err := client.UnsealCached(first, dk.KeyName, dk.Sealed, kctx)
-			left <- err
-		}()
-		eventually(t, "the first request", func() bool { return server.Requests(kmstest.OpDecrypt) == 1 })
-		var others sync.WaitGroup
-		for range 20 {
-			others.Go(func() {
-				key, _, err := client.UnsealCached(t.Context(), dk.KeyName, dk.Sealed, kctx)
-				if err != nil || key != dk.Plaintext {
-					t.Errorf("got %v", err)
-				}
-			})
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, ttl := range []time.Duration{0, time.Hour} {
+			server, client := keeper(t, cached(ttl))
+			kctx := kms.Context{"b": "b/k"}
+			dk := sealedKey(t, client, kctx)
+			server.SetFault(kmstest.Fault{Hang: true, Ops: []kmstest.Op{kmstest.OpDecrypt}})
+			first, leave := context.WithCancel(t.Context())
+			left := make(chan error, 1)
+			go func() {
+				_, _, err := client.UnsealCached(first, dk.KeyName, dk.Sealed, kctx)
+				left <- err
+			}()
+			eventually(t, "the first request", func() bool { return server.Requests(kmstest.OpDecrypt) == 1 })
+			var others sync.WaitGroup
+			for range 20 {
+				others.Go(func() {
+					key, _, err := client.UnsealCached(t.Context(), dk.KeyName, dk.Sealed, kctx)
+					if err != nil || key != dk.Plaintext {
+						t.Errorf("got %v", err)
+					}
+				})
+			}
+			eventually(t, "all wait", func() bool { return client.Stats().CacheMisses == 21 })
+			leave()
+			if err := <-left; !errors.Is(err, context.Canceled) || errors.Is(err, kms.ErrUnreachable) {
+				t.Errorf("the one who left got %v, want Canceled", err)
+			}
+			time.Sleep(10 * time.Millisecond) // the last of the others has been counted, but may not wait yet
+			server.SetFault(kmstest.Fault{})
+			others.Wait()
+			if n := server.Requests(kmstest.OpDecrypt); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
 		}
-		eventually(t, "all wait", func() bool { return client.Stats().CacheMisses == 21 })
-		leave()
-		if err := <-left; !errors.Is(err, context.Canceled) || errors.Is(err, kms.ErrUnreachable) {
-			t.Errorf("the one who left got %v, want Canceled", err)
-		}
-		time.Sleep(10 * time.Millisecond) // the last of the others has been counted, but may not wait yet
-		server.SetFault(kmstest.Fault{})
-		others.Wait()
-		if n := server.Requests(kmstest.OpDecrypt); n != 1 {
-			t.Errorf("%d requests, want 1", n)
-		}
-	}
+	})
 }
 
 func TestUnsealCachedOfACallerWhoHasLeft(t *testing.T) {
+	t.Parallel()
 	server, client := keeper(t, cached(time.Hour))
 	kctx := kms.Context{"b": "b/k"}
 	dk := sealedKey(t, client, kctx)

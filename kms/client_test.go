@@ -37,6 +37,7 @@ func newClient(t *testing.T, c kms.Config) *kms.Client {
 }
 
 func TestGenerateAndUnseal(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t, kmstest.WithKeys("my-key"))
 	client := newClient(t, server.Config())
 	kctx := kms.Context{"b": "b/k", "dept": "hr"}
@@ -69,6 +70,7 @@ func TestGenerateAndUnseal(t *testing.T) {
 }
 
 func TestBucketContext(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	dk, err := client.Generate(t.Context(), client.DefaultKey(), kms.BucketContext("b"))
@@ -90,6 +92,7 @@ func TestBucketContext(t *testing.T) {
 }
 
 func TestUnsealRefuses(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t, kmstest.WithKeys("a", "b"))
 	client := newClient(t, server.Config())
 	kctx := kms.Context{"b": "b/k"}
@@ -132,6 +135,7 @@ func TestUnsealRefuses(t *testing.T) {
 }
 
 func TestGenerateWithoutContextAsksNobody(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	for _, kctx := range []kms.Context{nil, {}} {
@@ -145,6 +149,7 @@ func TestGenerateWithoutContextAsksNobody(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t, kmstest.WithKeys("denied", "exists"))
 	server.Deny("denied")
 	client := newClient(t, server.Config())
@@ -184,6 +189,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestUnknownClient(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	config := server.Config()
 	key, err := kes.GenerateAPIKey(nil)
@@ -202,6 +208,7 @@ func TestUnknownClient(t *testing.T) {
 }
 
 func TestCreateAndEnsure(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	if err := client.Create(t.Context(), "made"); err != nil {
@@ -224,6 +231,7 @@ func TestCreateAndEnsure(t *testing.T) {
 }
 
 func TestEnsureAfterARace(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	server.SetFault(kmstest.Fault{Status: 400, Message: "key already exists", Ops: []kmstest.Op{kmstest.OpCreate}})
@@ -237,6 +245,7 @@ func TestEnsureAfterARace(t *testing.T) {
 }
 
 func TestCheckTellsTheStepsApart(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	server.SetFault(kmstest.Fault{Status: 403, Ops: []kmstest.Op{kmstest.OpDecrypt}})
@@ -253,6 +262,7 @@ func TestCheckTellsTheStepsApart(t *testing.T) {
 }
 
 func TestBadAnswers(t *testing.T) {
+	t.Parallel()
 	body := func(plaintext, sealed []byte) []byte {
 		b, err := json.Marshal(map[string][]byte{"plaintext": plaintext, "ciphertext": sealed})
 		if err != nil {
@@ -319,6 +329,7 @@ func wantBadAnswer(t *testing.T, err error) {
 }
 
 func TestOldServersMessages(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	server.SetFault(kmstest.Fault{Status: 400, Message: "key does already exist"})
@@ -344,6 +355,7 @@ func TestOldServersMessages(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	up := kmstest.NewServer(t)
 	down := kmstest.NewServer(t, kmstest.WithStore(up))
 	sick := kmstest.NewServer(t, kmstest.WithStore(up))
@@ -377,6 +389,7 @@ func TestStatus(t *testing.T) {
 
 // TestStatusSkew asks servers whose clocks are off, or that do not say what time it is.
 func TestStatusSkew(t *testing.T) {
+	t.Parallel()
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
 		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header()["Date"] = nil
@@ -398,6 +411,7 @@ func TestStatusSkew(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	key, err := kes.ParseAPIKey(server.APIKey())
 	if err != nil {
@@ -409,6 +423,7 @@ func TestIdentity(t *testing.T) {
 }
 
 func TestStatusIsBounded(t *testing.T) {
+	t.Parallel()
 	hung := kmstest.NewServer(t)
 	hung.SetFault(kmstest.Fault{Hang: true})
 	client := newClient(t, hung.Config())

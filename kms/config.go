@@ -2,9 +2,11 @@ package kms
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,6 +38,9 @@ type Config struct {
 
 	// DefaultKey is the name of the KES key to use where none is asked for. It is not checked against KES here.
 	DefaultKey string
+
+	// Dial connects to an endpoint, as net.Dialer's DialContext does. Nil means TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// AttemptTimeout bounds one attempt at one endpoint, from dialing to the last byte of the answer.
 	// 0 means DefaultAttemptTimeout.
@@ -111,7 +116,7 @@ func New(c Config) (*Client, error) {
 	}
 	log := cmp.Or(c.Log, zap.NewNop())
 	client := &Client{
-		pool:       newPool(endpoints, tlsConfig(roots, identity), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout), log),
+		pool:       newPool(endpoints, c.Dial, tlsConfig(roots, identity), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout), log),
 		identity:   identity,
 		roots:      roots,
 		defaultKey: c.DefaultKey,

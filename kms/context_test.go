@@ -13,6 +13,7 @@ import (
 )
 
 func TestCanonical(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		in   kms.Context
@@ -34,6 +35,7 @@ func TestCanonical(t *testing.T) {
 }
 
 func TestObjectContext(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, bucket, key string
 		client            kms.Context
@@ -62,6 +64,7 @@ func TestObjectContext(t *testing.T) {
 }
 
 func TestObjectContextLeavesTheClientsAlone(t *testing.T) {
+	t.Parallel()
 	client := kms.Context{"dept": "hr"}
 	if _, err := kms.ObjectContext("b", "k", client); err != nil {
 		t.Fatal(err)
@@ -72,6 +75,7 @@ func TestObjectContextLeavesTheClientsAlone(t *testing.T) {
 }
 
 func TestParseContext(t *testing.T) {
+	t.Parallel()
 	b64 := base64.StdEncoding.EncodeToString
 	long := `{"k":"` + strings.Repeat("v", kms.MaxContextLen-8) + `"}`
 	tests := []struct {

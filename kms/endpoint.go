@@ -37,16 +37,22 @@ type endpoint struct {
 	health    health // guarded by pool.mu
 }
 
+// dialFunc is Config.Dial.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // newTransport returns a transport that speaks HTTP/1.1: it is faster than HTTP/2 here, and an attempt that is given up
 // takes its connection with it, so that no later call waits on the same dead connection. All connections that calls can
 // have open at one time can be kept: a new one costs about ten times what a request does.
-func newTransport(conf *tls.Config, attempt time.Duration) *http.Transport {
+func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.Transport {
 	dialTimeout := max(attempt, minDialTimeout)
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    dialTimeout,
 		Protocols:              protocols,
@@ -60,8 +66,8 @@ func newTransport(conf *tls.Config, attempt time.Duration) *http.Transport {
 
 // reconnect makes every later attempt use a new connection, made as conf says. Those of before end with the request that
 // uses them, or when they have been idle.
-func (e *endpoint) reconnect(conf *tls.Config, attempt time.Duration) {
-	if old := e.transport.Swap(newTransport(conf, attempt)); old != nil {
+func (e *endpoint) reconnect(dial dialFunc, conf *tls.Config, attempt time.Duration) {
+	if old := e.transport.Swap(newTransport(dial, conf, attempt)); old != nil {
 		old.CloseIdleConnections()
 	}
 }

@@ -10,6 +10,7 @@ import (
 )
 
 func TestParseEndpoints(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, in string
 		want     []string
@@ -47,6 +48,7 @@ func TestParseEndpoints(t *testing.T) {
 }
 
 func TestParseEndpointsErrors(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ name, in, want string }{
 		{"empty", "", "no KES endpoint given"},
 		{"only commas", " , ,", "no KES endpoint given"},
@@ -93,6 +95,7 @@ func TestParseEndpointsErrors(t *testing.T) {
 }
 
 func TestParseEndpointsHidesPasswords(t *testing.T) {
+	t.Parallel()
 	for _, in := range []string{
 		"https://user:hunter2@kes:7373",
 		"https://user:hunter2@kes:port",

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -28,6 +29,7 @@ func (w *wiped) all() []int {
 }
 
 func TestExpiring(t *testing.T) {
+	t.Parallel()
 	var w wiped
 	m := newExpiring[string](time.Hour, 3, w.wipe)
 	get := func(k string) (got int) {
@@ -52,6 +54,7 @@ func TestExpiring(t *testing.T) {
 }
 
 func TestExpiringKeepsNothingWithoutTime(t *testing.T) {
+	t.Parallel()
 	var w wiped
 	m := newExpiring[string](0, 3, w.wipe)
 	m.put("a", 1)
@@ -62,62 +65,68 @@ func TestExpiringKeepsNothingWithoutTime(t *testing.T) {
 
 // Entries end by themselves, each in its own time, also after a while with none.
 func TestExpiringEnds(t *testing.T) {
-	var w wiped
-	const ttl = 50 * time.Millisecond
-	m := newExpiring[int](ttl, 100, w.wipe)
-	for round := range 2 {
-		start := time.Now()
-		for i := range 5 {
-			m.put(i, round*5+i+1)
-			time.Sleep(time.Millisecond)
-		}
-		for len(w.all()) < round*5+5 {
-			if time.Since(start) > 10*time.Second {
-				t.Fatalf("wiped %v", w.all())
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w wiped
+		const ttl = 50 * time.Millisecond
+		m := newExpiring[int](ttl, 100, w.wipe)
+		for round := range 2 {
+			start := time.Now()
+			for i := range 5 {
+				m.put(i, round*5+i+1)
+				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(time.Millisecond)
+			for len(w.all()) < round*5+5 {
+				if time.Since(start) > 10*time.Second {
+					t.Fatalf("wiped %v", w.all())
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if d := time.Since(start); d < ttl {
+				t.Errorf("all ended after %v", d)
+			}
 		}
-		if d := time.Since(start); d < ttl {
-			t.Errorf("all ended after %v", d)
+		if got := w.all(); !slices.IsSorted(got) || m.len() != 0 {
+			t.Errorf("wiped %v, %d left", got, m.len())
 		}
-	}
-	if got := w.all(); !slices.IsSorted(got) || m.len() != 0 {
-		t.Errorf("wiped %v, %d left", got, m.len())
-	}
+	})
 }
 
 // A value that is out of the map by the time the flight lands is wiped when the last caller has its copy.
 func TestFlightIsWiped(t *testing.T) {
-	var w wiped
-	g := newFlights[string](w.wipe)
-	m := make(chan struct{})
-	var callers sync.WaitGroup
-	for range 5 {
-		callers.Go(func() {
-			v, err := g.do(t.Context(), "k", func(context.Context) (int, error) { <-m; return 7, nil })
-			if v != 7 || err != nil {
-				t.Errorf("got %d, %v", v, err)
-			}
-		})
-	}
-	for {
-		g.mu.Lock()
-		f := g.flying["k"]
-		waiting := f != nil && f.callers == 5
-		g.mu.Unlock()
-		if waiting {
-			break
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w wiped
+		g := newFlights[string](w.wipe)
+		m := make(chan struct{})
+		var callers sync.WaitGroup
+		for range 5 {
+			callers.Go(func() {
+				v, err := g.do(t.Context(), "k", func(context.Context) (int, error) { <-m; return 7, nil })
+				if v != 7 || err != nil {
+					t.Errorf("got %d, %v", v, err)
+				}
+			})
 		}
-		time.Sleep(time.Millisecond)
-	}
-	close(m)
-	callers.Wait()
-	if got := w.all(); !slices.Equal(got, []int{7}) {
-		t.Errorf("wiped %v, want 7 once", got)
-	}
-	g.begin(t.Context(), "k", func(context.Context) (int, error) { return 8, nil })
-	g.wait.Wait()
-	if got := w.all(); !slices.Equal(got, []int{7, 8}) {
-		t.Errorf("wiped %v: nobody waited for 8", got)
-	}
+		for {
+			g.mu.Lock()
+			f := g.flying["k"]
+			waiting := f != nil && f.callers == 5
+			g.mu.Unlock()
+			if waiting {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		close(m)
+		callers.Wait()
+		if got := w.all(); !slices.Equal(got, []int{7}) {
+			t.Errorf("wiped %v, want 7 once", got)
+		}
+		g.begin(t.Context(), "k", func(context.Context) (int, error) { return 8, nil })
+		g.wait.Wait()
+		if got := w.all(); !slices.Equal(got, []int{7, 8}) {
+			t.Errorf("wiped %v: nobody waited for 8", got)
+		}
+	})
 }

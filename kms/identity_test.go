@@ -92,6 +92,7 @@ func writeFile(t *testing.T, name string, data []byte) {
 }
 
 func TestClientCertificateFiles(t *testing.T) {
+	t.Parallel()
 	for _, password := range []string{"", "correct horse"} {
 		server := kmstest.NewServer(t)
 		pair := writeKeyPair(t, t.TempDir(), password)
@@ -105,6 +106,7 @@ func TestClientCertificateFiles(t *testing.T) {
 }
 
 func TestClientCertificateIsReadAgain(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	dir := t.TempDir()
 	first := writeKeyPair(t, dir, "")
@@ -154,6 +156,7 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 }
 
 func TestCAPathIsReadAgain(t *testing.T) {
+	t.Parallel()
 	server, other := kmstest.NewServer(t), kmstest.NewServer(t)
 	read := func(name string) []byte {
 		b, err := os.ReadFile(name)
@@ -203,6 +206,7 @@ func TestCAPathIsReadAgain(t *testing.T) {
 }
 
 func TestNewErrors(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	dir := t.TempDir()
 	pair := writeKeyPair(t, dir, "")
@@ -271,6 +275,7 @@ func TestNewErrors(t *testing.T) {
 }
 
 func TestAPIKeyWithoutPrefix(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	config := server.Config()
 	config.APIKey = strings.TrimPrefix(config.APIKey, "kes:v1:")
@@ -280,6 +285,7 @@ func TestAPIKeyWithoutPrefix(t *testing.T) {
 }
 
 func TestCAPath(t *testing.T) {
+	t.Parallel()
 	server, other := kmstest.NewServer(t), kmstest.NewServer(t)
 	ca, err := os.ReadFile(server.CAFile())
 	if err != nil {

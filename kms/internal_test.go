@@ -3,6 +3,7 @@ package kms
 import (
 	"crypto/tls"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +12,7 @@ import (
 )
 
 func TestAPIKeyCertificateIsRenewed(t *testing.T) {
+	t.Parallel()
 	key, err := kes.GenerateAPIKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +48,7 @@ func TestAPIKeyCertificateIsRenewed(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
+	t.Parallel()
 	p := &pool{}
 	for _, url := range []string{"a", "b", "c"} {
 		p.endpoints = append(p.endpoints, &endpoint{url: url})
@@ -63,101 +66,114 @@ func TestOrder(t *testing.T) {
 
 func newTestPool(t *testing.T, urls ...string) *pool {
 	t.Helper()
-	p := newPool(urls, &tls.Config{MinVersion: tls.VersionTLS12}, time.Second, zap.NewNop())
+	p := newPool(urls, nil, &tls.Config{MinVersion: tls.VersionTLS12}, time.Second, zap.NewNop())
 	t.Cleanup(p.shut)
 	return p
 }
 
 // What an attempt finds that began before the last outage ended says nothing about the time after it.
 func TestOldFailuresDoNotCount(t *testing.T) {
-	p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
-	e := p.endpoints[0]
-	p.failed(e, 0, errNoAnswer)
-	p.well(e)
-	p.failed(e, 0, errNoAnswer)
-	for range strikeLimit {
-		p.struck(e, 0)
-	}
-	if e.health.open {
-		t.Error("opened by failures of the era before")
-	}
-	p.failed(e, 1, errNoAnswer)
-	if !e.health.open {
-		t.Error("not opened by a failure of this era")
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+		e := p.endpoints[0]
+		p.failed(e, 0, errNoAnswer)
+		p.well(e)
+		p.failed(e, 0, errNoAnswer)
+		for range strikeLimit {
+			p.struck(e, 0)
+		}
+		if e.health.open {
+			t.Error("opened by failures of the era before")
+		}
+		p.failed(e, 1, errNoAnswer)
+		if !e.health.open {
+			t.Error("not opened by a failure of this era")
+		}
+	})
 }
 
 func TestStrikesInARow(t *testing.T) {
-	p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
-	a, b := p.endpoints[0], p.endpoints[1]
-	for range 2 {
-		p.struck(a, 0)
-		p.struck(a, 0)
-		p.answered(a)
-	}
-	if a.health.open {
-		t.Error("opened by strikes with answers between them")
-	}
-	for range strikeLimit {
-		p.struck(a, 0)
-		p.struck(b, 0)
-	}
-	if !a.health.open || b.health.open {
-		t.Error("want the first open, and the last one left in use")
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+		a, b := p.endpoints[0], p.endpoints[1]
+		for range 2 {
+			p.struck(a, 0)
+			p.struck(a, 0)
+			p.answered(a)
+		}
+		if a.health.open {
+			t.Error("opened by strikes with answers between them")
+		}
+		for range strikeLimit {
+			p.struck(a, 0)
+			p.struck(b, 0)
+		}
+		if !a.health.open || b.health.open {
+			t.Error("want the first open, and the last one left in use")
+		}
+	})
 }
 
 // Probes of an endpoint that fails soon after each good one get rarer, and so do the calls that follow them.
 func TestProbesGetRarer(t *testing.T) {
-	p := newTestPool(t, "https://127.0.0.1:1")
-	e := p.endpoints[0]
-	var rests, pauses []time.Duration
-	for range 4 {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool(t, "https://127.0.0.1:1")
+		e := p.endpoints[0]
+		var rests, pauses []time.Duration
+		for range 4 {
+			p.failed(e, e.health.era, errNoAnswer)
+			rests, pauses = append(rests, e.health.rest), append(pauses, e.health.pause)
+			p.judge(e, e.health.era, nil)
+		}
+		const ms = time.Millisecond
+		if diff := cmp.Diff([]time.Duration{50 * ms, 100 * ms, 200 * ms, 200 * ms}, rests); diff != "" {
+			t.Errorf("rests (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]time.Duration{200 * ms, 400 * ms, 800 * ms, 1000 * ms}, pauses); diff != "" {
+			t.Errorf("pauses (-want +got):\n%s", diff)
+		}
+		e.health.closedAt = time.Now().Add(-settled)
 		p.failed(e, e.health.era, errNoAnswer)
-		rests, pauses = append(rests, e.health.rest), append(pauses, e.health.pause)
-		p.judge(e, e.health.era, nil)
-	}
-	const ms = time.Millisecond
-	if diff := cmp.Diff([]time.Duration{50 * ms, 100 * ms, 200 * ms, 200 * ms}, rests); diff != "" {
-		t.Errorf("rests (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]time.Duration{200 * ms, 400 * ms, 800 * ms, 1000 * ms}, pauses); diff != "" {
-		t.Errorf("pauses (-want +got):\n%s", diff)
-	}
-	e.health.closedAt = time.Now().Add(-settled)
-	p.failed(e, e.health.era, errNoAnswer)
-	if e.health.rest != firstRest || e.health.pause != firstPause {
-		t.Errorf("after a time without failures: %v, %v", e.health.rest, e.health.pause)
-	}
+		if e.health.rest != firstRest || e.health.pause != firstPause {
+			t.Errorf("after a time without failures: %v, %v", e.health.rest, e.health.pause)
+		}
+	})
 }
 
 // An endpoint that is put aside for being slow, again and again, is tried less and less often, whatever Status finds.
 func TestSlowEndpointIsTriedLess(t *testing.T) {
-	p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
-	e := p.endpoints[0]
-	var pauses []time.Duration
-	for range 7 {
-		for range strikeLimit {
-			p.struck(e, e.health.era)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool(t, "https://127.0.0.1:1", "https://127.0.0.1:2")
+		e := p.endpoints[0]
+		var pauses []time.Duration
+		for range 7 {
+			for range strikeLimit {
+				p.struck(e, e.health.era)
+			}
+			p.well(e)
+			if !e.health.open {
+				t.Fatal("not put aside, or let in for its version")
+			}
+			pauses = append(pauses, e.health.pause)
+			p.judge(e, e.health.era, nil)
 		}
-		p.well(e)
-		if !e.health.open {
-			t.Fatal("not put aside, or let in for its version")
+		const ms = time.Millisecond
+		if diff := cmp.Diff([]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, lastSlowPause, lastSlowPause}, pauses); diff != "" {
+			t.Errorf("pauses (-want +got):\n%s", diff)
 		}
-		pauses = append(pauses, e.health.pause)
-		p.judge(e, e.health.era, nil)
-	}
-	const ms = time.Millisecond
-	if diff := cmp.Diff([]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, lastSlowPause, lastSlowPause}, pauses); diff != "" {
-		t.Errorf("pauses (-want +got):\n%s", diff)
-	}
-	p.failed(e, e.health.era, errNoAnswer)
-	if e.health.pause != lastPause {
-		t.Errorf("once it has failed: %v, want %v", e.health.pause, lastPause)
-	}
+		p.failed(e, e.health.era, errNoAnswer)
+		if e.health.pause != lastPause {
+			t.Errorf("once it has failed: %v, want %v", e.health.pause, lastPause)
+		}
+	})
 }
 
 func TestHedgeDelay(t *testing.T) {
+	t.Parallel()
 	const ms = time.Millisecond
 	for _, tt := range []struct {
 		means []time.Duration

@@ -14,6 +14,7 @@ import (
 )
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	names := []string{"My-key", "_x", "a", "a-", "a--b", "a-b", "a1", "mykey", "mykey-2", "mykey2", "other"}
 	names[3] = "a0"
 	for i := range 30 {
@@ -47,6 +48,7 @@ func TestList(t *testing.T) {
 }
 
 func TestListOfOnePageIsOneRequest(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t, kmstest.WithKeys("a", "b"))
 	client := newClient(t, server.Config())
 	if _, err := client.List(t.Context(), ""); err != nil {
@@ -58,6 +60,7 @@ func TestListOfOnePageIsOneRequest(t *testing.T) {
 }
 
 func TestListRefuses(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := newClient(t, server.Config())
 	for _, prefix := range []string{"*", "my*", "a/b", "a b", "ü", "..", "a?b"} {

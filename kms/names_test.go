@@ -9,6 +9,7 @@ import (
 )
 
 func TestValidKeyName(t *testing.T) {
+	t.Parallel()
 	longest := strings.Repeat("k", kms.MaxKeyNameLen)
 	for _, name := range []string{"k", "0", "my-key", "my_key", "_k", "k_", "A-Z-0-9", "a--b", longest} {
 		if err := kms.ValidKeyName(name); err != nil {

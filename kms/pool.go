@@ -17,6 +17,7 @@ const maxInFlight = 64
 // pool chooses the endpoint of each call.
 type pool struct {
 	endpoints []*endpoint
+	dial      dialFunc      // nil for TCP
 	attempt   time.Duration // how long one endpoint may take
 	log       *zap.Logger
 
@@ -70,8 +71,8 @@ type answer struct {
 	tries  int // attempts that were made, this one included
 }
 
-func newPool(urls []string, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {
-	p := &pool{attempt: attempt, log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
+func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {
+	p := &pool{dial: dial, attempt: attempt, log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for _, url := range urls {
 		e := &endpoint{url: url, health: health{wanted: make(chan struct{}, 1)}}
@@ -84,7 +85,7 @@ func newPool(urls []string, conf *tls.Config, attempt time.Duration, log *zap.Lo
 // reconnect makes new connections, as conf says, for all that is sent from now on.
 func (p *pool) reconnect(conf *tls.Config) {
 	for _, e := range p.endpoints {
-		e.reconnect(conf.Clone(), p.attempt)
+		e.reconnect(p.dial, conf.Clone(), p.attempt)
 	}
 }
 

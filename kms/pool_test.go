@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/kms"
@@ -31,94 +32,104 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestSlowEndpointIsHedgedAndPutAside(t *testing.T) {
-	servers, client, _ := cluster(t, 2, patience)
-	servers[0].SetFault(kmstest.Fault{Delay: time.Minute, Ops: generate})
-	for i := range 6 { // each server is the first of three
-		if client.Endpoints()[0].Open {
-			t.Errorf("put aside before call %d", i)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, _ := cluster(t, 2, patience)
+		servers[0].SetFault(kmstest.Fault{Delay: time.Minute, Ops: generate})
+		for i := range 6 { // each server is the first of three
+			if client.Endpoints()[0].Open {
+				t.Errorf("put aside before call %d", i)
+			}
+			start := time.Now()
+			if err := generateKey(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("call %d took %v", i, d)
+			}
 		}
-		start := time.Now()
-		if err := generateKey(t.Context(), client); err != nil {
-			t.Fatal(err)
+		slow, quick := client.Endpoints()[0], client.Endpoints()[1]
+		if !slow.Open || slow.Strikes != 3 || quick.Hedges < 3 || quick.Strikes != 0 || quick.Open {
+			t.Errorf("strikes of the slow one %d, hedges to the other %d, strikes of that %d", slow.Strikes, quick.Hedges, quick.Strikes)
 		}
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("call %d took %v", i, d)
-		}
-	}
-	slow, quick := client.Endpoints()[0], client.Endpoints()[1]
-	if !slow.Open || slow.Strikes != 3 || quick.Hedges < 3 || quick.Strikes != 0 || quick.Open {
-		t.Errorf("strikes of the slow one %d, hedges to the other %d, strikes of that %d", slow.Strikes, quick.Hedges, quick.Strikes)
-	}
+	})
 }
 
 // An endpoint whose keys are late, though not as late as an attempt may take, costs callers little, and is not let in again
 // and again because its version is quick.
 func TestLateEndpointCostsLittle(t *testing.T) {
-	const callers, late, slow = 4, 300 * time.Millisecond, 150 * time.Millisecond
-	servers, client, _ := cluster(t, 2, attempt)
-	for range 4 {
-		if err := roundTrip(t.Context(), client); err != nil {
-			t.Fatal(err)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const callers, late, slow = 4, 300 * time.Millisecond, 150 * time.Millisecond
+		servers, client, _ := cluster(t, 2, attempt)
+		for range 4 {
+			if err := roundTrip(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	servers[0].SetFault(kmstest.Fault{Delay: late, Ops: generate})
-	servers[0].ResetRequests()
-	var calls, over atomic.Int64
-	var wait sync.WaitGroup
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
-		for range callers {
-			wait.Go(func() {
-				start := time.Now()
-				if err := generateKey(t.Context(), client); err != nil {
-					t.Error(err)
-				}
-				calls.Add(1)
-				if time.Since(start) > slow {
-					over.Add(1)
-				}
-			})
+		servers[0].SetFault(kmstest.Fault{Delay: late, Ops: generate})
+		servers[0].ResetRequests()
+		var calls, over atomic.Int64
+		var wait sync.WaitGroup
+		for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
+			for range callers {
+				wait.Go(func() {
+					start := time.Now()
+					if err := generateKey(t.Context(), client); err != nil {
+						t.Error(err)
+					}
+					calls.Add(1)
+					if time.Since(start) > slow {
+						over.Add(1)
+					}
+				})
+			}
+			wait.Wait()
+			time.Sleep(5 * time.Millisecond)
 		}
-		wait.Wait()
-	}
-	asked := servers[0].Requests(kmstest.OpGenerate)
-	t.Logf("%d calls, %d over %v, %d requests to the late server", calls.Load(), over.Load(), slow, asked)
-	if over.Load() > 8 {
-		t.Errorf("%d of %d calls took more than %v", over.Load(), calls.Load(), slow)
-	}
-	if asked > 100 {
-		t.Errorf("the late server was asked for %d keys", asked)
-	}
+		asked := servers[0].Requests(kmstest.OpGenerate)
+		t.Logf("%d calls, %d over %v, %d requests to the late server", calls.Load(), over.Load(), slow, asked)
+		if over.Load() > 8 {
+			t.Errorf("%d of %d calls took more than %v", over.Load(), calls.Load(), slow)
+		}
+		if asked > 100 {
+			t.Errorf("the late server was asked for %d keys", asked)
+		}
+	})
 }
 
 // When all are slow none is put aside, and after a while no call is sent twice.
 func TestSlowClusterStaysInUse(t *testing.T) {
-	servers, client, logs := cluster(t, 3, patience)
-	for _, s := range servers {
-		s.SetFault(kmstest.Fault{Delay: 60 * time.Millisecond, Ops: generate})
-	}
-	for range 20 {
-		if err := generateKey(t.Context(), client); err != nil {
-			t.Fatal(err)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, logs := cluster(t, 3, patience)
+		for _, s := range servers {
+			s.SetFault(kmstest.Fault{Delay: 60 * time.Millisecond, Ops: generate})
 		}
-	}
-	open := 0
-	for i, s := range servers {
-		s.ResetRequests()
-		if client.Endpoints()[i].Open {
-			open++
+		for range 20 {
+			if err := generateKey(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if open == len(servers) {
-		t.Error("all were put aside for being slow")
-	}
-	for range 9 {
-		if err := generateKey(t.Context(), client); err != nil {
-			t.Fatal(err)
+		open := 0
+		for i, s := range servers {
+			s.ResetRequests()
+			if client.Endpoints()[i].Open {
+				open++
+			}
 		}
-	}
-	if n := servers[0].Requests(kmstest.OpGenerate) + servers[1].Requests(kmstest.OpGenerate) + servers[2].Requests(kmstest.OpGenerate); n > 12 {
-		t.Errorf("%d requests for 9 calls, log: %v", n, logs.All())
-	}
+		if open == len(servers) {
+			t.Error("all were put aside for being slow")
+		}
+		for range 9 {
+			if err := generateKey(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := servers[0].Requests(kmstest.OpGenerate) + servers[1].Requests(kmstest.OpGenerate) + servers[2].Requests(kmstest.OpGenerate); n > 12 {
+			t.Errorf("%d requests for 9 calls, log: %v", n, logs.All())
+		}
+	})
 }
 
 // storm lets callers make calls, again and again, until stop is closed, and returns how many failed.
@@ -142,6 +153,8 @@ func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) 
 					failed.Add(1)
 				case err != nil:
 					t.Error(err)
+				default:
+					time.Sleep(time.Millisecond) // an answer takes no time in memory
 				}
 			}
 		})
@@ -152,6 +165,7 @@ func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) 
 
 // A hundred callers that come back at once with each error must not keep a cluster busy that is down or ill.
 func TestNoStorm(t *testing.T) {
+	t.Parallel()
 	const callers, seconds = 100, 2
 	tests := []struct {
 		name  string
@@ -166,198 +180,218 @@ func TestNoStorm(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			servers, client, _ := cluster(t, 2, 100*time.Millisecond)
-			for _, s := range servers {
-				s.SetFault(tt.fault)
-			}
-			// Not what the first calls do, before the breakers are open.
-			for _, e := range []int{0, 1} {
-				eventually(t, "the breaker is open", func() bool {
-					if err := generateKey(t.Context(), client); err == nil {
-						t.Fatal("a call succeeded")
-					}
-					return client.Endpoints()[e].Open
-				})
-			}
-			for _, s := range servers {
-				s.ResetRequests()
-			}
-			stop := make(chan struct{})
-			time.AfterFunc(seconds*time.Second, func() { close(stop) })
-			start := time.Now()
-			failed := storm(t, client, callers, stop)
-			took := time.Since(start)
-			if failed < callers {
-				t.Errorf("%d calls failed, want at least one of each caller", failed)
-			}
-			if took > (seconds+5)*time.Second { // the last calls have a second, on a machine that may be busy
-				t.Errorf("calls ended %v after the first began: they outlast their deadlines", took)
-			}
-			for i := range servers {
-				perSecond := float64(total(servers[i:i+1])) / took.Seconds()
-				if perSecond > float64(tt.most) {
-					t.Errorf("server %d saw %.0f requests/s, want at most %d", i, perSecond, tt.most)
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				servers, client, _ := cluster(t, 2, 100*time.Millisecond)
+				for _, s := range servers {
+					s.SetFault(tt.fault)
 				}
-				t.Logf("server %d: %.0f requests/s for %.0f failed calls/s", i, perSecond, float64(failed)/took.Seconds())
-			}
+				// Not what the first calls do, before the breakers are open.
+				for _, e := range []int{0, 1} {
+					eventually(t, "the breaker is open", func() bool {
+						if err := generateKey(t.Context(), client); err == nil {
+							t.Fatal("a call succeeded")
+						}
+						return client.Endpoints()[e].Open
+					})
+				}
+				for _, s := range servers {
+					s.ResetRequests()
+				}
+				stop := make(chan struct{})
+				time.AfterFunc(seconds*time.Second, func() { close(stop) })
+				start := time.Now()
+				failed := storm(t, client, callers, stop)
+				took := time.Since(start)
+				if failed < callers {
+					t.Errorf("%d calls failed, want at least one of each caller", failed)
+				}
+				if took > (seconds+5)*time.Second { // the last calls have a second, on a machine that may be busy
+					t.Errorf("calls ended %v after the first began: they outlast their deadlines", took)
+				}
+				for i := range servers {
+					perSecond := float64(total(servers[i:i+1])) / took.Seconds()
+					if perSecond > float64(tt.most) {
+						t.Errorf("server %d saw %.0f requests/s, want at most %d", i, perSecond, tt.most)
+					}
+					t.Logf("server %d: %.0f requests/s for %.0f failed calls/s", i, perSecond, float64(failed)/took.Seconds())
+				}
+			})
 		})
 	}
 }
 
 // Once one endpoint is back, callers notice within a second, however long all were away.
 func TestRecoveryIsNoticedAtOnce(t *testing.T) {
-	servers, client, _ := cluster(t, 2, attempt)
-	for _, s := range servers {
-		s.Stop()
-	}
-	stop, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		storm(t, client, 10, stop)
-	}()
-	time.Sleep(2 * time.Second) // long enough for the longest pause between probes
-	servers[1].Start()
-	start := time.Now()
-	eventually(t, "a data key was made", func() bool { return servers[1].Requests(kmstest.OpGenerate) > 0 })
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("noticed after %v", d)
-	}
-	close(stop)
-	<-ended
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, _ := cluster(t, 2, attempt)
+		for _, s := range servers {
+			s.Stop()
+		}
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			storm(t, client, 10, stop)
+		}()
+		time.Sleep(2 * time.Second) // long enough for the longest pause between probes
+		servers[1].Start()
+		start := time.Now()
+		eventually(t, "a data key was made", func() bool { return servers[1].Requests(kmstest.OpGenerate) > 0 })
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("noticed after %v", d)
+		}
+		close(stop)
+		<-ended
 
-	// Without callers, too: the first that comes is not refused.
-	servers[1].Stop()
-	for generateKey(t.Context(), client) == nil {
-	}
-	time.Sleep(time.Second)
-	servers[1].Start()
-	start = time.Now()
-	if err := generateKey(t.Context(), client); err != nil {
-		t.Error(err)
-	}
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("took %v", d)
-	}
+		// Without callers, too: the first that comes is not refused.
+		servers[1].Stop()
+		for generateKey(t.Context(), client) == nil {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		servers[1].Start()
+		start = time.Now()
+		if err := generateKey(t.Context(), client); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
 }
 
 // The endpoint is judged by what it does, not by how long callers wait.
 func TestHungEndpointIsFoundThoughCallersLeave(t *testing.T) {
-	servers, client, _ := cluster(t, 1, 200*time.Millisecond)
-	servers[0].SetFault(kmstest.Fault{Hang: true})
-	eventually(t, "the breaker is open", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		if err := generateKey(ctx, client); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kms.ErrUnreachable) {
-			t.Fatal(err)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, _ := cluster(t, 1, 200*time.Millisecond)
+		servers[0].SetFault(kmstest.Fault{Hang: true})
+		eventually(t, "the breaker is open", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			if err := generateKey(ctx, client); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kms.ErrUnreachable) {
+				t.Fatal(err)
+			}
+			return client.Endpoints()[0].Open
+		})
+		if e := client.Endpoints()[0]; e.Err != "no answer in time" || e.Requests[0].Result != "timeout" {
+			t.Errorf("got %+v", e)
 		}
-		return client.Endpoints()[0].Open
 	})
-	if e := client.Endpoints()[0]; e.Err != "no answer in time" || e.Requests[0].Result != "timeout" {
-		t.Errorf("got %+v", e)
-	}
 }
 
 func TestCallsInFlightAreBounded(t *testing.T) {
-	servers, client, _ := cluster(t, 1, patience)
-	servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
-	ctx, cancel := context.WithCancel(t.Context())
-	var callers sync.WaitGroup
-	for range 100 {
-		callers.Go(func() { generateKey(ctx, client) }) //nolint:errcheck // canceled
-	}
-	eventually(t, "64 requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 64 })
-	short, cancelShort := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancelShort()
-	if err := generateKey(short, client); !errors.Is(err, kms.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want ErrUnreachable and DeadlineExceeded", err)
-	}
-	if n := servers[0].Requests(kmstest.OpGenerate); n != 64 {
-		t.Errorf("%d requests, want 64", n)
-	}
-	if e := client.Endpoints()[0]; e.Open {
-		t.Error("an endpoint was blamed for calls that waited")
-	}
-	cancel()
-	callers.Wait()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, _ := cluster(t, 1, patience)
+		servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
+		ctx, cancel := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() { generateKey(ctx, client) }) //nolint:errcheck // canceled
+		}
+		eventually(t, "64 requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 64 })
+		short, cancelShort := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancelShort()
+		if err := generateKey(short, client); !errors.Is(err, kms.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want ErrUnreachable and DeadlineExceeded", err)
+		}
+		if n := servers[0].Requests(kmstest.OpGenerate); n != 64 {
+			t.Errorf("%d requests, want 64", n)
+		}
+		if e := client.Endpoints()[0]; e.Open {
+			t.Error("an endpoint was blamed for calls that waited")
+		}
+		cancel()
+		callers.Wait()
+	})
 }
 
 // Callers who leave make no room for others while KES still works for them.
 func TestCallersWhoLeaveKeepTheirSlots(t *testing.T) {
-	servers, client, _ := cluster(t, 1, patience)
-	servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
-	// wave lets 100 callers come, and leave when left is closed.
-	wave := func(left <-chan struct{}) *sync.WaitGroup {
-		ctx, cancel := context.WithCancel(t.Context())
-		var callers sync.WaitGroup
-		for range 100 {
-			callers.Go(func() {
-				if err := generateKey(ctx, client); !errors.Is(err, context.Canceled) {
-					t.Errorf("got %v, want Canceled", err)
-				}
-			})
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, _ := cluster(t, 1, patience)
+		servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
+		// wave lets 100 callers come, and leave when left is closed.
+		wave := func(left <-chan struct{}) *sync.WaitGroup {
+			ctx, cancel := context.WithCancel(t.Context())
+			var callers sync.WaitGroup
+			for range 100 {
+				callers.Go(func() {
+					if err := generateKey(ctx, client); !errors.Is(err, context.Canceled) {
+						t.Errorf("got %v, want Canceled", err)
+					}
+				})
+			}
+			go func() {
+				<-left
+				cancel()
+			}()
+			return &callers
 		}
-		go func() {
-			<-left
-			cancel()
-		}()
-		return &callers
-	}
-	left := make(chan struct{})
-	callers := wave(left)
-	eventually(t, "64 requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 64 })
-	close(left)
-	callers.Wait()
-	for range 4 {
 		left := make(chan struct{})
-		time.AfterFunc(100*time.Millisecond, func() { close(left) })
-		wave(left).Wait()
-	}
-	if n := servers[0].Requests(kmstest.OpGenerate); n != 64 {
-		t.Errorf("%d requests of 500 callers, want 64", n)
-	}
-	servers[0].SetFault(kmstest.Fault{})
-	if err := generateKey(t.Context(), client); err != nil {
-		t.Errorf("once KES has answered: %v", err)
-	}
+		callers := wave(left)
+		eventually(t, "64 requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 64 })
+		close(left)
+		callers.Wait()
+		for range 4 {
+			left := make(chan struct{})
+			time.AfterFunc(100*time.Millisecond, func() { close(left) })
+			wave(left).Wait()
+		}
+		if n := servers[0].Requests(kmstest.OpGenerate); n != 64 {
+			t.Errorf("%d requests of 500 callers, want 64", n)
+		}
+		servers[0].SetFault(kmstest.Fault{})
+		if err := generateKey(t.Context(), client); err != nil {
+			t.Errorf("once KES has answered: %v", err)
+		}
+	})
 }
 
 func TestClose(t *testing.T) {
-	servers, client, logs := cluster(t, 2, patience)
-	for _, s := range servers {
-		s.SetFault(kmstest.Fault{Hang: true})
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := generateKey(ctx, client); err == nil {
-		t.Fatal("no error")
-	}
-	start := time.Now()
-	client.Close()
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("took %v: requests that nobody waits for were not ended", d)
-	}
-	for what, call := range map[string]func() error{
-		"Generate": func() error { return generateKey(t.Context(), client) },
-		"GenerateShared": func() error {
-			_, err := client.GenerateShared(t.Context(), kmstest.DefaultKey, kms.BucketContext("b"))
-			return err
-		},
-		"UnsealCached": func() error {
-			_, _, err := client.UnsealCached(t.Context(), kmstest.DefaultKey, []byte("sealed"), kms.BucketContext("b"))
-			return err
-		},
-	} {
-		if err := call(); !errors.Is(err, kms.ErrUnreachable) {
-			t.Errorf("%s of a closed client: %v", what, err)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, logs := cluster(t, 2, patience)
+		for _, s := range servers {
+			s.SetFault(kmstest.Fault{Hang: true})
 		}
-	}
-	client.Close()
-	if n := logs.Len(); n != 0 {
-		t.Errorf("%d log lines: endpoints were blamed for the end", n)
-	}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := generateKey(ctx, client); err == nil {
+			t.Fatal("no error")
+		}
+		start := time.Now()
+		client.Close()
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("took %v: requests that nobody waits for were not ended", d)
+		}
+		for what, call := range map[string]func() error{
+			"Generate": func() error { return generateKey(t.Context(), client) },
+			"GenerateShared": func() error {
+				_, err := client.GenerateShared(t.Context(), kmstest.DefaultKey, kms.BucketContext("b"))
+				return err
+			},
+			"UnsealCached": func() error {
+				_, _, err := client.UnsealCached(t.Context(), kmstest.DefaultKey, []byte("sealed"), kms.BucketContext("b"))
+				return err
+			},
+		} {
+			if err := call(); !errors.Is(err, kms.ErrUnreachable) {
+				t.Errorf("%s of a closed client: %v", what, err)
+			}
+		}
+		client.Close()
+		if n := logs.Len(); n != 0 {
+			t.Errorf("%d log lines: endpoints were blamed for the end", n)
+		}
+	})
 }
 
 func TestEndpoints(t *testing.T) {
+	t.Parallel()
 	servers, client, _ := cluster(t, 1, patience)
 	server := servers[0]
 	if err := roundTrip(t.Context(), client); err != nil {
@@ -401,21 +435,24 @@ func TestEndpoints(t *testing.T) {
 
 // An answer to Status that would be too late for a probe lets no endpoint in.
 func TestLateStatusLeavesTheBreakerOpen(t *testing.T) {
-	servers, client, _ := cluster(t, 1, patience)
-	servers[0].SetFault(kmstest.Fault{Status: 503})
-	if err := generateKey(t.Context(), client); !errors.Is(err, kms.ErrUnreachable) {
-		t.Fatal(err)
-	}
-	servers[0].SetFault(kmstest.Fault{Delay: 400 * time.Millisecond, Ops: []kmstest.Op{kmstest.OpVersion}})
-	if s := client.Status(t.Context())[0]; !s.Online {
-		t.Fatalf("the test is wrong: %+v", s)
-	}
-	if !client.Endpoints()[0].Open {
-		t.Error("the breaker was closed")
-	}
-	servers[0].SetFault(kmstest.Fault{})
-	eventually(t, "the breaker is closed", func() bool {
-		client.Status(t.Context())
-		return !client.Endpoints()[0].Open
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers, client, _ := cluster(t, 1, patience)
+		servers[0].SetFault(kmstest.Fault{Status: 503})
+		if err := generateKey(t.Context(), client); !errors.Is(err, kms.ErrUnreachable) {
+			t.Fatal(err)
+		}
+		servers[0].SetFault(kmstest.Fault{Delay: 400 * time.Millisecond, Ops: []kmstest.Op{kmstest.OpVersion}})
+		if s := client.Status(t.Context())[0]; !s.Online {
+			t.Fatalf("the test is wrong: %+v", s)
+		}
+		if !client.Endpoints()[0].Open {
+			t.Error("the breaker was closed")
+		}
+		servers[0].SetFault(kmstest.Fault{})
+		eventually(t, "the breaker is closed", func() bool {
+			client.Status(t.Context())
+			return !client.Endpoints()[0].Open
+		})
 	})
 }

@@ -15,6 +15,7 @@ import (
 )
 
 func TestSecretDoesNotPrint(t *testing.T) {
+	t.Parallel()
 	var s kms.Secret
 	copy(s[:], "0123456789abcdef0123456789abcdef")
 	dk := kms.DataKey{KeyName: "k", Plaintext: s, Sealed: []byte("sealed")}
@@ -54,6 +55,7 @@ func TestSecretDoesNotPrint(t *testing.T) {
 }
 
 func TestSecretWipe(t *testing.T) {
+	t.Parallel()
 	var s kms.Secret
 	copy(s[:], "0123456789abcdef0123456789abcdef")
 	s.Wipe()
@@ -63,6 +65,7 @@ func TestSecretWipe(t *testing.T) {
 }
 
 func TestConfigDoesNotPrintSecrets(t *testing.T) {
+	t.Parallel()
 	c := kms.Config{Endpoints: []string{"https://kes:7373"}, APIKey: "kes:v1:hunter2", KeyPassword: "hunter2"}
 	var texts []string
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/kms"
@@ -22,6 +23,7 @@ func share(t *testing.T, client *kms.Client, kctx kms.Context) kms.DataKey {
 }
 
 func TestGenerateShared(t *testing.T) {
+	t.Parallel()
 	server, client := keeper(t, cached(time.Hour))
 	kctx := kms.BucketContext("b")
 	var wait sync.WaitGroup
@@ -74,6 +76,7 @@ func TestGenerateShared(t *testing.T) {
 }
 
 func TestGenerateSharedRefuses(t *testing.T) {
+	t.Parallel()
 	server, client := keeper(t, cached(0))
 	for _, tt := range []struct {
 		name string
@@ -101,6 +104,7 @@ func TestGenerateSharedRefuses(t *testing.T) {
 
 // No key is used more often than it may, whoever comes at the same time.
 func TestSharedUses(t *testing.T) {
+	t.Parallel()
 	const uses, callers = 7, 100
 	server, client := keeper(t, func(c *kms.Config) { c.SharedUses = uses })
 	var wait sync.WaitGroup
@@ -130,74 +134,82 @@ func TestSharedUses(t *testing.T) {
 }
 
 func TestSharedInterval(t *testing.T) {
-	const interval = 500 * time.Millisecond
-	server, client := keeper(t, func(c *kms.Config) { c.SharedInterval, c.SharedUses = interval, math.MaxInt32 })
-	kctx := kms.BucketContext("b")
-	start := time.Now()
-	first := share(t, client, kctx)
-	server.Stop()
-	for {
-		dk, err := client.GenerateShared(t.Context(), kmstest.DefaultKey, kctx)
-		took := time.Since(start)
-		if err != nil {
-			if !errors.Is(err, kms.ErrUnreachable) || took < interval {
-				t.Errorf("after %v: %v", took, err)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 500 * time.Millisecond
+		server, client := keeper(t, func(c *kms.Config) { c.SharedInterval, c.SharedUses = interval, math.MaxInt32 })
+		kctx := kms.BucketContext("b")
+		start := time.Now()
+		first := share(t, client, kctx)
+		server.Stop()
+		for {
+			dk, err := client.GenerateShared(t.Context(), kmstest.DefaultKey, kctx)
+			took := time.Since(start)
+			if err != nil {
+				if !errors.Is(err, kms.ErrUnreachable) || took < interval {
+					t.Errorf("after %v: %v", took, err)
+				}
+				break
 			}
-			break
+			if dk.Plaintext != first.Plaintext {
+				t.Fatal("a key from nowhere")
+			}
+			if took > interval {
+				t.Fatal("used past its interval")
+			}
+			time.Sleep(interval / 10)
 		}
-		if dk.Plaintext != first.Plaintext {
-			t.Fatal("a key from nowhere")
+		server.Start()
+		if second := share(t, client, kctx); second.Plaintext == first.Plaintext {
+			t.Error("used past its interval")
 		}
-		if took > interval+5*time.Second {
-			t.Fatal("used past its interval")
-		}
-	}
-	server.Start()
-	if second := share(t, client, kctx); second.Plaintext == first.Plaintext {
-		t.Error("used past its interval")
-	}
-	eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Shared == 0 })
+		eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Shared == 0 })
+	})
 }
 
 // Once KES has said, to a renewal or to another call, that a KES key is gone or not allowed, nothing is sealed under it.
 func TestSharedKeyIsDroppedWithItsKESKey(t *testing.T) {
+	t.Parallel()
 	const uses = 10
 	kctx := kms.BucketContext("b")
 	for end, want := range map[string]error{"deleted": kms.ErrKeyNotFound, "denied": kms.ErrNotAllowed} {
 		for _, by := range []string{"renewal", "unseal", "unseal with another KES key"} {
 			t.Run(end+", "+by, func(t *testing.T) {
-				server, client := keeper(t, func(c *kms.Config) { c.SharedUses, c.CacheTTL = uses, time.Hour })
-				old := sealedKey(t, client, kms.Context{"b": "b/k"})
-				dk := share(t, client, kctx)
-				gone := dk.KeyName
-				if by == "unseal with another KES key" {
-					gone = "other"
-				}
-				if end == "deleted" {
-					server.DeleteKey(gone)
-				} else {
-					server.Deny(gone)
-				}
-				if by == "renewal" {
-					for range uses/5*4 - 1 {
-						share(t, client, kctx)
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					server, client := keeper(t, func(c *kms.Config) { c.SharedUses, c.CacheTTL = uses, time.Hour })
+					old := sealedKey(t, client, kms.Context{"b": "b/k"})
+					dk := share(t, client, kctx)
+					gone := dk.KeyName
+					if by == "unseal with another KES key" {
+						gone = "other"
 					}
-					eventually(t, "the key is dropped", func() bool { return client.Stats().Shared == 0 })
-				} else if _, _, err := client.UnsealCached(t.Context(), gone, old.Sealed, kms.Context{"b": "b/k"}); !errors.Is(err, want) {
-					t.Fatalf("got %v, want %v", err, want)
-				}
-				if gone != dk.KeyName {
-					if again := share(t, client, kctx); again.Plaintext != dk.Plaintext {
-						t.Error("the key of another KES key was dropped")
+					if end == "deleted" {
+						server.DeleteKey(gone)
+					} else {
+						server.Deny(gone)
 					}
-					return
-				}
-				if _, err := client.GenerateShared(t.Context(), gone, kctx); !errors.Is(err, want) {
-					t.Errorf("sealed under a key that is gone: got %v, want %v", err, want)
-				}
-				if _, hit, err := client.UnsealCached(t.Context(), gone, dk.Sealed, kctx); hit || !errors.Is(err, want) {
-					t.Errorf("kept for reading: cached %v, %v", hit, err)
-				}
+					if by == "renewal" {
+						for range uses/5*4 - 1 {
+							share(t, client, kctx)
+						}
+						eventually(t, "the key is dropped", func() bool { return client.Stats().Shared == 0 })
+					} else if _, _, err := client.UnsealCached(t.Context(), gone, old.Sealed, kms.Context{"b": "b/k"}); !errors.Is(err, want) {
+						t.Fatalf("got %v, want %v", err, want)
+					}
+					if gone != dk.KeyName {
+						if again := share(t, client, kctx); again.Plaintext != dk.Plaintext {
+							t.Error("the key of another KES key was dropped")
+						}
+						return
+					}
+					if _, err := client.GenerateShared(t.Context(), gone, kctx); !errors.Is(err, want) {
+						t.Errorf("sealed under a key that is gone: got %v, want %v", err, want)
+					}
+					if _, hit, err := client.UnsealCached(t.Context(), gone, dk.Sealed, kctx); hit || !errors.Is(err, want) {
+						t.Errorf("kept for reading: cached %v, %v", hit, err)
+					}
+				})
 			})
 		}
 	}
@@ -205,19 +217,22 @@ func TestSharedKeyIsDroppedWithItsKESKey(t *testing.T) {
 
 // A key in its last fifth is replaced by a use of it, which does not wait.
 func TestSharedKeyIsReplacedAheadOfTime(t *testing.T) {
-	const interval = 2 * time.Second
-	server, client := keeper(t, func(c *kms.Config) { c.SharedInterval = interval })
-	kctx := kms.BucketContext("b")
-	first := share(t, client, kctx)
-	time.Sleep(interval * 85 / 100)
-	server.SetFault(kmstest.Fault{Hang: true, Ops: generate})
-	if dk := share(t, client, kctx); dk.Plaintext != first.Plaintext {
-		t.Error("replaced before it was used: the test is slow, or nothing was kept")
-	}
-	eventually(t, "KES is asked", func() bool { return server.Requests(kmstest.OpGenerate) == 2 })
-	server.SetFault(kmstest.Fault{})
-	eventually(t, "the next key", func() bool { return share(t, client, kctx).Plaintext != first.Plaintext })
-	if n := server.Requests(kmstest.OpGenerate); n != 2 {
-		t.Errorf("%d requests, want 2", n)
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 2 * time.Second
+		server, client := keeper(t, func(c *kms.Config) { c.SharedInterval = interval })
+		kctx := kms.BucketContext("b")
+		first := share(t, client, kctx)
+		time.Sleep(interval * 85 / 100)
+		server.SetFault(kmstest.Fault{Hang: true, Ops: generate})
+		if dk := share(t, client, kctx); dk.Plaintext != first.Plaintext {
+			t.Error("replaced before it was used: the test is slow, or nothing was kept")
+		}
+		eventually(t, "KES is asked", func() bool { return server.Requests(kmstest.OpGenerate) == 2 })
+		server.SetFault(kmstest.Fault{})
+		eventually(t, "the next key", func() bool { return share(t, client, kctx).Plaintext != first.Plaintext })
+		if n := server.Requests(kmstest.OpGenerate); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+	})
 }

@@ -55,6 +55,7 @@ func httpClient(t *testing.T, s *kmstest.Server, withKey bool) *http.Client {
 
 // The client of KES's own module is a witness that the wire format is KES's.
 func TestWireFormat(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := &kes.Client{Endpoints: []string{server.Endpoint()}, HTTPClient: *httpClient(t, server, true)}
 	ctx := t.Context()
@@ -124,6 +125,7 @@ func TestWireFormat(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t, kmstest.WithKeys("a0", "a1", "a2"), kmstest.WithPageSize(2))
 	known, unknown := httpClient(t, server, true), httpClient(t, server, false)
 	tests := []struct {
@@ -179,6 +181,7 @@ func do(t *testing.T, client *http.Client, method, url, body string) (int, strin
 
 // KES answers a request without a body with a key that is bound to nothing; so does this server, for tests to notice.
 func TestGenerateWithoutBody(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t)
 	client := httpClient(t, server, true)
 	status, body := do(t, client, "POST", server.Endpoint()+"/v1/key/generate/"+kmstest.DefaultKey, "")
@@ -196,6 +199,7 @@ func TestGenerateWithoutBody(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	server := kmstest.NewServer(t, kmstest.WithKeys("k"))
 	config := server.Config()
 	client, err := kms.New(config)
@@ -246,6 +250,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestServersOfOneStore(t *testing.T) {
+	t.Parallel()
 	first := kmstest.NewServer(t)
 	second := kmstest.NewServer(t, kmstest.WithStore(first), kmstest.WithKeys("k"))
 	if !first.HasKey("k") || first.APIKey() != second.APIKey() {

@@ -26,6 +26,7 @@ const DefaultKey = "default-key"
 type Server struct {
 	t        testing.TB
 	store    *store
+	network  *Network // nil: TCP
 	addr     string
 	caFile   string
 	pageSize int
@@ -62,6 +63,9 @@ func WithKeys(names ...string) Option {
 
 // WithPageSize sets how many names a listing answers with at most; 1024, as KES does, without it.
 func WithPageSize(n int) Option { return func(s *Server) { s.pageSize = n } }
+
+// WithNetwork makes the server listen there instead of on TCP, and its Config dial there.
+func WithNetwork(n *Network) Option { return func(s *Server) { s.network, s.addr = n, "" } }
 
 // NewServer starts a server on a free port of 127.0.0.1. WithStore goes before options that make keys.
 func NewServer(t testing.TB, opts ...Option) *Server {
@@ -101,6 +105,9 @@ func (s *Server) Config(others ...*Server) kms.Config {
 
 		AttemptTimeout: attemptTimeout,
 	}
+	if s.network != nil {
+		c.Dial = s.network.Dial
+	}
 	for _, other := range others {
 		c.Endpoints = append(c.Endpoints, other.Endpoint())
 	}
@@ -139,7 +146,7 @@ func (s *Server) Start() {
 	if s.run != nil {
 		return
 	}
-	ln, err := net.Listen("tcp", s.addr)
+	ln, err := s.listen()
 	if err != nil {
 		s.t.Fatalf("kmstest: %v", err)
 	}
@@ -163,6 +170,13 @@ func (s *Server) Start() {
 	r.active.Go(func() {
 		r.http.ServeTLS(ln, "", "") //nolint:errcheck // ends with Stop
 	})
+}
+
+func (s *Server) listen() (net.Listener, error) {
+	if s.network != nil {
+		return s.network.Listen(s.addr)
+	}
+	return net.Listen("tcp", s.addr)
 }
 
 // enter adds a request to those that Stop waits for, unless Stop was called.

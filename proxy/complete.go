@@ -75,6 +75,9 @@ func (c *call) complete(doc []byte, body *clientBody) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkCompleteSSE(u); err != nil {
+		return err
+	}
 	if u.Plain {
 		return c.completePlain(u, doc, body)
 	}

@@ -52,6 +52,9 @@ func (c *call) listParts() error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.uploadSealing(u); err != nil {
+		return err
+	}
 	if u.Plain {
 		return c.forward()
 	}

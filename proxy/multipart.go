@@ -192,9 +192,7 @@ func errPartNumber(value string, most int) error {
 }
 
 // partOf returns the recorded upload and the part number that the request names.
-// The 10,000th part of a sealed upload is for the part table. A key of the
-// client's says that the upload is to be sealed: one that is not would take its
-// bytes as they are.
+// The 10,000th part of a sealed upload is for the part table.
 func (c *call) partOf() (*upload, int, error) {
 	n, err := strconv.Atoi(c.req.Query.Get("partNumber"))
 	if err != nil || n < 1 || n > maxPartNumber {
@@ -207,16 +205,11 @@ func (c *call) partOf() (*upload, int, error) {
 	if !u.Plain && n > sealer.MaxParts {
 		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
 	}
-	if u.Plain {
-		customer, err := c.customerSealing(c.req.Header)
-		if err == nil && customer != nil {
-			err = s3.ErrInvalidRequest.Msg("The multipart upload was initiated without encryption parameters, and the part was sent with some.")
-		}
-		if err != nil {
-			return nil, 0, err
-		}
+	s, err := c.uploadSealing(u)
+	if err == nil && s != nil && s.scheme == sealer.SSEC && s.keyMD5 == "" {
+		err = errUploadEncrypted
 	}
-	return u, n, nil
+	return u, n, err
 }
 
 // stored is the size of a part at the store, in bytes.
@@ -272,7 +265,7 @@ func (c *call) uploadPart() error {
 // recorded before it began are of no use afterwards: the store had them before
 // this one. Those that come to be meanwhile stay.
 func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing, error) {
-	s, err := c.storedSealing(u.header)
+	s, err := c.uploadSealing(u)
 	if err != nil {
 		return nil, nil, err
 	}

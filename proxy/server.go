@@ -243,6 +243,9 @@ func (c *call) serve() (err error) {
 	if err := checkHeaders(c.req.Header); err != nil {
 		return err
 	}
+	if err := checkSSE(c.req.Route, c.req.Header); err != nil {
+		return err
+	}
 	if err := c.State.Ready(); err != nil {
 		return err
 	}

@@ -79,6 +79,9 @@ func (c *call) complete(doc []byte, body *clientBody) error {
 		return err
 	}
 	if u.Plain {
+		if err := c.allowPlainUpload(); err != nil {
+			return err
+		}
 		return c.completePlain(u, doc, body)
 	}
 	var request completeRequest

@@ -206,10 +206,24 @@ func (c *call) partOf() (*upload, int, error) {
 		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
 	}
 	s, err := c.uploadSealing(u)
-	if err == nil && s != nil && s.scheme == sealer.SSEC && s.keyMD5 == "" {
+	switch {
+	case err != nil:
+	case u.Plain:
+		err = c.allowPlainUpload()
+	case s.scheme == sealer.SSEC && s.keyMD5 == "":
 		err = errUploadEncrypted
 	}
 	return u, n, err
+}
+
+// allowPlainUpload refuses to go on with an upload that is not sealed in a bucket that has
+// become sealed-only since it began: nobody could read its object.
+func (c *call) allowPlainUpload() error {
+	only, err := c.sealedOnly()
+	if err == nil && only {
+		err = s3.ErrAccessDenied.Msg("The multipart upload was initiated without encryption, and the bucket accepts sealed objects only.")
+	}
+	return err
 }
 
 // stored is the size of a part at the store, in bytes.

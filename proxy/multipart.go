@@ -382,17 +382,33 @@ func (c *call) abortMultipartUpload() error {
 	if err != nil {
 		if isNoUpload(err) {
 			// Gone already: an Abort before this one may have left records behind.
-			return errors.Join(err, c.State.forget(c.ctx(), u))
+			return errors.Join(err, c.forgetAborted(u))
 		}
 		return err
 	}
 	defer discard(resp)
-	if err := c.State.forget(c.ctx(), u); err != nil {
+	if err := c.forgetAborted(u); err != nil {
 		return err
 	}
 	copyAnswer(c.w.Header(), resp.Header, false)
 	c.w.WriteHeader(resp.StatusCode)
 	return nil
+}
+
+// forgetAborted removes the records of an upload that the store no longer has. What the
+// store says of it to a client who may not know it proves nothing: the gateway asks
+// for itself.
+func (c *call) forgetAborted(u *upload) error {
+	if !c.caller().isGateway() {
+		err := c.Upstream.knows(c.ctx(), u, caller{})
+		if !isNoUpload(err) {
+			if err != nil {
+				c.log.Warn("upload records left behind", zap.Error(err))
+			}
+			return nil
+		}
+	}
+	return c.State.forget(c.ctx(), u)
 }
 
 // uploadTail sends the last part of a sealed upload, under the upstream's number:

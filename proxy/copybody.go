@@ -154,6 +154,9 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	if src.size() > maxPut {
 		return s3.ErrInvalidRequest.Msg("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
 	}
+	if c.takesAltered(src) {
+		return c.integrity("content headers", errMismatch) // the copy's would be sealed as they are
+	}
 	plain, err := src.read(0, src.size())
 	if err != nil {
 		return err

@@ -297,7 +297,7 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 		return err
 	}
 	result.ETag = p.shown()
-	if sum := p.sum(u.announced().Algorithm); sum != nil && u.Algorithm != "" {
+	if sum := p.clientSum(u); sum != nil {
 		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)

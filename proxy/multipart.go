@@ -303,11 +303,7 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 	if err := c.sendPart(u, p, k, body); err != nil {
 		return nil, nil, err
 	}
-	for _, sum := range storedChecksums(body.Checksums()) {
-		if sum.Algorithm == u.announced().Algorithm {
-			p.Checksums = []sealer.Checksum{sum}
-		}
-	}
+	p.Checksums = storedChecksums(body.Checksums())
 	if err := c.State.savePart(c.ctx(), u, p); err != nil {
 		return nil, nil, err
 	}

@@ -63,7 +63,7 @@ func TestAttributes(t *testing.T) {
 			for i, p := range parts {
 				u.part(i*10+1, p, "X-Amz-Checksum-Crc32", sumText("CRC32", p))
 			}
-			etag := u.complete()
+			etag := u.complete(scheme.read...)
 			calls := kmsCalls(g)
 			a, r := g.attributes("/bucket/k", allAttributes, scheme.read...)
 			r.want(t, 200, "")

@@ -95,12 +95,15 @@ func (c *call) putBucketEncryption() error {
 	return nil
 }
 
-// bucketEmpty reports whether the bucket has neither objects nor versions.
+// bucketEmpty reports whether the bucket has neither objects nor versions, nor uploads
+// that could become objects without being sealed.
 func (c *call) bucketEmpty() (bool, error) {
-	for _, query := range []url.Values{{"versions": {""}, "max-keys": {"1"}}, {"list-type": {"2"}, "max-keys": {"1"}}} {
+	for _, query := range []url.Values{
+		{"uploads": {""}, "max-uploads": {"1"}}, {"versions": {""}, "max-keys": {"1"}}, {"list-type": {"2"}, "max-keys": {"1"}},
+	} {
 		resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, bucket: c.req.Bucket, query: query})
-		if statusOf(err) == http.StatusNotImplemented {
-			continue // a store without versions
+		if status := statusOf(err); status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed {
+			continue // a store without versions, or uploads
 		}
 		if err != nil {
 			return false, err

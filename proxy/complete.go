@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -60,12 +61,23 @@ func (c *call) completeMultipartUpload() error {
 		return err
 	}
 	err = c.complete(doc, body)
-	if errors.Is(err, s3.ErrNoSuchUpload) || isNoUpload(err) {
-		if again := c.answerAgain(doc); !errors.Is(again, s3.ErrNoSuchUpload) {
-			return again
-		}
+	if !mayBeDone(err) {
+		return err
 	}
-	return err
+	d, again := c.doneBefore(doc, isNoUpload(err))
+	switch {
+	case again == nil:
+		return c.give(d)
+	case errors.Is(again, s3.ErrNoSuchUpload):
+		return err
+	}
+	return again
+}
+
+// mayBeDone reports whether an equal Complete, before this one or at the same time,
+// explains an error: the upload is gone, or records of it.
+func mayBeDone(err error) bool {
+	return errors.Is(err, s3.ErrNoSuchUpload) || errors.Is(err, s3.ErrInvalidPart) || errors.Is(err, errIntegrity) || isNoUpload(err)
 }
 
 // complete completes the upload. The part table goes upstream as the last part, then
@@ -75,7 +87,13 @@ func (c *call) complete(doc []byte, body *clientBody) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkCompleteSSE(u); err != nil {
+		return err
+	}
 	if u.Plain {
+		if err := c.allowPlainUpload(); err != nil {
+			return err
+		}
 		return c.completePlain(u, doc, body)
 	}
 	var request completeRequest
@@ -105,7 +123,7 @@ func (c *call) complete(doc []byte, body *clientBody) error {
 	if err != nil {
 		return err
 	}
-	etag, header, err := c.finishUpload(u, chosen, freeNumber(recorded, chosen[len(chosen)-1]), tail)
+	etag, header, err := c.finishAgain(u, chosen, freeNumber(recorded, chosen[len(chosen)-1]), tail)
 	if isNoUpload(err) {
 		etag, header, err = c.completedBefore(u, table, err)
 	}
@@ -125,6 +143,33 @@ func freeNumber(recorded map[int][]*part, last *part) int {
 		n++
 	}
 	return n
+}
+
+// finishTries bounds how often a Complete sends its part table.
+const finishTries = 4
+
+// finishAgain is finishUpload, again where an equal Complete put its own part table in the
+// place of this one's. That shows only at stores that give the same bytes two
+// ETags: what both send is the same.
+func (c *call) finishAgain(u *upload, chosen []*part, number int, tail []byte) (etag string, header http.Header, err error) {
+	for range finishTries {
+		etag, header, err = c.finishUpload(u, chosen, number, tail)
+		if !isCode(err, s3.ErrInvalidPart) {
+			break
+		}
+		if present, err := c.present(u, chosen); err != nil || !present {
+			return "", nil, cmp.Or(err, error(s3.ErrInvalidPart.Detail("UploadId", u.ID)))
+		}
+	}
+	return etag, header, err
+}
+
+// present reports whether the upstream has the attempts, those that are not staged.
+func (c *call) present(u *upload, chosen []*part) (bool, error) {
+	upstream, err := c.upstreamParts(u)
+	return !slices.ContainsFunc(chosen, func(p *part) bool {
+		return !p.Staged && strings.Trim(upstream[p.number].ETag, `"`) != p.ETag
+	}), err
 }
 
 // finishUpload sends the part table under a free number and completes upstream. It
@@ -147,9 +192,12 @@ func (c *call) finishUpload(u *upload, chosen []*part, number int, tail []byte) 
 }
 
 // isNoUpload reports whether the upstream does not know an upload.
-func isNoUpload(err error) bool {
+func isNoUpload(err error) bool { return isCode(err, s3.ErrNoSuchUpload) }
+
+// isCode reports whether an error is the upstream's, with the code of e.
+func isCode(err error, e *s3.Error) bool {
 	var up *upstreamError
-	return errors.As(err, &up) && up.code == s3.ErrNoSuchUpload.Code
+	return errors.As(err, &up) && up.code == e.Code
 }
 
 // completedBefore looks for the object of an upload that the upstream knows no

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -81,23 +82,45 @@ func (c *call) give(d *done) error {
 	return http.NewResponseController(c.w.ResponseWriter).Flush()
 }
 
-// answerAgain gives the answer of a Complete that succeeded before, to the same
-// request.
-func (c *call) answerAgain(request []byte) error {
+// patience is how a Complete waits for an equal one that has completed the upload
+// upstream, and has not recorded its answer yet.
+type patience struct {
+	tries int
+	pause time.Duration
+}
+
+var completePatience = patience{tries: 20, pause: 100 * time.Millisecond}
+
+// doneBefore returns the answer of an equal Complete, or NoSuchUpload. Where the upload is
+// gone upstream, but recorded, one may be about to record its answer: it does so
+// before it removes the upload's record.
+func (c *call) doneBefore(request []byte, gone bool) (*done, error) {
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
-	plain, err := c.State.load(c.ctx(), u.prefix()+doneRecord, maxUpload)
+	for range c.patience.tries {
+		_, recorded := c.State.findUpload(c.ctx(), u.Bucket, u.Key, u.ID)
+		d, err := c.State.findDone(c.ctx(), u, request)
+		if !errors.Is(err, s3.ErrNoSuchUpload) || recorded != nil || !gone || !pause(c.ctx(), c.patience.pause) {
+			return d, err
+		}
+	}
+	return nil, s3.ErrNoSuchUpload
+}
+
+// findDone returns the kept answer to the request, or NoSuchUpload.
+func (s *State) findDone(ctx context.Context, u *upload, request []byte) (*done, error) {
+	plain, err := s.load(ctx, u.prefix()+doneRecord, maxUpload)
 	if statusOf(err) == http.StatusNotFound {
-		return s3.ErrNoSuchUpload
+		return nil, s3.ErrNoSuchUpload
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var d done
-	if err := json.Unmarshal(plain, &d); err != nil {
-		return fmt.Errorf("%w: record of a Complete: %w", errIntegrity, err)
+	d := &done{}
+	if err := json.Unmarshal(plain, d); err != nil {
+		return nil, fmt.Errorf("%w: record of a Complete: %w", errIntegrity, err)
 	}
 	if d.ID != u.ID || d.Parts != hexSHA256(request) {
-		return s3.ErrNoSuchUpload
+		return nil, s3.ErrNoSuchUpload
 	}
-	return c.give(&d)
+	return d, nil
 }

@@ -310,6 +310,12 @@ func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error
 	return c.answerCopy(answer, s, result, src)
 }
 
+// takesAltered reports whether the copy takes over headers of the source that are not those
+// that were stored. Reading them is allowed where SSEGW_HEADER_DIGEST=warn.
+func (c *call) takesAltered(src *copySource) bool {
+	return src.object != nil && src.object.altered && !c.replaces(s3.HeaderMetadataDirective)
+}
+
 // reseal makes the header of a copy: the source's object key and facts under the
 // copy's name, scheme and data key.
 func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.Header, error) {
@@ -324,7 +330,9 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 	}
 	defer dataKey.Wipe()
 	facts := *src.object.facts
-	facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
+	if !c.takesAltered(src) { // whose copy is as little authentic as they are
+		facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
+	}
 	h, err := src.object.header.Reseal(k, sealer.SealParams{
 		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Shared: s.shared, Context: s.encoded,
 		Root: c.State.Root(), Facts: facts,

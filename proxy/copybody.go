@@ -154,6 +154,9 @@ func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	if src.size() > maxPut {
 		return s3.ErrInvalidRequest.Msg("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
 	}
+	if c.takesAltered(src) {
+		return c.integrity("content headers", errMismatch) // the copy's would be sealed as they are
+	}
 	plain, err := src.read(0, src.size())
 	if err != nil {
 		return err
@@ -294,7 +297,7 @@ func (c *call) storeCopiedPart(u *upload, number int, body *copiedBody, src *cop
 		return err
 	}
 	result.ETag = p.shown()
-	if sum := p.sum(u.announced().Algorithm); sum != nil && u.Algorithm != "" {
+	if sum := p.clientSum(u); sum != nil {
 		result.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
 	}
 	return c.answerCopy(http.Header{}, s, result, src)

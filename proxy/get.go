@@ -165,11 +165,6 @@ func (w wanted) plain(guard string) lookup {
 
 // checkRead refuses what no GET or HEAD may carry.
 func (c *call) checkRead() error {
-	for _, name := range [...]string{s3.HeaderSSE, s3.HeaderSSEKeyID, s3.HeaderSSEContext} {
-		if _, sent := single(c.req.Header, name); sent {
-			return s3.ErrInvalidArgument.Msg("The header %s does not apply to this operation.", name)
-		}
-	}
 	if _, err := c.customerSealing(c.req.Header); err != nil {
 		return err
 	}

@@ -150,6 +150,7 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	s.config.KMS = client
 	s.config.State = NewState(StateConfig{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log})
 	g.Server = New(s.config)
+	g.patience.pause = time.Millisecond
 	g.listen(s.tls)
 	if !s.closed {
 		g.open()

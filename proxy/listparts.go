@@ -52,6 +52,9 @@ func (c *call) listParts() error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.uploadSealing(u); err != nil {
+		return err
+	}
 	if u.Plain {
 		return c.forward()
 	}
@@ -147,10 +150,10 @@ func latestStaged(attempts []*part) (latest *part) {
 	return latest
 }
 
-// shownPart is a part as clients see it. The default checksum is of the object only.
+// shownPart is a part as clients see it.
 func (u *upload) shownPart(p *part, modified string) partXML {
 	x := partXML{Number: p.number, LastModified: modified, ETag: p.shown(), Size: p.Size}
-	if sum := p.sum(u.announced().Algorithm); sum != nil && u.Algorithm != "" {
+	if sum := p.clientSum(u); sum != nil {
 		x.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
 	}
 	return x

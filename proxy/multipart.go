@@ -192,9 +192,7 @@ func errPartNumber(value string, most int) error {
 }
 
 // partOf returns the recorded upload and the part number that the request names.
-// The 10,000th part of a sealed upload is for the part table. A key of the
-// client's says that the upload is to be sealed: one that is not would take its
-// bytes as they are.
+// The 10,000th part of a sealed upload is for the part table.
 func (c *call) partOf() (*upload, int, error) {
 	n, err := strconv.Atoi(c.req.Query.Get("partNumber"))
 	if err != nil || n < 1 || n > maxPartNumber {
@@ -207,16 +205,25 @@ func (c *call) partOf() (*upload, int, error) {
 	if !u.Plain && n > sealer.MaxParts {
 		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
 	}
-	if u.Plain {
-		customer, err := c.customerSealing(c.req.Header)
-		if err == nil && customer != nil {
-			err = s3.ErrInvalidRequest.Msg("The multipart upload was initiated without encryption parameters, and the part was sent with some.")
-		}
-		if err != nil {
-			return nil, 0, err
-		}
+	s, err := c.uploadSealing(u)
+	switch {
+	case err != nil:
+	case u.Plain:
+		err = c.allowPlainUpload()
+	case s.scheme == sealer.SSEC && s.keyMD5 == "":
+		err = errUploadEncrypted
 	}
-	return u, n, nil
+	return u, n, err
+}
+
+// allowPlainUpload refuses to go on with an upload that is not sealed in a bucket that has
+// become sealed-only since it began: nobody could read its object.
+func (c *call) allowPlainUpload() error {
+	only, err := c.sealedOnly()
+	if err == nil && only {
+		err = s3.ErrAccessDenied.Msg("The multipart upload was initiated without encryption, and the bucket accepts sealed objects only.")
+	}
+	return err
 }
 
 // stored is the size of a part at the store, in bytes.
@@ -272,7 +279,7 @@ func (c *call) uploadPart() error {
 // recorded before it began are of no use afterwards: the store had them before
 // this one. Those that come to be meanwhile stay.
 func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing, error) {
-	s, err := c.storedSealing(u.header)
+	s, err := c.uploadSealing(u)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -296,11 +303,7 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 	if err := c.sendPart(u, p, k, body); err != nil {
 		return nil, nil, err
 	}
-	for _, sum := range storedChecksums(body.Checksums()) {
-		if sum.Algorithm == u.announced().Algorithm {
-			p.Checksums = []sealer.Checksum{sum}
-		}
-	}
+	p.Checksums = storedChecksums(body.Checksums())
 	if err := c.State.savePart(c.ctx(), u, p); err != nil {
 		return nil, nil, err
 	}
@@ -375,17 +378,33 @@ func (c *call) abortMultipartUpload() error {
 	if err != nil {
 		if isNoUpload(err) {
 			// Gone already: an Abort before this one may have left records behind.
-			return errors.Join(err, c.State.forget(c.ctx(), u))
+			return errors.Join(err, c.forgetAborted(u))
 		}
 		return err
 	}
 	defer discard(resp)
-	if err := c.State.forget(c.ctx(), u); err != nil {
+	if err := c.forgetAborted(u); err != nil {
 		return err
 	}
 	copyAnswer(c.w.Header(), resp.Header, false)
 	c.w.WriteHeader(resp.StatusCode)
 	return nil
+}
+
+// forgetAborted removes the records of an upload that the store no longer has. What the
+// store says of it to a client who may not know it proves nothing: the gateway asks
+// for itself.
+func (c *call) forgetAborted(u *upload) error {
+	if !c.caller().isGateway() {
+		err := c.Upstream.knows(c.ctx(), u, caller{})
+		if !isNoUpload(err) {
+			if err != nil {
+				c.log.Warn("upload records left behind", zap.Error(err))
+			}
+			return nil
+		}
+	}
+	return c.State.forget(c.ctx(), u)
 }
 
 // uploadTail sends the last part of a sealed upload, under the upstream's number:

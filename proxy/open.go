@@ -25,6 +25,7 @@ type sealedObject struct {
 	size    int64             // plaintext bytes
 	parts   *sealer.PartTable // nil for a single PUT
 	sums    []sealer.Checksum // of the trailer, where that has been read
+	altered bool              // the content headers are not those that were stored
 }
 
 // integrity records that the upstream returned something else than what was
@@ -85,6 +86,7 @@ func (c *reader) look(stored http.Header, total int64) (*sealedObject, error) {
 			return nil, err
 		}
 		c.log.Warn("the store changed content headers", zap.Error(err))
+		o.altered = true
 	}
 	return o, nil
 }

@@ -121,6 +121,9 @@ func (c *call) openForm() (*s3.Form, plaintext, error) {
 	if err := checkHeaders(fields); err != nil {
 		return nil, nil, err
 	}
+	if err := checkSSE(c.req.Route, fields); err != nil {
+		return nil, nil, err
+	}
 	if a := fields.Get(s3.HeaderAlgorithm); a != "" && fields.Get(sigv4.HeaderName(a)) == "" {
 		return nil, nil, s3.ErrInvalidRequest.Msg("x-amz-checksum-algorithm specified, but no corresponding x-amz-checksum-* field was found.")
 	}

@@ -153,19 +153,22 @@ func (c *reader) allowPlain() error {
 		}
 		return s3.ErrSSENotApplicable
 	}
+	only, err := c.sealedOnly()
+	if err == nil && only {
+		c.metrics.integrity.WithLabelValues("not sealed").Inc()
+		err = errNotSealed
+	}
+	return err
+}
+
+// sealedOnly reports whether only sealed objects belong into the bucket.
+func (c *reader) sealedOnly() (bool, error) {
 	if c.SealedOnly == SealedOnlyNever {
-		return nil
+		return false, nil
 	}
 	rule, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
-	if err != nil {
-		return err
-	}
 	ruled := ok && rule.Algorithm != "" || c.AutoEncryption != 0
-	if ok && rule.SealedOnly || ruled && c.SealedOnly == SealedOnlyAlways {
-		c.metrics.integrity.WithLabelValues("not sealed").Inc()
-		return errNotSealed
-	}
-	return nil
+	return ok && rule.SealedOnly || ruled && c.SealedOnly == SealedOnlyAlways, err
 }
 
 // totalSize is the length of the whole upstream object behind a GET's answer,

@@ -94,6 +94,7 @@ type Server struct {
 	pages          metadataPages
 	uploads        *uploadsCache
 	bounds         bounds
+	patience       patience
 }
 
 // New returns the server that cfg describes.
@@ -119,6 +120,7 @@ func New(cfg Config) *Server {
 		trailers:       newTrailersCache(),
 		uploads:        newUploadsCache(),
 		bounds:         storeBounds,
+		patience:       completePatience,
 	}
 	s.verifier = sigv4.New(sigv4.Config{
 		Region: cfg.Region, PresignedV2: cfg.PresignedV2,
@@ -241,6 +243,9 @@ func (c *call) serve() (err error) {
 		return err
 	}
 	if err := checkHeaders(c.req.Header); err != nil {
+		return err
+	}
+	if err := checkSSE(c.req.Route, c.req.Header); err != nil {
 		return err
 	}
 	if err := c.State.Ready(); err != nil {

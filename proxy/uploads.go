@@ -190,6 +190,21 @@ func (p *part) shown() string {
 	return s3.ETagShown(p.ETag, true)
 }
 
+// clientSum is the checksum that clients are shown for the attempt, or nil: of the
+// algorithm that the upload announced or, where it announced none, the one that came with the
+// part. The default one is of the object only.
+func (p *part) clientSum(u *upload) *sealer.Checksum {
+	want := u.announced().Algorithm
+	if u.Algorithm != "" {
+		return p.sum(want)
+	}
+	i := slices.IndexFunc(p.Checksums, func(c sealer.Checksum) bool { return c.Algorithm != want })
+	if i < 0 {
+		return nil
+	}
+	return &p.Checksums[i]
+}
+
 // sum is the attempt's checksum of an algorithm, or nil.
 func (p *part) sum(a sealer.Algorithm) *sealer.Checksum {
 	i := slices.IndexFunc(p.Checksums, func(c sealer.Checksum) bool { return c.Algorithm == a })
@@ -199,9 +214,14 @@ func (p *part) sum(a sealer.Algorithm) *sealer.Checksum {
 	return &p.Checksums[i]
 }
 
-// savePart records an attempt. It is called before the attempt is answered.
+// savePart records an attempt. It is called before the attempt is answered. The checksum
+// that the client sent beside the object's algorithm is left out where it does not fit.
 func (s *State) savePart(ctx context.Context, u *upload, p *part) error {
 	text, err := sealer.SealPartRecord(s.Root(), u.binding(), p.number, p.PartRecord)
+	if errors.Is(err, sealer.ErrTooLarge) {
+		p.Checksums = slices.DeleteFunc(p.Checksums, func(c sealer.Checksum) bool { return c.Algorithm != u.announced().Algorithm })
+		text, err = sealer.SealPartRecord(s.Root(), u.binding(), p.number, p.PartRecord)
+	}
 	if err != nil {
 		return fmt.Errorf("proxy: sealing a part record: %w", err)
 	}

@@ -221,7 +221,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		}
 	}
 	for name := range sent {
-		if plainValue(stored.Get(name)) != sent.Get(name) {
+		if normalValue(stored.Get(name)) != sent.Get(name) {
 			changed = append(changed, strings.ToLower(name))
 		}
 	}

@@ -276,13 +276,12 @@ func completedTag(resp *http.Response, body []byte) (string, error) {
 	var answer struct {
 		XMLName xml.Name
 		ETag    string `xml:"ETag"`
-		Code    string `xml:"Code"`
 	}
 	if err := xml.Unmarshal(body, &answer); err != nil {
 		return "", fmt.Errorf("%w: answer to CompleteMultipartUpload: %w", errUpstream, err)
 	}
 	if answer.XMLName.Local == "Error" {
-		return "", &upstreamError{status: s3.ErrorByCode(answer.Code).Status, header: resp.Header, body: body, code: answer.Code}
+		return "", lateError(resp.Header, body)
 	}
 	return answer.ETag, nil
 }

@@ -30,6 +30,23 @@ func (s *copySource) size() int64 {
 	return s.total
 }
 
+// keep puts what is kept with the source into the headers of its copy, but for the
+// website redirect, which copies do not take over.
+func (s *copySource) keep(h http.Header) {
+	kept := http.Header{}
+	if s.object != nil {
+		setUncovered(kept, s.stored, s.req.Key, s.object.header.Size)
+		s.object.content.set(kept)
+	} else {
+		copyObject(kept, s.stored)
+	}
+	for name, values := range kept {
+		if isStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
+			h[name] = values
+		}
+	}
+}
+
 // sourceHeaders are the headers of a copy that are about its source, and what
 // they are called when the source is read.
 var sourceHeaders = map[string]string{
@@ -56,31 +73,8 @@ func (c *call) source() (*copySource, error) {
 	}
 	s := &copySource{reader: c.at(c.ctx(), *c.req.CopySource, h)}
 	head, err := s.head(lookup{})
-	if errors.Is(err, s3.ErrNotModified) {
-		return nil, s3.ErrPreconditionFailed
-	}
-	if c.auth.Anonymous() && statusOf(err) == http.StatusNotFound {
-		// Who is not known is not told what does not exist.
-		if c.req.Route.Action == s3.CopyObject {
-			return nil, errAnonymousCopy
-		}
-		return nil, s3.ErrAccessDenied
-	}
-	err = s.explained(err)
-	if hasDocument(err) && (c.req.CopySource.VersionID == "" || statusOf(err) != http.StatusNotFound) {
-		return nil, err
-	}
-	if statusOf(err) == http.StatusNotFound {
-		if c.req.CopySource.VersionID != "" {
-			return nil, s3.ErrNoSuchVersion
-		}
-		return nil, s3.ErrNoSuchKey
-	}
-	if statusOf(err) == http.StatusPreconditionFailed {
-		return nil, s3.ErrPreconditionFailed
-	}
 	if err != nil {
-		return nil, err
+		return nil, c.sourceError(s.reader, err)
 	}
 	s.stored, s.total = head.header, head.size
 	if head.header.Get(sealer.MetadataKey) == "" {
@@ -95,6 +89,28 @@ func (c *call) source() (*copySource, error) {
 		return nil, s3.ErrPreconditionFailed
 	}
 	return s, err
+}
+
+// sourceError is the error of a copy whose source s the store does not show: it
+// names the source.
+func (c *call) sourceError(s *reader, err error) error {
+	isMissing := statusOf(err) == http.StatusNotFound
+	switch {
+	case errors.Is(err, s3.ErrNotModified), statusOf(err) == http.StatusPreconditionFailed:
+		return s3.ErrPreconditionFailed
+	case isMissing && c.auth.Anonymous() && c.req.Route.Action == s3.CopyObject:
+		return errAnonymousCopy
+	case isMissing && c.auth.Anonymous():
+		return s3.ErrAccessDenied // who is not known is not told what does not exist
+	case isMissing && c.req.CopySource.VersionID != "":
+		return s.documented(s3.ErrNoSuchVersion)
+	}
+	err = s.explained(err)
+	var up *upstreamError
+	if errors.Is(err, errUpstream) || !errors.As(err, &up) {
+		return err
+	}
+	return s.documented(s.storeError(up)).With(err)
 }
 
 // explained returns the error of a HEAD with the document that it lacks: that of
@@ -231,12 +247,7 @@ func (c *call) copyHeader(src *copySource) http.Header {
 				header.Del(name)
 			}
 		}
-		for name, values := range src.stored {
-			lower := strings.ToLower(name)
-			if isStored(lower) && lower != sealer.MetadataKey && lower != s3.HeaderWebsiteRedirect {
-				header[name] = values
-			}
-		}
+		src.keep(header)
 	}
 	passHeaders(header, c.req.Header, s3.HeaderTaggingDirective)
 	if header.Get("Content-Type") == "" {
@@ -404,11 +415,7 @@ func readCopyResult(resp *http.Response) (*copyResult, error) {
 		return nil, fmt.Errorf("%w: answer to a copy: %w", errUpstream, err)
 	}
 	if result.XMLName.Local == "Error" {
-		var e struct {
-			Code string `xml:"Code"`
-		}
-		_ = xml.Unmarshal(doc, &e) // it parsed a moment ago
-		return nil, &upstreamError{status: s3.ErrorByCode(e.Code).Status, header: resp.Header, body: doc, code: e.Code}
+		return nil, lateError(resp.Header, doc)
 	}
 	return result, nil
 }

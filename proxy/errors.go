@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -84,26 +86,55 @@ func s3Error(err error) *s3.Error {
 	return s3.ErrInternal
 }
 
-// withoutDocument returns the S3 error for an upstream's answer to a HEAD, which
-// has no document, where the client asked something that wants one.
-func withoutDocument(e *upstreamError) *s3.Error {
+// statusErrors are what statuses of an upstream's answers mean that have no S3
+// error document, as those to a HEAD.
+var statusErrors = map[int]*s3.Error{
+	http.StatusNotModified:                  s3.ErrNotModified,
+	http.StatusBadRequest:                   s3.ErrInvalidRequest,
+	http.StatusUnauthorized:                 s3.ErrAccessDenied,
+	http.StatusForbidden:                    s3.ErrAccessDenied,
+	http.StatusMethodNotAllowed:             s3.ErrMethodNotAllowed, // the version is a delete marker
+	http.StatusConflict:                     s3.ErrOperationAborted,
+	http.StatusLengthRequired:               s3.ErrMissingContentLength,
+	http.StatusPreconditionFailed:           s3.ErrPreconditionFailed,
+	http.StatusRequestEntityTooLarge:        s3.ErrEntityTooLarge,
+	http.StatusRequestedRangeNotSatisfiable: s3.ErrInvalidRange,
+	http.StatusTooManyRequests:              s3.ErrSlowDown,
+	http.StatusInternalServerError:          s3.ErrInternal,
+	http.StatusNotImplemented:               s3.ErrNotImplemented,
+	http.StatusServiceUnavailable:           s3.ErrServiceUnavailable,
+	http.StatusGatewayTimeout:               s3.ErrServiceUnavailable,
+}
+
+// storeError is the S3 error that an upstream's error is for the client: what
+// its document says, or what its status means, and the headers that say more.
+func (c *reader) storeError(e *upstreamError) *s3.Error {
+	answer := e.answer
+	if answer == nil {
+		answer = c.withoutDocument(e)
+	}
+	h := http.Header{}
+	for name, values := range e.header {
+		if slices.Contains(errorHeaders, strings.ToLower(name)) || isCORS(name) {
+			h[name] = values
+		}
+	}
+	return answer.Headers(h)
+}
+
+func (c *reader) withoutDocument(e *upstreamError) *s3.Error {
 	code := e.header.Get("X-Minio-Error-Code")
 	if own := s3.ErrorByCode(code); own.Code == code && own.Status == e.status {
 		return own
 	}
-	switch e.status {
-	case http.StatusBadRequest:
-		return s3.ErrInvalidRequest
-	case http.StatusForbidden:
-		return s3.ErrAccessDenied
-	case http.StatusNotFound:
+	if e.status == http.StatusNotFound && c.req.Key == "" {
+		return s3.ErrNoSuchBucket
+	}
+	if e.status == http.StatusNotFound {
 		return s3.ErrNoSuchKey
-	case http.StatusMethodNotAllowed:
-		return s3.ErrMethodNotAllowed // the version is a delete marker
-	case http.StatusPreconditionFailed:
-		return s3.ErrPreconditionFailed
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		return s3.ErrServiceUnavailable
+	}
+	if own, ok := statusErrors[e.status]; ok {
+		return own
 	}
 	return s3.ErrorByCode("BadGateway")
 }

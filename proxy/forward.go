@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // Content-MD5 is S3's transport checksum, not a security measure
 	"encoding/base64"
+	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -24,13 +27,53 @@ func (c *call) forward() error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	copyAnswer(c.w.Header(), resp.Header, false)
+	doc, kind, err := c.forwardedDocument(resp)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	copyAnswer(h, resp.Header, false)
+	if c.req.Route.Action == "CreateBucket" {
+		h.Set("Location", "/"+c.req.Bucket)
+	}
+	if len(doc) > 0 {
+		h.Set("Content-Type", kind)
+	}
+	if resp.StatusCode != http.StatusNoContent {
+		h.Set("Content-Length", strconv.Itoa(len(doc)))
+	}
 	c.w.WriteHeader(resp.StatusCode)
-	if c.in.Method == http.MethodHead {
+	if len(doc) == 0 {
 		return nil
 	}
-	_, err = copyBody(c.w, resp.Body)
+	_, err = c.w.Write(doc)
 	return err
+}
+
+// forwardedDocument reads the document of an answer and returns it with its type.
+// Nothing else than such a document reaches a client: what a browser runs could be
+// in any other body. A write that answers with one is done all the same.
+func (c *call) forwardedDocument(resp *http.Response) (doc []byte, kind string, err error) {
+	if c.in.Method == http.MethodHead {
+		return nil, "", nil
+	}
+	if doc, err = readListing(resp.Body); err != nil || len(doc) == 0 {
+		return nil, "", err
+	}
+	if c.req.Route.Action == "GetBucketPolicy" {
+		if !json.Valid(doc) {
+			return nil, "", fmt.Errorf("%w: its answer to %s is no JSON document", errUpstream, c.req.Route.Action)
+		}
+		return doc, "application/json", nil
+	}
+	err = s3.CheckDocument(doc)
+	if err != nil && (c.in.Method == http.MethodPut || c.in.Method == http.MethodDelete) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: its answer to %s: %w", errUpstream, c.req.Route.Action, err)
+	}
+	return doc, "application/xml", nil
 }
 
 // forwarded is the upstream's answer to the request as it is.

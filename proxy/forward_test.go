@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -154,53 +153,6 @@ func TestForwardDocumentLimit(t *testing.T) {
 		r := g.do(clientRequest{method: test.method, path: "/bucket", query: url.Values{test.sub: {""}}, body: pad(test.size)})
 		if r.code != test.code || (test.code == "") != (len(g.upstream.requests("/bucket")) == 1) {
 			t.Errorf("%s ?%s of %d bytes: %d %s", test.method, test.sub, test.size, r.status, r.code)
-		}
-	}
-}
-
-// TestForwardErrors: an error of the store reaches the client byte for byte,
-// under the gateway's request ID.
-func TestForwardErrors(t *testing.T) {
-	t.Parallel()
-	const doc = "<?xml version='1.0'?>\n<Error  ><Code>XStrangeVendorError</Code><Detail a=\"1\">&lt;é</Detail><RequestId>theirs</RequestId></Error>\n\n"
-	for _, status := range []int{400, 403, 404, 405, 409, 411, 412, 500, 501, 503} {
-		for _, request := range []clientRequest{
-			{method: "GET", path: "/bucket", query: url.Values{"tagging": {""}}},
-			{method: "PUT", path: "/bucket", query: url.Values{"tagging": {""}}, body: []byte("<T/>")},
-			{method: "DELETE", path: "/bucket/key"},
-			{method: "GET", path: "/bucket/key"},
-			{method: "GET", path: "/bucket"},
-			{method: "GET", path: "/"},
-			{method: "DELETE", path: "/bucket"},
-			{method: "HEAD", path: "/bucket"},
-			{method: "HEAD", path: "/bucket/key"},
-		} {
-			g := newGateway(t)
-			g.upstream.on(request.method, "/", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-				w.Header().Set("Content-Type", "application/xml; vendor")
-				w.Header().Set("X-Amz-Request-Id", "theirs")
-				w.Header().Set("X-Amz-Id-2", "theirs")
-				w.Header().Set("Retry-After", "7")
-				w.Header().Set("X-Minio-Error-Code", "Strange")
-				w.Header().Set("Server", "TheirServer")
-				w.WriteHeader(status)
-				_, _ = io.WriteString(w, doc)
-			})
-			r := g.do(request)
-			if request.method == "HEAD" {
-				if r.status != status || len(r.body) != 0 {
-					t.Errorf("%s %s: %d %q", request.method, request.path, r.status, r.body)
-				}
-				continue
-			}
-			if r.status != status || string(r.body) != doc {
-				t.Errorf("%s %s: %d %q", request.method, request.path, r.status, r.body)
-			}
-			want := []string{"application/xml; vendor", "7", "Strange", "ssegw", ""}
-			got := []string{r.header.Get("Content-Type"), r.header.Get("Retry-After"), r.header.Get("X-Minio-Error-Code"), r.header.Get("Server"), r.header.Get("X-Amz-Id-2")}
-			if diff := cmp.Diff(want, got); diff != "" || r.header.Get("X-Amz-Request-Id") == "theirs" {
-				t.Errorf("%s %s: request ID %s, headers (-want +got):\n%s", request.method, request.path, r.header.Get("X-Amz-Request-Id"), diff)
-			}
 		}
 	}
 }

@@ -1,10 +1,6 @@
 package proxy
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -62,15 +58,34 @@ var ownHeaders = map[string]bool{
 	s3.HeaderMPObjectSize: true,
 }
 
-// answerHeaders are the headers of an upstream's answer that reach a client
-// beside x-amz-* ones.
+// answerHeaders are the headers of an upstream's answer that reach a client. What
+// is not in the list could be about the store, or mean to a client what nobody
+// has authenticated.
 var answerHeaders = map[string]bool{
-	"accept-ranges": true, "content-length": true, "content-range": true, "etag": true, "last-modified": true,
-	"location": true, "retry-after": true, "vary": true, "allow": true,
-	"x-minio-error-code": true, "x-minio-error-desc": true,
+	"etag": true, "last-modified": true, "retry-after": true, "vary": true, "allow": true,
+	"x-amz-version-id": true, "x-amz-delete-marker": true, "x-amz-copy-source-version-id": true,
+	"x-amz-expiration": true, "x-amz-restore": true, "x-amz-restore-output-path": true, "x-amz-archive-status": true,
+	"x-amz-storage-class": true, "x-amz-replication-status": true, "x-amz-tagging-count": true, "x-amz-mp-parts-count": true,
+	"x-amz-object-lock-mode": true, "x-amz-object-lock-retain-until-date": true, "x-amz-object-lock-legal-hold": true,
+	"x-amz-abort-date": true, "x-amz-abort-rule-id": true, "x-amz-object-size": true, "x-amz-request-charged": true,
+	"x-amz-bucket-region": true, "x-amz-bucket-arn": true, "x-amz-access-point-alias": true, "x-amz-bucket-location-type": true,
+	"x-amz-bucket-location-name": true, "x-amz-transition-default-minimum-object-size": true,
 }
 
-const notImplementedHeader = "A header you provided implies functionality that is not implemented: %s"
+// bodyHeaders describe the body of a GET's or HEAD's answer.
+var bodyHeaders = []string{"accept-ranges", "content-length", "content-range"}
+
+// errorHeaders are the headers of an upstream's error answer that reach a client.
+var errorHeaders = []string{
+	"allow", "content-range", "last-modified", "retry-after", "vary", "x-amz-delete-marker", "x-amz-version-id", "x-amz-request-charged",
+}
+
+// isCORS reports whether a header is of the answers to pages of other origins.
+func isCORS(name string) bool { return strings.HasPrefix(strings.ToLower(name), "access-control-") }
+
+func errHeader(name string) error {
+	return s3.ErrNotImplemented.Msg("A header you provided implies functionality that is not implemented: %s", name).Detail("Header", name)
+}
 
 // checkHeaders refuses the client headers that the gateway can neither honour
 // nor drop without changing what the client asked for.
@@ -86,13 +101,13 @@ func checkHeaders(h http.Header) error {
 				return s3.ErrNotImplemented
 			}
 		case name == "x-minio-extract": // MinIO's listing and reading of the files in a ZIP archive
-			return s3.ErrNotImplemented.Msg(notImplementedHeader, name)
+			return errHeader(name)
 		case !strings.HasPrefix(name, "x-amz-"):
 		case strings.HasPrefix(name, "x-amz-checksum-"),
 			strings.HasPrefix(name, "x-amz-copy-source"), ownHeaders[name], requestHeaders[name], slices.Contains(contentHeaders, name):
 		case name == "x-amz-metadata-directive" || name == "x-amz-tagging-directive":
 		default:
-			return s3.ErrNotImplemented.Msg(notImplementedHeader, name)
+			return errHeader(name)
 		}
 	}
 	return nil
@@ -133,66 +148,30 @@ func storedEncoding(in http.Header) string {
 	return strings.Join(kept, ",")
 }
 
-// copyAnswer copies the headers of an upstream's answer that a client may see.
-// sealed says that the object is sealed: what the upstream knows of its bytes
-// (checksums, its own encryption) is then not about the client's object.
+// copyAnswer copies the headers of an upstream's answer that a client may see,
+// but for those of an object's content. sealed says that the object is sealed:
+// what the upstream knows of its bytes (checksums, its own encryption) is then
+// not about the client's object.
 func copyAnswer(dst, src http.Header, sealed bool) {
 	for name, values := range src {
 		lower := strings.ToLower(name)
-		switch {
-		case lower == sealer.MetadataKey, lower == "x-amz-request-id", lower == "x-amz-id-2":
-			continue
-		case sealed && (strings.HasPrefix(lower, ssePrefix) || strings.HasPrefix(lower, "x-amz-checksum-")):
-			continue
-		case lower == "x-amz-missing-meta":
-			continue
-		case strings.HasPrefix(lower, "x-amz-"), answerHeaders[lower], strings.HasPrefix(lower, "access-control-"),
-			slices.Contains(contentHeaders, lower):
+		ofBytes := strings.HasPrefix(lower, ssePrefix) || strings.HasPrefix(lower, s3.ChecksumPrefix)
+		if answerHeaders[lower] || isCORS(lower) || ofBytes && !sealed {
 			dst[name] = slices.Clone(values)
 		}
 	}
 }
 
-// headersDigest is the SHA-256 over the content headers and user metadata of an
-// object (docs/FORMAT.md, "Headers digest"): for each that has a value, in the
-// order of the lower-case names, the length-prefixed name and value.
-// The type of a directory object, an empty one whose key ends in a slash, is left
-// out: stores on file systems have a type of their own for those. So is the
-// website redirect: stores that serve no websites do not keep it.
-func headersDigest(h http.Header, key string, size int64) [sha256.Size]byte {
-	isDirectory := size == 0 && strings.HasSuffix(key, "/")
-	kept := map[string]string{}
-	for name, values := range h {
+// copyObject copies the headers of an upstream's answer with an object that is
+// not sealed.
+func copyObject(dst, src http.Header) {
+	copyAnswer(dst, src, false)
+	for name, values := range src {
 		lower := strings.ToLower(name)
-		if isDirectory && lower == "content-type" || lower == s3.HeaderWebsiteRedirect || lower == sealer.MetadataKey || !isStored(lower) {
-			continue
-		}
-		if v := plainValue(strings.Join(values, ",")); v != "" {
-			kept[lower] = v
+		if slices.Contains(bodyHeaders, lower) || isStored(lower) {
+			dst[name] = slices.Clone(values)
 		}
 	}
-	d := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(kept)) {
-		for _, s := range [2]string{name, kept[name]} {
-			var n [4]byte
-			binary.BigEndian.PutUint32(n[:], uint32(len(s)))
-			d.Write(n[:])
-			d.Write([]byte(s))
-		}
-	}
-	return [sha256.Size]byte(d.Sum(nil))
-}
-
-// plainValue is a header value in the one form that the digest knows: trimmed,
-// and without the RFC 2047 encoding that stores put around non-ASCII text.
-func plainValue(v string) string {
-	v = strings.TrimSpace(v)
-	if strings.Contains(v, "=?") {
-		if plain, err := new(mime.WordDecoder).DecodeHeader(v); err == nil {
-			return plain
-		}
-	}
-	return v
 }
 
 // userMetadataSize is the number of bytes that Amazon S3 counts for the user

@@ -218,7 +218,7 @@ func (i *Inspection) openTrailer(c *reader, o *sealedObject) *sealer.Trailer {
 }
 
 func (i *Inspection) verifyHeaders(c *reader, o *sealedObject) Finding {
-	if headersDigest(o.stored, c.req.Key, o.header.Size) == o.facts.Headers {
+	if _, proven := authenticContent(o.stored, c.req.Key, o.header.Size, o.facts.Headers); proven {
 		return okay("they and user metadata are as they were stored")
 	}
 	const detail = "they or user metadata were changed, added or removed"

@@ -72,6 +72,7 @@ func readListing(r io.Reader) ([]byte, error) {
 func (c *call) sendDocument(resp *http.Response, doc []byte) error {
 	h := c.w.Header()
 	copyAnswer(h, resp.Header, false)
+	h.Set("Content-Type", "application/xml")
 	h.Set("Content-Length", strconv.Itoa(len(doc)))
 	c.w.WriteHeader(resp.StatusCode)
 	_, err := c.w.Write(doc)

@@ -169,13 +169,15 @@ func TestListHeadFails(t *testing.T) {
 		{answerWith(405, ""), []int64{5, 37, 5}},
 		{answerWith(416, ""), nil}, // the look asks for no range
 		{answerWith(503, ""), nil},
-		{answerWith(429, ""), nil},
 		{func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }, nil},
 	} {
 		replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 		g.upstream.on(http.MethodHead, "/bucket/b", tt.hook)
 		if tt.sizes == nil {
 			replica.get("/bucket").want(t, 503, "ServiceUnavailable")
+			g.upstream.unhook()
+			g.upstream.on(http.MethodHead, "/bucket/b", answerWith(429, ""))
+			replica.get("/bucket").want(t, 503, "SlowDown")
 			continue
 		}
 		var sizes []int64

@@ -19,6 +19,7 @@ import (
 // found to be what a gateway stored.
 type sealedObject struct {
 	stored  http.Header // of the upstream's answer
+	content content     // what is kept beside the body; by look only
 	header  *sealer.Header
 	facts   *sealer.Facts
 	sealing *sealing          // by inspect only
@@ -80,7 +81,8 @@ func (c *reader) look(stored http.Header, total int64) (*sealedObject, error) {
 	if err != nil {
 		return nil, err
 	}
-	if headersDigest(stored, c.req.Key, o.header.Size) != o.facts.Headers {
+	var proven bool
+	if o.content, proven = authenticContent(stored, c.req.Key, o.header.Size, o.facts.Headers); !proven {
 		err := c.integrity("content headers", errMismatch)
 		if !c.WarnHeaderDigest {
 			return nil, err
@@ -208,7 +210,7 @@ func (o *sealedObject) resolve(want wanted) (offset, length int64, status int, e
 		return 0, o.size, http.StatusOK, nil
 	}
 	if errors.Is(err, s3.ErrInvalidRange) {
-		err = s3.ErrInvalidRange.Headers(http.Header{"Content-Range": {s3.ContentRange(0, 0, o.size)}})
+		err = s3.ErrInvalidRange.Headers(http.Header{"Content-Range": {s3.ContentRange(0, 0, o.size)}}).Detail("ActualObjectSize", strconv.FormatInt(o.size, 10))
 	}
 	return offset, length, status, err
 }
@@ -219,7 +221,7 @@ func (o *sealedObject) part(number int) (offset, length int64, err error) {
 		if number == 1 {
 			return 0, o.size, nil
 		}
-		return 0, 0, s3.ErrorByCode("InvalidPartNumber")
+		return 0, 0, o.errNoPart()
 	}
 	for _, p := range o.parts.Parts {
 		if p.Number == number {
@@ -227,7 +229,11 @@ func (o *sealedObject) part(number int) (offset, length int64, err error) {
 		}
 		offset += p.Size
 	}
-	return 0, 0, s3.ErrorByCode("InvalidPartNumber")
+	return 0, 0, o.errNoPart()
+}
+
+func (o *sealedObject) errNoPart() error {
+	return s3.ErrorByCode("InvalidPartNumber").Detail("ActualPartCount", strconv.Itoa(max(o.partCount(), 1)))
 }
 
 // extent is the range of sealed bytes, from begin up to but without end, that

@@ -77,7 +77,7 @@ func TestEveryRoute(t *testing.T) {
 		mu.Lock()
 		seen = append(seen, arrived{r.Method, r.URL.Path, string(body), r.URL.Query()})
 		mu.Unlock()
-		w.Header().Set("X-Amz-Mark", "of the store")
+		w.Header().Set("X-Amz-Request-Charged", "of the store")
 	})
 	counts := map[string]int{}
 	for _, route := range s3.Routes() {
@@ -107,7 +107,7 @@ func TestEveryRoute(t *testing.T) {
 				if diff := cmp.Diff(want, seen); diff != "" {
 					t.Errorf("%s: the store saw (-want +got):\n%s", what, diff)
 				}
-				if a.status != 200 || a.header.Get("X-Amz-Mark") != "of the store" {
+				if a.status != 200 || a.header.Get("X-Amz-Request-Charged") != "of the store" {
 					t.Errorf("%s: not the store's answer", what)
 				}
 			default:

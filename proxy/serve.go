@@ -86,7 +86,8 @@ func (c *call) setObjectHeaders(o *sealedObject, want wanted, offset, length int
 	}
 	h := c.w.Header()
 	copyAnswer(h, o.stored, true)
-	h.Del("Content-Range")
+	setUncovered(h, o.stored, c.req.Key, o.header.Size)
+	o.content.set(h)
 	h.Del(s3.HeaderPartsCount)
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
@@ -134,7 +135,7 @@ func (c *call) servePlain(stored http.Header, status int, body io.Reader) error 
 		return refuseRead(err, stored)
 	}
 	h := c.w.Header()
-	copyAnswer(h, stored, false)
+	copyObject(h, stored)
 	c.overrides(h)
 	c.w.WriteHeader(status)
 	if body == nil {

@@ -138,9 +138,10 @@ func New(cfg Config) *Server {
 // call is one request on its way through the gateway, and its answer.
 type call struct {
 	reader
-	w     *answer
-	place *place
-	held  func() // gives back the memory of the request's document; nil: nothing to give back
+	w        *answer
+	place    *place
+	storeIDs []zap.Field // of the store's answer that failed the request
+	held     func()      // gives back the memory of the request's document; nil: nothing to give back
 }
 
 // reader reads objects with the rights of a request. It holds no answer, so
@@ -296,12 +297,7 @@ func (c *call) fail(err error) {
 		c.log.Warn("answer aborted", zap.Error(err))
 		panic(http.ErrAbortHandler)
 	}
-	var up *upstreamError
-	if errors.As(err, &up) && !errors.Is(err, errUpstream) && !errors.Is(err, errRules) && !errors.Is(err, errChanged) {
-		c.passError(up)
-		return
-	}
-	e := s3Error(err)
+	e := c.answerTo(err)
 	var p interface {
 		error
 		PanicStack() []byte
@@ -316,27 +312,23 @@ func (c *call) fail(err error) {
 	s3.WriteError(c.w, c.in, e, c.id)
 }
 
-// passError answers with an upstream's error as it came.
-func (c *call) passError(e *upstreamError) {
-	h := c.w.Header()
-	copyAnswer(h, e.header, false)
-	h.Del("Content-Length")
-	h.Del("ETag")
-	if len(e.body) == 0 && e.status >= 400 && c.in.Method != http.MethodHead {
-		answer := *withoutDocument(e)
-		if h.Get("Retry-After") != "" {
-			answer.Header = nil // the store knows better when
+// answerTo is the S3 error that err stands for.
+func (c *call) answerTo(err error) *s3.Error {
+	var up *upstreamError
+	isStores := errors.As(err, &up)
+	if isStores {
+		c.storeIDs = []zap.Field{
+			zap.String("store_request_id", up.header.Get("X-Amz-Request-Id")), zap.String("store_host_id", up.header.Get("X-Amz-Id-2")),
 		}
-		s3.WriteError(c.w, c.in, &answer, c.id)
-		return
 	}
-	if ct := e.header.Get("Content-Type"); ct != "" {
-		h.Set("Content-Type", ct)
+	var own *s3.Error
+	switch {
+	case c.req == nil:
+		return s3Error(err)
+	case isStores && !errors.As(err, &own) && !errors.Is(err, errUpstream) && !errors.Is(err, errRules) && !errors.Is(err, errChanged):
+		return c.documented(c.storeError(up))
 	}
-	c.w.WriteHeader(e.status)
-	if c.in.Method != http.MethodHead {
-		_, _ = c.w.Write(e.body) // a client that has gone needs no answer
-	}
+	return c.documented(s3Error(err))
 }
 
 // finish records the request, whatever became of it.
@@ -369,6 +361,7 @@ func (c *call) finish(start time.Time) {
 		zap.Int("status", c.w.status), zap.Int64("bytes_out", c.w.bytes), zap.Duration("took", took),
 		zap.String("remote", c.in.RemoteAddr),
 	}
+	fields = append(fields, c.storeIDs...)
 	if c.auth != nil {
 		fields = append(fields, zap.String("access_key", c.auth.AccessKey()))
 	}

@@ -1,13 +1,14 @@
 package proxy
 
 import (
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+
+	"ssegw/proxy/s3"
 )
 
 // possible reports whether an answer to r can have the status. A store that
@@ -47,43 +48,58 @@ func hasCondition(h http.Header) bool {
 	return false
 }
 
-// upstreamError is an S3 error of the upstream, passed on byte for byte.
+// upstreamError is an error of the upstream. Of its document only what is an S3
+// error is kept: the rest could be anything, such as a page with a script.
 type upstreamError struct {
 	status int
 	header http.Header
-	body   []byte
-	code   string // S3 error code; "" for an answer without a document (HEAD)
+	answer *s3.Error // what the document says; nil for an answer without one
+	code   string    // of answer; "" without one
 }
 
 func (e *upstreamError) Error() string {
 	return fmt.Sprintf("proxy: upstream answered %d %s", e.status, e.code)
 }
 
+// newUpstreamError is the error that an answer with that document stands for.
+func newUpstreamError(status int, header http.Header, doc []byte) *upstreamError {
+	e := &upstreamError{status: status, header: header, answer: s3.ParseError(doc, status)}
+	if e.answer != nil {
+		e.code = e.answer.Code
+	}
+	return e
+}
+
 // readError turns an upstream answer of status 300 or above into an error and
 // closes it.
 func readError(resp *http.Response) error {
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorDocument))
+	doc, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorDocument))
 	if err != nil {
 		return fmt.Errorf("%w: reading an error answer: %w", errUpstream, err)
 	}
-	var doc struct {
-		Code string `xml:"Code"`
-	}
-	if len(body) > 0 {
-		// A document that does not parse has no code; its bytes still reach the client.
-		_ = xml.Unmarshal(body, &doc)
-	}
-	e := &upstreamError{status: resp.StatusCode, header: resp.Header, body: body, code: doc.Code}
+	e := newUpstreamError(resp.StatusCode, resp.Header, doc)
 	if e.status < 400 && e.status != http.StatusNotModified {
 		// A redirect names the store, where a client would find ciphertext.
 		return fmt.Errorf("%w: %w", errUpstream, e)
 	}
-	switch doc.Code {
+	switch e.code {
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":
 		// The gateway's own credentials or clock: not the client's fault.
 		return fmt.Errorf("%w: %w", errUpstream, e)
 	}
+	return e
+}
+
+// lateError is the error of a document that came with the status 200, as those of
+// long operations do.
+func lateError(header http.Header, doc []byte) error {
+	e := newUpstreamError(http.StatusOK, header, doc)
+	if e.answer == nil {
+		return fmt.Errorf("%w: an error without a code", errUpstream)
+	}
+	e.status = s3.ErrorByCode(e.code).Status
+	e.answer.Status = e.status
 	return e
 }
 

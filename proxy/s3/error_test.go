@@ -105,8 +105,8 @@ func TestWriteErrorWithoutBody(t *testing.T) {
 	}
 
 	w = httptest.NewRecorder()
-	w.Header().Set("ETag", `"x"`)
-	WriteError(w, newRequest(t, "GET", "/bkt/k"), ErrNotModified, "id")
+	w.Header().Set("Content-Type", "text/plain")
+	WriteError(w, newRequest(t, "GET", "/bkt/k"), ErrNotModified.Headers(http.Header{"ETag": {`"x"`}}), "id")
 	if w.Code != http.StatusNotModified || w.Body.Len() != 0 || w.Header().Get("ETag") != `"x"` || w.Header().Get("Content-Type") != "" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -37,7 +38,7 @@ func CheckKey(s string) error {
 	case s == "":
 		return ErrInvalidURI
 	case len(s) > maxKeyLength:
-		return ErrKeyTooLong
+		return ErrKeyTooLong.Detail("Size", strconv.Itoa(len(s))).Detail("MaxSizeAllowed", strconv.Itoa(maxKeyLength))
 	case !utf8.ValidString(s), strings.IndexByte(s, 0) >= 0:
 		return ErrInvalidURI
 	}

@@ -26,12 +26,6 @@ var entityHeaders = []string{
 func WriteError(w http.ResponseWriter, r *http.Request, e *Error, requestID string) {
 	h := w.Header()
 	for _, k := range entityHeaders {
-		if e.Status == http.StatusNotModified && (k == "Etag" || k == "Last-Modified" || k == "Cache-Control" || k == "Expires") {
-			continue // a 304 repeats them
-		}
-		if e.Status == http.StatusRequestedRangeNotSatisfiable && k == "Content-Range" {
-			continue // it says how long the object is
-		}
 		h.Del(k)
 	}
 	for k, v := range e.Header {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 // scanner reads the markup of a document, whose text may be long, without copying any of it. It knows the constructs of
@@ -27,11 +28,26 @@ type opened struct {
 
 var (
 	errSyntax = fmt.Errorf("%w: syntax", ErrDocument)
+	errActive = fmt.Errorf("%w: markup that a browser runs", ErrDocument)
 
 	byteOrderMark = []byte("\xef\xbb\xbf")
 	whiteSpace    = []byte(" \t\r\n")
 	declaration   = regexp.MustCompile(`^xml[ \t\r\n]+version=["']1\.0["']([ \t\r\n]+encoding=["'](?i:utf-8)["'])?([ \t\r\n]+standalone=["'](yes|no)["'])?[ \t\r\n]*$`)
 )
+
+// CheckDocument returns an error unless doc is a well-formed XML document without a document type, and without anything
+// that a browser would run.
+func CheckDocument(doc []byte) error {
+	return walk(doc, maxCheckedDepth, func(depth int, e element) error {
+		if depth == 0 && strings.EqualFold(e.name, "html") {
+			return errActive
+		}
+		return nil
+	})
+}
+
+// maxCheckedDepth bounds the nesting of documents that are only checked.
+const maxCheckedDepth = 64
 
 // walk calls visit for each element of doc when it ends, with the number of elements around it; children come before
 // their parents. visit gets the element and may stop the walk with an error. Nesting deeper than limit, a document
@@ -94,6 +110,8 @@ func (s *scanner) instruction(first bool) error {
 		return errSyntax
 	case bytes.EqualFold(b[:n], []byte("xml")) && (!first || !declaration.Match(b)):
 		return errSyntax
+	case len(b) > 3 && bytes.EqualFold(b[:4], []byte("xml-")):
+		return errActive
 	}
 	return nil
 }
@@ -168,9 +186,10 @@ func (s *scanner) startTag() error {
 	}
 }
 
-// attribute reads an attribute, which means nothing here.
+// attribute reads an attribute. Only a namespace means something here.
 func (s *scanner) attribute() error {
 	n := nameLength(s.doc[s.pos:])
+	name := s.doc[s.pos : s.pos+n]
 	s.pos += n
 	s.spaces()
 	if n == 0 || !bytes.HasPrefix(s.doc[s.pos:], []byte("=")) {
@@ -186,7 +205,20 @@ func (s *scanner) attribute() error {
 	if err != nil || bytes.IndexByte(value, '<') >= 0 {
 		return errSyntax
 	}
-	return checkReferences(value)
+	if err := checkReferences(value); err != nil {
+		return err
+	}
+	if isNamespace := bytes.Equal(name, []byte("xmlns")) || bytes.HasPrefix(name, []byte("xmlns:")); isNamespace && isActive(text(value)) {
+		return errActive
+	}
+	return nil
+}
+
+// isActive reports whether a browser may run what is in a namespace, such as the scripts of XHTML and SVG. S3 has one
+// namespace of the W3C, that of xsi:type.
+func isActive(namespace string) bool {
+	namespace = strings.ToLower(strings.TrimSpace(namespace))
+	return strings.Contains(namespace, "w3.org/") && !strings.HasSuffix(namespace, "/xmlschema-instance")
 }
 
 // endTag reads the tag of an element that ends.

@@ -369,7 +369,7 @@ func uploadLied(g *testGateway) {
 	u := &testUpload{g: g, path: "/bucket/made", id: id}
 	var listed []testPart
 	for i, part := range slices.Collect(slices.Chunk(liedBodies["made"], 2000)) {
-		second := "" // the ETag of the second attempt, if that succeeded
+		second := ""                                                        // the ETag of the second attempt, if that succeeded
 		for _, attempt := range [][]byte{markedBody(len(part), 99), part} { // the second takes the first one's place
 			if r := u.try(i+1, attempt); r.status != 200 {
 				second = ""

@@ -110,6 +110,10 @@ func (s *copySource) read(offset, length int64) (io.ReadCloser, error) {
 	}
 	_, first := totalSize(resp)
 	if s.object == nil {
+		if isOther(resp.Header, s.stored) {
+			_ = resp.Body.Close()
+			return nil, errChanged
+		}
 		if first != begin {
 			_ = resp.Body.Close()
 			return nil, fmt.Errorf("%w: the store ignores ranges", errUpstream)

@@ -18,20 +18,21 @@ const lookAgain = 3
 
 // wanted is what a GET or HEAD asks for of an object.
 type wanted struct {
-	span *s3.Range // nil: no range
-	part int       // 0: no part number
+	span    *s3.Range // nil: no range
+	ifRange string    // the If-Range header: what the range is a range of; "": of whatever is there
+	part    int       // 0: no part number
 }
 
 // whole reports whether all of the object is asked for.
 func (w wanted) whole() bool { return w.span == nil && w.part == 0 }
 
-// wanted reads the request's range or part number. With If-Range it is the
-// whole object, which RFC 9110 (section 14.2) always allows.
+// wanted reads the request's range or part number.
 func (c *call) wanted() (w wanted, err error) {
-	if c.req.Header.Get("If-Range") == "" {
-		if w.span, err = s3.ParseRange(c.req.Header.Get("Range")); err != nil {
-			return w, err
-		}
+	if w.span, err = s3.ParseRange(c.req.Header.Get("Range")); err != nil {
+		return w, err
+	}
+	if w.span != nil {
+		w.ifRange = c.req.Header.Get("If-Range")
 	}
 	if text, ok := c.req.Query["partNumber"]; ok {
 		if w.part, err = strconv.Atoi(text[0]); err != nil || w.part < 1 || w.part > 10000 {
@@ -42,6 +43,25 @@ func (c *call) wanted() (w wanted, err error) {
 		}
 	}
 	return w, nil
+}
+
+// of is what is wanted of the object that an upstream's answer is about: the
+// range, or all of it where If-Range is about another one. Validators are compared
+// as RFC 9110, section 13.1.5, has it: tags strongly, dates exactly.
+func (w wanted) of(stored http.Header) wanted {
+	if w.ifRange == "" {
+		return w
+	}
+	same := w.ifRange == shownTag(stored)
+	if at, err := http.ParseTime(w.ifRange); err == nil {
+		modified, err := http.ParseTime(stored.Get("Last-Modified"))
+		same = err == nil && modified.Equal(at)
+	}
+	w.ifRange = ""
+	if !same {
+		w.span = nil
+	}
+	return w
 }
 
 // getObject is GetObject. The sealed range of "bytes=a-b" follows from the
@@ -69,7 +89,7 @@ func again(read func() error) (err error) {
 }
 
 func (c *call) get(want wanted) error {
-	if want.part > 0 || want.span != nil && want.span.Suffix() {
+	if want.part > 0 || want.ifRange != "" || want.span != nil && want.span.Suffix() {
 		return c.getKnown(want)
 	}
 	resp, err := c.fetch(lookup{span: sealedRange(want.span)})
@@ -108,6 +128,7 @@ func (c *call) getKnown(want wanted) error {
 	if err != nil {
 		return err
 	}
+	want = want.of(head.header)
 	if head.header.Get(sealer.MetadataKey) != "" {
 		o, err := c.inspect(head.header, head.size)
 		if err != nil {
@@ -116,7 +137,7 @@ func (c *call) getKnown(want wanted) error {
 		return c.getSealed(o, want)
 	}
 	if err := c.readConditions().check(shownTag(head.header)); err != nil {
-		return refuseRead(err, head.header)
+		return c.refuseRead(err, head.header)
 	}
 	if err := c.allowPlain(); err != nil {
 		return err
@@ -126,6 +147,9 @@ func (c *call) getKnown(want wanted) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if isOther(resp.Header, head.header) {
+		return errChanged
+	}
 	return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
 }
 
@@ -152,6 +176,12 @@ func (c *call) getSealed(o *sealedObject, want wanted) error {
 	}
 	_, first := totalSize(resp)
 	return c.serveSealed(o, want, resp.Body, first)
+}
+
+// isOther reports whether an answer with a plain object is about another object
+// than the look before it, at a store that does not honour If-Match.
+func isOther(answer, looked http.Header) bool {
+	return answer.Get("ETag") != looked.Get("ETag") || answer.Get(sealer.MetadataKey) != ""
 }
 
 // plain is the look at the wanted bytes of an object that is not sealed.
@@ -201,6 +231,7 @@ type lookup struct {
 	span  string // Range header; "": the whole object
 	guard string // ETag of a look before; the client's own conditions are then not sent again
 	part  bool   // with the client's part number
+	bare  bool   // without the client's conditions, as with a guard
 }
 
 // fetch is the upstream's GetObject. A status of 300 or above is an error.
@@ -226,13 +257,15 @@ func (c *reader) read(method string, l lookup) (*http.Response, error) {
 	conditions := c.readConditions()
 	send := func(literal bool) (*http.Response, error) {
 		h := upstreamHeader(c.req.Header)
-		if l.guard != "" {
+		if l.bare || l.guard != "" {
 			for _, name := range [...]string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 				h.Del(name)
 			}
-			h.Set("If-Match", l.guard)
 		} else {
 			conditions.set(h, literal)
+		}
+		if l.guard != "" {
+			h.Set("If-Match", l.guard)
 		}
 		if l.span != "" {
 			h.Set("Range", l.span)
@@ -252,40 +285,10 @@ func (c *reader) read(method string, l lookup) (*http.Response, error) {
 	if statusOf(err) == http.StatusPreconditionFailed && l.guard != "" {
 		return nil, fmt.Errorf("%w: %w", errChanged, err)
 	}
-	if statusOf(err) == http.StatusNotModified && l.guard == "" {
-		return nil, c.notModified(err)
+	if status := statusOf(err); status == http.StatusNotModified || status == http.StatusPreconditionFailed {
+		return nil, c.conditionFailed(err)
 	}
 	return resp, err
-}
-
-// notModified makes the 304's ETag the one that clients know: the one that was
-// asked with or, where none was, the one that another look at the object gives.
-func (c *reader) notModified(err error) error {
-	var up *upstreamError
-	if !errors.As(err, &up) {
-		return err
-	}
-	h := http.Header{}
-	if m := up.header.Get("Last-Modified"); m != "" {
-		h.Set("Last-Modified", m)
-	}
-	if list := c.readConditions().noneMatch; len(list) == 1 && list[0] != "*" {
-		h.Set("ETag", `"`+list[0]+`"`)
-	} else if tag := up.header.Get("ETag"); tag != "" {
-		// A 304 does not say whether the object is sealed. Without an answer it has no tag.
-		if head, err := c.head(lookup{guard: tag}); err == nil {
-			h.Set("ETag", shownTag(head.header))
-		}
-	}
-	return s3.ErrNotModified.Headers(h)
-}
-
-// refuseRead answers a condition that the gateway found not to hold.
-func refuseRead(err error, stored http.Header) error {
-	if errors.Is(err, s3.ErrNotModified) {
-		return s3.ErrNotModified.Headers(http.Header{"ETag": {shownTag(stored)}, "Last-Modified": stored.Values("Last-Modified")})
-	}
-	return err
 }
 
 // shownTag is the ETag that a client sees for an upstream answer.
@@ -319,10 +322,15 @@ func (c *call) answerHead(want wanted) error {
 	if err != nil {
 		return err
 	}
+	want = want.of(head.header)
 	if head.header.Get(sealer.MetadataKey) == "" {
 		if !want.whole() {
-			if head, err = c.head(want.plain(head.header.Get("ETag"))); err != nil {
+			looked := head.header
+			if head, err = c.head(want.plain(looked.Get("ETag"))); err != nil {
 				return err
+			}
+			if isOther(head.header, looked) {
+				return errChanged
 			}
 		}
 		return c.servePlain(head.header, head.status, nil)

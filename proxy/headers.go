@@ -88,8 +88,10 @@ func errHeader(name string) error {
 }
 
 // checkHeaders refuses the client headers that the gateway can neither honour
-// nor drop without changing what the client asked for.
-func checkHeaders(h http.Header) error {
+// nor drop without changing what the client asked for. A read with a header that
+// nobody knows asks for nothing that could go wrong: the header is dropped.
+func checkHeaders(h http.Header, method string) error {
+	isRead := method == http.MethodGet || method == http.MethodHead
 	for name := range h {
 		name = strings.ToLower(name)
 		switch {
@@ -105,7 +107,7 @@ func checkHeaders(h http.Header) error {
 		case !strings.HasPrefix(name, "x-amz-"):
 		case strings.HasPrefix(name, "x-amz-checksum-"),
 			strings.HasPrefix(name, "x-amz-copy-source"), ownHeaders[name], requestHeaders[name], slices.Contains(contentHeaders, name):
-		case name == "x-amz-metadata-directive" || name == "x-amz-tagging-directive":
+		case name == "x-amz-metadata-directive" || name == "x-amz-tagging-directive", isRead:
 		default:
 			return errHeader(name)
 		}

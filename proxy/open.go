@@ -50,7 +50,7 @@ func (c *reader) inspect(stored http.Header, total int64) (*sealedObject, error)
 		return nil, err
 	}
 	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return nil, refuseRead(err, stored)
+		return nil, c.refuseRead(err, stored)
 	}
 	o, err := c.look(stored, total)
 	if err != nil {

@@ -118,7 +118,7 @@ func (c *call) openForm() (*s3.Form, plaintext, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkHeaders(fields); err != nil {
+	if err := checkHeaders(fields, c.in.Method); err != nil {
 		return nil, nil, err
 	}
 	if err := checkSSE(c.req.Route, fields); err != nil {

@@ -132,7 +132,7 @@ func (c *call) servePlain(stored http.Header, status int, body io.Reader) error 
 		return err
 	}
 	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return refuseRead(err, stored)
+		return c.refuseRead(err, stored)
 	}
 	h := c.w.Header()
 	copyObject(h, stored)

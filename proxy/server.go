@@ -196,7 +196,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &call{
 		reader: reader{Server: s, in: r, id: id, log: s.Log.With(zap.String("request_id", id))},
-		w:      &answer{ResponseWriter: w, idle: s.IdleTimeout},
+		w:      &answer{ResponseWriter: w, idle: s.IdleTimeout, toPage: r.Header.Get("Origin") != ""},
 	}
 	// net/http does not take back the write deadline of the request before.
 	control := http.NewResponseController(w)
@@ -243,7 +243,7 @@ func (c *call) serve() (err error) {
 	if err := c.checkBuckets(); err != nil {
 		return err
 	}
-	if err := checkHeaders(c.req.Header); err != nil {
+	if err := checkHeaders(c.req.Header, c.in.Method); err != nil {
 		return err
 	}
 	if err := checkSSE(c.req.Route, c.req.Header); err != nil {
@@ -371,39 +371,6 @@ func (c *call) finish(start time.Time) {
 	}
 	c.log.Info("request", fields...)
 }
-
-// answer counts what is sent to the client.
-type answer struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-	idle   time.Duration // a client may stop reading this long
-}
-
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 && status >= 200 {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Write gives every piece of an answer its own deadline, so that a client which
-// stops reading does not hold the request and its upstream connection.
-func (a *answer) Write(p []byte) (int, error) {
-	if a.idle > 0 {
-		// A connection without deadlines (in tests) has none to renew.
-		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.idle))
-	}
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	n, err := a.ResponseWriter.Write(p)
-	a.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func requestID() string {
 	var b [8]byte

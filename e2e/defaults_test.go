@@ -36,6 +36,8 @@ var usuals = []usual{
 	{"mc", true, useMC},
 	{"aws-sdk-js", true, useJS},
 	{"aws-cli", true, useAWS},
+	{"boto3", true, useBoto3},
+	{"samtools", false, useSamtools},
 	{"rclone", false, useRclone},
 	{"s3cmd", false, useS3cmd},
 	{"restic", false, useRestic},

@@ -35,6 +35,7 @@ var usuals = []usual{
 	{"minio-go", true, useMinioGo},
 	{"mc", true, useMC},
 	{"aws-sdk-js", true, useJS},
+	{"aws-sdk-js-v2", true, useJS2},
 	{"aws-cli", true, useAWS},
 	{"boto3", true, useBoto3},
 	{"samtools", false, useSamtools},

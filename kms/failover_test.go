@@ -42,7 +42,7 @@ func newCluster(t *testing.T, n int, timeout time.Duration, opts ...kmstest.Opti
 	t.Helper()
 	servers := []*kmstest.Server{kmstest.NewServer(t, opts...)}
 	for range n - 1 {
-		servers = append(servers, kmstest.NewServer(t, append(opts, kmstest.WithStore(servers[0]))...))
+		servers = append(servers, kmstest.NewServer(t, kmstest.WithStore(servers[0])))
 	}
 	config := servers[0].Config(servers[1:]...)
 	config.AttemptTimeout = timeout

@@ -44,9 +44,10 @@ func readClaims(h http.Header) (claims, error) {
 		if k.algorithm != 0 {
 			return k, s3.ErrInvalidRequest.Msg("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
-		if k.algorithm, k.sum = a, h.Get(name); !validWhole(a, k.sum) {
-			return k, s3.ErrInvalidRequest.Msg("Value for %s header is invalid.", sigv4.HeaderName(a.String()))
-		}
+		k.algorithm, k.sum = a, h.Get(name)
+	}
+	if k.algorithm != 0 && !validWhole(k.algorithm, k.sum) {
+		return k, s3.ErrInvalidRequest.Msg("Value for %s header is invalid.", sigv4.HeaderName(k.algorithm.String()))
 	}
 	return k, nil
 }

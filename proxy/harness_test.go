@@ -121,7 +121,7 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	s.upstream.makeBucket(testBucket)
 	g := &testGateway{t: t, upstream: s.upstream, kes: s.kes, logs: logs, gathered: registry}
 	if g.kes == nil {
-		g.kes = kmstest.NewServer(t)
+		g.kes = kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))
 	}
 	store := UpstreamConfig{
 		Endpoint: s.upstream.url, Region: upstreamRegion, Framing: s.framing, IdleTimeout: s.idle,

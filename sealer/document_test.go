@@ -32,6 +32,7 @@ var exampleFields = []string{
 // TestDocument reads the worked example of docs/FORMAT.md as an implementer would: every value
 // follows from those before it.
 func TestDocument(t *testing.T) {
+	t.Parallel()
 	doc, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)

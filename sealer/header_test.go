@@ -12,6 +12,7 @@ import (
 // TestHeaderBudget holds the header of a usual object under 600 characters, since S3 allows
 // 2 KB of user metadata in all.
 func TestHeaderBudget(t *testing.T) {
+	t.Parallel()
 	p := params(1 << 40)
 	p.KeyName, p.SealedDataKey = "my-kes-key", random(124)
 	p.Facts.Checksums = []Checksum{digest(ChecksumSHA256)}
@@ -25,6 +26,7 @@ func TestHeaderBudget(t *testing.T) {
 
 // TestLargestHeader is the limit that docs/FORMAT.md states.
 func TestLargestHeader(t *testing.T) {
+	t.Parallel()
 	p := params(MaxSize)
 	p.Trailer = true
 	p.KeyName = strings.Repeat("k", maxKeyName)
@@ -47,6 +49,7 @@ func TestLargestHeader(t *testing.T) {
 }
 
 func TestSealRefuses(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		edit func(*SealParams)
 		want error
@@ -91,6 +94,7 @@ func TestSealRefuses(t *testing.T) {
 }
 
 func TestSealIsFresh(t *testing.T) {
+	t.Parallel()
 	p := params(10)
 	a, b := seal(t, p, AES256GCM), seal(t, p, AES256GCM)
 	if *a.key.key() == *b.key.key() || a.header.ObjectID == b.header.ObjectID || a.header.Nonce == b.header.Nonce ||
@@ -109,6 +113,7 @@ func TestSealIsFresh(t *testing.T) {
 // TestSealSortsChecksums sees that the order of the caller's checksums does not matter, and
 // that the caller's slice is left alone.
 func TestSealSortsChecksums(t *testing.T) {
+	t.Parallel()
 	p := params(10)
 	p.Facts.Checksums = []Checksum{digest(ChecksumXXHASH3), digest(ChecksumCRC32)}
 	given := slices.Clone(p.Facts.Checksums)
@@ -127,6 +132,7 @@ func TestSealSortsChecksums(t *testing.T) {
 // TestHeaderBitFlips changes every bit of a header: no changed header opens both ways, and
 // neither way gives another answer than before.
 func TestHeaderBitFlips(t *testing.T) {
+	t.Parallel()
 	p := params(100)
 	p.Context = []byte(`{"a":"b"}`)
 	p.Trailer = true
@@ -156,6 +162,7 @@ func TestHeaderBitFlips(t *testing.T) {
 }
 
 func TestReseal(t *testing.T) {
+	t.Parallel()
 	p := params(100)
 	p.Trailer = true
 	p.Context = []byte(`{"a":"b"}`)
@@ -195,6 +202,7 @@ func TestReseal(t *testing.T) {
 }
 
 func TestResealRefuses(t *testing.T) {
+	t.Parallel()
 	p := params(100)
 	o, other := seal(t, p, AES256GCM), seal(t, p, AES256GCM)
 	if _, err := o.header.Reseal(other.key, p); !errors.Is(err, ErrParams) {
@@ -212,6 +220,7 @@ func TestResealRefuses(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[Scheme]string{SSES3: "SSE-S3", SSEKMS: "SSE-KMS", SSEC: "SSE-C", 9: "Scheme(9)"} {
 		if got := s.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -228,6 +237,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestAlgorithms(t *testing.T) {
+	t.Parallel()
 	names := []string{"CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"}
 	sizes := []int{4, 4, 8, 20, 32, 64, 16, 8, 8, 16}
 	for i, name := range names {

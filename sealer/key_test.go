@@ -10,6 +10,7 @@ import (
 )
 
 func TestSecretsDoNotPrint(t *testing.T) {
+	t.Parallel()
 	p := params(10)
 	p.Trailer = true
 	o := seal(t, p, AES256GCM)
@@ -53,6 +54,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 
 // TestDerivedKeysDiffer sees that everything that a key depends on changes it.
 func TestDerivedKeysDiffer(t *testing.T) {
+	t.Parallel()
 	secret, id := NewKey(), ID(random(16))
 	k := &ObjectKey{key: keep(secret), id: id}
 	chacha := &ObjectKey{key: keep(secret), id: id, cipher: ChaCha20Poly1305}
@@ -84,6 +86,7 @@ func TestDerivedKeysDiffer(t *testing.T) {
 }
 
 func TestWipedKeyIsRefused(t *testing.T) {
+	t.Parallel()
 	p := params(10)
 	p.Trailer = true
 	single, parts := seal(t, p, AES256GCM), sealParts(t, 10)
@@ -111,6 +114,7 @@ func TestWipedKeyIsRefused(t *testing.T) {
 }
 
 func TestFactsWipe(t *testing.T) {
+	t.Parallel()
 	p := params(10)
 	p.Trailer = true
 	o := seal(t, p, AES256GCM)

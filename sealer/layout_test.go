@@ -10,6 +10,7 @@ import (
 )
 
 func TestSizes(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ size, sealed int64 }{
 		{0, 0}, {1, 33}, {65535, 65567}, {65536, 65568}, {65537, 65601}, {131072, 131136}, {131073, 131169},
 		{5 << 40, 5<<40 + 5<<24*32}, {MaxSize - 1, MaxSize - 1 + 1<<32*32}, {MaxSize, MaxSize + 1<<32*32},
@@ -30,6 +31,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestLocate(t *testing.T) {
+	t.Parallel()
 	const s = sealedPackageSize
 	tests := []struct {
 		size, offset, length int64
@@ -70,6 +72,7 @@ func TestLocate(t *testing.T) {
 }
 
 func TestLocateUnknown(t *testing.T) {
+	t.Parallel()
 	const s = sealedPackageSize
 	tests := []struct{ offset, last, first, lastSealed int64 }{
 		{0, 0, 0, s - 1},

@@ -12,6 +12,7 @@ import (
 
 // TestOpenBodyRanges opens random ranges of one body and compares them with slices.
 func TestOpenBodyRanges(t *testing.T) {
+	t.Parallel()
 	const size = 4*PackageSize + 1234
 	o := seal(t, params(size), AES256GCM)
 	plaintext := pattern(size)
@@ -44,6 +45,7 @@ func TestOpenBodyRanges(t *testing.T) {
 
 // TestOpenBodySmallReads reads through the skipped bytes with the smallest buffer.
 func TestOpenBodySmallReads(t *testing.T) {
+	t.Parallel()
 	o := seal(t, params(PackageSize), AES256GCM)
 	body := sealed(t, o.key, pattern(PackageSize))
 	e, err := Locate(PackageSize, PackageSize-3, 3)
@@ -62,6 +64,7 @@ func TestOpenBodySmallReads(t *testing.T) {
 // TestOpenBodyBroken cuts the source of sealed bytes at many places, with a clean end and with
 // errors: the end is never clean, and what was given out before is a prefix of the plaintext.
 func TestOpenBodyBroken(t *testing.T) {
+	t.Parallel()
 	const size = 2*PackageSize + 100
 	o := seal(t, params(size), AES256GCM)
 	plaintext := pattern(size)
@@ -99,6 +102,7 @@ func TestOpenBodyBroken(t *testing.T) {
 // TestOpenBodyStaysBroken changes package 0 of three: nothing comes after it, also not when
 // the reader asks again.
 func TestOpenBodyStaysBroken(t *testing.T) {
+	t.Parallel()
 	const size = 3 * PackageSize
 	o := seal(t, params(size), AES256GCM)
 	body := sealed(t, o.key, pattern(size))
@@ -126,6 +130,7 @@ func TestOpenBodyStaysBroken(t *testing.T) {
 // TestOpenBodyDoesNotResume stores a broken package 0 and behind it the right one: a reader that
 // goes on after the error would take the second for package 0.
 func TestOpenBodyDoesNotResume(t *testing.T) {
+	t.Parallel()
 	const size = 3 * PackageSize
 	o := seal(t, params(size), AES256GCM)
 	body := sealed(t, o.key, pattern(size))
@@ -152,6 +157,7 @@ func TestOpenBodyDoesNotResume(t *testing.T) {
 
 // TestOpenBodyEveryBit changes each bit of a small body.
 func TestOpenBodyEveryBit(t *testing.T) {
+	t.Parallel()
 	o := seal(t, params(40), AES256GCM)
 	body := sealed(t, o.key, pattern(40))
 	e, err := Locate(40, 0, 40)
@@ -172,6 +178,7 @@ func TestOpenBodyEveryBit(t *testing.T) {
 }
 
 func TestOpenBodyStalled(t *testing.T) {
+	t.Parallel()
 	o := seal(t, params(40), AES256GCM)
 	e, err := Locate(40, 0, 40)
 	if err != nil {
@@ -192,6 +199,7 @@ func TestOpenBodyStalled(t *testing.T) {
 // TestBodyNonces sees that two bodies under one key, which is how the same plaintext is sent
 // again, do not share a nonce.
 func TestBodyNonces(t *testing.T) {
+	t.Parallel()
 	o := seal(t, params(40), AES256GCM)
 	a, b := sealed(t, o.key, pattern(40)), sealed(t, o.key, pattern(40))
 	if bytes.Equal(a[4:16], b[4:16]) {

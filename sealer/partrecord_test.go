@@ -38,6 +38,7 @@ var testPartRecords = map[string]PartRecord{
 }
 
 func TestPartRecord(t *testing.T) {
+	t.Parallel()
 	root, u := testUploadRoot(), testUpload()
 	for name, r := range testPartRecords {
 		t.Run(name, func(t *testing.T) {
@@ -65,6 +66,7 @@ func TestPartRecord(t *testing.T) {
 
 // TestPartRecordBinding opens a record where it does not belong.
 func TestPartRecordBinding(t *testing.T) {
+	t.Parallel()
 	root, u := testUploadRoot(), testUpload()
 	text, err := SealPartRecord(root, u, 7, testPartRecords["crc"])
 	if err != nil {
@@ -90,6 +92,7 @@ func TestPartRecordBinding(t *testing.T) {
 
 // TestPartRecordChanged changes every bit, and the length.
 func TestPartRecordChanged(t *testing.T) {
+	t.Parallel()
 	root, u := testUploadRoot(), testUpload()
 	text, err := SealPartRecord(root, u, 1, testPartRecords["crc"])
 	if err != nil {
@@ -116,6 +119,7 @@ func TestPartRecordChanged(t *testing.T) {
 }
 
 func TestPartRecordParams(t *testing.T) {
+	t.Parallel()
 	good := testPartRecords["crc"]
 	for name, c := range map[string]struct {
 		change func(*Root, *int, *PartRecord)

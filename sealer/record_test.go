@@ -57,6 +57,7 @@ func openDocumented(t *testing.T, secret, salt []byte, info string, sealed, aad 
 
 // TestRecordAsDocumented opens a record with nothing but section 14 at hand.
 func TestRecordAsDocumented(t *testing.T) {
+	t.Parallel()
 	root := NewRoot()
 	for _, plaintext := range []string{"", "x", `{"revision":1}`, strings.Repeat("long ", 50_000)} {
 		b := record(t, root, "rules", []byte(plaintext))
@@ -74,6 +75,7 @@ func TestRecordAsDocumented(t *testing.T) {
 }
 
 func TestRecordsAreFresh(t *testing.T) {
+	t.Parallel()
 	root := NewRoot()
 	a, b := record(t, root, "rules", []byte("same")), record(t, root, "rules", []byte("same"))
 	if bytes.Equal(a[16:48], b[16:48]) || bytes.Equal(a[48:], b[48:]) {
@@ -82,6 +84,7 @@ func TestRecordsAreFresh(t *testing.T) {
 }
 
 func TestOpenRecordRefuses(t *testing.T) {
+	t.Parallel()
 	root := NewRoot()
 	b := record(t, root, "rules", []byte("text"))
 	sameID := Root{ID: root.ID, Key: NewKey()}
@@ -115,6 +118,7 @@ func TestOpenRecordRefuses(t *testing.T) {
 
 // TestRecordEveryBit changes each bit of a record: none opens.
 func TestRecordEveryBit(t *testing.T) {
+	t.Parallel()
 	root := NewRoot()
 	b := record(t, root, "rules", []byte("text"))
 	for i := range len(b) * 8 {
@@ -128,6 +132,7 @@ func TestRecordEveryBit(t *testing.T) {
 
 // TestRootRecordAsDocumented opens a root with nothing but section 14.1 at hand.
 func TestRootRecordAsDocumented(t *testing.T) {
+	t.Parallel()
 	root, dataKey := NewRoot(), NewKey()
 	for _, initialised := range []bool{false, true} {
 		b := rootRecord(t, root, initialised, dataKey)
@@ -158,6 +163,7 @@ func TestRootRecordAsDocumented(t *testing.T) {
 }
 
 func TestSealRootRefuses(t *testing.T) {
+	t.Parallel()
 	root, key := NewRoot(), NewKey()
 	long := strings.Repeat("k", 81)
 	tests := map[string]struct {
@@ -182,6 +188,7 @@ func TestSealRootRefuses(t *testing.T) {
 }
 
 func TestParseRootRecordRefuses(t *testing.T) {
+	t.Parallel()
 	dataKey := NewKey()
 	good := rootRecord(t, NewRoot(), true, dataKey)
 	edit := func(at int, with ...byte) []byte { return slices.Concat(good[:at], with, good[at+len(with):]) }
@@ -217,6 +224,7 @@ func TestParseRootRecordRefuses(t *testing.T) {
 // TestRootRecordEveryBit changes each bit of a root's record. Above all a store
 // cannot clear the flag that tells a first start from a deleted document.
 func TestRootRecordEveryBit(t *testing.T) {
+	t.Parallel()
 	dataKey := NewKey()
 	b := rootRecord(t, NewRoot(), true, dataKey)
 	for i := range len(b) * 8 {

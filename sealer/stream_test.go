@@ -40,6 +40,7 @@ func readWith(r io.Reader, n int) ([]byte, error) {
 }
 
 func TestBodyRoundTrip(t *testing.T) {
+	t.Parallel()
 	sources := map[string]func(io.Reader) io.Reader{
 		"plain": func(r io.Reader) io.Reader { return r },
 		"half":  iotest.HalfReader, "data with EOF": iotest.DataErrReader,
@@ -81,6 +82,7 @@ var errRejected = errors.New("signature of the last chunk is wrong")
 // TestSealBodyNeverEndsEarly is the promise that an upload is complete upstream only if its
 // source gave everything and then io.EOF itself.
 func TestSealBodyNeverEndsEarly(t *testing.T) {
+	t.Parallel()
 	const size = 2*PackageSize + 100
 	plaintext := pattern(size)
 	first := func(n int) io.Reader { return bytes.NewReader(plaintext[:n]) }
@@ -154,6 +156,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 }
 
 func TestStreamsRefuseParams(t *testing.T) {
+	t.Parallel()
 	single, parts := seal(t, params(100), AES256GCM), sealParts(t, 100)
 	src := strings.NewReader(strings.Repeat("x", 132))
 	nonce := NewPartNonce()

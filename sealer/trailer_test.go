@@ -12,6 +12,7 @@ import (
 )
 
 func TestSealTrailer(t *testing.T) {
+	t.Parallel()
 	p := params(12345)
 	p.Trailer = true
 	sets := map[string][]Checksum{"none": nil, "two": {digest(ChecksumSHA512), digest(ChecksumSHA256)}}
@@ -42,6 +43,7 @@ func TestSealTrailer(t *testing.T) {
 }
 
 func TestSealTrailerRefuses(t *testing.T) {
+	t.Parallel()
 	p := params(100)
 	p.Trailer = true
 	o, parts, without := seal(t, p, AES256GCM), sealParts(t, 100), seal(t, params(100), AES256GCM)
@@ -83,6 +85,7 @@ func TestSealTrailerRefuses(t *testing.T) {
 
 // TestTrailerEveryBit changes each bit of a trailer, and cuts it at each byte.
 func TestTrailerEveryBit(t *testing.T) {
+	t.Parallel()
 	p := params(100)
 	p.Trailer = true
 	o := seal(t, p, AES256GCM, digest(ChecksumSHA256))
@@ -107,6 +110,7 @@ func TestTrailerEveryBit(t *testing.T) {
 // TestTrailerSealedTwice: a part table is sealed in one way, and two tables never
 // share a nonce.
 func TestTrailerSealedTwice(t *testing.T) {
+	t.Parallel()
 	o := sealParts(t, 100, 200)
 	again, err := sealPartTable(o.key, o.sums, o.table)
 	if err != nil {
@@ -135,6 +139,7 @@ func TestTrailerSealedTwice(t *testing.T) {
 }
 
 func TestParseFooter(t *testing.T) {
+	t.Parallel()
 	o := sealParts(t, 100, 200, 0)
 	f, err := ParseFooter(append([]byte("what is before"), o.trailer...))
 	want := Footer{SealedTrailer: len(o.trailer) - FooterSize, Parts: 3, IDPrefix: [8]byte(o.header.ObjectID[:8])}
@@ -150,6 +155,7 @@ func TestParseFooter(t *testing.T) {
 }
 
 func TestPartTable(t *testing.T) {
+	t.Parallel()
 	o := sealParts(t, 70000, 0, 65536, 1)
 	got, err := OpenTrailer(o.header, o.key.TrailerKey(), o.trailer)
 	want := &Trailer{Size: 135537, Checksums: o.sums, Parts: o.table, Stored: int64(len(o.trailer))}
@@ -164,6 +170,7 @@ func TestPartTable(t *testing.T) {
 
 // TestLargestPartTable is the limit that docs/FORMAT.md states.
 func TestLargestPartTable(t *testing.T) {
+	t.Parallel()
 	o := sealParts(t, 1)
 	table := &PartTable{Algorithm: ChecksumSHA512, Composite: true}
 	for n := range MaxParts {
@@ -187,6 +194,7 @@ func TestLargestPartTable(t *testing.T) {
 }
 
 func TestSealPartTableRefuses(t *testing.T) {
+	t.Parallel()
 	o, single := sealParts(t, 1), seal(t, params(1), AES256GCM)
 	good := Part{Number: 1, Size: 1}
 	tests := map[string]struct {
@@ -220,6 +228,7 @@ func TestSealPartTableRefuses(t *testing.T) {
 
 // TestParts seals parts, puts them together and reads ranges of the whole.
 func TestParts(t *testing.T) {
+	t.Parallel()
 	o := sealParts(t, 70000, 0, 65536, 100, 0)
 	var body, plaintext []byte
 	for _, p := range o.table.Parts {

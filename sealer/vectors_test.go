@@ -78,6 +78,7 @@ var expectations = map[string]error{
 }
 
 func TestVectors(t *testing.T) {
+	t.Parallel()
 	if *update {
 		writeVectors(t)
 	}

@@ -17,6 +17,7 @@ import (
 // TestCheckCommand checks with KES down, in both forms: the exit status is 1, every
 // check is shown once, and what to do stands below what failed.
 func TestCheckCommand(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	kes.Stop()
 	env := environment(store, kes)
@@ -59,6 +60,7 @@ func TestCheckCommand(t *testing.T) {
 }
 
 func TestInspectCommand(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	env := environment(store, kes)
 	store.keep("/bucket/plain", stored{body: []byte("plain")})
@@ -81,6 +83,7 @@ func TestInspectCommand(t *testing.T) {
 
 // TestPrintInspection prints all there is to say about one object.
 func TestPrintInspection(t *testing.T) {
+	t.Parallel()
 	i := &proxy.Inspection{
 		Bucket: "b", Key: "k", VersionID: "v1", ETag: `"e-3"`, Modified: "today", StoredSize: 99, Sealed: true,
 		Header: &proxy.InspectedHeader{
@@ -146,6 +149,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 
 // TestInspectDamaged inspects an object whose header cannot be read.
 func TestInspectDamaged(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	store.keep("/bucket/k", stored{[]byte("x"), http.Header{http.CanonicalHeaderKey(sealer.MetadataKey): {"damaged!"}}})
 	r := runCommand(t, environment(store, kes), "inspect", "bucket/k")

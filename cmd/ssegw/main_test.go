@@ -15,6 +15,7 @@ import (
 // TestSettings starts the command with settings that are missing or wrong: one
 // line that names the setting, exit status 2, and nothing asked of the network.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty.pem")
@@ -74,6 +75,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	r := runCommand(t, []string{runMain + "=1"}, "version")
 	if r.status != 0 || !strings.HasPrefix(r.stdout, "ssegw ") || r.stderr != "" {
 		t.Errorf("%+v", r)
@@ -82,6 +84,7 @@ func TestVersion(t *testing.T) {
 
 // TestHelp sees that every command is told of.
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	r := runCommand(t, []string{runMain + "=1"}, "--help")
 	if r.status != 0 || r.stderr != "" {
 		t.Errorf("%+v", r)
@@ -98,6 +101,7 @@ func TestHelp(t *testing.T) {
 
 // TestStartFails: what only the network tells is exit status 1, with one line.
 func TestStartFails(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +146,7 @@ func TestStartFails(t *testing.T) {
 // TestHealthCommand asks a gateway that runs, one that has ended, and one that
 // is alive though not ready.
 func TestHealthCommand(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	kes.Stop()
 	env := environment(store, kes)
@@ -174,6 +179,7 @@ const (
 // TestDrain sends SIGTERM in the middle of an upload. The gateway takes no new
 // connection, lets the upload finish, and ends with status 0.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	p := start(t, environment(store, kes))
 	p.waitReady()
@@ -217,6 +223,7 @@ func TestDrain(t *testing.T) {
 // TestDrainTimeout: an upload that does not finish in time is cut off, and is no
 // object.
 func TestDrainTimeout(t *testing.T) {
+	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
 	p := start(t, environment(store, kes, "SSEGW_DRAIN_TIMEOUT=100ms"))
 	p.waitReady()

@@ -158,10 +158,10 @@ func command(ctx context.Context, t *testing.T, env []string, args ...string) *e
 	return cmd
 }
 
-// runCommand runs the command to its end, 20 seconds at most.
+// runCommand runs the command to its end.
 func runCommand(t *testing.T, env []string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), giveUp)
 	defer cancel()
 	cmd := command(ctx, t, env, args...)
 	var stdout, stderr bytes.Buffer
@@ -242,10 +242,14 @@ func (p *process) log() string {
 	return strings.Join(p.lines, "\n")
 }
 
-// eventually waits until ok holds, for 15 seconds at most.
+// giveUp is how long tests wait for what has to come. It matters to those alone
+// that fail: a busy machine may take long.
+const giveUp = 2 * time.Minute
+
+// eventually waits until ok holds.
 func (p *process) eventually(what string, ok func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(giveUp); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("waited in vain for %s; its log:\n%s", what, p.log())
 		}
@@ -254,7 +258,7 @@ func (p *process) eventually(what string, ok func() bool) {
 
 // health returns the status of a health check, 0 if nothing listens.
 func (p *process) health(address, check string) int {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: giveUp, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + address + "/minio/health/" + check)
 	if err != nil {
 		return 0
@@ -281,7 +285,7 @@ func (p *process) wait() int {
 	select {
 	case <-p.ended: //nolint:errcheck // the status says it
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(15 * time.Second):
+	case <-time.After(giveUp):
 		p.t.Fatalf("still runs; its log:\n%s", p.log())
 		return 0
 	}

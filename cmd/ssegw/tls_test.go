@@ -81,6 +81,7 @@ func shown(t *testing.T, c *certificate) string {
 }
 
 func TestCertificateReload(t *testing.T) {
+	t.Parallel()
 	f := newFiles(t, "old.example.com")
 	c := &certificate{certFile: f.cert, keyFile: f.key}
 	if err := c.load(); err != nil {
@@ -123,6 +124,7 @@ func TestCertificateReload(t *testing.T) {
 // TestTLS runs a gateway with a certificate: clients get it, nothing below TLS
 // 1.2 is spoken, and the health command works.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	f := newFiles(t, "gw.example.com")
 	store, kes := newStore(t), kmstest.NewServer(t)
 	p := start(t, environment(store, kes, "SSEGW_TLS_CERT_FILE="+f.cert, "SSEGW_TLS_KEY_FILE="+f.key))
@@ -157,6 +159,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestServerTLSRefuses(t *testing.T) {
+	t.Parallel()
 	f, other := newFiles(t, "a.example.com"), newFiles(t, "b.example.com")
 	for name, pair := range map[string][2]string{
 		"missing":      {f.cert, f.key + ".missing"},

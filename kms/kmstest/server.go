@@ -2,7 +2,10 @@ package kmstest
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"log"
 	"maps"
@@ -49,8 +52,10 @@ type run struct {
 // Option changes a server that is being made.
 type Option func(*Server)
 
-// WithStore makes the server share the keys, the clients and the certificate of other.
-func WithStore(other *Server) Option { return func(s *Server) { s.store = other.store } }
+// WithStore makes the server share the keys, the clients, the certificate and the network of other.
+func WithStore(other *Server) Option {
+	return func(s *Server) { s.store, s.network = other.store, other.network }
+}
 
 // WithKeys makes KES keys.
 func WithKeys(names ...string) Option {
@@ -65,14 +70,13 @@ func WithKeys(names ...string) Option {
 func WithPageSize(n int) Option { return func(s *Server) { s.pageSize = n } }
 
 // WithNetwork makes the server listen there instead of on TCP, and its Config dial there.
-func WithNetwork(n *Network) Option { return func(s *Server) { s.network, s.addr = n, "" } }
+func WithNetwork(n *Network) Option { return func(s *Server) { s.network = n } }
 
 // NewServer starts a server on a free port of 127.0.0.1. WithStore goes before options that make keys.
 func NewServer(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s := &Server{
 		t:        t,
-		addr:     "127.0.0.1:0",
 		pageSize: 1024,
 		fault:    newFault(Fault{}),
 		requests: make(map[Op]int),
@@ -172,11 +176,24 @@ func (s *Server) Start() {
 	})
 }
 
-func (s *Server) listen() (net.Listener, error) {
-	if s.network != nil {
+// listen listens on the server's address, or at first on a free one. The system gives out no ports below 32768 on its own: one
+// of those stays free while the server is stopped.
+func (s *Server) listen() (ln net.Listener, err error) {
+	switch {
+	case s.network != nil:
 		return s.network.Listen(s.addr)
+	case s.addr != "":
+		return net.Listen("tcp", s.addr)
 	}
-	return net.Listen("tcp", s.addr)
+	for range 100 {
+		var b [2]byte
+		rand.Read(b[:])
+		ln, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+binary.BigEndian.Uint16(b[:])%20_000))
+		if err == nil {
+			break
+		}
+	}
+	return ln, err
 }
 
 // enter adds a request to those that Stop waits for, unless Stop was called.

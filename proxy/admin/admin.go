@@ -74,9 +74,9 @@ type Server struct {
 	verifier *sigv4.Verifier
 	draining atomic.Bool
 
-	mu   sync.Mutex // held by the one check under way
-	last health
-	at   time.Time
+	checking chan struct{} // of capacity 1: the one check under way is in it
+	last     health        // of the last check; for the one in checking, as is at
+	at       time.Time
 }
 
 // health is what the last check found, part by part.
@@ -108,6 +108,7 @@ func New(cfg Config) *Server {
 	return &Server{
 		Config:   cfg,
 		started:  time.Now(),
+		checking: make(chan struct{}, 1),
 		verifier: sigv4.New(sigv4.Config{Region: cfg.Region, Secret: cfg.secret}),
 	}
 }
@@ -211,12 +212,12 @@ func (s *Server) recovered(part string) {
 
 // check asks all parts, at most once per checkMaxAge.
 func (s *Server) check(ctx context.Context) health {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.checking <- struct{}{}
+	defer func() { <-s.checking }()
 	if time.Since(s.at) < checkMaxAge {
 		return s.last
 	}
-	// Those who wait for the lock share the answer: one who leaves must not spoil it.
+	// Those who wait share the answer: one who leaves must not spoil it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	h := health{State: offline, Upstream: offline, KMS: offline}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,7 +43,7 @@ const (
 
 func newServer(t *testing.T) (*Server, *parts) {
 	t.Helper()
-	p := &parts{kes: kmstest.NewServer(t)}
+	p := &parts{kes: kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))}
 	client, err := kms.New(p.kes.Config())
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +100,7 @@ func get(t *testing.T, h http.Handler, path string) (int, string) {
 }
 
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		state, upstream, kms bool
 		live, ready, cluster int
@@ -112,20 +114,23 @@ func TestHealth(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, p := newServer(t)
-			p.set(t, test.state, test.upstream, test.kms)
-			for path, want := range map[string]int{
-				"/minio/health/live":         test.live,
-				"/minio/health/ready":        test.ready,
-				"/minio/health/cluster":      test.cluster,
-				"/minio/health/cluster/read": test.cluster,
-			} {
-				for where, h := range map[string]http.Handler{"S3 address": s.Operator(), "admin address": s.Private()} {
-					if got, body := get(t, h, path); got != want {
-						t.Errorf("%s on the %s: %d, want %d: %s", path, where, got, want, body)
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, p := newServer(t)
+				p.set(t, test.state, test.upstream, test.kms)
+				for path, want := range map[string]int{
+					"/minio/health/live":         test.live,
+					"/minio/health/ready":        test.ready,
+					"/minio/health/cluster":      test.cluster,
+					"/minio/health/cluster/read": test.cluster,
+				} {
+					for where, h := range map[string]http.Handler{"S3 address": s.Operator(), "admin address": s.Private()} {
+						if got, body := get(t, h, path); got != want {
+							t.Errorf("%s on the %s: %d, want %d: %s", path, where, got, want, body)
+						}
 					}
 				}
-			}
+			})
 		})
 	}
 }
@@ -133,6 +138,7 @@ func TestHealth(t *testing.T) {
 // TestHealthAnswer sees that an answer names the parts that are missing, and
 // nothing about where they are.
 func TestHealthAnswer(t *testing.T) {
+	t.Parallel()
 	s, p := newServer(t)
 	p.set(t, true, false, true)
 	w := httptest.NewRecorder()
@@ -155,6 +161,7 @@ func TestHealthAnswer(t *testing.T) {
 
 // TestHealthEndpoints: operators see each KES endpoint as calls have found it.
 func TestHealthEndpoints(t *testing.T) {
+	t.Parallel()
 	s, p := newServer(t)
 	for _, want := range []string{online, offline} {
 		p.set(t, true, true, want == online)
@@ -175,6 +182,7 @@ func TestHealthEndpoints(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t)
 	h := s.Operator()
 	if status, body := get(t, h, "/minio/health/ready"); status != 200 {
@@ -195,6 +203,7 @@ func TestDrain(t *testing.T) {
 // TestHealthNeedsADataKey: a KES that answers, but makes no data key, is offline
 // for readiness, and that is found out once for all who ask.
 func TestHealthNeedsADataKey(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*kmstest.Server){
 		"key deleted": func(kes *kmstest.Server) { kes.DeleteKey(kmstest.DefaultKey) },
 		"policy":      func(kes *kmstest.Server) { kes.Deny(kmstest.DefaultKey) },
@@ -206,22 +215,25 @@ func TestHealthNeedsADataKey(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, p := newServer(t)
-			spoil(p.kes)
-			for range 3 {
-				if status, body := get(t, s.Operator(), "/minio/health/ready"); status != 503 || !strings.Contains(body, `"kms":"offline"`) {
-					t.Errorf("ready: %d %s", status, body)
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, p := newServer(t)
+				spoil(p.kes)
+				for range 3 {
+					if status, body := get(t, s.Operator(), "/minio/health/ready"); status != 503 || !strings.Contains(body, `"kms":"offline"`) {
+						t.Errorf("ready: %d %s", status, body)
+					}
 				}
-			}
-			if n := p.kes.Requests(kmstest.OpGenerate); n != 1 {
-				t.Errorf("KES was asked for %d keys, want 1", n)
-			}
-			if status, body := get(t, s.Operator(), "/minio/health/cluster"); status != 200 {
-				t.Errorf("cluster: %d %s", status, body)
-			}
-			if !s.KMS.Status(t.Context())[0].Online {
-				t.Error("the endpoint does not tell its version: the test is wrong")
-			}
+				if n := p.kes.Requests(kmstest.OpGenerate); n != 1 {
+					t.Errorf("KES was asked for %d keys, want 1", n)
+				}
+				if status, body := get(t, s.Operator(), "/minio/health/cluster"); status != 200 {
+					t.Errorf("cluster: %d %s", status, body)
+				}
+				if !s.KMS.Status(t.Context())[0].Online {
+					t.Error("the endpoint does not tell its version: the test is wrong")
+				}
+			})
 		})
 	}
 }
@@ -229,64 +241,71 @@ func TestHealthNeedsADataKey(t *testing.T) {
 // TestCheckIsShared sees that a crowd of probers costs the store one question,
 // and that an answer is asked for again when it is old.
 func TestCheckIsShared(t *testing.T) {
-	s, p := newServer(t)
-	h := s.Operator()
-	var wait sync.WaitGroup
-	for range 50 {
-		wait.Go(func() { get(t, h, "/minio/health/ready") })
-	}
-	wait.Wait()
-	if n := p.asked.Load(); n != 1 {
-		t.Errorf("the store was asked %d times, want 1", n)
-	}
-	p.set(t, true, false, true)
-	if status, _ := get(t, h, "/minio/health/ready"); status != 200 {
-		t.Errorf("a fresh answer was not kept: %d", status)
-	}
-	s.mu.Lock()
-	s.at = s.at.Add(-checkMaxAge)
-	s.mu.Unlock()
-	if status, _ := get(t, h, "/minio/health/ready"); status != 503 || p.asked.Load() != 2 {
-		t.Errorf("an old answer was kept: %d, asked %d times", status, p.asked.Load())
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newServer(t)
+		h := s.Operator()
+		var wait sync.WaitGroup
+		for range 50 {
+			wait.Go(func() { get(t, h, "/minio/health/ready") })
+		}
+		wait.Wait()
+		if n := p.asked.Load(); n != 1 {
+			t.Errorf("the store was asked %d times, want 1", n)
+		}
+		p.set(t, true, false, true)
+		if status, _ := get(t, h, "/minio/health/ready"); status != 200 {
+			t.Errorf("a fresh answer was not kept: %d", status)
+		}
+		time.Sleep(checkMaxAge)
+		if status, _ := get(t, h, "/minio/health/ready"); status != 503 || p.asked.Load() != 2 {
+			t.Errorf("an old answer was kept: %d, asked %d times", status, p.asked.Load())
+		}
+	})
 }
 
 // TestCheckOutlivesProber sees that a prober who leaves does not spoil the
 // answer of those who wait with him.
 func TestCheckOutlivesProber(t *testing.T) {
-	s, _ := newServer(t)
-	s.Upstream = func(ctx context.Context) error { return ctx.Err() }
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if got := s.check(ctx); got.Upstream != online || got.KMS != online {
-		t.Errorf("%+v", got)
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newServer(t)
+		s.Upstream = func(ctx context.Context) error { return ctx.Err() }
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := s.check(ctx); got.Upstream != online || got.KMS != online {
+			t.Errorf("%+v", got)
+		}
+	})
 }
 
 // TestCheckIsBounded sees that a KES cluster and a store that hang are given up,
 // and that those who wait for them wait for one check, not one after the other.
 func TestCheckIsBounded(t *testing.T) {
-	s, p := newServer(t)
-	p.kes.SetFault(kmstest.Fault{Hang: true})
-	defer p.kes.SetFault(kmstest.Fault{})
-	s.Upstream = func(ctx context.Context) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	start := time.Now()
-	var wait sync.WaitGroup
-	for range 20 {
-		wait.Go(func() {
-			got := s.check(t.Context())
-			if diff := cmp.Diff(health{State: online, Upstream: offline, KMS: offline}, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-	wait.Wait()
-	if took := time.Since(start); took < checkTimeout-100*time.Millisecond || took > 2*checkTimeout {
-		t.Errorf("20 probers waited %s, want about %s", took, checkTimeout)
-	}
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newServer(t)
+		p.kes.SetFault(kmstest.Fault{Hang: true})
+		defer p.kes.SetFault(kmstest.Fault{})
+		s.Upstream = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		start := time.Now()
+		var wait sync.WaitGroup
+		for range 20 {
+			wait.Go(func() {
+				got := s.check(t.Context())
+				if diff := cmp.Diff(health{State: online, Upstream: offline, KMS: offline}, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+		wait.Wait()
+		if took := time.Since(start); took != checkTimeout {
+			t.Errorf("20 probers waited %s, want %s", took, checkTimeout)
+		}
+	})
 }
 
 // A panic while a part is looked at does not end the process.
@@ -300,6 +319,7 @@ func TestHealthPanic(t *testing.T) {
 }
 
 func TestPrivate(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t)
 	tests := []struct {
 		path, contains string
@@ -321,6 +341,7 @@ func TestPrivate(t *testing.T) {
 
 // TestOperatorHidesPrivate sees that the S3 address serves neither metrics nor profiles.
 func TestOperatorHidesPrivate(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t)
 	server := httptest.NewServer(s.Operator())
 	defer server.Close()

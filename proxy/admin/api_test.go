@@ -76,6 +76,7 @@ func newAPI(t *testing.T) (*httptest.Server, *parts) {
 }
 
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	server, p := newAPI(t)
 	tests := []struct {
 		method, path string
@@ -114,6 +115,7 @@ func TestKeys(t *testing.T) {
 
 // TestKESAway: the statuses are ones that no client of MinIO's tries again on.
 func TestKESAway(t *testing.T) {
+	t.Parallel()
 	server, p := newAPI(t)
 	p.kes.Stop()
 	for path, want := range map[string]string{
@@ -135,6 +137,7 @@ func TestKESAway(t *testing.T) {
 }
 
 func TestOnlyTheRootCredential(t *testing.T) {
+	t.Parallel()
 	server, p := newAPI(t)
 	presigned := request(t, server, "GET", "/minio/kms/v1/key/list?pattern=%2A&X-Amz-Expires=60", "")
 	presigned.Header.Del("X-Amz-Content-Sha256")
@@ -184,6 +187,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 }
 
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	server, p := newAPI(t)
 	const path = "/minio/admin/v3/service?action=restart&dry-run=%t&type=2"
 	for _, dry := range []bool{true, false} {
@@ -205,6 +209,7 @@ func TestRestart(t *testing.T) {
 
 // TestAudit: what the operator does with KES keys is on record.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	s, _ := newServer(t)
 	var uses []KeyUse
 	s.Audit = func(u KeyUse) { uses = append(uses, u) }
@@ -229,6 +234,7 @@ func TestAudit(t *testing.T) {
 }
 
 func TestKMSMetrics(t *testing.T) {
+	t.Parallel()
 	server, p := newAPI(t)
 	metrics := func() (m struct {
 		OK      int            `json:"kms_req_success"`
@@ -256,6 +262,7 @@ func TestKMSMetrics(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
+	t.Parallel()
 	server, p := newAPI(t)
 	status, body := do(t, request(t, server, "GET", "/minio/admin/v3/info?metrics=false", secretKey))
 	var got infoMessage
@@ -274,6 +281,7 @@ func TestInfo(t *testing.T) {
 
 // TestScrape uses tokens as `mc admin prometheus generate` makes them, and others.
 func TestScrape(t *testing.T) {
+	t.Parallel()
 	server, _ := newAPI(t)
 	claims := func(change func(c *jwt.RegisteredClaims)) *jwt.RegisteredClaims {
 		c := &jwt.RegisteredClaims{Subject: accessKey, Issuer: "prometheus", ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))}

@@ -9,6 +9,7 @@ import (
 )
 
 func TestBucketPage(t *testing.T) {
+	t.Parallel()
 	doc := sample(t, "buckets.xml")
 	page, err := ParseBuckets(doc)
 	if err != nil || !page.Has("state") || page.Has("absent") {
@@ -27,6 +28,7 @@ func TestBucketPage(t *testing.T) {
 
 // A page from which the state bucket is taken gets the next bucket in its place.
 func TestBucketPageRefill(t *testing.T) {
+	t.Parallel()
 	const first = `<ListAllMyBucketsResult><Owner><ID>o</ID></Owner><Buckets><Bucket><Name>a</Name></Bucket>` +
 		`<Bucket><Name>state</Name></Bucket></Buckets><ContinuationToken>t&amp;1</ContinuationToken></ListAllMyBucketsResult>`
 	for name, tt := range map[string]struct{ next, want string }{
@@ -60,6 +62,7 @@ func TestBucketPageRefill(t *testing.T) {
 }
 
 func TestReplaceText(t *testing.T) {
+	t.Parallel()
 	const doc = `<?xml version="1.0"?><R><Location>http://store/b/k</Location><In><Location>x</Location></In></R>`
 	got, err := ReplaceText([]byte(doc), "R", "Location", "https://g/b/<k>")
 	want := strings.Replace(doc, "http://store/b/k", "https://g/b/&lt;k&gt;", 1)

@@ -7,6 +7,7 @@ import (
 )
 
 func TestParseCopySource(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		in   string
 		want *CopySource

@@ -21,6 +21,7 @@ const (
 
 // TestDocument holds the table of operations in docs/S3.md against the routes.
 func TestDocument(t *testing.T) {
+	t.Parallel()
 	old, err := os.ReadFile(documentFile)
 	if err != nil {
 		t.Fatal(err)

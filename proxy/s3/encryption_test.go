@@ -24,6 +24,7 @@ const (
 )
 
 func TestParseEncryption(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, doc string
 		want      *Encryption
@@ -60,6 +61,7 @@ func TestParseEncryption(t *testing.T) {
 }
 
 func TestParseEncryptionRefuses(t *testing.T) {
+	t.Parallel()
 	deep := strings.Repeat("<a>", 200000)
 	bomb := `<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>` + rule(byDefault("<SSEAlgorithm>&b;</SSEAlgorithm>"))
 	tests := []struct{ name, doc, reason string }{
@@ -110,6 +112,7 @@ func TestParseEncryptionRefuses(t *testing.T) {
 }
 
 func TestMarshalEncryption(t *testing.T) {
+	t.Parallel()
 	got := string((&Encryption{Algorithm: AWSKMS, KeyID: "a<b", BucketKey: true, Blocked: []string{"SSE-C"}}).Marshal())
 	want := `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
 		`<ServerSideEncryptionConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Rule><ApplyServerSideEncryptionByDefault>` +
@@ -122,6 +125,7 @@ func TestMarshalEncryption(t *testing.T) {
 }
 
 func TestParseObjectEncryption(t *testing.T) {
+	t.Parallel()
 	got, err := ParseObjectEncryption([]byte(`<ObjectEncryption xmlns="` + s3Namespace + `"><SSE-KMS><KMSKeyArn>arn:aws:kms:k</KMSKeyArn><BucketKeyEnabled>true</BucketKeyEnabled></SSE-KMS></ObjectEncryption>`))
 	if d := cmp.Diff(&Encryption{Algorithm: AWSKMS, KeyID: "arn:aws:kms:k", BucketKey: true}, got); d != "" || err != nil {
 		t.Error(d, err)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestErrorTable(t *testing.T) {
+	t.Parallel()
 	status := map[string]int{
 		"AccessDenied": 403, "NoSuchKey": 404, "NoSuchBucket": 404, "InvalidRange": 416, "NotImplemented": 501,
 		"MethodNotAllowed": 405, "MetadataTooLarge": 400, "SlowDown": 503, "ServiceUnavailable": 503, "kms:KeyNotFound": 404,
@@ -39,6 +40,7 @@ func TestErrorTable(t *testing.T) {
 }
 
 func TestErrorCopies(t *testing.T) {
+	t.Parallel()
 	e := ErrNoSuchKey.Msg("no %s", "k").With(io.ErrUnexpectedEOF)
 	wrapped := fmt.Errorf("doing x: %w", e)
 	if !errors.Is(wrapped, ErrNoSuchKey) || !errors.Is(wrapped, io.ErrUnexpectedEOF) || errors.Is(wrapped, ErrNoSuchBucket) {
@@ -53,6 +55,7 @@ func TestErrorCopies(t *testing.T) {
 }
 
 func TestWriteError(t *testing.T) {
+	t.Parallel()
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Length", "5")
 	w.Header().Set("Content-Encoding", "gzip")
@@ -87,6 +90,7 @@ func TestWriteError(t *testing.T) {
 
 // TestWriteErrorQuotes: there are clients that look for Amazon's words in the document itself.
 func TestWriteErrorQuotes(t *testing.T) {
+	t.Parallel()
 	w := httptest.NewRecorder()
 	WriteError(w, newRequest(t, "POST", "/bkt"), ErrAccessDenied.Msg(`["eq", "$a", "it's &#34;"]`), "id")
 	if want := `<Message>["eq", "$a", "it's &amp;#34;"]</Message>`; !strings.Contains(w.Body.String(), want) {
@@ -95,6 +99,7 @@ func TestWriteErrorQuotes(t *testing.T) {
 }
 
 func TestWriteErrorWithoutBody(t *testing.T) {
+	t.Parallel()
 	w := httptest.NewRecorder()
 	WriteError(w, newRequest(t, "HEAD", "/bkt/k"), ErrNoSuchKey.Msg("no \"such\"\r\nX-Evil: 1 é"), "id")
 	if w.Code != 404 || w.Body.Len() != 0 {
@@ -113,6 +118,7 @@ func TestWriteErrorWithoutBody(t *testing.T) {
 }
 
 func TestETagShown(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		upstream string
 		sealed   bool

@@ -25,6 +25,7 @@ func formBody(file string, pairs ...string) string {
 }
 
 func TestReadForm(t *testing.T) {
+	t.Parallel()
 	files := []string{"", "x", "a\r\n--b", "\r\n--bb\r\n--\r\n", strings.Repeat("\r\n--", 100_000)}
 	for _, content := range files {
 		body := strings.Replace(formBody("FILE", "KEY", "a/${filename}", "Acl", " private "), "FILE", content, 1)
@@ -49,6 +50,7 @@ func TestReadForm(t *testing.T) {
 }
 
 func TestReadFormRefusals(t *testing.T) {
+	t.Parallel()
 	full := strings.Repeat("v", maxFormFields-len("key")-1-len("a"))
 	broken := errors.New("broken")
 	tests := map[string]struct {
@@ -105,6 +107,7 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 func TestFormHeader(t *testing.T) {
+	t.Parallel()
 	f := &Form{Fields: map[string]string{
 		"key": "k", "policy": "p", "bucket": "b", "x-amz-signature": "s", "x-amz-credential": "c", "x-amz-date": "d", "utf8": "✓",
 		"acl": "private", "content-type": "image/png", "expires": "", "content-md5": "m", "x-amz-meta-a": "", "host": "h", "if-match": "e",

@@ -3,6 +3,7 @@ package s3
 import "testing"
 
 func TestNamesOfClassesAndLevels(t *testing.T) {
+	t.Parallel()
 	for c, want := range map[Class]string{Seal: "seal", Unseal: "unseal", Rewrite: "rewrite", Own: "own", Forward: "forward", Refuse: "refuse", 99: "invalid"} {
 		if c.String() != want {
 			t.Errorf("class %d is %s, want %s", c, c, want)

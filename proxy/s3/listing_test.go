@@ -27,6 +27,7 @@ func sample(t testing.TB, name string) []byte {
 var publicFields = cmpopts.IgnoreUnexported(Entry{}, Listing{})
 
 func TestParseListing(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		file string
 		want Listing
@@ -68,6 +69,7 @@ func TestParseListing(t *testing.T) {
 }
 
 func TestSplice(t *testing.T) {
+	t.Parallel()
 	const upstreamKey = "<X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>k</X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id>"
 	size, etag, id := int64(1354), `"new&-1"`, "id&3"
 	full := Edit{Size: &size, ETag: &etag, Checksums: &Checksums{Algorithms: []string{"CRC32"}, Type: "FULL_OBJECT"}}
@@ -139,6 +141,7 @@ func TestSplice(t *testing.T) {
 }
 
 func TestListingRefuses(t *testing.T) {
+	t.Parallel()
 	deep := "<ListBucketResult>" + strings.Repeat("<a>", 100000) + strings.Repeat("</a>", 100000) + "</ListBucketResult>"
 	for name, doc := range map[string]string{
 		"empty":        "",
@@ -163,6 +166,7 @@ func TestListingRefuses(t *testing.T) {
 }
 
 func TestListingKeys(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"a&amp;amp;b":                     "a&amp;b",
 		"&lt;&gt;&quot;&apos;":            `<>"'`,

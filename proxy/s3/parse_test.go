@@ -10,6 +10,7 @@ import (
 )
 
 func TestParseNames(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("é", 512)
 	tests := []struct {
 		target, bucket, key, code string
@@ -90,6 +91,7 @@ func TestParseNames(t *testing.T) {
 }
 
 func TestParseHost(t *testing.T) {
+	t.Parallel()
 	domains := []string{"s3.local", "Sub.S3.local", ".dot.example."}
 	tests := []struct {
 		host, target, bucket, key string
@@ -134,6 +136,7 @@ func TestParseHost(t *testing.T) {
 }
 
 func TestParseQueryAndHeaders(t *testing.T) {
+	t.Parallel()
 	r, err := Parse(newRequest(t, "PUT", "/bkt/k?partNumber=7&uploadId=a%2Bb%26c"+
 		"&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=c&X-Amz-Date=d&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=s"+
 		"&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD&x-id=UploadPart&x-note=hi&x-amz-meta-Colour=dark%20red&X-Amz-Server-Side-Encryption=aws%3Akms",
@@ -158,6 +161,7 @@ func TestParseQueryAndHeaders(t *testing.T) {
 }
 
 func TestParseLeavesTheRequestAlone(t *testing.T) {
+	t.Parallel()
 	hr := newRequest(t, "PUT", "/bkt/k?x-amz-acl=private", "X-Amz-Meta-A", "1", "X-Amz-Meta-A", "2")
 	before, query := hr.Header.Clone(), hr.URL.RawQuery
 	r, err := Parse(hr, nil)
@@ -171,6 +175,7 @@ func TestParseLeavesTheRequestAlone(t *testing.T) {
 }
 
 func TestParseRefusesQueriesAndHeaders(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, query string
 		header      []string
@@ -205,6 +210,7 @@ func TestParseRefusesQueriesAndHeaders(t *testing.T) {
 }
 
 func TestParseOddTargets(t *testing.T) {
+	t.Parallel()
 	for _, path := range []string{"", "*", "bkt/k"} {
 		hr := newRequest(t, "GET", "/")
 		hr.URL = &url.URL{Path: path}

@@ -8,6 +8,7 @@ import (
 )
 
 func TestRange(t *testing.T) {
+	t.Parallel()
 	const none, bad = -1, -2 // ignored, not satisfiable
 	tests := []struct {
 		header         string
@@ -74,6 +75,7 @@ func TestRange(t *testing.T) {
 }
 
 func TestContentRange(t *testing.T) {
+	t.Parallel()
 	if got := ContentRange(5, 3, 10); got != "bytes 5-7/10" {
 		t.Error(got)
 	}

@@ -52,6 +52,7 @@ func (op apiOperation) url(extra ...string) string {
 }
 
 func TestEveryOperationOfTheModelIsARoute(t *testing.T) {
+	t.Parallel()
 	for _, op := range apiOperations {
 		extra := []string{}
 		want := Action(op.name)
@@ -79,6 +80,7 @@ func TestEveryOperationOfTheModelIsARoute(t *testing.T) {
 }
 
 func TestRoutesAreTheModelAndThreeMore(t *testing.T) {
+	t.Parallel()
 	var got, want []string
 	for _, r := range Routes() {
 		got = append(got, string(r.Action))
@@ -95,6 +97,7 @@ func TestRoutesAreTheModelAndThreeMore(t *testing.T) {
 }
 
 func TestRoutesAreUnambiguous(t *testing.T) {
+	t.Parallel()
 	seen := map[string]Action{}
 	for _, r := range Routes() {
 		q := slices.Sorted(slices.Values(r.Query))
@@ -118,6 +121,7 @@ func TestRoutesAreUnambiguous(t *testing.T) {
 }
 
 func TestClassesOfTheDesign(t *testing.T) {
+	t.Parallel()
 	want := map[Class]string{
 		Seal:    "PutObject PostObject CreateMultipartUpload UploadPart UploadPartCopy CompleteMultipartUpload CopyObject",
 		Unseal:  "GetObject HeadObject GetObjectAttributes",
@@ -141,6 +145,7 @@ func TestClassesOfTheDesign(t *testing.T) {
 }
 
 func TestRequestsThatAreNoPlainOperation(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		method, target string
 		header         []string
@@ -262,6 +267,7 @@ func outcome(r *Request, err error) string {
 }
 
 func TestBodyLimit(t *testing.T) {
+	t.Parallel()
 	limits := map[Action]int64{}
 	for _, r := range Routes() {
 		limits[r.Action] = r.BodyLimit()

@@ -102,6 +102,7 @@ var refused = []string{
 }
 
 func TestScan(t *testing.T) {
+	t.Parallel()
 	for _, doc := range scanned {
 		if _, err := scan([]byte(doc)); err != nil {
 			t.Errorf("%q: %v", doc, err)

@@ -19,6 +19,7 @@ import (
 const hello = "hello, world"
 
 func TestPlainBody(t *testing.T) {
+	t.Parallel()
 	md5 := func(s string) string { return digest(t, "MD5", s) }
 	tests := []struct {
 		name    string
@@ -68,6 +69,7 @@ func TestPlainBody(t *testing.T) {
 }
 
 func TestDeclarationRefusals(t *testing.T) {
+	t.Parallel()
 	crc := digest(t, "CRC32", hello)
 	tests := []struct {
 		name    string
@@ -115,6 +117,7 @@ func TestDeclarationRefusals(t *testing.T) {
 
 // Published check values.
 func TestHashes(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ algorithm, data, want string }{
 		{"CRC32", "123456789", "cbf43926"},
 		{"CRC32C", "123456789", "e3069283"},
@@ -150,6 +153,7 @@ func TestHashes(t *testing.T) {
 }
 
 func TestHeaderChecksums(t *testing.T) {
+	t.Parallel()
 	for algorithm := range hashes {
 		t.Run(algorithm, func(t *testing.T) {
 			for _, sent := range []string{hello, "other"} {
@@ -177,6 +181,7 @@ func TestHeaderChecksums(t *testing.T) {
 }
 
 func TestCompleteUploadChecksumIsOfTheObject(t *testing.T) {
+	t.Parallel()
 	req := newTestRequest(t, http.MethodPost, "/b/k?uploadId=u", hello, "X-Amz-Checksum-Crc32", "AAAAAA==-2", "X-Amz-Checksum-Type", "COMPOSITE")
 	signHeader(t, req, hexSHA256(hello))
 	data, body, err := readBody(t, received(t, req), hello)
@@ -189,6 +194,7 @@ func TestCompleteUploadChecksumIsOfTheObject(t *testing.T) {
 }
 
 func TestPresignedChecksums(t *testing.T) {
+	t.Parallel()
 	presigned := func(query string, headers ...string) *Request {
 		req := newTestRequest(t, http.MethodPut, "/b/k?"+query, "", headers...)
 		r := received(t, presign(t, req, testTime, "60"))
@@ -231,6 +237,7 @@ func TestPresignedChecksums(t *testing.T) {
 }
 
 func TestBodyReadSizes(t *testing.T) {
+	t.Parallel()
 	readers := map[string]func(io.Reader) io.Reader{
 		"one byte": iotest.OneByteReader, "half": iotest.HalfReader, "data with error": iotest.DataErrReader,
 	}
@@ -263,6 +270,7 @@ func TestBodyReadSizes(t *testing.T) {
 }
 
 func TestTransportErrors(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("connection reset")
 	tests := []struct {
 		name string
@@ -306,6 +314,7 @@ func (stuckReader) Read([]byte) (int, error) { return 0, nil }
 // A consumer that copies exactly the declared length, as an HTTP client does, must not get all of it before the end
 // was verified.
 func TestLastBytesAreWithheld(t *testing.T) {
+	t.Parallel()
 	content := strings.Repeat("x", 100_000)
 	r := put(t, hexSHA256(content+"!"), "")
 	r.ContentLength = int64(len(content))

@@ -13,6 +13,7 @@ import (
 const crcTrailer = "x-amz-checksum-crc32"
 
 func TestFramedBody(t *testing.T) {
+	t.Parallel()
 	sum := digest(t, "CRC32", hello)
 	value, _ := base64.StdEncoding.DecodeString(sum)
 	tests := []struct {
@@ -61,6 +62,7 @@ func TestFramedBody(t *testing.T) {
 }
 
 func TestFramedEmptyBody(t *testing.T) {
+	t.Parallel()
 	sum := digest(t, "CRC32", "")
 	for _, mode := range []string{modeSigned, modeSignedTrailer, modeUnsignedTrailer} {
 		var headers []string
@@ -81,6 +83,7 @@ func TestFramedEmptyBody(t *testing.T) {
 }
 
 func TestSignedChunkRefusals(t *testing.T) {
+	t.Parallel()
 	replace := func(from, to string) func(string) string {
 		return func(raw string) string {
 			if !strings.Contains(raw, from) {
@@ -169,6 +172,7 @@ func TestSignedChunkRefusals(t *testing.T) {
 }
 
 func TestTrailerRefusals(t *testing.T) {
+	t.Parallel()
 	sum := digest(t, "CRC32", hello)
 	line := crcTrailer + ":" + sum + "\r\n"
 	tests := []struct {
@@ -213,6 +217,7 @@ func TestTrailerRefusals(t *testing.T) {
 }
 
 func TestSignedTrailerRefusals(t *testing.T) {
+	t.Parallel()
 	sum := digest(t, "CRC32", hello)
 	tests := []struct {
 		name string
@@ -251,6 +256,7 @@ func TestSignedTrailerRefusals(t *testing.T) {
 }
 
 func TestMD5OfFramedBody(t *testing.T) {
+	t.Parallel()
 	for _, sent := range []string{hello, "other"} {
 		r, c := framed(t, modeSigned, len(hello), "Content-MD5", digest(t, "MD5", sent))
 		_, _, err := readBody(t, r, c.data(hello).end())

@@ -10,6 +10,7 @@ import (
 
 // Requests as net/http hands them to a server, which takes Host, Transfer-Encoding and more out of the header map.
 func TestOverHTTP(t *testing.T) {
+	t.Parallel()
 	var got []byte
 	var refusal error
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -64,6 +65,7 @@ func TestOverHTTP(t *testing.T) {
 }
 
 func TestHeadersOutsideTheMap(t *testing.T) {
+	t.Parallel()
 	r := &Request{Host: " h ", ContentLength: -1}
 	tests := []struct {
 		name, want string

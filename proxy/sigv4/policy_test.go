@@ -41,6 +41,7 @@ func form(document string, fields ...string) map[string]string {
 }
 
 func TestPolicyAccepted(t *testing.T) {
+	t.Parallel()
 	tests := map[string]map[string]string{
 		"standard":        form(policyDocument(standardConditions)),
 		"bucket field":    form(policyDocument(standardConditions), "bucket", "photos"),
@@ -63,6 +64,7 @@ func TestPolicyAccepted(t *testing.T) {
 }
 
 func TestPolicyRefusals(t *testing.T) {
+	t.Parallel()
 	standard := policyDocument(standardConditions)
 	with := func(conditions string) string { return policyDocument(standardConditions + "," + conditions) }
 	tests := []struct {
@@ -147,6 +149,7 @@ func TestPolicyRefusals(t *testing.T) {
 
 // TestPolicyWords: a refusal quotes what does not fit, as Amazon S3 does.
 func TestPolicyWords(t *testing.T) {
+	t.Parallel()
 	standard := policyDocument(standardConditions)
 	tests := []struct {
 		fields  map[string]string
@@ -182,6 +185,7 @@ func without(fields map[string]string, name string) map[string]string {
 }
 
 func TestPolicyAnonymous(t *testing.T) {
+	t.Parallel()
 	auth, err := testVerifier().VerifyPolicy("photos", map[string]string{"key": "k", "acl": "private"})
 	if err != nil || !auth.Anonymous() {
 		t.Errorf("got %v, %v", auth, err)
@@ -189,6 +193,7 @@ func TestPolicyAnonymous(t *testing.T) {
 }
 
 func TestPolicyBody(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name       string
 		conditions string

@@ -9,6 +9,7 @@ import (
 )
 
 func TestSecretsDoNotPrint(t *testing.T) {
+	t.Parallel()
 	r, _ := framed(t, modeSigned, 0)
 	auth, err := testVerifier().Verify(r)
 	if err != nil {

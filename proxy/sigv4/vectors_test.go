@@ -30,6 +30,7 @@ func vectorRequest(method, path, query, sum, signed, signature string, headers .
 }
 
 func TestDocumentedRequests(t *testing.T) {
+	t.Parallel()
 	tests := map[string]*Request{
 		"get object": vectorRequest("GET", "/test.txt", "", hexSHA256(""), "host;range;x-amz-content-sha256;x-amz-date",
 			"f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41", "Range", "bytes=0-9"),
@@ -60,6 +61,7 @@ func TestDocumentedRequests(t *testing.T) {
 }
 
 func TestDocumentedPresigned(t *testing.T) {
+	t.Parallel()
 	query, err := url.ParseQuery("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=" + testKey +
 		"%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&" +
 		"X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
@@ -74,6 +76,7 @@ func TestDocumentedPresigned(t *testing.T) {
 }
 
 func TestDocumentedChunks(t *testing.T) {
+	t.Parallel()
 	first, second := strings.Repeat("a", 65536), strings.Repeat("a", 1024)
 	signed := "10000;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648\r\n" + first + "\r\n" +
 		"400;chunk-signature=0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497\r\n" + second + "\r\n" +
@@ -99,6 +102,7 @@ func TestDocumentedChunks(t *testing.T) {
 }
 
 func TestDocumentedTrailer(t *testing.T) {
+	t.Parallel()
 	first, second := strings.Repeat("a", 65536), strings.Repeat("a", 1024)
 	signed := "10000;chunk-signature=b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2\r\n" + first + "\r\n" +
 		"400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n" + second + "\r\n" +

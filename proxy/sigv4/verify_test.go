@@ -73,6 +73,7 @@ func editQuery(name, from, to string) func(*Request) {
 }
 
 func TestVerifyHeaderRefusals(t *testing.T) {
+	t.Parallel()
 	const day, skewed = "/20261123/", "20261123T094300Z"
 	checkMutations(t, signedGet, []mutation{
 		{"method", func(r *Request) { r.Method = http.MethodPut }, CodeSignatureDoesNotMatch},
@@ -150,6 +151,7 @@ func TestVerifyHeaderRefusals(t *testing.T) {
 }
 
 func TestVerifyPresignedRefusals(t *testing.T) {
+	t.Parallel()
 	checkMutations(t, presignedGet, []mutation{
 		{"GET used for PUT", func(r *Request) { r.Method = http.MethodPut }, CodeSignatureDoesNotMatch},
 		{"path", func(r *Request) { r.Path += "x" }, CodeSignatureDoesNotMatch},
@@ -194,6 +196,7 @@ func TestVerifyPresignedRefusals(t *testing.T) {
 }
 
 func TestVerifyPresignedWindow(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		now  time.Duration // after the request's date
@@ -216,6 +219,7 @@ func TestVerifyPresignedWindow(t *testing.T) {
 }
 
 func TestVerifyAnonymous(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		header http.Header
@@ -249,6 +253,7 @@ func TestVerifyAnonymous(t *testing.T) {
 }
 
 func TestVerifyRegions(t *testing.T) {
+	t.Parallel()
 	sign := func(region string) *Request {
 		req := newTestRequest(t, http.MethodPost, "/minio/kms/v1/key/create?key-id=my%2Fkey", "")
 		req.Header.Set(headerContentSHA256, hexSHA256(""))
@@ -281,6 +286,7 @@ func TestVerifyRegions(t *testing.T) {
 }
 
 func TestVerifyHeaderForms(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(r *Request){
 		"no space after commas": func(r *Request) {
 			r.Header.Set("Authorization", strings.ReplaceAll(r.Header.Get("Authorization"), ", ", ","))
@@ -307,6 +313,7 @@ func TestVerifyHeaderForms(t *testing.T) {
 }
 
 func TestVerifyDateHeader(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{http.TimeFormat, timeFormat} {
 		r := &Request{Method: "GET", Path: "/b", Host: testHost, Header: http.Header{
 			"Date": {testTime.Format(format)}, "X-Amz-Content-Sha256": {unsignedPayload},
@@ -327,6 +334,7 @@ func TestVerifyDateHeader(t *testing.T) {
 }
 
 func TestAccessKeyWithSlash(t *testing.T) {
+	t.Parallel()
 	accessKey, s, err := byHeader.parseCredential("a/b//20261123//s3/aws4_request")
 	if err != nil || accessKey != "a/b/" || s != (scope{"20261123", "", "s3"}) {
 		t.Errorf("got %q, %v, %v", accessKey, s, err)
@@ -334,6 +342,7 @@ func TestAccessKeyWithSlash(t *testing.T) {
 }
 
 func TestEmptySecretIsUnknown(t *testing.T) {
+	t.Parallel()
 	v := New(Config{Region: testRegion, Now: func() time.Time { return testTime },
 		Secret: func(string) (string, bool) { return "", true }})
 	req := newTestRequest(t, http.MethodGet, "/", "")

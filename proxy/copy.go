@@ -152,6 +152,9 @@ func (c *call) copyObject() error {
 	if err := c.checkCopy(); err != nil {
 		return err
 	}
+	if err := c.chooseSource(); err != nil {
+		return err
+	}
 	var g guard
 	return again(func() error { return c.copyOnce(&g) })
 }

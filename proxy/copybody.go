@@ -253,6 +253,9 @@ func (c *call) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
+	if err := c.chooseSource(); err != nil {
+		return err
+	}
 	return again(func() error { return c.copyPart(u, number) })
 }
 

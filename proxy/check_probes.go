@@ -204,7 +204,14 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		"Expires":               {"Wed, 21 Oct 2065 07:28:00 GMT"},
 		"X-Amz-Meta-Probe-Text": {"A value, with 'marks' = 100 %"}, "X-Amz-Meta-Probe-Utf8": {"Grüße"},
 	}
-	if err := k.put(ctx, object, []byte("probe"), sent.Clone()); err != nil {
+	if err := k.Upstream.probeHeaders(ctx, k.State.cfg.Bucket); err != nil {
+		return unexpected(err)
+	}
+	written := sent.Clone()
+	if err := k.Upstream.storable(written); err != nil {
+		return unexpected(err)
+	}
+	if err := k.put(ctx, object, []byte("probe"), written); err != nil {
 		return unexpected(err)
 	}
 	stored, err := k.head(ctx, object)
@@ -212,6 +219,9 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		return unexpected(err)
 	}
 	if headersDigest(stored, object, 1) == headersDigest(sent, object, 1) {
+		if list := k.Upstream.altered.Load().list(); len(list) > 0 {
+			return warning("tell clients: sealed objects with such headers are refused", "the store changes %s", strings.Join(list, " and "))
+		}
 		return okay("they and user metadata come back as they were stored")
 	}
 	var changed []string

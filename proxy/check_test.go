@@ -325,6 +325,10 @@ func TestCheckProbes(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}), "content headers", StatusFailed, []string{"x-amz-meta-vendor"}},
 
+		"names changed": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", StatusWarning, []string{"names of metadata with _", "refused"}},
+		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", StatusWarning, []string{"Expires"}},
+		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", StatusWarning, []string{"ASCII"}},
+
 		"little metadata":   {nil, limited(1400), "user metadata", StatusWarning, []string{"sealed header", "tell clients"}},
 		"no metadata":       {nil, limited(200), "user metadata", StatusFailed, []string{"another store"}},
 		"metadata dropped":  {nil, onProbes(http.MethodPut, forgetting(sealer.MetadataKey)), "user metadata", StatusFailed, []string{"another store"}},

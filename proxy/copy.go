@@ -152,6 +152,9 @@ func (c *call) copyObject() error {
 	if err := c.checkCopy(); err != nil {
 		return err
 	}
+	if err := c.chooseSource(); err != nil {
+		return err
+	}
 	var g guard
 	return again(func() error { return c.copyOnce(&g) })
 }
@@ -294,7 +297,7 @@ func (c *call) hasChecksum(src *copySource) bool {
 // copySealed seals the header anew, under the copy's name and key, and lets the
 // store copy body and trailer as they are.
 func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error {
-	if err := checkMetadata(s, header); err != nil {
+	if err := c.prepareHeader(s, header); err != nil {
 		return err
 	}
 	h, err := c.reseal(src, s, header)

@@ -257,6 +257,9 @@ func (c *call) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
+	if err := c.chooseSource(); err != nil {
+		return err
+	}
 	return again(func() error { return c.copyPart(u, number) })
 }
 

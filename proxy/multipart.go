@@ -112,7 +112,7 @@ func (c *call) newMultipart(s *sealing, header http.Header, sum sealer.Announcem
 
 // newUploadHeader is newMultipart for an upload whose parts come in requests of their own.
 func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
-	if err := checkMetadata(s, header); err != nil {
+	if err := c.prepareHeader(s, header); err != nil {
 		return "", err
 	}
 	h, k, err := c.newMultipart(s, header, u.announced())

@@ -68,7 +68,7 @@ func (c *call) postObject() error {
 	}
 	header := upstreamHeader(c.req.Header)
 	if s != nil {
-		if err := checkMetadata(s, header); err != nil {
+		if err := c.prepareHeader(s, header); err != nil {
 			return err
 		}
 		file = withDefault(file)

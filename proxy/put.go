@@ -198,11 +198,16 @@ func (c *call) checkBudget(s *sealing, header http.Header, size int64) error {
 	if size > maxPut {
 		return s3.ErrEntityTooLarge
 	}
-	return checkMetadata(s, header)
+	return c.prepareHeader(s, header)
 }
 
-// checkMetadata refuses more user metadata than fits beside the sealed header.
-func checkMetadata(s *sealing, header http.Header) error {
+// prepareHeader makes the headers of a sealed object those that the store will keep. It
+// refuses what the store would change, and more user metadata than fits beside
+// the sealed header.
+func (c *call) prepareHeader(s *sealing, header http.Header) error {
+	if err := c.Upstream.storable(header); err != nil {
+		return err
+	}
 	if userMetadataSize(header)+len(sealer.MetadataKey)-len(metaPrefix)+sealedHeaderSize(s) > maxUserMetadata {
 		return s3.ErrMetadataTooLarge
 	}

@@ -159,6 +159,9 @@ func (s *State) open(ctx context.Context) error {
 	if err := s.openRules(ctx, root, record.Initialised); err != nil {
 		return err
 	}
+	if err := s.cfg.Upstream.probeHeaders(ctx, s.cfg.Bucket); err != nil {
+		return err
+	}
 	if err := s.cfg.Upstream.probe(ctx, s.cfg.Bucket); err != nil {
 		return err
 	}

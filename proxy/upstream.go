@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -72,6 +73,7 @@ type Upstream struct {
 	patient     http.RoundTripper // for slow requests such as copies
 	signer      *v4.Signer
 	framing     framingChoice
+	altered     atomic.Pointer[alterations] // nil: not known
 }
 
 // NewUpstream returns the upstream that cfg describes. No request is made.

@@ -9,6 +9,10 @@ import (
 type CopySource struct {
 	Bucket, Key string
 	VersionID   string // "" for the current version
+
+	// Spaced is the key with each + that is not percent-encoded read as a space; "" if there is none. Amazon S3 reads the
+	// header so, other stores do not, and clients send both forms.
+	Spaced string
 }
 
 // ParseCopySource reads the value of x-amz-copy-source: "[/]bucket/key[?versionId=id]", percent-encoded. Bucket and key
@@ -34,6 +38,10 @@ func ParseCopySource(s string) (*CopySource, error) {
 	}
 	if err := CheckKey(src.Key); err != nil || !ok {
 		return nil, errCopySource(src.Key, "Invalid copy source object key").With(err)
+	}
+	if strings.Contains(raw, "+") {
+		spaced, _ := url.QueryUnescape(raw) // it was unescaped above
+		_, src.Spaced, _ = strings.Cut(strings.TrimPrefix(spaced, "/"), "/")
 	}
 	if !hasQuery {
 		return src, nil

@@ -17,7 +17,9 @@ func TestParseCopySource(t *testing.T) {
 		{"/src/key", &CopySource{Bucket: "src", Key: "key"}, ""},
 		{"%2Fsrc%2Fkey", &CopySource{Bucket: "src", Key: "key"}, ""},
 		{"src//key", &CopySource{Bucket: "src", Key: "/key"}, ""},
-		{"src/a+b%20c%2B", &CopySource{Bucket: "src", Key: "a+b c+"}, ""},
+		{"src/a+b%20c%2B", &CopySource{Bucket: "src", Key: "a+b c+", Spaced: "a b c+"}, ""},
+		{"%2Fsrc%2Fa+b?versionId=v+1", &CopySource{Bucket: "src", Key: "a+b", Spaced: "a b", VersionID: "v 1"}, ""},
+		{"src/+", &CopySource{Bucket: "src", Key: "+", Spaced: " "}, ""},
 		{"src/a%3FversionId=1", &CopySource{Bucket: "src", Key: "a?versionId=1"}, ""},
 		{"src/k?versionId=v%2B1", &CopySource{Bucket: "src", Key: "k", VersionID: "v+1"}, ""},
 		{"src/k?versionId=null", &CopySource{Bucket: "src", Key: "k", VersionID: "null"}, ""},
@@ -71,10 +73,11 @@ func FuzzCopySource(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if CheckBucket(c.Bucket) != nil || CheckKey(c.Key) != nil {
-			t.Fatalf("accepted %q %q", c.Bucket, c.Key)
+		if CheckBucket(c.Bucket) != nil || CheckKey(c.Key) != nil || c.Spaced != "" && CheckKey(c.Spaced) != nil {
+			t.Fatalf("accepted %q %q %q", c.Bucket, c.Key, c.Spaced)
 		}
 		again, err := ParseCopySource(c.String())
+		c.Spaced = "" // a + is escaped
 		if err != nil || *again != *c {
 			t.Fatalf("%+v became %+v, %v", c, again, err)
 		}

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ssegw/proxy/s3"
+)
+
+// alterations are the headers of an object that a store does not keep as it is told. What it
+// would change, the gateway changes itself where the meaning stays, and refuses
+// otherwise, before anything is written: a sealed object with such headers could not be read.
+type alterations struct {
+	names   string // characters that it changes in names of user metadata
+	expires bool   // it keeps Expires only as a date in the form of RFC 9110
+	content bool   // it changes content headers that are not ASCII
+}
+
+// list describes what a store alters.
+func (a *alterations) list() (list []string) {
+	if a == nil {
+		return nil
+	}
+	if a.names != "" {
+		list = append(list, "names of metadata with "+strings.Join(strings.Split(a.names, ""), " "))
+	}
+	if a.expires {
+		list = append(list, "an Expires that is no date")
+	}
+	if a.content {
+		list = append(list, "content headers that are not ASCII")
+	}
+	return list
+}
+
+const (
+	probedNames = "_.!#$%&'*+^`|~" // what a name can have beside letters, digits and hyphens
+	commonNames = "_."
+	probeText   = `inline; filename="ü"`
+	probeDate   = "0" // which some servers send, for "expired"
+)
+
+// probeHeaders finds what the upstream alters. One that does not take the probe is not
+// found out: it then refuses such headers of clients too, or nothing is known.
+func (u *Upstream) probeHeaders(ctx context.Context, bucket string) error {
+	for _, chars := range [...]string{probedNames, commonNames} {
+		found, err := u.alters(ctx, bucket, chars)
+		var answered *upstreamError
+		if errors.As(err, &answered) {
+			continue
+		}
+		if err == nil {
+			u.altered.Store(found)
+		}
+		return err
+	}
+	return nil
+}
+
+// alters stores a probe whose metadata has names with each of the characters.
+func (u *Upstream) alters(ctx context.Context, bucket, chars string) (found *alterations, err error) {
+	err = u.probing(ctx, bucket, func(name string) error {
+		h := http.Header{}
+		h.Set("Content-Disposition", probeText)
+		h.Set("Expires", probeDate)
+		for _, c := range chars {
+			h.Set(probeName(c), "probe")
+		}
+		if _, err := u.putSmall(ctx, bucket, name, []byte("probe"), h); err != nil {
+			return err
+		}
+		resp, err := u.expect(ctx, outgoing{method: http.MethodHead, bucket: bucket, key: name})
+		if err != nil {
+			return err
+		}
+		discard(resp)
+		found = &alterations{
+			expires: resp.Header.Get("Expires") != probeDate,
+			content: normalValue(resp.Header.Get("Content-Disposition")) != probeText,
+		}
+		for _, c := range chars {
+			if resp.Header.Get(probeName(c)) != "probe" {
+				found.names += string(c)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+func probeName(c rune) string {
+	return metaPrefix + "probe-" + hex.EncodeToString([]byte(string(c))) + string(c) + "x"
+}
+
+// storable puts the headers that are kept with a sealed object into the form in which the
+// store keeps them: one line each, and metadata as ASCII. It refuses those that
+// the store would change.
+func (u *Upstream) storable(header http.Header) error {
+	var altered alterations
+	if found := u.altered.Load(); found != nil {
+		altered = *found
+	}
+	for name, values := range header {
+		lower := strings.ToLower(name)
+		if !isStored(lower) {
+			continue
+		}
+		v := normalValue(strings.Join(values, ","))
+		if !utf8.ValidString(v) {
+			return s3.ErrArgument(lower, v, "The header "+lower+" must be in UTF-8.")
+		}
+		kept, err := altered.keep(lower, v)
+		if err != nil {
+			return err
+		}
+		header.Set(name, wireValue(lower, kept))
+	}
+	return nil
+}
+
+// keep returns a header's value as the store keeps it.
+func (a alterations) keep(name, v string) (string, error) {
+	const refused = "The object store behind the gateway does not keep "
+	meta, isMeta := strings.CutPrefix(name, metaPrefix)
+	switch {
+	case isMeta && strings.ContainsAny(meta, a.names):
+		return "", s3.ErrArgument(name, v, refused+a.list()[0]+".")
+	case isMeta || v == "":
+	case a.content && !isASCII(v):
+		return "", s3.ErrArgument(name, v, refused+"values of "+name+" that are not ASCII.")
+	case a.expires && name == "expires":
+		date, err := http.ParseTime(v)
+		if err != nil {
+			return "", s3.ErrArgument(name, v, refused+"an Expires that is no date, such as "+time.Unix(0, 0).UTC().Format(http.TimeFormat)+".")
+		}
+		return date.UTC().Format(http.TimeFormat), nil
+	}
+	return v, nil
+}

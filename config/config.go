@@ -58,6 +58,7 @@ type HeaderDigest string
 const (
 	HeaderDigestRefuse HeaderDigest = "refuse" // refuse to show it
 	HeaderDigestWarn   HeaderDigest = "warn"   // show it and log
+	HeaderDigestStrict HeaderDigest = "strict" // refuse it also where that cannot be told, since the root is unknown
 )
 
 // SigV2 says where Signature Version 2 is accepted.
@@ -114,7 +115,7 @@ type Config struct {
 	AutoEncryption AutoEncryption `env:"SSEGW_AUTO_ENCRYPTION" envDefault:"off" values:"off,sse-s3,sse-kms" doc:"Rule of the buckets that have none. MINIO_KMS_AUTO_ENCRYPTION=on means sse-kms."`
 	SealedOnly     SealedOnly     `env:"SSEGW_SEALED_ONLY" envDefault:"auto" values:"auto,always,never" doc:"Whether buckets with a rule refuse to show objects that are not sealed. auto: where the bucket was empty when it got its rule."`
 	Require        []string       `env:"SSEGW_REQUIRE" doc:"Buckets that refuse writes sealed in another way, separated by commas: BUCKET=sse, sse-s3, sse-c, sse-kms or sse-kms:KEY. BUCKET may end in *; of several for one bucket, any will do."`
-	HeaderDigest   HeaderDigest   `env:"SSEGW_HEADER_DIGEST" envDefault:"refuse" values:"refuse,warn" doc:"What to do with a sealed object whose content headers or user metadata the store has changed."`
+	HeaderDigest   HeaderDigest   `env:"SSEGW_HEADER_DIGEST" envDefault:"refuse" values:"refuse,strict,warn" doc:"What to do with a sealed object whose content headers or user metadata the store has changed. Where the root that they were sealed under is lost, refuse and warn show it with a warning, and strict refuses it."`
 
 	Region string   `env:"SSEGW_REGION" envDefault:"us-east-1" doc:"Region that clients sign for."`
 	Domain []string `env:"SSEGW_DOMAIN" doc:"Host names, separated by commas, for virtual-host requests: BUCKET.DOMAIN."`

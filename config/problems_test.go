@@ -103,7 +103,7 @@ func TestLoadProblems(t *testing.T) {
 		{"enumerations are exact", with("SSEGW_AUTO_ENCRYPTION=SSE-S3", "SSEGW_SEALED_ONLY=yes", "SSEGW_HEADER_DIGEST=no", "SSEGW_LOG_LEVEL=trace"), []string{
 			`SSEGW_AUTO_ENCRYPTION must be off, sse-s3 or sse-kms, not "SSE-S3"`,
 			`SSEGW_SEALED_ONLY must be auto, always or never, not "yes"`,
-			`SSEGW_HEADER_DIGEST must be refuse or warn, not "no"`,
+			`SSEGW_HEADER_DIGEST must be refuse, strict or warn, not "no"`,
 			`SSEGW_LOG_LEVEL must be debug, info, warn or error, not "trace"`,
 		}},
 		{"MinIO's switch conflicts", with("SSEGW_AUTO_ENCRYPTION=sse-s3", "MINIO_KMS_AUTO_ENCRYPTION=on"), []string{"SSEGW_AUTO_ENCRYPTION and MINIO_KMS_AUTO_ENCRYPTION are set to different values: set one"}},

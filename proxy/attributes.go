@@ -68,7 +68,7 @@ func (c *call) getObjectAttributes() error {
 	if err != nil {
 		return err
 	}
-	defer o.facts.Wipe()
+	defer o.wipe()
 	if err := c.checkCustomerKey(o); err != nil {
 		return err
 	}
@@ -85,6 +85,7 @@ func (c *call) getObjectAttributes() error {
 	for _, name := range [...]string{"Last-Modified", s3.HeaderVersionID, s3.HeaderDeleteMarker} {
 		passHeaders(h, o.stored, name)
 	}
+	o.warn(h)
 	h.Set("Content-Type", "application/xml")
 	h.Set("Content-Length", strconv.Itoa(len(doc)))
 	c.w.WriteHeader(http.StatusOK)

@@ -213,7 +213,7 @@ func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (
 	if err != nil {
 		return "", nil, err
 	}
-	defer o.facts.Wipe()
+	defer o.wipe()
 	same := func(a, b sealer.Part) bool { return a.Number == b.Number && a.Size == b.Size && a.Nonce == b.Nonce }
 	if o.parts == nil || !slices.EqualFunc(o.parts.Parts, table.Parts, same) {
 		return "", nil, gone

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -279,19 +280,17 @@ func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
 // hasChecksum reports whether a sealed source has a checksum of the algorithm that
 // the copy is to have, if it asks for one. Another one needs the body.
 func (c *call) hasChecksum(src *copySource) bool {
-	if c.req.Header.Get(s3.HeaderAlgorithm) == "" {
+	algorithm := c.req.Header.Get(s3.HeaderAlgorithm)
+	if algorithm == "" && !src.object.factless {
 		return true
 	}
 	sums, err := src.checksums(src.object, 0)
 	if err != nil {
 		return false
 	}
-	for _, sum := range sums {
-		if strings.EqualFold(sum.Algorithm.String(), c.req.Header.Get(s3.HeaderAlgorithm)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(sums, func(sum sealer.Checksum) bool {
+		return algorithm == "" || strings.EqualFold(sum.Algorithm.String(), algorithm)
+	})
 }
 
 // copySealed seals the header anew, under the copy's name and key, and lets the
@@ -330,10 +329,16 @@ func (c *call) takesAltered(src *copySource) bool {
 	return src.object != nil && src.object.altered && !c.replaces(s3.HeaderMetadataDirective)
 }
 
+// errUnverified refuses to seal headers as authentic that nobody can verify.
+var errUnverified = s3.ErrInvalidRequest.Msg("The metadata of the source cannot be verified, because the root that it was sealed under is unknown. State the metadata with x-amz-metadata-directive: REPLACE.")
+
 // reseal makes the header of a copy: the source's object key and facts under the
 // copy's name, scheme and data key.
 func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.Header, error) {
-	k, err := src.openKey(src.object.header, src.object.sealing)
+	if c.takesAltered(src) && src.object.factless {
+		return nil, errUnverified // there is no digest of theirs to keep
+	}
+	k, err := src.keyOf(src.object)
 	if err != nil {
 		return nil, err
 	}
@@ -344,6 +349,9 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 	}
 	defer dataKey.Wipe()
 	facts := *src.object.facts
+	if facts.Announced, err = src.announced(); err != nil {
+		return nil, err
+	}
 	if !c.takesAltered(src) { // whose copy is as little authentic as they are
 		facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
 	}
@@ -355,6 +363,19 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 		return nil, fmt.Errorf("proxy: sealing a copy: %w", err)
 	}
 	return h, nil
+}
+
+// announced names the checksum of the trailer of a sealed source. Where the facts
+// do not open, the trailer tells.
+func (s *copySource) announced() (sealer.Announcement, error) {
+	if !s.object.factless || !s.object.header.Trailer {
+		return s.object.facts.Announced, nil
+	}
+	sums, err := s.checksums(s.object, 0)
+	if err != nil || len(sums) == 0 {
+		return sealer.Announcement{}, err
+	}
+	return sealer.Announcement{Algorithm: sums[0].Algorithm, Composite: sums[0].Composite}, nil
 }
 
 // plainCopyHeader is what the store is asked for when the copy is its own work.

@@ -120,7 +120,7 @@ func (s *copySource) read(offset, length int64) (io.ReadCloser, error) {
 		}
 		return &exactBody{resp.Body, resp.Body, length}, nil
 	}
-	k, err := s.openKey(s.object.header, s.object.sealing)
+	k, err := s.keyOf(s.object)
 	if err != nil {
 		_ = resp.Body.Close()
 		return nil, err
@@ -157,6 +157,9 @@ func (e *exactBody) Read(p []byte) (int, error) {
 func (c *call) copyBody(src *copySource, s *sealing, header http.Header) error {
 	if src.size() > maxPut {
 		return s3.ErrInvalidRequest.Msg("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
+	}
+	if c.takesAltered(src) && src.object.factless {
+		return errUnverified
 	}
 	if c.takesAltered(src) {
 		return c.integrity("content headers", errMismatch) // the copy's would be sealed as they are

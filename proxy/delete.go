@@ -118,7 +118,7 @@ func (c *reader) demand(tags []string, size *int64) (etag string, stored int64, 
 		if err != nil {
 			return "", 0, err
 		}
-		o.facts.Wipe()
+		o.wipe()
 		seen = o.size
 	}
 	if (readConditions{match: tags}).check(shownTag(head.header)) != nil || size != nil && *size != seen {

@@ -339,7 +339,7 @@ func (c *call) answerHead(want wanted) error {
 	if err != nil {
 		return err
 	}
-	defer o.facts.Wipe()
+	defer o.wipe()
 	if err := c.checkCustomerKey(o); err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (i *Inspection) verify(c *reader, o *sealedObject) {
 
 // verifyFacts opens the facts, and with them all that the header says.
 func (i *Inspection) verifyFacts(c *reader, o *sealedObject) Finding {
-	root, err := c.State.lookRoot(c.ctx())
+	root, err := c.State.lookRoot(c.ctx(), o.header.RootID)
 	if errors.Is(err, kms.ErrUnreachable) {
 		return notTried("%s, with which the gateway's root is sealed", noKES)
 	}
@@ -152,7 +152,8 @@ func (i *Inspection) verifyFacts(c *reader, o *sealedObject) Finding {
 	o.facts, err = o.header.OpenFacts(c.binding(), root)
 	switch {
 	case errors.Is(err, sealer.ErrUnknownRoot):
-		return failed("give the gateway the state bucket that the object was written with", "sealed under root %s, where the gateway has %s", o.header.RootID, root.ID)
+		return failed(`put the record of that root, the object "root" of the state bucket it was made in, below "roots/" in the gateway's; until then only GET and HEAD read the object, with KES`,
+			"sealed under root %s, where the gateway has %s", o.header.RootID, root.ID)
 	case err != nil:
 		return tampered("the header was changed, or is that of an object under another name: %s", reason(err))
 	}
@@ -252,9 +253,20 @@ func verifyDataKey(c *reader, h *sealer.Header) Finding {
 	return okay("KES opens it with the key %q, and it opens the object key", h.KeyName)
 }
 
-// lookRoot returns the root, from the state bucket where the state is not open. It
-// changes nothing.
-func (s *State) lookRoot(ctx context.Context) (sealer.Root, error) {
+// lookRoot returns the root of that ID, or the present one where there is none of
+// it, from the state bucket where the state is not open. It changes nothing there.
+func (s *State) lookRoot(ctx context.Context, id sealer.RootID) (sealer.Root, error) {
+	root, err := s.presentRoot(ctx)
+	if err != nil || root.ID == id {
+		return root, err
+	}
+	if old, ok := s.oldRoot(ctx, id); ok {
+		return old, nil
+	}
+	return root, nil
+}
+
+func (s *State) presentRoot(ctx context.Context) (sealer.Root, error) {
 	if s.Ready() == nil {
 		return s.Root(), nil
 	}

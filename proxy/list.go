@@ -164,7 +164,7 @@ func (c *reader) lookAt(ctx context.Context, e *s3.Entry) (entryFacts, error) {
 	case o == nil:
 		return entryFacts{size: notSealed}, nil
 	}
-	defer o.facts.Wipe()
+	defer o.wipe()
 	return o.entryFacts(), nil
 }
 
@@ -187,7 +187,7 @@ func (c *reader) listed(e *s3.Entry) (*sealedObject, error) {
 	if total != e.Size {
 		return nil, fmt.Errorf("%w: another object than the one listed", errIntegrity)
 	}
-	return c.authentic(stored, total, tail)
+	return c.authentic(stored, total, tail, nil)
 }
 
 // peek is a HEAD of the object of an entry. Where its ETag looks like that of

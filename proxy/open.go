@@ -18,15 +18,26 @@ import (
 // sealedObject is what an upstream answer says of a sealed object, after it was
 // found to be what a gateway stored.
 type sealedObject struct {
-	stored  http.Header // of the upstream's answer
-	content content     // what is kept beside the body; by look only
-	header  *sealer.Header
-	facts   *sealer.Facts
-	sealing *sealing          // by inspect only
-	size    int64             // plaintext bytes
-	parts   *sealer.PartTable // nil for a single PUT
-	sums    []sealer.Checksum // of the trailer, where that has been read
-	altered bool              // the content headers are not those that were stored
+	stored   http.Header // of the upstream's answer
+	content  content     // what is kept beside the body; by look only
+	header   *sealer.Header
+	facts    *sealer.Facts
+	sealing  *sealing          // by inspect only
+	size     int64             // plaintext bytes
+	parts    *sealer.PartTable // nil for a single PUT
+	sums     []sealer.Checksum // of the trailer, where that has been read
+	altered  bool              // the content headers are not those that were stored, or may not be
+	warning  string            // for the client; of altered content headers
+	factless bool              // the root is unknown: facts holds the trailer key alone
+	key      *sealer.ObjectKey // opened to do without the facts; nil: not opened yet
+}
+
+// wipe overwrites the keys that o holds.
+func (o *sealedObject) wipe() {
+	o.facts.Wipe()
+	if o.key != nil {
+		o.key.Wipe()
+	}
 }
 
 // integrity records that the upstream returned something else than what was
@@ -52,12 +63,7 @@ func (c *reader) inspect(stored http.Header, total int64) (*sealedObject, error)
 	if err := c.readConditions().check(shownTag(stored)); err != nil {
 		return nil, c.refuseRead(err, stored)
 	}
-	o, err := c.look(stored, total)
-	if err != nil {
-		return nil, err
-	}
-	o.sealing = s
-	return o, nil
+	return c.lookWith(stored, total, s)
 }
 
 // checkCustomerKey tries the client's key on an SSE-C object whose body is not
@@ -66,7 +72,7 @@ func (c *reader) checkCustomerKey(o *sealedObject) error {
 	if o.header.Scheme != sealer.SSEC {
 		return nil
 	}
-	k, err := c.openKey(o.header, o.sealing)
+	k, err := c.keyOf(o)
 	if err != nil {
 		return err
 	}
@@ -74,12 +80,35 @@ func (c *reader) checkCustomerKey(o *sealedObject) error {
 	return nil
 }
 
+// keyOf is the object key of o. The caller wipes it.
+func (c *reader) keyOf(o *sealedObject) (*sealer.ObjectKey, error) {
+	if k := o.key; k != nil {
+		o.key = nil
+		return k, nil
+	}
+	k, err := c.openKey(o.header, o.sealing)
+	if errors.Is(err, errIntegrity) {
+		c.metrics.integrity.WithLabelValues("object key").Inc()
+	}
+	return k, err
+}
+
 // look authenticates what an answer says of a sealed object whose upstream
 // length is total: its header, size, facts and content headers.
 func (c *reader) look(stored http.Header, total int64) (*sealedObject, error) {
-	o, err := c.authentic(stored, total, nil)
+	return c.lookWith(stored, total, nil)
+}
+
+// lookWith is look. With s, which says how the object was sealed, it does without
+// the facts where the root is unknown.
+func (c *reader) lookWith(stored http.Header, total int64, s *sealing) (*sealedObject, error) {
+	o, err := c.authentic(stored, total, nil, s)
 	if err != nil {
 		return nil, err
+	}
+	if o.factless {
+		o.content = contentOf(stored, c.req.Key, o.header.Size, normalValue)
+		return o, nil
 	}
 	var proven bool
 	if o.content, proven = authenticContent(stored, c.req.Key, o.header.Size, o.facts.Headers); !proven {
@@ -88,7 +117,7 @@ func (c *reader) look(stored http.Header, total int64) (*sealedObject, error) {
 			return nil, err
 		}
 		c.log.Warn("the store changed content headers", zap.Error(err))
-		o.altered = true
+		o.altered, o.warning = true, "the object store changed content headers or user metadata"
 	}
 	return o, nil
 }
@@ -96,14 +125,25 @@ func (c *reader) look(stored http.Header, total int64) (*sealedObject, error) {
 // authentic is look without the content headers: of stored only the sealed
 // header and the ETag count. No KMS is asked. A multipart object costs one more
 // request, for its part table, unless that is in tail, the object's last bytes.
-func (c *reader) authentic(stored http.Header, total int64, tail []byte) (*sealedObject, error) {
+// With s, KMS and object key take the place of facts whose root is unknown.
+func (c *reader) authentic(stored http.Header, total int64, tail []byte, s *sealing) (*sealedObject, error) {
 	h, err := sealer.ParseHeader(stored.Get(sealer.MetadataKey))
 	if err != nil {
 		return nil, c.integrity("header", err)
 	}
-	o := &sealedObject{stored: stored, header: h, size: h.Size}
-	if o.facts, err = h.OpenFacts(c.binding(), c.State.Root()); err != nil {
-		return nil, c.integrity("facts", err)
+	o := &sealedObject{stored: stored, header: h, size: h.Size, sealing: s}
+	root, err := c.State.rootOf(c.ctx(), h.RootID)
+	if err == nil {
+		o.facts, err = h.OpenFacts(c.binding(), root)
+	}
+	switch {
+	case errors.Is(err, sealer.ErrUnknownRoot) && s != nil && !c.StrictHeaderDigest:
+		err = c.withoutFacts(o)
+	case err != nil:
+		err = c.integrity("facts", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var trailer *sealer.Trailer
 	if h.Multipart {
@@ -116,6 +156,21 @@ func (c *reader) authentic(stored http.Header, total int64, tail []byte) (*seale
 		return nil, c.integrity("size", errMismatch)
 	}
 	return o, nil
+}
+
+// withoutFacts opens the object key of an object whose root is unknown. Size and
+// part table are authentic under it too (docs/FORMAT.md, section 10); content
+// headers are not, and checksums that only the facts had are lost.
+func (c *reader) withoutFacts(o *sealedObject) error {
+	k, err := c.keyOf(o)
+	if err != nil {
+		return err
+	}
+	o.key, o.facts, o.altered, o.factless = k, k.Facts(), true, true
+	o.warning = "content headers and user metadata are not verified: they were sealed under the unknown root " + o.header.RootID.String()
+	c.metrics.integrity.WithLabelValues("unknown root").Inc()
+	c.log.Error(o.warning, zap.String("key", c.req.Key))
+	return nil
 }
 
 // tailLength is how many of a multipart object's last bytes are asked for at first:

@@ -68,7 +68,11 @@ func (c *reader) authenticHeaders(stored http.Header) content {
 	if err != nil {
 		return nil
 	}
-	facts, err := h.OpenFacts(c.binding(), c.State.Root())
+	root, err := c.State.rootOf(c.ctx(), h.RootID)
+	if err != nil {
+		return nil
+	}
+	facts, err := h.OpenFacts(c.binding(), root)
 	if err != nil {
 		return nil
 	}

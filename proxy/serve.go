@@ -16,16 +16,13 @@ import (
 // first of the object on, are in body. The first package is verified before the
 // answer begins; after that a failure breaks the connection.
 func (c *call) serveSealed(o *sealedObject, want wanted, body io.Reader, first int64) error {
-	defer o.facts.Wipe()
+	defer o.wipe()
 	offset, length, status, err := o.resolve(want)
 	if err != nil {
 		return err
 	}
-	k, err := c.openKey(o.header, o.sealing)
+	k, err := c.keyOf(o)
 	if err != nil {
-		if errors.Is(err, errIntegrity) {
-			c.metrics.integrity.WithLabelValues("object key").Inc()
-		}
 		return err
 	}
 	defer k.Wipe()
@@ -98,6 +95,7 @@ func (c *call) setObjectHeaders(o *sealedObject, want wanted, offset, length int
 	if want.part > 0 && o.parts != nil {
 		h.Set(s3.HeaderPartsCount, strconv.Itoa(len(o.parts.Parts)))
 	}
+	o.warn(h)
 	o.sealing.setHeaders(h)
 	for _, s := range sums {
 		h.Set(s3.ChecksumPrefix+strings.ToLower(s.Algorithm.String()), checksumValue(s, o.partCount()))
@@ -105,6 +103,15 @@ func (c *call) setObjectHeaders(o *sealedObject, want wanted, offset, length int
 	}
 	c.overrides(h)
 	return nil
+}
+
+// headerWarning tells a client that the gateway cannot vouch for all of an answer.
+const headerWarning = "x-ssegw-warning"
+
+func (o *sealedObject) warn(h http.Header) {
+	if o.warning != "" {
+		h.Set(headerWarning, o.warning)
+	}
 }
 
 // overrides sets the headers that a client asks for with response-* parameters.

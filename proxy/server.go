@@ -57,18 +57,23 @@ type Config struct {
 	Domains          []string      // for virtual-host style; none: path style only
 	AutoEncryption   sealer.Scheme // of buckets without a rule; 0: none
 	SealedOnly       SealedOnly
-	Require          []Requirement  // of single buckets
-	TLSTerminated    bool           // a terminator in front speaks TLS with the clients
-	WarnHeaderDigest bool           // log instead of refuse when the store changed content headers
-	MaxRequests      int            // served at a time, above which clients are told to slow down
-	IdleTimeout      time.Duration  // a body may stand still this long; 0: 30 s
-	PresignedV2      bool           // take presigned requests of Signature Version 2
-	ForwardClient    bool           // tell the store the client's address, program and referring page
-	TrustedProxies   []netip.Prefix // whose X-Forwarded-For is believed
-	Operator         http.Handler   // serves the paths below /minio/; nil: 404
-	Audit            *Audit         // of the use of KES keys; nil: none
-	Log              *zap.Logger
-	Metrics          prometheus.Registerer
+	Require          []Requirement // of single buckets
+	TLSTerminated    bool          // a terminator in front speaks TLS with the clients
+	WarnHeaderDigest bool          // log instead of refuse when the store changed content headers
+
+	// StrictHeaderDigest refuses objects whose content headers cannot be verified,
+	// because the root that they were sealed under is unknown.
+	StrictHeaderDigest bool
+
+	MaxRequests    int            // served at a time, above which clients are told to slow down
+	IdleTimeout    time.Duration  // a body may stand still this long; 0: 30 s
+	PresignedV2    bool           // take presigned requests of Signature Version 2
+	ForwardClient  bool           // tell the store the client's address, program and referring page
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	Operator       http.Handler   // serves the paths below /minio/; nil: 404
+	Audit          *Audit         // of the use of KES keys; nil: none
+	Log            *zap.Logger
+	Metrics        prometheus.Registerer
 }
 
 // Format prints no secret, whatever the verb.

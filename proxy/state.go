@@ -60,6 +60,7 @@ type State struct {
 	cfg   StateConfig
 	root  atomic.Pointer[sealer.Root] // nil until opened
 	why   atomic.Pointer[error]       // of the last attempt to open it that failed
+	old   oldRoots
 	rules rulesStore
 
 	// guards says that the store refuses writes whose If-Match does not hold,
@@ -71,6 +72,7 @@ type State struct {
 func NewState(cfg StateConfig) *State {
 	s := &State{cfg: cfg}
 	s.rules.state = s
+	s.old.pause = rootsPause
 	return s
 }
 
@@ -173,6 +175,7 @@ func (s *State) open(ctx context.Context) error {
 			return err
 		}
 	}
+	s.lookForRoots(ctx)
 	s.root.Store(&root)
 	return nil
 }

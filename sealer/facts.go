@@ -89,6 +89,17 @@ func parseFacts(b []byte, trailer bool) (*Facts, error) {
 	return f, nil
 }
 
+// Facts returns what is known of the object's facts without a root: the trailer key.
+// Headers and checksums are not. The size is that of the header, which [Header.Open] has
+// authenticated.
+func (k *ObjectKey) Facts() *Facts {
+	f := &Facts{}
+	if k.trailer {
+		f.trailerKey = keep(k.TrailerKey())
+	}
+	return f
+}
+
 // OpenTrailer opens the trailer of the object that the facts are of, as the function
 // [OpenTrailer] does with the trailer key. It also returns ErrNotAuthentic if the checksum that
 // was announced is missing.

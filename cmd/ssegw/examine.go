@@ -53,9 +53,10 @@ func newExaminer(ctx context.Context, cfg *config.Config) (s *proxy.Server, end 
 	}
 	return proxy.New(proxy.Config{
 		Upstream: upstream, KMS: client,
-		State:            proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log}),
-		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
-		Log:              log, Metrics: prometheus.NewRegistry(),
+		State:              proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log}),
+		WarnHeaderDigest:   cfg.HeaderDigest == config.HeaderDigestWarn,
+		StrictHeaderDigest: cfg.HeaderDigest == config.HeaderDigestStrict,
+		Log:                log, Metrics: prometheus.NewRegistry(),
 	}), client.Close, nil
 }
 

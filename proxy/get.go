@@ -118,6 +118,7 @@ func (c *call) get(want wanted) error {
 		_ = resp.Body.Close() // the range was meant for a single PUT
 		return c.getSealed(o, want)
 	}
+	o.whole = want.whole()
 	return c.serveSealed(o, want, resp.Body, first)
 }
 

@@ -30,6 +30,7 @@ type sealedObject struct {
 	warning  string            // for the client; of altered content headers
 	factless bool              // the root is unknown: facts holds the trailer key alone
 	key      *sealer.ObjectKey // opened to do without the facts; nil: not opened yet
+	whole    bool              // all its bytes are at hand, its trailer too
 }
 
 // wipe overwrites the keys that o holds.

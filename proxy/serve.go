@@ -30,6 +30,9 @@ func (c *call) serveSealed(o *sealedObject, want wanted, body io.Reader, first i
 	if err != nil {
 		return c.bodyError(err)
 	}
+	if o.whole && o.header.Trailer && o.parts == nil {
+		plain = &trailedReader{plain, body, o}
+	}
 	buf := copyBuffers.Get().(*[copySize]byte)
 	defer copyBuffers.Put(buf)
 	n, err := readFirst(plain, buf[:])
@@ -54,6 +57,29 @@ func (c *call) serveSealed(o *sealedObject, want wanted, body io.Reader, first i
 	return nil
 }
 
+// trailedReader is the plaintext of a whole single PUT that has a trailer, which it
+// verifies before it gives out the last bytes (docs/FORMAT.md, section 10).
+type trailedReader struct {
+	plain io.Reader
+	rest  io.Reader // what follows the body, once plain has ended
+	o     *sealedObject
+}
+
+func (t *trailedReader) Read(p []byte) (int, error) {
+	n, err := t.plain.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	tail := make([]byte, sealer.SingleTrailerSize)
+	if _, err := io.ReadFull(t.rest, tail); err != nil {
+		return 0, fmt.Errorf("reading a trailer: %w", err)
+	}
+	if _, err := t.o.facts.OpenTrailer(t.o.header, tail); err != nil {
+		return 0, err
+	}
+	return n, io.EOF
+}
+
 // readFirst reads until there is something to send or nothing to come.
 func readFirst(r io.Reader, p []byte) (int, error) {
 	for {
@@ -66,7 +92,7 @@ func readFirst(r io.Reader, p []byte) (int, error) {
 
 // bodyError tells a body that was changed from one that stopped coming.
 func (c *reader) bodyError(err error) error {
-	if errors.Is(err, sealer.ErrNotAuthentic) || errors.Is(err, errMismatch) {
+	if errors.Is(err, sealer.ErrNotAuthentic) || errors.Is(err, sealer.ErrMalformed) || errors.Is(err, errMismatch) {
 		return c.integrity("body", err)
 	}
 	return fmt.Errorf("%w: %w", errUpstream, err)

@@ -350,3 +350,36 @@ func (c *chunkedWriter) WriteHeader(status int) {
 	c.ResponseWriter.WriteHeader(status)
 	http.NewResponseController(c.ResponseWriter).Flush()
 }
+
+// TestTrailerOfWholeObject: a read of a whole object verifies the trailer behind it
+// before the last bytes are out; a range does without.
+func TestTrailerOfWholeObject(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	body := pattern(smallBody+100_000, 1)
+	g.do(clientRequest{method: "PUT", path: "/bucket/k", body: body, mode: modeTrailer, header: headers(s3.HeaderSSE, s3.AES256)}).want(t, 200, "")
+	size := len(g.upstream.object(testBucket, "k").body)
+	if int64(size) != sealer.SealedSize(int64(len(body)))+sealer.SingleTrailerSize {
+		t.Fatalf("no trailer: %d bytes", size)
+	}
+	if r := g.get("/bucket/k"); r.err != nil || !bytes.Equal(r.body, body) {
+		t.Fatalf("%d, %d bytes, %v", r.status, len(r.body), r.err)
+	}
+	for _, at := range []int{0, 12, 100, 155, 156, 163, 170, 179} { // nonce, trailer, tag, footer
+		damage := func(o *memObject) { o.body[size-sealer.SingleTrailerSize+at] ^= 1 }
+		g.upstream.edit(testBucket, "k", damage)
+		for _, query := range []string{"", "with checksum"} {
+			pairs := []string{}
+			if query != "" {
+				pairs = []string{s3.HeaderChecksumMode, "ENABLED"}
+			}
+			if r := g.get("/bucket/k", pairs...); r.err == nil && r.status == 200 || len(r.body) >= len(body) {
+				t.Errorf("byte %d of the trailer %s: %d and a clean end", at, query, r.status)
+			}
+		}
+		if r := g.get("/bucket/k", "Range", "bytes=100-2000000"); r.status != 206 || !bytes.Equal(r.body, body[100:]) {
+			t.Errorf("byte %d of the trailer, a range: %d, %d bytes", at, r.status, len(r.body))
+		}
+		g.upstream.edit(testBucket, "k", damage)
+	}
+}

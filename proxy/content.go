@@ -85,19 +85,21 @@ func authenticContent(stored http.Header, key string, size int64, digest [sha256
 // they have no reason to encode anything else.
 func normalValue(v string) string {
 	v = strings.Trim(v, " \t")
-	if plain := decodedValue(v); !isASCII(plain) {
+	if plain := decodeWords(v); !isASCII(plain) {
 		return plain
 	}
 	return v
 }
 
-// decodedValue is a header value trimmed and with all its encoded words decoded.
-func decodedValue(v string) string {
-	v = strings.TrimSpace(v)
-	if strings.Contains(v, "=?") {
-		if plain, err := new(mime.WordDecoder).DecodeHeader(v); err == nil {
-			return plain
-		}
+// decodedValue is the form of earlier gateways: without any white space around
+// it, and with all its encoded words decoded.
+func decodedValue(v string) string { return decodeWords(strings.TrimSpace(v)) }
+
+// decodeWords decodes the encoded words of a value, which stays as it is where
+// one has an unknown charset.
+func decodeWords(v string) string {
+	if plain, err := new(mime.WordDecoder).DecodeHeader(v); err == nil {
+		return plain
 	}
 	return v
 }

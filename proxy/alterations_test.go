@@ -87,6 +87,7 @@ var oddHeaders = map[string][]string{
 	"expired":       {"Expires", "0"},
 	"expires":       {"Expires", "Tue, 01 Jan 2030 00:00:00 GMT"},
 	"expires, odd":  {"Expires", "Tuesday, 01-Jan-30 00:00:00 GMT"},
+	"encoded word":  {"X-Amz-Meta-E", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?="},
 	"encoded":       {"X-Amz-Meta-E", "=?utf-8?q?user?="},
 	"spaces":        {"X-Amz-Meta-S", "a   b"},
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 type alterations struct {
 	names   string // characters that it changes in names of user metadata
 	expires bool   // it keeps Expires only as a date in the form of RFC 9110
+	meta    bool   // it changes user metadata that is not ASCII
 	content bool   // it changes content headers that are not ASCII
 	dirs    bool   // it drops content headers of directories: objects whose keys end in a slash
 }
@@ -46,6 +48,7 @@ const (
 	probedNames = "_.!#$%&'*+^`|~" // what a name can have beside letters, digits and hyphens
 	commonNames = "_."
 	probeText   = `inline; filename="ü"`
+	probeMeta   = metaPrefix + "probe-text"
 	probeDate   = "0" // which some servers send, for "expired"
 )
 
@@ -104,6 +107,7 @@ func (u *Upstream) alters(ctx context.Context, bucket, chars string) (found *alt
 		h := http.Header{}
 		h.Set("Content-Disposition", probeText)
 		h.Set("Expires", probeDate)
+		h.Set(probeMeta, probeText)
 		for _, c := range chars {
 			h.Set(probeName(c), "probe")
 		}
@@ -113,6 +117,7 @@ func (u *Upstream) alters(ctx context.Context, bucket, chars string) (found *alt
 		}
 		found = &alterations{
 			expires: stored.Get("Expires") != probeDate,
+			meta:    normalValue(stored.Get(probeMeta)) != probeText,
 			content: normalValue(stored.Get("Content-Disposition")) != probeText,
 		}
 		for _, c := range chars {
@@ -130,8 +135,8 @@ func probeName(c rune) string {
 }
 
 // storable puts the headers that are kept with a sealed object into the form in which the
-// store keeps them: one line each, and metadata as ASCII. It refuses those that
-// the store would change with an object of that key.
+// store keeps them: one line each, and metadata in encoded words where it keeps no other
+// text outside ASCII. It refuses those that the store would change with an object of that key.
 func (u *Upstream) storable(header http.Header, key string) error {
 	var altered alterations
 	if found := u.altered.Load(); found != nil {
@@ -142,7 +147,7 @@ func (u *Upstream) storable(header http.Header, key string) error {
 		if !isStored(lower) {
 			continue
 		}
-		v := normalValue(strings.Join(values, ","))
+		v := strings.Trim(strings.Join(values, ","), " \t")
 		if !utf8.ValidString(v) {
 			return s3.ErrArgument(lower, v, "The header "+lower+" must be in UTF-8.")
 		}
@@ -153,7 +158,7 @@ func (u *Upstream) storable(header http.Header, key string) error {
 		if err != nil {
 			return err
 		}
-		header.Set(name, wireValue(lower, kept))
+		header.Set(name, kept)
 	}
 	return nil
 }
@@ -166,6 +171,12 @@ func (a alterations) keep(name, v string) (string, error) {
 	switch {
 	case isMeta && strings.ContainsAny(meta, a.names):
 		return "", s3.ErrArgument(name, v, doesNotKeep+a.list()[0]+".")
+	case isMeta && a.meta && !isASCII(v):
+		q, b := mime.QEncoding.Encode("UTF-8", v), mime.BEncoding.Encode("UTF-8", v)
+		if len(b) < len(q) {
+			q = b
+		}
+		return q, nil
 	case isMeta || v == "":
 	case a.content && !isASCII(v):
 		return "", s3.ErrArgument(name, v, doesNotKeep+"values of "+name+" that are not ASCII.")

@@ -87,6 +87,7 @@ var oddHeaders = map[string][]string{
 	"expired":       {"Expires", "0"},
 	"expires":       {"Expires", "Tue, 01 Jan 2030 00:00:00 GMT"},
 	"expires, odd":  {"Expires", "Tuesday, 01-Jan-30 00:00:00 GMT"},
+	"encoded word":  {"X-Amz-Meta-E", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?="},
 	"encoded":       {"X-Amz-Meta-E", "=?utf-8?q?user?="},
 	"spaces":        {"X-Amz-Meta-S", "a   b"},
 }
@@ -175,5 +176,48 @@ func wantHeader(t *testing.T, g *testGateway, what string, pairs []string) {
 		if v := normalValue(got.Get(name)); v != normalValue(want) {
 			t.Errorf("%s: %s is %q, want %q", what, name, v, want)
 		}
+	}
+}
+
+// TestAlteringDirectories: a store that keeps no content headers with directories takes
+// sealed ones without.
+func TestAlteringDirectories(t *testing.T) {
+	t.Parallel()
+	u := newMemUpstream(t)
+	u.on(http.MethodPut, "/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/") {
+			for _, name := range contentHeaders {
+				r.Header.Del(name)
+			}
+			r.Header.Set("Content-Type", "application/x-directory")
+		}
+		next.ServeHTTP(w, r)
+	})
+	g := newGateway(t, withUpstream(u), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	writes := map[string]func(pairs ...string) clientAnswer{
+		"put":  func(pairs ...string) clientAnswer { return g.put("/bucket/dir/", nil, pairs...) },
+		"form": func(pairs ...string) clientAnswer { return g.form(testForm{key: "dir/", fields: pairs}) },
+		"copy": func(pairs ...string) clientAnswer {
+			return g.copy("bucket/source", "/bucket/dir/", append(pairs, s3.HeaderMetadataDirective, "REPLACE")...)
+		},
+		"copy onto itself": func(pairs ...string) clientAnswer {
+			return g.copy("bucket/dir/", "/bucket/dir/", append(pairs, s3.HeaderMetadataDirective, "REPLACE")...)
+		},
+	}
+	g.put("/bucket/source", nil).want(t, 200, "")
+	g.put("/bucket/dir/", nil).want(t, 200, "")
+	for name, write := range writes {
+		if r := write("X-Amz-Meta-A", "1", "Content-Type", "a/b"); r.status >= 300 {
+			t.Errorf("%s: %d %s", name, r.status, r.code)
+		}
+		if h := g.head("/bucket/dir/"); h.status != 200 || h.header.Get("X-Amz-Meta-A") != "1" {
+			t.Errorf("%s: %d %v", name, h.status, h.header)
+		}
+		write("Cache-Control", "no-cache").want(t, 400, "InvalidArgument")
+		g.get("/bucket/dir/").want(t, 200, "")
+	}
+	g.put("/bucket/k", nil, "Cache-Control", "no-cache").want(t, 200, "")
+	if left := u.keys(testStateBucket); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, probePrefix) }) {
+		t.Errorf("probes left: %v", left)
 	}
 }

@@ -33,7 +33,7 @@ func (k *checker) checkProbes(ctx context.Context) {
 			k.run(ctx, "body framing", k.no, k.checkFraming) // which they use
 		}
 		k.run(ctx, p.name, k.no, func(ctx context.Context) (found Finding) {
-			err := k.Upstream.probing(ctx, k.State.cfg.Bucket, func(object string) error {
+			err := k.Upstream.probing(ctx, k.State.cfg.Bucket, "", func(object string) error {
 				found = p.check(ctx, object)
 				return nil
 			})
@@ -208,7 +208,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		return unexpected(err)
 	}
 	written := sent.Clone()
-	if err := k.Upstream.storable(written); err != nil {
+	if err := k.Upstream.storable(written, object); err != nil {
 		return unexpected(err)
 	}
 	if err := k.put(ctx, object, []byte("probe"), written); err != nil {

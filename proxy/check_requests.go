@@ -71,7 +71,7 @@ func (k *checker) checkCopying(ctx context.Context, object string) (found Findin
 		}
 		return k.head(ctx, to)
 	}
-	err := k.Upstream.probing(ctx, bucket, func(other string) error {
+	err := k.Upstream.probing(ctx, bucket, "", func(other string) error {
 		h, err := send(other, "")
 		if err != nil {
 			found = lacks(err, warning, remedy)
@@ -151,7 +151,7 @@ func (k *checker) checkPartCopying(ctx context.Context, object string) (found Fi
 	if err := k.put(ctx, object, body, http.Header{}); err != nil {
 		return unexpected(err)
 	}
-	err := k.Upstream.probing(ctx, bucket, func(other string) error {
+	err := k.Upstream.probing(ctx, bucket, "", func(other string) error {
 		stored, err := k.uploading(ctx, other, func(o outgoing) (string, error) {
 			o.header.Set(s3.HeaderCopySource, (&s3.CopySource{Bucket: bucket, Key: object}).String())
 			resp, err := k.Upstream.expect(ctx, o)

@@ -1,17 +1,21 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"ssegw/proxy/s3"
+	"ssegw/sealer"
 )
 
 // done is what is kept of a Complete, so that it can be given again.
@@ -123,4 +127,58 @@ func (s *State) findDone(ctx context.Context, u *upload, request []byte) (*done,
 		return nil, s3.ErrNoSuchUpload
 	}
 	return d, nil
+}
+
+// mayBeDone reports whether an equal Complete, before this one or at the same time,
+// explains an error: the upload is gone, or records of it.
+func mayBeDone(err error) bool {
+	return errors.Is(err, s3.ErrNoSuchUpload) || errors.Is(err, s3.ErrInvalidPart) || errors.Is(err, errIntegrity) || isNoUpload(err)
+}
+
+// finishTries bounds how often a Complete sends its part table.
+const finishTries = 4
+
+// finishAgain is finishUpload, again where an equal Complete put its own part table in the
+// place of this one's. That shows only at stores that give the same bytes two
+// ETags: what both send is the same.
+func (c *call) finishAgain(u *upload, chosen []*part, number int, tail []byte) (etag string, header http.Header, err error) {
+	for range finishTries {
+		etag, header, err = c.finishUpload(u, chosen, number, tail)
+		if !isCode(err, s3.ErrInvalidPart) {
+			break
+		}
+		if present, err := c.present(u, chosen); err != nil || !present {
+			return "", nil, cmp.Or(err, error(s3.ErrInvalidPart.Detail("UploadId", u.ID)))
+		}
+	}
+	return etag, header, err
+}
+
+// present reports whether the upstream has the attempts, those that are not staged.
+func (c *call) present(u *upload, chosen []*part) (bool, error) {
+	upstream, err := c.upstreamParts(u)
+	return !slices.ContainsFunc(chosen, func(p *part) bool {
+		return !p.Staged && strings.Trim(upstream[p.number].ETag, `"`) != p.ETag
+	}), err
+}
+
+// completedBefore looks for the object of an upload that the upstream knows no
+// longer: a gateway that was killed, or lost the upstream's answer, may have
+// completed it. It is this upload's if its header and part table are.
+func (c *call) completedBefore(u *upload, table *sealer.PartTable, gone error) (string, http.Header, error) {
+	at := c.at(c.ctx(), s3.CopySource{Bucket: u.Bucket, Key: u.Key}, http.Header{})
+	head, err := at.head(lookup{})
+	if err != nil || head.header.Get(sealer.MetadataKey) != u.Header {
+		return "", nil, gone
+	}
+	o, err := at.look(head.header, head.size)
+	if err != nil {
+		return "", nil, err
+	}
+	defer o.wipe()
+	same := func(a, b sealer.Part) bool { return a.Number == b.Number && a.Size == b.Size && a.Nonce == b.Nonce }
+	if o.parts == nil || !slices.EqualFunc(o.parts.Parts, table.Parts, same) {
+		return "", nil, gone
+	}
+	return head.header.Get("ETag"), head.header, nil
 }

@@ -205,7 +205,7 @@ func (c *call) checkBudget(s *sealing, header http.Header, size int64) error {
 // refuses what the store would change, and more user metadata than fits beside
 // the sealed header.
 func (c *call) prepareHeader(s *sealing, header http.Header) error {
-	if err := c.Upstream.storable(header); err != nil {
+	if err := c.Upstream.storable(header, c.req.Key); err != nil {
 		return err
 	}
 	if userMetadataSize(header)+len(sealer.MetadataKey)-len(metaPrefix)+sealedHeaderSize(s) > maxUserMetadata {

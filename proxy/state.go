@@ -372,7 +372,7 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 // their conditions, or not at all: two replicas that change rules at the same
 // moment then lose one of the changes.
 func (s *State) checkConditions(ctx context.Context) error {
-	return s.cfg.Upstream.probing(ctx, s.cfg.Bucket, func(name string) error {
+	return s.cfg.Upstream.probing(ctx, s.cfg.Bucket, "", func(name string) error {
 		guards, err := s.cfg.Upstream.guardsMissing(ctx, s.cfg.Bucket, name)
 		if err != nil {
 			return err

@@ -50,10 +50,10 @@ func cleaningUp(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }
 
-// probing calls f with the name of an object in bucket that nobody else uses, and
-// removes the object afterwards, whatever happened.
-func (u *Upstream) probing(ctx context.Context, bucket string, f func(name string) error) error {
-	name := probePrefix + randomTag()
+// probing calls f with the name of an object in bucket that nobody else uses, with an
+// end, and removes the object afterwards, whatever happened.
+func (u *Upstream) probing(ctx context.Context, bucket, end string, f func(name string) error) error {
+	name := probePrefix + randomTag() + end
 	err := f(name)
 	ctx, cancel := cleaningUp(ctx)
 	defer cancel()
@@ -71,7 +71,7 @@ func (u *Upstream) probing(ctx context.Context, bucket string, f func(name strin
 
 // takes reports whether the upstream takes a framing.
 func (u *Upstream) takes(ctx context.Context, bucket string, f Framing) (taken bool, err error) {
-	err = u.probing(ctx, bucket, func(name string) error {
+	err = u.probing(ctx, bucket, "", func(name string) error {
 		taken, err = u.storesFramed(ctx, bucket, name, f)
 		return err
 	})

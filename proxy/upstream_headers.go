@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -18,7 +19,9 @@ import (
 type alterations struct {
 	names   string // characters that it changes in names of user metadata
 	expires bool   // it keeps Expires only as a date in the form of RFC 9110
+	meta    bool   // it changes user metadata that is not ASCII
 	content bool   // it changes content headers that are not ASCII
+	dirs    bool   // it drops content headers of directories: objects whose keys end in a slash
 }
 
 // list describes what a store alters.
@@ -35,6 +38,9 @@ func (a *alterations) list() (list []string) {
 	if a.content {
 		list = append(list, "content headers that are not ASCII")
 	}
+	if a.dirs {
+		list = append(list, "content headers of directories")
+	}
 	return list
 }
 
@@ -42,6 +48,7 @@ const (
 	probedNames = "_.!#$%&'*+^`|~" // what a name can have beside letters, digits and hyphens
 	commonNames = "_."
 	probeText   = `inline; filename="ü"`
+	probeMeta   = metaPrefix + "probe-text"
 	probeDate   = "0" // which some servers send, for "expired"
 )
 
@@ -55,6 +62,7 @@ func (u *Upstream) probeHeaders(ctx context.Context, bucket string) error {
 			continue
 		}
 		if err == nil {
+			found.dirs, err = u.altersDirectories(ctx, bucket)
 			u.altered.Store(found)
 		}
 		return err
@@ -62,29 +70,58 @@ func (u *Upstream) probeHeaders(ctx context.Context, bucket string) error {
 	return nil
 }
 
+// altersDirectories stores a probe that is a directory.
+func (u *Upstream) altersDirectories(ctx context.Context, bucket string) (altered bool, err error) {
+	var answered *upstreamError
+	err = u.probing(ctx, bucket, "/", func(name string) error {
+		h := http.Header{}
+		h.Set("Cache-Control", "no-cache")
+		stored, err := u.probed(ctx, bucket, name, nil, h)
+		if err == nil {
+			altered = stored.Get("Cache-Control") != "no-cache"
+		}
+		return err
+	})
+	if errors.As(err, &answered) {
+		return false, nil // it refuses those of clients, too
+	}
+	return altered, err
+}
+
+// probed stores a probe and returns its headers as the store has them.
+func (u *Upstream) probed(ctx context.Context, bucket, name string, b []byte, h http.Header) (http.Header, error) {
+	if _, err := u.putSmall(ctx, bucket, name, b, h); err != nil {
+		return nil, err
+	}
+	resp, err := u.expect(ctx, outgoing{method: http.MethodHead, bucket: bucket, key: name})
+	if err != nil {
+		return nil, err
+	}
+	discard(resp)
+	return resp.Header, nil
+}
+
 // alters stores a probe whose metadata has names with each of the characters.
 func (u *Upstream) alters(ctx context.Context, bucket, chars string) (found *alterations, err error) {
-	err = u.probing(ctx, bucket, func(name string) error {
+	err = u.probing(ctx, bucket, "", func(name string) error {
 		h := http.Header{}
 		h.Set("Content-Disposition", probeText)
 		h.Set("Expires", probeDate)
+		h.Set(probeMeta, probeText)
 		for _, c := range chars {
 			h.Set(probeName(c), "probe")
 		}
-		if _, err := u.putSmall(ctx, bucket, name, []byte("probe"), h); err != nil {
-			return err
-		}
-		resp, err := u.expect(ctx, outgoing{method: http.MethodHead, bucket: bucket, key: name})
+		stored, err := u.probed(ctx, bucket, name, []byte("probe"), h)
 		if err != nil {
 			return err
 		}
-		discard(resp)
 		found = &alterations{
-			expires: resp.Header.Get("Expires") != probeDate,
-			content: normalValue(resp.Header.Get("Content-Disposition")) != probeText,
+			expires: stored.Get("Expires") != probeDate,
+			meta:    normalValue(stored.Get(probeMeta)) != probeText,
+			content: normalValue(stored.Get("Content-Disposition")) != probeText,
 		}
 		for _, c := range chars {
-			if resp.Header.Get(probeName(c)) != "probe" {
+			if stored.Get(probeName(c)) != "probe" {
 				found.names += string(c)
 			}
 		}
@@ -98,9 +135,9 @@ func probeName(c rune) string {
 }
 
 // storable puts the headers that are kept with a sealed object into the form in which the
-// store keeps them: one line each, and metadata as ASCII. It refuses those that
-// the store would change.
-func (u *Upstream) storable(header http.Header) error {
+// store keeps them: one line each, and metadata in encoded words where it keeps no other
+// text outside ASCII. It refuses those that the store would change with an object of that key.
+func (u *Upstream) storable(header http.Header, key string) error {
 	var altered alterations
 	if found := u.altered.Load(); found != nil {
 		altered = *found
@@ -110,33 +147,43 @@ func (u *Upstream) storable(header http.Header) error {
 		if !isStored(lower) {
 			continue
 		}
-		v := normalValue(strings.Join(values, ","))
+		v := strings.Trim(strings.Join(values, ","), " \t")
 		if !utf8.ValidString(v) {
 			return s3.ErrArgument(lower, v, "The header "+lower+" must be in UTF-8.")
+		}
+		if altered.dirs && v != "" && strings.HasSuffix(key, "/") && !strings.HasPrefix(lower, metaPrefix) && !isUncovered(lower, key, 0) {
+			return s3.ErrArgument(lower, v, doesNotKeep+"content headers of directories.")
 		}
 		kept, err := altered.keep(lower, v)
 		if err != nil {
 			return err
 		}
-		header.Set(name, wireValue(lower, kept))
+		header.Set(name, kept)
 	}
 	return nil
 }
 
+const doesNotKeep = "The object store behind the gateway does not keep "
+
 // keep returns a header's value as the store keeps it.
 func (a alterations) keep(name, v string) (string, error) {
-	const refused = "The object store behind the gateway does not keep "
 	meta, isMeta := strings.CutPrefix(name, metaPrefix)
 	switch {
 	case isMeta && strings.ContainsAny(meta, a.names):
-		return "", s3.ErrArgument(name, v, refused+a.list()[0]+".")
+		return "", s3.ErrArgument(name, v, doesNotKeep+a.list()[0]+".")
+	case isMeta && a.meta && !isASCII(v):
+		q, b := mime.QEncoding.Encode("UTF-8", v), mime.BEncoding.Encode("UTF-8", v)
+		if len(b) < len(q) {
+			q = b
+		}
+		return q, nil
 	case isMeta || v == "":
 	case a.content && !isASCII(v):
-		return "", s3.ErrArgument(name, v, refused+"values of "+name+" that are not ASCII.")
+		return "", s3.ErrArgument(name, v, doesNotKeep+"values of "+name+" that are not ASCII.")
 	case a.expires && name == "expires":
 		date, err := http.ParseTime(v)
 		if err != nil {
-			return "", s3.ErrArgument(name, v, refused+"an Expires that is no date, such as "+time.Unix(0, 0).UTC().Format(http.TimeFormat)+".")
+			return "", s3.ErrArgument(name, v, doesNotKeep+"an Expires that is no date, such as "+time.Unix(0, 0).UTC().Format(http.TimeFormat)+".")
 		}
 		return date.UTC().Format(http.TimeFormat), nil
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/kms"
@@ -173,30 +174,32 @@ func TestMultipartCalls(t *testing.T) {
 // TestCachedReads: an object that was read a short time ago stays readable.
 func TestCachedReads(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = time.Minute }))
-	for _, key := range []string{"read", "unread"} {
-		g.put("/bucket/"+key, pattern(100, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
-	}
-	g.kes.ResetRequests()
-	for range 3 {
-		g.get("/bucket/read").want(t, 200, "")
-	}
-	if n := kmsCalls(g); n != 1 {
-		t.Errorf("3 reads made %d calls", n)
-	}
-	if hits, misses := g.counter("ssegw_dek_cache_hits_total"), g.counter("ssegw_dek_cache_misses_total"); hits != 2 || misses != 1 {
-		t.Errorf("%v hits and %v misses, want 2 and 1", hits, misses)
-	}
-	g.kes.Stop()
-	if r := g.get("/bucket/read"); !bytes.Equal(r.body, pattern(100, 1)) {
-		t.Errorf("with KES away: %d", r.status)
-	}
-	start := time.Now()
-	g.get("/bucket/unread").want(t, 503, "ServiceUnavailable")
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("refused after %v", d)
-	}
-	g.head("/bucket/unread").want(t, 200, "")
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock(), withKMS(func(c *kms.Config) { c.CacheTTL = time.Minute }))
+		for _, key := range []string{"read", "unread"} {
+			g.put("/bucket/"+key, pattern(100, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
+		}
+		g.kes.ResetRequests()
+		for range 3 {
+			g.get("/bucket/read").want(t, 200, "")
+		}
+		if n := kmsCalls(g); n != 1 {
+			t.Errorf("3 reads made %d calls", n)
+		}
+		if hits, misses := g.counter("ssegw_dek_cache_hits_total"), g.counter("ssegw_dek_cache_misses_total"); hits != 2 || misses != 1 {
+			t.Errorf("%v hits and %v misses, want 2 and 1", hits, misses)
+		}
+		g.kes.Stop()
+		if r := g.get("/bucket/read"); !bytes.Equal(r.body, pattern(100, 1)) {
+			t.Errorf("with KES away: %d", r.status)
+		}
+		start := time.Now()
+		g.get("/bucket/unread").want(t, 503, "ServiceUnavailable")
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("refused after %v", d)
+		}
+		g.head("/bucket/unread").want(t, 200, "")
+	})
 }
 
 // TestBucketKeyCopies: a copy takes the data key of the bucket that it goes to.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,21 +23,13 @@ import (
 	"ssegw/sealer"
 )
 
-// quick are the bounds of checks of a store in this process.
-var quick = checkBounds{all: checkTimes.all, each: checkTimes.each, settle: 50 * time.Millisecond}
-
 // findings does all checks, and fails the test if one left something in the store
 // or told a secret.
 func (g *testGateway) findings() []Finding {
 	g.t.Helper()
-	return g.findingsWithin(quick)
-}
-
-func (g *testGateway) findingsWithin(limits checkBounds) []Finding {
-	g.t.Helper()
 	before := g.upstream.keys(testStateBucket)
 	var all []Finding
-	g.checkWithin(g.t.Context(), limits, func(f Finding) { all = append(all, f) })
+	g.Check(g.t.Context(), func(f Finding) { all = append(all, f) })
 	if diff := cmp.Diff(before, g.upstream.keys(testStateBucket)); diff != "" {
 		g.t.Errorf("state bucket (-before +after):\n%s", diff)
 	}
@@ -69,23 +62,25 @@ func finding(t *testing.T, all []Finding, name string) Finding {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withFraming(FramingAuto), withRule(testBucket, Rule{Algorithm: "AES256"}))
-	var names []string
-	for _, f := range g.findings() {
-		if f.Status != StatusOK {
-			t.Errorf("%+v", f)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock(), withFraming(FramingAuto), withRule(testBucket, Rule{Algorithm: "AES256"}))
+		var names []string
+		for _, f := range g.findings() {
+			if f.Status != StatusOK {
+				t.Errorf("%+v", f)
+			}
+			names = append(names, f.Name)
 		}
-		names = append(names, f.Name)
-	}
-	want := []string{
-		"KES " + g.kes.Endpoint(), "KES key " + kmstest.DefaultKey, "store " + g.upstream.url.String(), "clock",
-		"store credential", "state bucket " + testStateBucket, "root", "rules",
-		"conditional writes", "body framing", "broken uploads", "content headers", "user metadata", "ranges",
-		"server-side copy", "multipart", "copy by parts",
-	}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("checks (-want +got):\n%s", diff)
-	}
+		want := []string{
+			"KES " + g.kes.Endpoint(), "KES key " + kmstest.DefaultKey, "store " + g.upstream.url.String(), "clock",
+			"store credential", "state bucket " + testStateBucket, "root", "rules",
+			"conditional writes", "body framing", "broken uploads", "content headers", "user metadata", "ranges",
+			"server-side copy", "multipart", "copy by parts",
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Errorf("checks (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // checkFault is something wrong with KES or the store, and what one of the checks
@@ -102,19 +97,21 @@ func runCheckFaults(t *testing.T, tests map[string]checkFault) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, test.options...)
-			if test.fault != nil {
-				test.fault(g)
-			}
-			f := finding(t, g.findings(), test.name)
-			if f.Status != test.status {
-				t.Errorf("%+v, want %q", f, test.status)
-			}
-			for _, word := range test.says {
-				if !strings.Contains(f.Detail+" | "+f.Remedy, word) {
-					t.Errorf("%+v does not say %q", f, word)
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t, append(test.options, onClock())...)
+				if test.fault != nil {
+					test.fault(g)
 				}
-			}
+				f := finding(t, g.findings(), test.name)
+				if f.Status != test.status {
+					t.Errorf("%+v, want %q", f, test.status)
+				}
+				for _, word := range test.says {
+					if !strings.Contains(f.Detail+" | "+f.Remedy, word) {
+						t.Errorf("%+v does not say %q", f, word)
+					}
+				}
+			})
 		})
 	}
 }
@@ -280,17 +277,19 @@ func TestCheckState(t *testing.T) {
 // KES without a bucket and without a key.
 func TestCheckMakesNothing(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, notOpened())
-	g.kes.DeleteKey(kmstest.DefaultKey)
-	g.findings()
-	for _, r := range g.upstream.requests("/") {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			t.Errorf("%s %s", r.Method, r.Path)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock(), notOpened())
+		g.kes.DeleteKey(kmstest.DefaultKey)
+		g.findings()
+		for _, r := range g.upstream.requests("/") {
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				t.Errorf("%s %s", r.Method, r.Path)
+			}
 		}
-	}
-	if n := g.kes.Requests(kmstest.OpCreate); n > 0 || g.kes.HasKey(kmstest.DefaultKey) {
-		t.Error("the default key was made")
-	}
+		if n := g.kes.Requests(kmstest.OpCreate); n > 0 || g.kes.HasKey(kmstest.DefaultKey) {
+			t.Error("the default key was made")
+		}
+	})
 }
 
 func TestCheckProbes(t *testing.T) {
@@ -369,21 +368,21 @@ func TestCheckBrokenUploads(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withFraming(test.framing))
-			limits := quick
-			if test.keeps {
-				keepBroken(g)
-				limits = checkTimes // time for the store to keep it
-			}
-			f := finding(t, g.findingsWithin(limits), "broken uploads")
-			if f.Status != test.status {
-				t.Errorf("%+v, want %q", f, test.status)
-			}
-			for _, word := range test.says {
-				if !strings.Contains(f.Detail+" | "+f.Remedy, word) {
-					t.Errorf("%+v does not say %q", f, word)
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t, onClock(), withFraming(test.framing))
+				if test.keeps {
+					keepBroken(g)
 				}
-			}
+				f := finding(t, g.findings(), "broken uploads")
+				if f.Status != test.status {
+					t.Errorf("%+v, want %q", f, test.status)
+				}
+				for _, word := range test.says {
+					if !strings.Contains(f.Detail+" | "+f.Remedy, word) {
+						t.Errorf("%+v does not say %q", f, word)
+					}
+				}
+			})
 		})
 	}
 }
@@ -415,47 +414,51 @@ func (f *failAfter) Read([]byte) (int, error) {
 // do probes stay.
 func TestCheckCannotRemove(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	onProbes(http.MethodDelete, answerWith(403, "AccessDenied"))(g)
-	found := map[string]Finding{}
-	g.checkWithin(t.Context(), quick, func(f Finding) { found[f.Name] = f })
-	if f := found["ranges"]; f.Status != StatusWarning || !strings.Contains(f.Remedy, "delete") || !strings.Contains(f.Detail, "AccessDenied") {
-		t.Errorf("%+v", f)
-	}
-	if !slices.ContainsFunc(g.upstream.keys(testStateBucket), func(k string) bool { return strings.HasPrefix(k, probePrefix) }) {
-		t.Error("no probe stayed")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		onProbes(http.MethodDelete, answerWith(403, "AccessDenied"))(g)
+		found := map[string]Finding{}
+		g.Check(t.Context(), func(f Finding) { found[f.Name] = f })
+		if f := found["ranges"]; f.Status != StatusWarning || !strings.Contains(f.Remedy, "delete") || !strings.Contains(f.Detail, "AccessDenied") {
+			t.Errorf("%+v", f)
+		}
+		if !slices.ContainsFunc(g.upstream.keys(testStateBucket), func(k string) bool { return strings.HasPrefix(k, probePrefix) }) {
+			t.Error("no probe stayed")
+		}
+	})
 }
 
 // TestCheckIsBounded lets the store fall silent in the middle of the checks.
 func TestCheckIsBounded(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	onProbes(http.MethodPut, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-	})(g)
-	short := checkBounds{all: time.Second, each: 300 * time.Millisecond, settle: quick.settle}
-	var found []Finding
-	start := time.Now()
-	g.checkWithin(t.Context(), short, func(f Finding) { found = append(found, f) })
-	if took := time.Since(start); took > 10*short.all {
-		t.Errorf("took %s", took)
-	}
-	if f := finding(t, found, "conditional writes"); f.Status != StatusFailed || !strings.Contains(f.Detail, "in time") {
-		t.Errorf("%+v", f)
-	}
-	if f := finding(t, found, "copy by parts"); f.Status != StatusNotTried || !strings.Contains(f.Detail, "too long") {
-		t.Errorf("%+v", f)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		onProbes(http.MethodPut, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		})(g)
+		short := checkBounds{all: time.Second, each: 300 * time.Millisecond, settle: checkTimes.settle}
+		var found []Finding
+		start := time.Now()
+		g.checkWithin(t.Context(), short, func(f Finding) { found = append(found, f) })
+		if took := time.Since(start); took > short.all+probeCleanup {
+			t.Errorf("took %s", took)
+		}
+		if f := finding(t, found, "conditional writes"); f.Status != StatusFailed || !strings.Contains(f.Detail, "in time") {
+			t.Errorf("%+v", f)
+		}
+		if f := finding(t, found, "copy by parts"); f.Status != StatusNotTried || !strings.Contains(f.Detail, "too long") {
+			t.Errorf("%+v", f)
+		}
 
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	found = nil
-	g.Check(ctx, func(f Finding) { found = append(found, f) })
-	if f := finding(t, found, "multipart"); f.Status != StatusNotTried {
-		t.Errorf("interrupted: %+v", f)
-	}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		found = nil
+		g.Check(ctx, func(f Finding) { found = append(found, f) })
+		if f := finding(t, found, "multipart"); f.Status != StatusNotTried {
+			t.Errorf("interrupted: %+v", f)
+		}
+	})
 }
 
 func TestReachRemedy(t *testing.T) {

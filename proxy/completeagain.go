@@ -26,10 +26,6 @@ type done struct {
 	Header map[string]string `json:"header,omitempty"`
 }
 
-// forgetTimeout bounds what a Complete does for its upload's records, which goes on
-// when the client has left.
-const forgetTimeout = 20 * time.Second
-
 // flat is the first value of each header.
 func flat(h http.Header) map[string]string {
 	out := map[string]string{}
@@ -46,7 +42,7 @@ func flat(h http.Header) map[string]string {
 func (c *call) finishComplete(u *upload, d *done) error {
 	// The object is there: what fails from here on leaves records to the sweep, and
 	// must not fail the request. Either all that a retry needs is left, or the answer.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), forgetTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.times.forget)
 	defer cancel()
 	kept := c.State.saveDone(ctx, u, d)
 	if kept == nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"ssegw/proxy/s3"
 )
@@ -34,38 +35,40 @@ func TestCompleteAtOnce(t *testing.T) {
 			for _, tags := range []string{"MD5", "random"} {
 				t.Run(fmt.Sprint(name, " ", last, " ", tags), func(t *testing.T) {
 					t.Parallel()
-					g := newGateway(t).withSmallParts()
-					other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
-					if tags == "random" {
-						g.upstream.on(http.MethodPut, "/bucket/k", randomPartTags(g.upstream))
-					}
-					u := g.begin("/bucket/k", sse...)
-					for i, size := range []int{3000, last} {
-						r := u.try(i+1, pattern(size, uint64(i)))
-						r.want(t, 200, "")
-						u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
-					}
-					// The first one that wants to complete waits until the other one does too.
-					var arrived atomic.Int64
-					both := make(chan struct{})
-					g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-						if arrived.Add(1) == 2 {
-							close(both)
+					synctest.Test(t, func(t *testing.T) {
+						g := newGateway(t, onClock()).withSmallParts()
+						other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
+						if tags == "random" {
+							g.upstream.on(http.MethodPut, "/bucket/k", randomPartTags(g.upstream))
 						}
-						<-both
-						next.ServeHTTP(w, r)
+						u := g.begin("/bucket/k", sse...)
+						for i, size := range []int{3000, last} {
+							r := u.try(i+1, pattern(size, uint64(i)))
+							r.want(t, 200, "")
+							u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
+						}
+						// The first one that wants to complete waits until the other one does too.
+						var arrived atomic.Int64
+						both := make(chan struct{})
+						g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+							if arrived.Add(1) == 2 {
+								close(both)
+							}
+							<-both
+							next.ServeHTTP(w, r)
+						})
+						answers := make(chan clientAnswer, 2)
+						for _, at := range []*testGateway{g, other} {
+							go func() { answers <- u.through(at).completeWith(u.listed) }()
+						}
+						a, b := <-answers, <-answers
+						a.want(t, 200, "")
+						b.want(t, 200, "")
+						if string(a.body) != string(b.body) && name == "plain" {
+							t.Errorf("%s\n%s", a.body, b.body)
+						}
+						wantObject(t, g, "/bucket/k", append(pattern(3000, 0), pattern(last, 1)...), 3)
 					})
-					answers := make(chan clientAnswer, 2)
-					for _, at := range []*testGateway{g, other} {
-						go func() { answers <- u.through(at).completeWith(u.listed) }()
-					}
-					a, b := <-answers, <-answers
-					a.want(t, 200, "")
-					b.want(t, 200, "")
-					if string(a.body) != string(b.body) && name == "plain" {
-						t.Errorf("%s\n%s", a.body, b.body)
-					}
-					wantObject(t, g, "/bucket/k", append(pattern(3000, 0), pattern(last, 1)...), 3)
 				})
 			}
 		}
@@ -90,43 +93,45 @@ func TestCompleteBehind(t *testing.T) {
 			}
 			t.Run(name+"/"+what, func(t *testing.T) {
 				t.Parallel()
-				g := newGateway(t).withSmallParts()
-				u := g.begin("/bucket/k", sse...)
-				for i, size := range []int{2000, 20} {
-					r := u.try(i+1, pattern(size, uint64(i)))
-					u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
-				}
-				arrived, release := make(chan struct{}), make(chan struct{})
-				var once, seconds atomic.Bool
-				g.upstream.on("", "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-					if held(r) && once.CompareAndSwap(false, true) {
-						close(arrived)
-						<-release
+				synctest.Test(t, func(t *testing.T) {
+					g := newGateway(t, onClock()).withSmallParts()
+					u := g.begin("/bucket/k", sse...)
+					for i, size := range []int{2000, 20} {
+						r := u.try(i+1, pattern(size, uint64(i)))
+						u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
 					}
-					next.ServeHTTP(w, r)
-				})
-				// The one that is held there, and the one that overtakes it.
-				g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-					next.ServeHTTP(w, r)
-					if what == "answer" && !seconds.CompareAndSwap(false, true) {
-						close(release) // the store told the second one that there is no upload
+					arrived, release := make(chan struct{}), make(chan struct{})
+					var once, seconds atomic.Bool
+					g.upstream.on("", "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+						if held(r) && once.CompareAndSwap(false, true) {
+							close(arrived)
+							<-release
+						}
+						next.ServeHTTP(w, r)
+					})
+					// The one that is held there, and the one that overtakes it.
+					g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+						next.ServeHTTP(w, r)
+						if what == "answer" && !seconds.CompareAndSwap(false, true) {
+							close(release) // the store told the second one that there is no upload
+						}
+					})
+					first := make(chan clientAnswer)
+					go func() { first <- u.completeWith(u.listed) }()
+					<-arrived
+					second := make(chan clientAnswer)
+					go func() { second <- u.through(g).completeWith(u.listed) }()
+					b := <-second
+					if what != "answer" {
+						eventually(t, "the records to go", func() bool { return len(g.records()) == 1 })
 					}
+					if what != "answer" || name == "sealed" {
+						close(release) // a sealed object is found without the first one's answer
+					}
+					a := <-first
+					a.want(t, 200, "")
+					b.want(t, 200, "")
 				})
-				first := make(chan clientAnswer)
-				go func() { first <- u.completeWith(u.listed) }()
-				<-arrived
-				second := make(chan clientAnswer)
-				go func() { second <- u.through(g).completeWith(u.listed) }()
-				b := <-second
-				if what != "answer" {
-					eventually(t, "the records to go", func() bool { return len(g.records()) == 1 })
-				}
-				if what != "answer" || name == "sealed" {
-					close(release) // a sealed object is found without the first one's answer
-				}
-				a := <-first
-				a.want(t, 200, "")
-				b.want(t, 200, "")
 			})
 		}
 	}

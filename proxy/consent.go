@@ -45,7 +45,7 @@ func (c *call) consentByUpload() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.times.abandon)
 	defer cancel()
 	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: created.ID}
 	resp, err := c.Upstream.expect(ctx, outgoing{method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0)})

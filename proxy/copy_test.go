@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -521,29 +522,31 @@ func TestUploadPartCopyChecksum(t *testing.T) {
 // a connection may stand still otherwise.
 func TestCopyPatience(t *testing.T) {
 	t.Parallel()
-	const idle = 500 * time.Millisecond
-	g := newGateway(t, withUpstreamIdle(idle)).withSmallPuts()
-	g.bounds.maxCopy, g.bounds.copyRange = smallestPut, 150_000
-	sse := []string{s3.HeaderSSE, s3.AES256}
-	slow := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Header.Get("X-Amz-Copy-Source") != "" || r.Method == http.MethodPost && r.URL.Query().Has("uploadId") || r.Method == http.MethodHead {
-			time.Sleep(2 * idle)
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 500 * time.Millisecond
+		g := newGateway(t, onClock(), withUpstreamIdle(idle)).withSmallPuts()
+		g.bounds.maxCopy, g.bounds.copyRange = smallestPut, 150_000
+		sse := []string{s3.HeaderSSE, s3.AES256}
+		slow := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("X-Amz-Copy-Source") != "" || r.Method == http.MethodPost && r.URL.Query().Has("uploadId") || r.Method == http.MethodHead {
+				time.Sleep(2 * idle)
+			}
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
-	}
-	g.upstream.on("", "/bucket/slow", slow)
-	g.put("/bucket/small", pattern(1000, 1), sse...).want(t, 200, "")
-	g.put("/bucket/large", pattern(300_000, 2), sse...).want(t, 200, "")
-	for _, key := range []string{"small", "large"} {
-		g.copy("bucket/"+key, "/bucket/slow-"+key, sse...).want(t, 200, "")
-	}
-	for _, pairs := range [][]string{sse, nil} {
-		u := g.begin("/bucket/slow", pairs...)
-		u.completeWith([]testPart{{number: 1, etag: u.try(1, pattern(10, 1)).header.Get("ETag")}}).want(t, 200, "")
-	}
-	if r := g.head("/bucket/slow"); r.status != 503 {
-		t.Errorf("a HEAD that takes as long: %d", r.status)
-	}
+		g.upstream.on("", "/bucket/slow", slow)
+		g.put("/bucket/small", pattern(1000, 1), sse...).want(t, 200, "")
+		g.put("/bucket/large", pattern(300_000, 2), sse...).want(t, 200, "")
+		for _, key := range []string{"small", "large"} {
+			g.copy("bucket/"+key, "/bucket/slow-"+key, sse...).want(t, 200, "")
+		}
+		for _, pairs := range [][]string{sse, nil} {
+			u := g.begin("/bucket/slow", pairs...)
+			u.completeWith([]testPart{{number: 1, etag: u.try(1, pattern(10, 1)).header.Get("ETag")}}).want(t, 200, "")
+		}
+		if r := g.head("/bucket/slow"); r.status != 503 {
+			t.Errorf("a HEAD that takes as long: %d", r.status)
+		}
+	})
 }
 
 // TestCopySourceOwner: the expected owner of the source's bucket is the store's to

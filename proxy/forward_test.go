@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -291,18 +290,15 @@ func TestListBucketsHidesState(t *testing.T) {
 }
 
 // TestRefuseBucket reads the worst documents of the largest size, and those that
-// only look as if they named the bucket.
+// only look as if they named the bucket. It would not come to an end if the time
+// grew with the square of the size.
 func TestRefuseBucket(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	for _, piece := range []string{"a<!---->", "<a>", "<a/>", "&#97;"} {
 		doc := []byte("<Bucket>" + strings.Repeat(piece, limit/len(piece)))
-		start := time.Now()
 		if err := refuseBucket(doc, testStateBucket); s3Error(err).Code != "MalformedXML" {
 			t.Errorf("%q: %v", piece, err)
-		}
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("%q took %s", piece, took)
 		}
 	}
 	if err := refuseBucket([]byte("<Tagging><Key>"+testStateBucket+"</Key></Tagging>"), testStateBucket); err != nil {

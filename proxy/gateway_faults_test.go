@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -89,23 +90,25 @@ func TestUpstreamHangs(t *testing.T) {
 		for _, reads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/reads=%t", framing, reads), func(t *testing.T) {
 				t.Parallel()
-				g := newGateway(t, withFraming(framing), withUpstreamIdle(time.Second))
-				g.put("/bucket/k", []byte("the old object")).want(t, 200, "")
-				old := g.upstream.object(testBucket, "k")
-				release := make(chan struct{})
-				g.upstream.on(http.MethodPut, "/bucket/", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-					if reads {
-						io.Copy(io.Discard, r.Body)
+				synctest.Test(t, func(t *testing.T) {
+					g := newGateway(t, onClock(), withFraming(framing), withUpstreamIdle(time.Second))
+					g.put("/bucket/k", []byte("the old object")).want(t, 200, "")
+					old := g.upstream.object(testBucket, "k")
+					release := make(chan struct{})
+					g.upstream.on(http.MethodPut, "/bucket/", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+						if reads {
+							io.Copy(io.Discard, r.Body)
+						}
+						<-release
+					})
+					start := time.Now()
+					r := g.put("/bucket/k", make([]byte, 24<<20), s3.HeaderSSE, s3.AES256) // more than the sockets hold
+					close(release)
+					if r.want(t, 503, "ServiceUnavailable"); time.Since(start) > 10*time.Second {
+						t.Errorf("answered after %s", time.Since(start))
 					}
-					<-release
+					wantStored(t, g, "k", old)
 				})
-				start := time.Now()
-				r := g.put("/bucket/k", make([]byte, 24<<20), s3.HeaderSSE, s3.AES256) // more than the sockets hold
-				close(release)
-				if r.want(t, 503, "ServiceUnavailable"); time.Since(start) > 10*time.Second {
-					t.Errorf("answered after %s", time.Since(start))
-				}
-				wantStored(t, g, "k", old)
 			})
 		}
 	}
@@ -115,24 +118,26 @@ func TestUpstreamHangs(t *testing.T) {
 // answer: the client's connection breaks instead of hanging.
 func TestUpstreamStopsSending(t *testing.T) {
 	t.Parallel()
-	for _, sealed := range []bool{true, false} {
-		g := newGateway(t, withUpstreamIdle(time.Second))
-		body, pairs := pattern(3<<20, 1), []string{}
-		if sealed {
-			pairs = []string{s3.HeaderSSE, s3.AES256}
+	synctest.Test(t, func(t *testing.T) {
+		for _, sealed := range []bool{true, false} {
+			g := newGateway(t, onClock(), withUpstreamIdle(time.Second))
+			body, pairs := pattern(3<<20, 1), []string{}
+			if sealed {
+				pairs = []string{s3.HeaderSSE, s3.AES256}
+			}
+			g.put("/bucket/k", body, pairs...).want(t, 200, "")
+			release := make(chan struct{})
+			g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				next.ServeHTTP(&silentWriter{w, 1 << 20, release}, r)
+			})
+			start := time.Now()
+			r := g.get("/bucket/k")
+			close(release)
+			if r.err == nil || time.Since(start) > 10*time.Second || !bytes.HasPrefix(body, r.body) {
+				t.Errorf("sealed=%t: %d, %d bytes after %s, error %v", sealed, r.status, len(r.body), time.Since(start), r.err)
+			}
 		}
-		g.put("/bucket/k", body, pairs...).want(t, 200, "")
-		release := make(chan struct{})
-		g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			next.ServeHTTP(&silentWriter{w, 1 << 20, release}, r)
-		})
-		start := time.Now()
-		r := g.get("/bucket/k")
-		close(release)
-		if r.err == nil || time.Since(start) > 10*time.Second || !bytes.HasPrefix(body, r.body) {
-			t.Errorf("sealed=%t: %d, %d bytes after %s, error %v", sealed, r.status, len(r.body), time.Since(start), r.err)
-		}
-	}
+	})
 }
 
 // silentWriter passes left bytes on and then waits for release.
@@ -195,26 +200,30 @@ func TestUpstreamSlow(t *testing.T) {
 	body := pattern(pieces*piece, 1)
 	t.Run("upload", func(t *testing.T) {
 		t.Parallel()
-		g := newGateway(t, withUpstreamIdle(time.Second))
-		conn := g.dial()
-		defer conn.Close()
-		rest, r := g.writePart(conn, clientRequest{method: http.MethodPut, path: "/bucket/k", body: body, header: headers(s3.HeaderSSE, s3.AES256)}, 0)
-		for p := range slices.Chunk(rest, piece) {
-			<-time.After(250 * time.Millisecond) // the point of it: a quarter of the bound, twice the bound in all
-			conn.Write(p)
-		}
-		readAnswer(readResponse(conn, r)).want(t, 200, "")
+		synctest.Test(t, func(t *testing.T) {
+			g := newGateway(t, onClock(), withUpstreamIdle(time.Second))
+			conn := g.dial()
+			defer conn.Close()
+			rest, r := g.writePart(conn, clientRequest{method: http.MethodPut, path: "/bucket/k", body: body, header: headers(s3.HeaderSSE, s3.AES256)}, 0)
+			for p := range slices.Chunk(rest, piece) {
+				<-time.After(250 * time.Millisecond) // the point of it: a quarter of the bound, twice the bound in all
+				conn.Write(p)
+			}
+			readAnswer(readResponse(conn, r)).want(t, 200, "")
+		})
 	})
 	t.Run("download", func(t *testing.T) {
 		t.Parallel()
-		g := newGateway(t, withUpstreamIdle(time.Second))
-		g.put("/bucket/k", body, s3.HeaderSSE, s3.AES256).want(t, 200, "")
-		g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			next.ServeHTTP(&slowWriter{w, piece}, r)
+		synctest.Test(t, func(t *testing.T) {
+			g := newGateway(t, onClock(), withUpstreamIdle(time.Second))
+			g.put("/bucket/k", body, s3.HeaderSSE, s3.AES256).want(t, 200, "")
+			g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				next.ServeHTTP(&slowWriter{w, piece}, r)
+			})
+			if r := g.get("/bucket/k"); r.err != nil || !bytes.Equal(r.body, body) {
+				t.Errorf("%d, %d bytes, %v", r.status, len(r.body), r.err)
+			}
 		})
-		if r := g.get("/bucket/k"); r.err != nil || !bytes.Equal(r.body, body) {
-			t.Errorf("%d, %d bytes, %v", r.status, len(r.body), r.err)
-		}
 	})
 }
 
@@ -304,23 +313,25 @@ func TestClientGone(t *testing.T) {
 // does not take its answer.
 func TestClientStopsReading(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = 200 * time.Millisecond }))
-	ended := make(chan struct{})
-	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		defer close(ended)
-		w.Header().Set("Content-Length", "1000000000")
-		for piece := make([]byte, 1<<20); ; {
-			if _, err := w.Write(piece); err != nil {
-				return
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock(), withConfig(func(c *Config) { c.IdleTimeout = 200 * time.Millisecond }))
+		ended := make(chan struct{})
+		g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			defer close(ended)
+			w.Header().Set("Content-Length", "1000000000")
+			for piece := make([]byte, 1<<20); ; {
+				if _, err := w.Write(piece); err != nil {
+					return
+				}
 			}
+		})
+		conn := g.dial()
+		defer conn.Close()
+		g.writePart(conn, clientRequest{method: http.MethodGet, path: "/bucket/k"}, 0)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("the store still sends")
 		}
 	})
-	conn := g.dial()
-	defer conn.Close()
-	g.writePart(conn, clientRequest{method: http.MethodGet, path: "/bucket/k"}, 0)
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Error("the store still sends")
-	}
 }

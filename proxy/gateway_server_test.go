@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/proxy/s3"
@@ -123,26 +124,28 @@ func TestBodyStalls(t *testing.T) {
 		for _, pairs := range [][]string{{}, {s3.HeaderSSE, s3.AES256}} {
 			t.Run(fmt.Sprint(size, pairs), func(t *testing.T) {
 				t.Parallel()
-				g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = time.Second }))
-				body := pattern(size, 1)
-				request := clientRequest{method: "PUT", path: "/bucket/k", body: body, header: headers(pairs...)}
-				conn := g.dial()
-				defer conn.Close()
-				_, r := g.writePart(conn, request, size-10)
-				readAnswer(readResponse(conn, r)).want(t, 400, "RequestTimeout")
-				wantStored(t, g, "k", nil)
+				synctest.Test(t, func(t *testing.T) {
+					g := newGateway(t, onClock(), withConfig(func(c *Config) { c.IdleTimeout = time.Second }))
+					body := pattern(size, 1)
+					request := clientRequest{method: "PUT", path: "/bucket/k", body: body, header: headers(pairs...)}
+					conn := g.dial()
+					defer conn.Close()
+					_, r := g.writePart(conn, request, size-10)
+					readAnswer(readResponse(conn, r)).want(t, 400, "RequestTimeout")
+					wantStored(t, g, "k", nil)
 
-				slow := g.dial()
-				defer slow.Close()
-				rest, r := g.writePart(slow, request, size-6)
-				for i := range rest {
-					<-time.After(250 * time.Millisecond) // the point of it: a quarter of IdleTimeout, longer in all
-					slow.Write(rest[i : i+1])
-				}
-				readAnswer(readResponse(slow, r)).want(t, 200, "")
-				if a := g.get("/bucket/k"); !bytes.Equal(a.body, body) {
-					t.Error("not read back")
-				}
+					slow := g.dial()
+					defer slow.Close()
+					rest, r := g.writePart(slow, request, size-6)
+					for i := range rest {
+						<-time.After(250 * time.Millisecond) // the point of it: a quarter of IdleTimeout, longer in all
+						slow.Write(rest[i : i+1])
+					}
+					readAnswer(readResponse(slow, r)).want(t, 200, "")
+					if a := g.get("/bucket/k"); !bytes.Equal(a.body, body) {
+						t.Error("not read back")
+					}
+				})
 			})
 		}
 	}
@@ -152,25 +155,27 @@ func TestBodyStalls(t *testing.T) {
 // it and never sends it: the answer comes all the same.
 func TestUnreadBodyStalls(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withConfig(func(c *Config) { c.IdleTimeout = 500 * time.Millisecond }))
-	g.put("/bucket/k", pattern(2<<20, 1)).want(t, 200, "")
-	badSignature := func(r *http.Request) { r.Header.Set("Authorization", flipHex(r.Header.Get("Authorization"))) }
-	for _, tt := range []struct {
-		request clientRequest
-		status  int
-		code    string
-	}{
-		{clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), tamper: badSignature}, 403, "SignatureDoesNotMatch"},
-		{clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), header: headers(s3.HeaderSSE, "aws:foo")}, 400, "InvalidArgument"},
-		{clientRequest{method: "GET", path: "/bucket/k", body: []byte("data")}, 400, "RequestTimeout"},
-		{clientRequest{method: "GET", path: "/bucket", body: []byte("data")}, 400, "RequestTimeout"},
-		{clientRequest{method: "DELETE", path: "/bucket/k", body: []byte("data")}, 400, "RequestTimeout"},
-	} {
-		conn := g.dial()
-		_, r := g.writePart(conn, tt.request, 0)
-		readAnswer(readResponse(conn, r)).want(t, tt.status, tt.code)
-		conn.Close()
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock(), withConfig(func(c *Config) { c.IdleTimeout = 500 * time.Millisecond }))
+		g.put("/bucket/k", pattern(2<<20, 1)).want(t, 200, "")
+		badSignature := func(r *http.Request) { r.Header.Set("Authorization", flipHex(r.Header.Get("Authorization"))) }
+		for _, tt := range []struct {
+			request clientRequest
+			status  int
+			code    string
+		}{
+			{clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), tamper: badSignature}, 403, "SignatureDoesNotMatch"},
+			{clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), header: headers(s3.HeaderSSE, "aws:foo")}, 400, "InvalidArgument"},
+			{clientRequest{method: "GET", path: "/bucket/k", body: []byte("data")}, 400, "RequestTimeout"},
+			{clientRequest{method: "GET", path: "/bucket", body: []byte("data")}, 400, "RequestTimeout"},
+			{clientRequest{method: "DELETE", path: "/bucket/k", body: []byte("data")}, 400, "RequestTimeout"},
+		} {
+			conn := g.dial()
+			_, r := g.writePart(conn, tt.request, 0)
+			readAnswer(readResponse(conn, r)).want(t, tt.status, tt.code)
+			conn.Close()
+		}
+	})
 }
 
 // TestAnonymous forwards requests without credentials unsigned: the store

@@ -218,11 +218,15 @@ func (g *testGateway) request(c clientRequest) *http.Request {
 // dial opens a connection to a gateway without TLS.
 func (g *testGateway) dial() net.Conn {
 	g.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	dial := (&net.Dialer{}).DialContext
+	if g.network != nil {
+		dial = g.network.Dial
+	}
+	conn, err := dial(g.t.Context(), "tcp", strings.TrimPrefix(g.url, "http://"))
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(giveUp))
 	return conn
 }
 

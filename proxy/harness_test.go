@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log"
@@ -48,6 +49,7 @@ type testGateway struct {
 	http     *http.Client
 	upstream *memUpstream
 	kes      *kmstest.Server
+	network  *kmstest.Network // nil: TCP
 	logs     *observer.ObservedLogs
 	gathered prometheus.Gatherer
 }
@@ -56,6 +58,7 @@ type testGateway struct {
 type gatewaySetup struct {
 	upstream *memUpstream
 	kes      *kmstest.Server
+	network  *kmstest.Network // nil: TCP
 	kms      kms.Config
 	tls      bool
 	closed   bool
@@ -84,6 +87,18 @@ func withUpstreamConfig(edit func(*UpstreamConfig)) gatewayOption {
 	return func(s *gatewaySetup) { s.store = edit }
 }
 
+// onClock puts a gateway, its store, its KES and its clients on a network in memory,
+// and lets it keep to the times that gateways keep to. It is for tests in a bubble
+// of testing/synctest, in which all the waiting takes no time and is exact. All
+// other gateways have all the time in the world.
+func onClock() gatewayOption {
+	return func(s *gatewaySetup) { s.network = &kmstest.Network{} }
+}
+
+// giveUp is how long tests wait for what has to come. It matters to those alone
+// that fail: a busy machine may take long.
+const giveUp = 2 * time.Minute
+
 // withUpstreamIdle sets how long the store may stand still.
 func withUpstreamIdle(d time.Duration) gatewayOption {
 	return func(s *gatewaySetup) { s.idle = d }
@@ -110,16 +125,17 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	s := &gatewaySetup{framing: FramingTrailer, rules: map[string]Rule{}}
 	s.config = Config{
 		AccessKey: clientAccessKey, SecretKey: clientSecretKey, Region: clientRegion,
-		MaxRequests: 64, IdleTimeout: 20 * time.Second, Log: zap.New(core), Metrics: registry,
+		MaxRequests: 64, IdleTimeout: giveUp, Log: zap.New(core), Metrics: registry,
 	}
 	for _, opt := range opts {
 		opt(s)
 	}
 	if s.upstream == nil {
-		s.upstream = newMemUpstream(t)
+		s.upstream = newMemUpstreamOn(t, s.network)
 	}
+	s.network = s.upstream.network
 	s.upstream.makeBucket(testBucket)
-	g := &testGateway{t: t, upstream: s.upstream, kes: s.kes, logs: logs, gathered: registry}
+	g := &testGateway{t: t, upstream: s.upstream, kes: s.kes, network: s.network, logs: logs, gathered: registry}
 	if g.kes == nil {
 		g.kes = kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))
 	}
@@ -128,6 +144,11 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: upstreamAccessKey, SecretAccessKey: upstreamSecretKey}, nil
 		}),
+	}
+	if s.network != nil {
+		store.dial = s.network.Dial
+	} else {
+		store.IdleTimeout, store.AnswerTimeout = cmp.Or(s.idle, giveUp), cmp.Or(s.idle, giveUp)
 	}
 	if s.store != nil {
 		s.store(&store)
@@ -150,7 +171,13 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	s.config.KMS = client
 	s.config.State = NewState(StateConfig{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log})
 	g.Server = New(s.config)
-	g.patience.pause = time.Millisecond
+	if s.network == nil {
+		g.patience.pause = time.Millisecond
+		g.times = times{kms: giveUp, abandon: giveUp, forget: giveUp, linger: giveUp}
+		g.State.times = stateTimes{
+			retry: 10 * time.Millisecond, open: giveUp, look: giveUp, poll: time.Hour, maxAge: time.Hour, stale: time.Hour,
+		}
+	}
 	g.listen(s.tls)
 	if !s.closed {
 		g.open()
@@ -166,7 +193,7 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 
 // listen serves the gateway on a free port.
 func (g *testGateway) listen(withTLS bool) {
-	server := httptest.NewUnstartedServer(g.Server)
+	server := newTestServer(g.t, g.network, g.Server)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if withTLS {
 		server.StartTLS()
@@ -181,6 +208,22 @@ func (g *testGateway) listen(withTLS bool) {
 	transport := g.http.Transport.(*http.Transport)
 	transport.DisableCompression = true
 	transport.ExpectContinueTimeout = 5 * time.Second
+	if g.network != nil {
+		transport.DialContext = g.network.Dial
+	}
+}
+
+// newTestServer returns a server that is not started yet, on TCP if network is nil.
+func newTestServer(t testing.TB, network *kmstest.Network, h http.Handler) *httptest.Server {
+	t.Helper()
+	if network == nil {
+		return httptest.NewUnstartedServer(h)
+	}
+	l, err := network.Listen("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ReadHeaderTimeout: giveUp}}
 }
 
 // open runs the state and waits until it is open.
@@ -204,10 +247,10 @@ func (g *testGateway) open() {
 	})
 }
 
-// eventually waits until ok holds, for 10 seconds at most.
+// eventually waits until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(giveUp); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

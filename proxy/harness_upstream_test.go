@@ -8,7 +8,6 @@ import (
 	"log"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
 )
@@ -35,6 +35,7 @@ const (
 // requests it saw, and make requests fail with hooks.
 type memUpstream struct {
 	t        testing.TB
+	network  *kmstest.Network // nil: TCP
 	url      *url.URL
 	verifier *sigv4.Verifier
 
@@ -80,14 +81,17 @@ type memHook struct {
 	run          hook
 }
 
-func newMemUpstream(t testing.TB) *memUpstream {
+func newMemUpstream(t testing.TB) *memUpstream { return newMemUpstreamOn(t, nil) }
+
+// newMemUpstreamOn starts a store on a network in memory, on TCP if that is nil.
+func newMemUpstreamOn(t testing.TB, network *kmstest.Network) *memUpstream {
 	u := &memUpstream{
-		t: t, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
+		t: t, network: network, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
 		verifier: sigv4.New(sigv4.Config{Region: upstreamRegion, Secret: func(accessKey string) (string, bool) {
 			return upstreamSecretKey, accessKey == upstreamAccessKey || accessKey == otherUpstreamKey
 		}}),
 	}
-	server := httptest.NewUnstartedServer(u)
+	server := newTestServer(t, network, u)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.Start()
 	t.Cleanup(func() {

@@ -59,7 +59,7 @@ func TestMetadataBudget(t *testing.T) {
 	conn := g.dial()
 	defer conn.Close()
 	// The body never comes: the refusal does not wait for it.
-	c := clientRequest{method: "PUT", path: "/bucket/k", body: pattern(100<<20, 1), mode: modeUnsigned, header: headers(s3.HeaderSSE, s3.AES256, "X-Amz-Meta-M", strings.Repeat("m", 2000))}
+	c := clientRequest{method: "PUT", path: "/bucket/k", body: pattern(4<<20, 1), mode: modeUnsigned, header: headers(s3.HeaderSSE, s3.AES256, "X-Amz-Meta-M", strings.Repeat("m", 2000))}
 	_, r := g.writePart(conn, c, 0)
 	readAnswer(readResponse(conn, r)).want(t, 400, "MetadataTooLarge")
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/proxy/s3"
@@ -122,11 +123,11 @@ func TestLongPages(t *testing.T) {
 	g := newGateway(t)
 	g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/xml")
-		io.WriteString(w, "<ListBucketResult>")
+		_, _ = io.WriteString(w, "<ListBucketResult>")
 		for i := range maxEntries + 1 {
 			fmt.Fprintf(w, "<Contents><Key>k%d</Key><Size>1</Size></Contents>", i)
 		}
-		io.WriteString(w, "</ListBucketResult>")
+		_, _ = io.WriteString(w, "</ListBucketResult>")
 	})
 	g.do(clientRequest{method: "GET", path: "/bucket"}).want(t, 503, "ServiceUnavailable")
 }
@@ -175,14 +176,23 @@ func TestAnswerTimeout(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
 	}
-	g := newGateway(t, withUpstreamConfig(func(c *UpstreamConfig) { c.AnswerTimeout = 50 * time.Millisecond }))
-	release := make(chan struct{})
-	g.upstream.on("", "/bucket", func(http.ResponseWriter, *http.Request, http.Handler) { <-release })
-	defer close(release)
-	for _, r := range []clientRequest{
-		{method: "GET", path: "/bucket/k"}, {method: "GET", path: "/bucket"}, {method: "DELETE", path: "/bucket/k"},
-		{method: "PUT", path: "/bucket/k", body: []byte("data")}, {method: "PUT", path: "/bucket/k", body: pattern(1<<20, 1), header: headers(s3.HeaderSSE, s3.AES256)},
-	} {
-		g.do(r).want(t, 503, "ServiceUnavailable")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		release := make(chan struct{})
+		g.upstream.on("", "/bucket", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+			io.Copy(io.Discard, r.Body)
+			<-release
+		})
+		defer close(release)
+		for _, r := range []clientRequest{
+			{method: "GET", path: "/bucket/k"}, {method: "GET", path: "/bucket"}, {method: "DELETE", path: "/bucket/k"},
+			{method: "PUT", path: "/bucket/k", body: []byte("data")}, {method: "PUT", path: "/bucket/k", body: pattern(1<<20, 1), header: headers(s3.HeaderSSE, s3.AES256)},
+		} {
+			start := time.Now()
+			g.do(r).want(t, 503, "ServiceUnavailable")
+			if took := time.Since(start); took < answerTimeout || took > answerTimeout+time.Second {
+				t.Errorf("%s %s: answered after %s", r.method, r.path, took)
+			}
+		}
+	})
 }

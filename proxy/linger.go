@@ -7,11 +7,8 @@ import (
 	"time"
 )
 
-// Bounds of lingering, per refused request.
-const (
-	lingerTime  = 2 * time.Second
-	lingerBytes = 64 << 20
-)
+// lingerBytes bounds what is read of a refused request.
+const lingerBytes = 64 << 20
 
 // linger lets the client of a refused upload see why. Clients that asked for a
 // 100 Continue send their body after a second without one. net/http closes such
@@ -24,7 +21,7 @@ func (c *call) linger() {
 	}
 	control := http.NewResponseController(c.w.ResponseWriter)
 	// A client that can't be reached needs no more.
-	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(c.times.linger)) != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, c.in.Body, lingerBytes)

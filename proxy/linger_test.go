@@ -24,7 +24,7 @@ func TestLinger(t *testing.T) {
 		sending := make(chan struct{})
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-sending
-			c := &call{reader: reader{in: r}, w: &answer{ResponseWriter: w}}
+			c := &call{reader: reader{Server: &Server{times: times{linger: giveUp}}, in: r}, w: &answer{ResponseWriter: w}}
 			s3.WriteError(c.w, r, s3.ErrServiceUnavailable, "")
 			c.linger()
 		}))
@@ -32,7 +32,7 @@ func TestLinger(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(giveUp))
 		fmt.Fprintf(conn, "PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", size)
 		if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
 			t.Fatal(err)

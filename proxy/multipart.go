@@ -140,12 +140,9 @@ func (c *call) uploadHeader() http.Header {
 	return header
 }
 
-// abandonTimeout bounds an abandon, which goes on when the client has left.
-const abandonTimeout = 10 * time.Second
-
 // abandon takes back an upload that could not be recorded.
 func (c *call) abandon(u *upload) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), abandonTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.times.abandon)
 	defer cancel()
 	resp, err := c.Upstream.expect(ctx, outgoing{
 		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), as: c.caller(),

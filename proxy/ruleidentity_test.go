@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"ssegw/proxy/s3"
 )
@@ -38,16 +39,18 @@ func TestDeleteBucketSparesTheNextRule(t *testing.T) {
 // that the store has, not one that a replica remembers.
 func TestDeleteBucketKnowsTheLatestRule(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
-	g.upstream.makeBucket("again")
-	g.setEncryption("again", encryptionDoc(s3.AES256, "")).want(t, 200, "")
-	other.setEncryption("again", encryptionDoc(s3.AWSKMS, "")).want(t, 200, "")
-	g.delete("/again").want(t, 204, "")
-	g.upstream.makeBucket("again")
-	for _, gateway := range []*testGateway{g, other} {
-		eventually(t, "the rule to be gone", func() bool { return gateway.encryption("again").status == 404 })
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
+		g.upstream.makeBucket("again")
+		g.setEncryption("again", encryptionDoc(s3.AES256, "")).want(t, 200, "")
+		other.setEncryption("again", encryptionDoc(s3.AWSKMS, "")).want(t, 200, "")
+		g.delete("/again").want(t, 204, "")
+		g.upstream.makeBucket("again")
+		for _, gateway := range []*testGateway{g, other} {
+			eventually(t, "the rule to be gone", func() bool { return gateway.encryption("again").status == 404 })
+		}
+	})
 }
 
 // TestEncryptionIsForThoseWhoSeeTheBucket: GetBucketEncryption answers for no

@@ -18,9 +18,6 @@ import (
 	"ssegw/sealer"
 )
 
-// rulesStale is the age above which no answer rests on the rules at hand.
-const rulesStale = 5 * time.Second
-
 // errRules says that the rules cannot be relied on: every operation that
 // depends on them is refused.
 var errRules = errors.New("proxy: bucket rules unavailable")
@@ -156,7 +153,7 @@ func (r *rulesStore) refresh(ctx context.Context) {
 }
 
 func (r *rulesStore) refreshLocked(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, r.state.times.look)
 	defer cancel()
 	old := r.current.Load()
 	now := time.Now()
@@ -209,16 +206,16 @@ func (r *rulesStore) get(ctx context.Context, maxAge time.Duration) (*rulesSnaps
 }
 
 // rule returns the bucket's rule. An answer that leads to plaintext rests on
-// rules at most rulesMaxAge old, any other on rules at most rulesStale old.
+// rules at most times.maxAge old, any other on rules at most times.stale old.
 func (s *State) rule(ctx context.Context, bucket string) (Rule, bool, error) {
-	snapshot, err := s.rules.get(ctx, rulesStale)
+	snapshot, err := s.rules.get(ctx, s.times.stale)
 	if err != nil {
 		return Rule{}, false, err
 	}
 	if rule, ok := snapshot.Buckets[bucket]; ok && rule.Algorithm != "" {
 		return rule, true, nil
 	}
-	if snapshot, err = s.rules.get(ctx, rulesMaxAge); err != nil {
+	if snapshot, err = s.rules.get(ctx, s.times.maxAge); err != nil {
 		return Rule{}, false, err
 	}
 	rule, ok := snapshot.Buckets[bucket]
@@ -243,7 +240,7 @@ func (s *State) freshRule(ctx context.Context, bucket string) (Rule, bool, error
 // changeRule changes the bucket's rule to what change makes of the stored one;
 // nil is none, before and after. It is called again when another replica was
 // faster, so it decides on what is stored and on nothing else. The change is in
-// force here when changeRule returns, on other replicas within rulesStale.
+// force here when changeRule returns, on other replicas within times.stale.
 func (s *State) changeRule(ctx context.Context, bucket string, change func(old *Rule) (*Rule, error)) error {
 	r := &s.rules
 	r.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ssegw/proxy/s3"
@@ -18,18 +19,6 @@ import (
 )
 
 const otherBucket = "other-bucket"
-
-// age makes the gateway's rules as old as if the store had last confirmed them
-// that long ago.
-func (g *testGateway) age(by time.Duration) {
-	r := &g.State.rules
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	old := *r.current.Load()
-	old.checked = old.checked.Add(-by)
-	r.tried = r.tried.Add(-by)
-	r.current.Store(&old)
-}
 
 // storeRules replaces the stored rules by a document of the test's.
 func (g *testGateway) storeRules(doc rulesDocument) {
@@ -82,56 +71,58 @@ func TestRulesFailClosed(t *testing.T) {
 	for name, damage := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t)
-			g.upstream.makeBucket(otherBucket)
-			before := g.upstream.object(testStateBucket, rulesObject)
-			rule := Rule{Algorithm: s3.AES256}
-			if err := g.State.setRule(t.Context(), testBucket, &rule); err != nil {
-				t.Fatal(err)
-			}
-			g.put("/bucket/sealed", []byte("sealed")).want(t, 200, "")
-			g.upstream.store(testBucket, "plain", &memObject{body: []byte("plain"), header: headers("Content-Type", "a/b"), etag: strings.Repeat("a", 32)})
-			g.get("/bucket/plain").want(t, 200, "") // a migrating bucket
-
-			good := g.upstream.object(testStateBucket, rulesObject)
-			damage(t, g, before)
-			// The poll finds it, without any request's help.
-			eventually(t, "the gateway to notice", func() bool { return g.State.rules.current.Load().err != nil })
-			if !g.logged("rules refused") {
-				t.Error("not logged")
-			}
-			for _, request := range []clientRequest{
-				{method: "PUT", path: "/bucket/new", body: []byte("x")},
-				{method: "PUT", path: "/other-bucket/new", body: []byte("x")},
-				{method: "PUT", path: "/bucket/new", body: []byte("x"), header: headers(s3.HeaderSSE, s3.AES256)},
-				{method: "GET", path: "/bucket/plain"},
-				{method: "HEAD", path: "/bucket/plain"},
-				{method: "GET", path: "/bucket", query: map[string][]string{"encryption": {""}}},
-				{method: "PUT", path: "/bucket", query: map[string][]string{"encryption": {""}}, body: encryptionDoc("AES256", "")},
-				{method: "DELETE", path: "/bucket", query: map[string][]string{"encryption": {""}}},
-			} {
-				code := "ServiceUnavailable"
-				if request.method == "HEAD" {
-					code = ""
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t, onClock())
+				g.upstream.makeBucket(otherBucket)
+				before := g.upstream.object(testStateBucket, rulesObject)
+				rule := Rule{Algorithm: s3.AES256}
+				if err := g.State.setRule(t.Context(), testBucket, &rule); err != nil {
+					t.Fatal(err)
 				}
-				g.do(request).want(t, 503, code)
-			}
-			if g.upstream.object(testBucket, "new") != nil || g.upstream.object(otherBucket, "new") != nil {
-				t.Error("a write was stored")
-			}
-			if r := g.get("/bucket/sealed"); r.status != 200 || string(r.body) != "sealed" {
-				t.Errorf("sealed read: %d %q", r.status, r.body)
-			}
-			g.head("/bucket/sealed").want(t, 200, "")
-			g.list(testBucket, "list-type=2")
+				g.put("/bucket/sealed", []byte("sealed")).want(t, 200, "")
+				g.upstream.store(testBucket, "plain", &memObject{body: []byte("plain"), header: headers("Content-Type", "a/b"), etag: strings.Repeat("a", 32)})
+				g.get("/bucket/plain").want(t, 200, "") // a migrating bucket
 
-			g.upstream.unhook()
-			g.upstream.store(testStateBucket, rulesObject, good)
-			eventually(t, "the gateway to recover", func() bool { return g.put("/bucket/new", []byte("x")).status == 200 })
-			if !isSealed(g.upstream.object(testBucket, "new")) {
-				t.Error("the rule is lost")
-			}
-			g.get("/bucket/plain").want(t, 200, "")
+				good := g.upstream.object(testStateBucket, rulesObject)
+				damage(t, g, before)
+				// The poll finds it, without any request's help.
+				eventually(t, "the gateway to notice", func() bool { return g.State.rules.current.Load().err != nil })
+				if !g.logged("rules refused") {
+					t.Error("not logged")
+				}
+				for _, request := range []clientRequest{
+					{method: "PUT", path: "/bucket/new", body: []byte("x")},
+					{method: "PUT", path: "/other-bucket/new", body: []byte("x")},
+					{method: "PUT", path: "/bucket/new", body: []byte("x"), header: headers(s3.HeaderSSE, s3.AES256)},
+					{method: "GET", path: "/bucket/plain"},
+					{method: "HEAD", path: "/bucket/plain"},
+					{method: "GET", path: "/bucket", query: map[string][]string{"encryption": {""}}},
+					{method: "PUT", path: "/bucket", query: map[string][]string{"encryption": {""}}, body: encryptionDoc("AES256", "")},
+					{method: "DELETE", path: "/bucket", query: map[string][]string{"encryption": {""}}},
+				} {
+					code := "ServiceUnavailable"
+					if request.method == "HEAD" {
+						code = ""
+					}
+					g.do(request).want(t, 503, code)
+				}
+				if g.upstream.object(testBucket, "new") != nil || g.upstream.object(otherBucket, "new") != nil {
+					t.Error("a write was stored")
+				}
+				if r := g.get("/bucket/sealed"); r.status != 200 || string(r.body) != "sealed" {
+					t.Errorf("sealed read: %d %q", r.status, r.body)
+				}
+				g.head("/bucket/sealed").want(t, 200, "")
+				g.list(testBucket, "list-type=2")
+
+				g.upstream.unhook()
+				g.upstream.store(testStateBucket, rulesObject, good)
+				eventually(t, "the gateway to recover", func() bool { return g.put("/bucket/new", []byte("x")).status == 200 })
+				if !isSealed(g.upstream.object(testBucket, "new")) {
+					t.Error("the rule is lost")
+				}
+				g.get("/bucket/plain").want(t, 200, "")
+			})
 		})
 	}
 }
@@ -140,19 +131,22 @@ func TestRulesFailClosed(t *testing.T) {
 // plaintext needs rules that were confirmed a second ago, the rest five.
 func TestRulesNotConfirmed(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
-	g.upstream.makeBucket(otherBucket)
-	g.upstream.on(http.MethodGet, "/"+testStateBucket, answerWith(500, "InternalError"))
-	g.age(2 * time.Second)
-	g.put("/other-bucket/plain", []byte("x")).want(t, 503, "ServiceUnavailable")
-	g.put("/bucket/sealed", []byte("x")).want(t, 200, "")
-	g.age(4 * time.Second)
-	g.put("/bucket/sealed", []byte("x")).want(t, 503, "ServiceUnavailable")
-	g.upstream.unhook()
-	g.put("/other-bucket/plain", []byte("x")).want(t, 200, "")
-	if g.upstream.object(otherBucket, "plain") == nil || g.State.rules.current.Load().err != nil {
-		t.Error("an outage is taken for damage")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock(), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+		g.upstream.makeBucket(otherBucket)
+		g.upstream.on(http.MethodGet, "/"+testStateBucket, answerWith(500, "InternalError"))
+		time.Sleep(2 * time.Second)
+		g.put("/other-bucket/plain", []byte("x")).want(t, 503, "ServiceUnavailable")
+		g.put("/bucket/sealed", []byte("x")).want(t, 200, "")
+		time.Sleep(4 * time.Second)
+		g.put("/bucket/sealed", []byte("x")).want(t, 503, "ServiceUnavailable")
+		g.upstream.unhook()
+		time.Sleep(time.Nanosecond) // one attempt is for all who come at its time
+		g.put("/other-bucket/plain", []byte("x")).want(t, 200, "")
+		if g.upstream.object(otherBucket, "plain") == nil || g.State.rules.current.Load().err != nil {
+			t.Error("an outage is taken for damage")
+		}
+	})
 }
 
 // TestRulesAreSharedWhileRefreshed sees that a crowd of requests that needs fresh
@@ -160,55 +154,59 @@ func TestRulesNotConfirmed(t *testing.T) {
 // leaves does not fail the others.
 func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	release := make(chan struct{})
-	var asked atomic.Int32
-	g.upstream.on(http.MethodGet, "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if asked.Add(1) == 1 {
-			<-release
-		}
-		memFail(w, 500, "InternalError", "on demand")
-	})
-	g.age(3 * time.Second)
-	first, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 101)
-	go func() {
-		_, _, err := g.State.rule(first, otherBucket)
-		ended <- err
-	}()
-	eventually(t, "the first to ask", func() bool { return asked.Load() == 1 })
-	var entered sync.WaitGroup
-	for range 100 {
-		entered.Add(1)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		release := make(chan struct{})
+		var asked atomic.Int32
+		g.upstream.on(http.MethodGet, "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if asked.Add(1) == 1 {
+				<-release
+			}
+			memFail(w, 500, "InternalError", "on demand")
+		})
+		time.Sleep(ruleTimes.maxAge + 1) // before the next poll
+		first, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 101)
 		go func() {
-			entered.Done()
-			_, _, err := g.State.rule(t.Context(), otherBucket)
+			_, _, err := g.State.rule(first, otherBucket)
 			ended <- err
 		}()
-	}
-	entered.Wait()
-	cancel()
-	close(release)
-	for range 101 {
-		if err := <-ended; !errors.Is(err, errRules) {
-			t.Errorf("%v, want errRules", err)
+		eventually(t, "the first to ask", func() bool { return asked.Load() == 1 })
+		var entered sync.WaitGroup
+		for range 100 {
+			entered.Add(1)
+			go func() {
+				entered.Done()
+				_, _, err := g.State.rule(t.Context(), otherBucket)
+				ended <- err
+			}()
 		}
-	}
-	if n := asked.Load(); n > 20 {
-		t.Errorf("101 callers asked the store %d times", n)
-	}
+		entered.Wait()
+		cancel()
+		close(release)
+		for range 101 {
+			if err := <-ended; !errors.Is(err, errRules) {
+				t.Errorf("%v, want errRules", err)
+			}
+		}
+		if n := asked.Load(); n > 20 {
+			t.Errorf("101 callers asked the store %d times", n)
+		}
+	})
 }
 
 // TestLeavingClientEndsNoRefresh: the refresh that a client began serves others.
 func TestLeavingClientEndsNoRefresh(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	g.age(2 * time.Second)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, _, err := g.State.rule(ctx, otherBucket); err != nil {
-		t.Errorf("%v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		time.Sleep(ruleTimes.maxAge + 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := g.State.rule(ctx, otherBucket); err != nil {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 // TestReplicasSeeRules sets a rule on one replica. Another knows it within a
@@ -216,39 +214,41 @@ func TestLeavingClientEndsNoRefresh(t *testing.T) {
 // anyway.
 func TestReplicasSeeRules(t *testing.T) {
 	t.Parallel()
-	a := newGateway(t)
-	b := a.replica()
-	a.setRule(testBucket, &Rule{Algorithm: s3.AES256})
-	deadline := time.Now().Add(rulesMaxAge)
-	for n := 0; ; n++ {
-		late := time.Now().After(deadline)
-		key := fmt.Sprint("key", n)
-		b.put("/bucket/"+key, []byte("x")).want(t, 200, "")
-		if isSealed(b.upstream.object(testBucket, key)) {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		a := newGateway(t, onClock())
+		b := a.replica()
+		a.setRule(testBucket, &Rule{Algorithm: s3.AES256})
+		deadline := time.Now().Add(ruleTimes.maxAge)
+		for n := 0; ; n++ {
+			late := time.Now().After(deadline)
+			key := fmt.Sprint("key", n)
+			b.put("/bucket/"+key, []byte("x")).want(t, 200, "")
+			if isSealed(b.upstream.object(testBucket, key)) {
+				break
+			}
+			if late {
+				t.Fatalf("stored plaintext %s after the rule was set", time.Since(deadline)+ruleTimes.maxAge)
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
-		if late {
-			t.Fatalf("stored plaintext %s after the rule was set", time.Since(deadline)+rulesMaxAge)
+
+		a.setRule(testBucket, &Rule{Algorithm: s3.AWSKMS})
+		start := time.Now()
+		eventually(t, "the other replica's scheme", func() bool {
+			r := b.put("/bucket/key", []byte("x"))
+			r.want(t, 200, "")
+			return r.header.Get(s3.HeaderSSE) == s3.AWSKMS
+		})
+		if took := time.Since(start); took > ruleTimes.stale {
+			t.Errorf("took %s", took)
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
 
-	a.setRule(testBucket, &Rule{Algorithm: s3.AWSKMS})
-	start := time.Now()
-	eventually(t, "the other replica's scheme", func() bool {
-		r := b.put("/bucket/key", []byte("x"))
-		r.want(t, 200, "")
-		return r.header.Get(s3.HeaderSSE) == s3.AWSKMS
-	})
-	if took := time.Since(start); took > rulesStale {
-		t.Errorf("took %s", took)
-	}
-
-	// Removing a rule leads to plaintext; until b knows it seals, which is no harm.
-	a.setRule(testBucket, nil)
-	eventually(t, "the rule to end", func() bool {
-		b.put("/bucket/key", []byte("x")).want(t, 200, "")
-		return !isSealed(b.upstream.object(testBucket, "key"))
+		// Removing a rule leads to plaintext; until b knows it seals, which is no harm.
+		a.setRule(testBucket, nil)
+		eventually(t, "the rule to end", func() bool {
+			b.put("/bucket/key", []byte("x")).want(t, 200, "")
+			return !isSealed(b.upstream.object(testBucket, "key"))
+		})
 	})
 }
 
@@ -348,24 +348,26 @@ func TestSetRuleFaults(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t)
-			g.upstream.on(http.MethodPut, "/"+testStateBucket, test.hook)
-			r := g.setEncryption(testBucket, encryptionDoc("AES256", ""))
-			r.want(t, 503, "ServiceUnavailable")
-			if bytes.Contains(r.body, []byte(testStateBucket)) || bytes.Contains(r.body, []byte("on demand")) {
-				t.Errorf("the answer tells of the state bucket: %s", r.body)
-			}
-			g.upstream.unhook()
-			eventually(t, "the rules to be looked at again", func() bool {
-				g.age(rulesMaxAge)
-				_, ok, err := g.State.rule(t.Context(), testBucket)
-				return err == nil && ok == test.stored
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t, onClock())
+				g.upstream.on(http.MethodPut, "/"+testStateBucket, test.hook)
+				r := g.setEncryption(testBucket, encryptionDoc("AES256", ""))
+				r.want(t, 503, "ServiceUnavailable")
+				if bytes.Contains(r.body, []byte(testStateBucket)) || bytes.Contains(r.body, []byte("on demand")) {
+					t.Errorf("the answer tells of the state bucket: %s", r.body)
+				}
+				g.upstream.unhook()
+				eventually(t, "the rules to be looked at again", func() bool {
+					time.Sleep(ruleTimes.maxAge)
+					_, ok, err := g.State.rule(t.Context(), testBucket)
+					return err == nil && ok == test.stored
+				})
+				g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
+				g.put("/bucket/key", []byte("x")).want(t, 200, "")
+				if !isSealed(g.upstream.object(testBucket, "key")) {
+					t.Error("not sealed")
+				}
 			})
-			g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
-			g.put("/bucket/key", []byte("x")).want(t, 200, "")
-			if !isSealed(g.upstream.object(testBucket, "key")) {
-				t.Error("not sealed")
-			}
 		})
 	}
 }

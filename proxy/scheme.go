@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -234,12 +233,8 @@ func (c *reader) customerSealing(h http.Header) (*sealing, error) {
 	return s, nil
 }
 
-// kmsTimeout bounds a KMS call of a request, which may try several endpoints: a
-// client is told within a second to come back rather than kept waiting.
-const kmsTimeout = 900 * time.Millisecond
-
 func (c *reader) kmsContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.ctx(), kmsTimeout)
+	return context.WithTimeout(c.ctx(), c.times.kms)
 }
 
 // newKey gets the data key of a new object.

@@ -100,6 +100,7 @@ type Server struct {
 	uploads        *uploadsCache
 	bounds         bounds
 	patience       patience
+	times          times
 }
 
 // New returns the server that cfg describes.
@@ -126,6 +127,7 @@ func New(cfg Config) *Server {
 		uploads:        newUploadsCache(),
 		bounds:         storeBounds,
 		patience:       completePatience,
+		times:          serverTimes,
 	}
 	s.verifier = sigv4.New(sigv4.Config{
 		Region: cfg.Region, PresignedV2: cfg.PresignedV2,

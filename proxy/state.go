@@ -29,10 +29,6 @@ const (
 
 	maxRootRecord = 8 << 10  // bytes
 	maxRules      = 16 << 20 // bytes
-
-	rulesPoll    = 2 * time.Second // a replica knows a changed rule after at most this and a request
-	rulesMaxAge  = time.Second     // of the rules behind an answer in plaintext
-	retryOpening = time.Second
 )
 
 var (
@@ -58,6 +54,7 @@ type StateConfig struct {
 // state bucket (docs/FORMAT.md, section 14). It is safe for concurrent use.
 type State struct {
 	cfg   StateConfig
+	times stateTimes
 	root  atomic.Pointer[sealer.Root] // nil until opened
 	why   atomic.Pointer[error]       // of the last attempt to open it that failed
 	old   oldRoots
@@ -70,7 +67,7 @@ type State struct {
 
 // NewState returns a state that is not open yet. Run opens it.
 func NewState(cfg StateConfig) *State {
-	s := &State{cfg: cfg}
+	s := &State{cfg: cfg, times: ruleTimes}
 	s.rules.state = s
 	s.old.pause = rootsPause
 	return s
@@ -115,7 +112,7 @@ func (s *State) Run(ctx context.Context) error {
 		}
 		s.why.Store(&err)
 		s.cfg.Log.Warn("waiting to open the state", zap.String("bucket", s.cfg.Bucket), zap.Error(err))
-		if !pause(ctx, retryOpening) {
+		if !pause(ctx, s.times.retry) {
 			return nil
 		}
 	}
@@ -123,7 +120,7 @@ func (s *State) Run(ctx context.Context) error {
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepForever(ctx) })
 	defer sweeps.Wait()
-	for pause(ctx, rulesPoll) {
+	for pause(ctx, s.times.poll) {
 		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
 	}
 	return nil
@@ -149,7 +146,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // open finds or makes the root and the rules.
 func (s *State) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.times.open)
 	defer cancel()
 	root, record, etag, err := s.findRoot(ctx)
 	if err != nil {

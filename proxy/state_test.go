@@ -29,7 +29,7 @@ func (g *testGateway) run() func() error {
 		select {
 		case err := <-ended:
 			return err
-		case <-time.After(10 * time.Second):
+		case <-time.After(giveUp):
 			return errors.New("Run still runs")
 		}
 	})

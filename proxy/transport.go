@@ -24,10 +24,13 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 // connection that stands still for idle is given up, and a request that is not
 // answered within answer of its end.
 func newTransport(cfg UpstreamConfig, idle, answer time.Duration) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	dial := cfg.dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, address)
+			c, err := dial(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}

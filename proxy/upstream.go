@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -61,6 +62,8 @@ type UpstreamConfig struct {
 	// One request holds two at most, so that twice the requests served at one time
 	// never wait for each other.
 	MaxConns int
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: TCP
 }
 
 // Upstream sends signed requests to the S3 store. It is safe for concurrent use.

@@ -292,7 +292,7 @@ func (c *call) checkBuckets() error {
 		return s3.ErrNoSuchBucket
 	}
 	if src := c.req.CopySource; src != nil && src.Bucket == c.State.Bucket() {
-		return s3.ErrNoSuchBucket
+		return s3.ErrNoSuchBucket.Detail("BucketName", src.Bucket)
 	}
 	return nil
 }

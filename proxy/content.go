@@ -119,7 +119,7 @@ func (c content) set(h http.Header) {
 // wireValue is a value as it travels. User metadata that is not printable ASCII is
 // encoded as Amazon S3 and MinIO do it, which of the two encodings as MinIO
 // chooses it. Content headers are for browsers, which do not know encoded words:
-// they stay as they are, but for control characters.
+// they stay as they are, except control characters.
 func wireValue(name, v string) string {
 	isMeta := strings.HasPrefix(name, metaPrefix)
 	odd := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || isMeta && r > '~' }

@@ -31,7 +31,7 @@ func (s *copySource) size() int64 {
 	return s.total
 }
 
-// keep puts what is kept with the source into the headers of its copy, but for the
+// keep puts what is kept with the source into the headers of its copy, except the
 // website redirect, which copies do not take over.
 func (s *copySource) keep(h http.Header) {
 	kept := http.Header{}
@@ -329,7 +329,7 @@ func (c *call) takesAltered(src *copySource) bool {
 	return src.object != nil && src.object.altered && !c.replaces(s3.HeaderMetadataDirective)
 }
 
-// errUnverified refuses to seal headers as authentic that nobody can verify.
+// errUnverified refuses to seal headers as authentic that cannot be verified.
 var errUnverified = s3.ErrInvalidRequest.Msg("The metadata of the source cannot be verified, because the root that it was sealed under is unknown. State the metadata with x-amz-metadata-directive: REPLACE.")
 
 // reseal makes the header of a copy: the source's object key and facts under the

@@ -59,8 +59,8 @@ var ownHeaders = map[string]bool{
 }
 
 // answerHeaders are the headers of an upstream's answer that reach a client. What
-// is not in the list could be about the store, or mean to a client what nobody
-// has authenticated.
+// is not in the list could be about the store, or tell a client what is not
+// authentic.
 var answerHeaders = map[string]bool{
 	"etag": true, "last-modified": true, "retry-after": true, "vary": true, "allow": true,
 	"x-amz-version-id": true, "x-amz-delete-marker": true, "x-amz-copy-source-version-id": true,
@@ -88,8 +88,8 @@ func errHeader(name string) error {
 }
 
 // checkHeaders refuses the client headers that the gateway can neither honour
-// nor drop without changing what the client asked for. A read with a header that
-// nobody knows asks for nothing that could go wrong: the header is dropped.
+// nor drop without changing what the client asked for. An unknown header of a
+// read asks for nothing that could go wrong: it is dropped.
 func checkHeaders(h http.Header, method string) error {
 	isRead := method == http.MethodGet || method == http.MethodHead
 	for name := range h {
@@ -151,7 +151,7 @@ func storedEncoding(in http.Header) string {
 }
 
 // copyAnswer copies the headers of an upstream's answer that a client may see,
-// but for those of an object's content. sealed says that the object is sealed:
+// except those of an object's content. sealed says that the object is sealed:
 // what the upstream knows of its bytes (checksums, its own encryption) is then
 // not about the client's object.
 func copyAnswer(dst, src http.Header, sealed bool) {

@@ -113,7 +113,7 @@ func TestStateLost(t *testing.T) {
 }
 
 // TestStateLostCopies: what is copied of an object of a lost root is sealed under
-// the present one. Headers that nobody can verify are not sealed as authentic.
+// the present one. Headers that cannot be verified are not sealed as authentic.
 func TestStateLostCopies(t *testing.T) {
 	t.Parallel()
 	old := newGateway(t, withTLS()).withSmallParts()
@@ -228,7 +228,7 @@ func TestOldRootOfAnotherBucket(t *testing.T) {
 	}
 }
 
-// TestUnknownRootsAreBounded: objects of roots that nobody has cost no look at the
+// TestUnknownRootsAreBounded: objects of unknown roots cost no look at the
 // state bucket each.
 func TestUnknownRootsAreBounded(t *testing.T) {
 	t.Parallel()

@@ -22,8 +22,8 @@ type element struct {
 	Text    string `xml:",chardata"`
 }
 
-// elements returns the elements of an error document by name. A document that
-// is none fails the test.
+// elements returns the elements of an error document by name. Another
+// document fails the test.
 func (a clientAnswer) elements(t testing.TB) map[string]string {
 	t.Helper()
 	var doc struct {

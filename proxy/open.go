@@ -232,11 +232,6 @@ func (c *reader) tail(o *sealedObject, total, length int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if _, first := totalSize(resp); first < total-length { // as of a store that ignores ranges
-		if _, err := io.CopyN(io.Discard, resp.Body, total-length-first); err != nil {
-			return nil, fmt.Errorf("%w: reading a trailer: %w", errUpstream, err)
-		}
-	}
 	tail := make([]byte, length)
 	if _, err := io.ReadFull(resp.Body, tail); err != nil {
 		return nil, fmt.Errorf("%w: reading a trailer: %w", errUpstream, err)

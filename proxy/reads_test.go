@@ -307,29 +307,3 @@ func TestReplacedAtCarelessStore(t *testing.T) {
 		}
 	}
 }
-
-// TestPartsWhereRangesAreIgnored reads a multipart object from a store that answers
-// every range with the whole object: the part table is at its end.
-func TestPartsWhereRangesAreIgnored(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t).withSmallParts()
-	u := g.begin("/bucket/k", s3.HeaderSSE, s3.AES256)
-	var body []byte
-	for i := range 3 {
-		part := pattern(smallestPart+i, uint64(i))
-		u.part(i+1, part)
-		body = append(body, part...)
-	}
-	u.complete()
-	replica := g.replica()
-	g.upstream.on(http.MethodGet, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		r.Header.Del("Range")
-		next.ServeHTTP(w, r)
-	})
-	wantObject(t, replica, "/bucket/k", body, 5)
-	for _, e := range g.replica().list(testBucket, "list-type=2") {
-		if e.Size != int64(len(body)) {
-			t.Errorf("listed with %d bytes", e.Size)
-		}
-	}
-}

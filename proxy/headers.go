@@ -104,15 +104,23 @@ func checkHeaders(h http.Header, method string) error {
 			}
 		case name == "x-minio-extract": // MinIO's listing and reading of the files in a ZIP archive
 			return errHeader(name)
-		case !strings.HasPrefix(name, "x-amz-"):
-		case strings.HasPrefix(name, "x-amz-checksum-"),
-			strings.HasPrefix(name, "x-amz-copy-source"), ownHeaders[name], requestHeaders[name], slices.Contains(contentHeaders, name):
-		case name == "x-amz-metadata-directive" || name == "x-amz-tagging-directive", isRead:
-		default:
+		case isUnknown(name) && !isRead:
 			return errHeader(name)
 		}
 	}
 	return nil
+}
+
+// isUnknown reports whether a lower-case name is that of an x-amz-* header with no
+// meaning to the gateway.
+func isUnknown(name string) bool {
+	switch {
+	case !strings.HasPrefix(name, "x-amz-"), strings.HasPrefix(name, metaPrefix), strings.HasPrefix(name, "x-amz-checksum-"),
+		strings.HasPrefix(name, "x-amz-copy-source"), ownHeaders[name], requestHeaders[name], slices.Contains(contentHeaders, name),
+		name == "x-amz-metadata-directive", name == "x-amz-tagging-directive", name == "x-amz-security-token":
+		return false
+	}
+	return true
 }
 
 // upstreamHeader returns the client's headers that go to the upstream.

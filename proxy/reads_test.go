@@ -227,6 +227,15 @@ func TestUnknownHeadersOfReads(t *testing.T) {
 		if r.status != before.status {
 			t.Errorf("%s %s: %d, want %d", c.method, c.path, r.status, before.status)
 		}
+		// A proxy in front adds it when the request is signed already.
+		c.header, c.tamper = nil, func(r *http.Request) { r.Header.Set("X-Amz-Cf-Id", "abc==") }
+		if r := g.do(c); r.status != before.status {
+			t.Errorf("%s %s, unsigned: %d, want %d", c.method, c.path, r.status, before.status)
+		}
+		c.tamper = func(r *http.Request) { r.Header.Set("X-Amz-Expected-Bucket-Owner", "x") }
+		if r := g.do(c); r.status != 403 {
+			t.Errorf("%s %s, an unsigned header that has a meaning: %d", c.method, c.path, r.status)
+		}
 		for _, seen := range g.upstream.requests("/") {
 			if seen.Header.Get("X-Amz-Cf-Id") != "" {
 				t.Errorf("%s %s: the store sees the header", c.method, c.path)

@@ -270,6 +270,9 @@ func (c *call) authenticate() (err error) {
 		Host: c.in.Host, ContentLength: c.in.ContentLength, TLS: c.secure(),
 		Moved: c.req.Moved, RawPath: c.in.URL.EscapedPath(),
 	}
+	if c.in.Method == http.MethodGet || c.in.Method == http.MethodHead {
+		r.NoEffect = isUnknown
+	}
 	if c.req.VirtualHost {
 		r.HostBucket = c.req.Bucket
 	}

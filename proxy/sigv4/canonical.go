@@ -169,7 +169,7 @@ func checkSigned(r *Request, signed []string) error {
 	for name := range r.Header {
 		lower := strings.ToLower(name)
 		guarded := strings.HasPrefix(lower, "x-amz-") || strings.HasPrefix(lower, "x-minio-")
-		if guarded && !isSigned(lower) {
+		if guarded && !isSigned(lower) && !r.hasNoEffect(lower) {
 			unsigned = append(unsigned, lower)
 		}
 	}

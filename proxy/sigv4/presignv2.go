@@ -145,7 +145,9 @@ func stringToSignV2(w *view, expires, equals string) string {
 	b.WriteString(r.Method + "\n" + w.header("content-md5") + "\n" + w.header("content-type") + "\n" + expires + "\n")
 	names := map[string]bool{}
 	for name := range r.Header {
-		names[strings.ToLower(name)] = true
+		if lower := strings.ToLower(name); !r.hasNoEffect(lower) {
+			names[lower] = true
+		}
 	}
 	for name := range w.amz {
 		names[name] = true

@@ -7,7 +7,7 @@
 //   - One view. Everything that is verified is taken from [Request], and the caller must route, authorize and forward
 //     from the same values.
 //   - Nothing unsigned has an effect. The host and every x-amz-* (and x-minio-*) header of a signed request must be
-//     listed in SignedHeaders, and every listed header must be there.
+//     listed in SignedHeaders, unless the caller says that it means nothing, and every listed header must be there.
 //   - A body reader fails instead of ending. [Body.Read] returns io.EOF only after the chunk signatures, the SHA-256,
 //     Content-MD5, the x-amz-checksum value, the trailer and the length were verified. When the size is known
 //     beforehand, the last bytes are handed out only after that too, so that a consumer which stops at the declared
@@ -70,6 +70,9 @@ type Request struct {
 	// goes first; that the two agree is the caller's to check.
 	Moved http.Header
 	Host  string
+	// NoEffect reports whether a header (lower-case name) means nothing to the caller, so that it need not be signed: proxies
+	// such as CloudFront add x-amz-cf-id to signed requests. nil stands for a function that returns false.
+	NoEffect func(name string) bool
 	// RawPath is Path as it was sent, percent-encoded; "" stands for the encoding of Version 4.
 	RawPath string
 	// HostBucket is the bucket that Host names in virtual-host style, else "".
@@ -81,6 +84,8 @@ type Request struct {
 	// AllowEmptyRegion also accepts an empty region in the credential scope. MinIO's admin clients sign so.
 	AllowEmptyRegion bool
 }
+
+func (r *Request) hasNoEffect(name string) bool { return r.NoEffect != nil && r.NoEffect(name) }
 
 // rawPath returns the percent-encoded path.
 func (r *Request) rawPath() string {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,10 +53,18 @@ type rulesSnapshot struct {
 type rulesStore struct {
 	state   *State
 	current atomic.Pointer[rulesSnapshot]
-	mu      sync.Mutex // held by the one refresh or change under way
+	mu      turn       // held by the one refresh or change under way
 	tried   time.Time  // when the last refresh began; under mu
 	retired bool       // another state of this process changes the rules; under mu
 }
+
+// turn is a mutex that is held while others are waited for. testing/synctest sees
+// through those who wait for it, which it does not with a sync.Mutex.
+type turn chan struct{}
+
+func newTurn() turn    { return make(turn, 1) }
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 // open reads the rules, or writes revision 1 of a first start.
 func (s *State) openRules(ctx context.Context, root sealer.Root, initialised bool) error {
@@ -181,11 +188,12 @@ func (r *rulesStore) refreshLocked(ctx context.Context) {
 	r.current.Store(fresh)
 }
 
-// get returns a snapshot that the store confirmed at most maxAge ago, or errRules.
+// get returns a snapshot that the store confirmed at most maxAge ago, or since get
+// was called, however long the answer took; otherwise errRules.
 func (r *rulesStore) get(ctx context.Context, maxAge time.Duration) (*rulesSnapshot, error) {
 	s := r.current.Load()
-	if time.Since(s.checked) > maxAge {
-		came := time.Now()
+	came := time.Now()
+	if came.Sub(s.checked) > maxAge {
 		r.mu.Lock()
 		// Whoever held the lock may have brought fresh rules, or have found that the
 		// store gives none: those who waited do not wait for a refresh of their own.
@@ -195,7 +203,7 @@ func (r *rulesStore) get(ctx context.Context, maxAge time.Duration) (*rulesSnaps
 			s = r.current.Load()
 		}
 		r.mu.Unlock()
-		if time.Since(s.checked) > maxAge && s.err == nil {
+		if s.checked.Before(came) && time.Since(s.checked) > maxAge && s.err == nil {
 			return nil, fmt.Errorf("%w: not confirmed for %s", errRules, time.Since(s.checked).Round(time.Millisecond))
 		}
 	}

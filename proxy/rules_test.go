@@ -195,6 +195,23 @@ func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 	})
 }
 
+// TestSlowRules: a store may take longer to confirm the rules than rules may be old.
+// What it says of a moment after the request came is good for that request.
+func TestSlowRules(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		g.upstream.on(http.MethodGet, "/"+testStateBucket+"/"+rulesObject, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			time.Sleep(3 * ruleTimes.maxAge)
+			next.ServeHTTP(w, r)
+		})
+		for range 3 {
+			time.Sleep(ruleTimes.maxAge + 1)
+			g.put("/bucket/k", []byte("x")).want(t, 200, "")
+		}
+	})
+}
+
 // TestLeavingClientEndsNoRefresh: the refresh that a client began serves others.
 func TestLeavingClientEndsNoRefresh(t *testing.T) {
 	t.Parallel()

@@ -68,7 +68,7 @@ type State struct {
 // NewState returns a state that is not open yet. Run opens it.
 func NewState(cfg StateConfig) *State {
 	s := &State{cfg: cfg, times: ruleTimes}
-	s.rules.state = s
+	s.rules.state, s.rules.mu = s, newTurn()
 	s.old.pause = rootsPause
 	return s
 }

@@ -165,10 +165,17 @@ func (c *call) uploadOf() (*upload, error) {
 		return nil, err
 	}
 	if hasDocument(refused) && !errors.Is(refused, errUpstream) {
-		refused = errors.Join(refused, err)
+		refused = unrecorded{refused}
 	}
 	return nil, refused
 }
+
+// unrecorded is what the store says of an upload that has no record: the client is told
+// that, and the gateway knows that there is none.
+type unrecorded struct{ error }
+
+func (u unrecorded) Unwrap() error        { return u.error }
+func (u unrecorded) Is(target error) bool { return target == s3.ErrNoSuchUpload }
 
 // knows returns nil if the store has the upload, otherwise what it says instead.
 func (u *Upstream) knows(ctx context.Context, up *upload, as caller) error {

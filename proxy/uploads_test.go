@@ -110,6 +110,19 @@ func TestUploadUnknown(t *testing.T) {
 	}
 }
 
+// TestUploadUnknownInTheStoresWords: of an upload without a record the client is told what the
+// store says, that the bucket does not exist, for one.
+func TestUploadUnknownInTheStoresWords(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.upstream.on("", "/bucket/k", answerWith(404, "NoSuchBucket"))
+	u := &testUpload{g: g, path: "/bucket/k", id: "upload"}
+	u.try(1, []byte("data")).want(t, 404, "NoSuchBucket")
+	u.completeWith([]testPart{{number: 1, etag: "x"}}).want(t, 404, "NoSuchBucket")
+	g.do(u.request(http.MethodGet, 0, nil)).want(t, 404, "NoSuchBucket")
+	g.do(u.request(http.MethodDelete, 0, nil)).want(t, 404, "NoSuchBucket")
+}
+
 // TestUploadFailedCreate: an upload that cannot be recorded is taken back.
 func TestUploadFailedCreate(t *testing.T) {
 	t.Parallel()

@@ -53,9 +53,9 @@ type rulesSnapshot struct {
 type rulesStore struct {
 	state   *State
 	current atomic.Pointer[rulesSnapshot]
-	mu      turn       // held by the one refresh or change under way
-	tried   time.Time  // when the last refresh began; under mu
-	retired bool       // another state of this process changes the rules; under mu
+	mu      turn      // held by the one refresh or change under way
+	tried   time.Time // when the last refresh began; under mu
+	retired bool      // another state of this process changes the rules; under mu
 }
 
 // turn is a mutex that is held while others are waited for. testing/synctest sees

@@ -37,7 +37,7 @@ func (req *Request) presigned() (isMoved func(name string) bool) {
 	signed := strings.Split(strings.ToLower(req.SignedQuery.Get("X-Amz-SignedHeaders")), ";")
 	return func(name string) bool {
 		lower := strings.ToLower(name)
-		return slices.Contains(movable, lower) && !(version2 && name == "Expires") || slices.Contains(signed, lower)
+		return slices.Contains(movable, lower) && (!version2 || name != "Expires") || slices.Contains(signed, lower)
 	}
 }
 

@@ -325,7 +325,7 @@ func TestCheckProbes(t *testing.T) {
 		}), "content headers", StatusFailed, []string{"x-amz-meta-vendor"}},
 
 		"names changed": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", StatusWarning, []string{"names of metadata with _", "refused"}},
-		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", StatusWarning, []string{"Expires"}},
+		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", StatusOK, []string{"Expires", "refused"}},
 		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", StatusWarning, []string{"ASCII"}},
 
 		"little metadata":   {nil, limited(1400), "user metadata", StatusWarning, []string{"sealed header", "tell clients"}},

@@ -209,12 +209,12 @@ func (c *call) partOf() (*upload, int, error) {
 	if !u.Plain && n > sealer.MaxParts {
 		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
 	}
-	s, err := c.uploadSealing(u)
+	s, err := c.repeatedSealing(u)
 	switch {
 	case err != nil:
 	case u.Plain:
 		err = c.allowPlainUpload()
-	case s.scheme == sealer.SSEC && s.keyMD5 == "":
+	case s.lacksKey():
 		err = errUploadEncrypted
 	}
 	return u, n, err

@@ -33,9 +33,10 @@ var honouredSSE = map[s3.Action]sseSet{
 	s3.CreateMultipartUpload: sseAsked | sseCustomer,
 	s3.CopyObject:            sseAsked | sseCustomer | sseSource,
 
-	s3.UploadPart:              sseCustomer,
-	s3.UploadPartCopy:          sseCustomer | sseSource,
-	s3.CompleteMultipartUpload: sseAsked | sseCustomer, // minio-go repeats those of Create
+	// They may repeat what Create asked for, as minio-go does.
+	s3.UploadPart:              sseAsked | sseCustomer,
+	s3.UploadPartCopy:          sseAsked | sseCustomer | sseSource,
+	s3.CompleteMultipartUpload: sseAsked | sseCustomer,
 	s3.ListParts:               sseCustomer,
 
 	s3.GetObject:           sseCustomer,
@@ -89,32 +90,41 @@ func (c *call) uploadSealing(u *upload) (*sealing, error) {
 	return customer, nil
 }
 
-// checkCompleteSSE holds the encryption headers of a Complete against the upload. Some
-// clients repeat those of Create. The customer's key is needed where parts have
-// announced checksums, as on Amazon S3.
-func (c *call) checkCompleteSSE(u *upload) error {
+// repeatedSealing is uploadSealing for a request that may repeat the encryption headers of
+// Create. Those that ask for another encryption are refused.
+func (c *call) repeatedSealing(u *upload) (*sealing, error) {
 	s, err := c.uploadSealing(u)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	asked, err := c.askedSealing()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.chooseBucketKey(asked, false); err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case asked == nil:
 	case u.Plain:
-		return errUploadNotEncrypted
+		return nil, errUploadNotEncrypted
 	case !asked.fits(u.header, c.req.Header):
-		return errUploadOtherKey
+		return nil, errUploadOtherKey
 	}
-	if !u.Plain && s.scheme == sealer.SSEC && s.keyMD5 == "" && u.Algorithm != "" {
-		return errUploadEncrypted
+	return s, nil
+}
+
+// lacksKey reports whether the request lacks the customer's key of the upload.
+func (s *sealing) lacksKey() bool { return s != nil && s.scheme == sealer.SSEC && s.keyMD5 == "" }
+
+// checkCompleteSSE holds the encryption headers of a Complete against the upload. The
+// customer's key is needed where parts have announced checksums, as on Amazon S3.
+func (c *call) checkCompleteSSE(u *upload) error {
+	s, err := c.repeatedSealing(u)
+	if err == nil && s.lacksKey() && u.Algorithm != "" {
+		err = errUploadEncrypted
 	}
-	return nil
+	return err
 }
 
 // fits reports whether the encryption that the request's headers ask for is that of a

@@ -129,7 +129,8 @@ func TestSSEHeadersOfForms(t *testing.T) {
 	}
 }
 
-// TestCompleteSSEHeaders: a Complete may repeat how the upload was begun, and no more.
+// TestCompleteSSEHeaders: a Complete, and each part, may repeat how the upload was begun, and
+// no more.
 func TestCompleteSSEHeaders(t *testing.T) {
 	t.Parallel()
 	kms := []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, kmstest.DefaultKey, s3.HeaderSSEContext, testContext}
@@ -166,12 +167,27 @@ func TestCompleteSSEHeaders(t *testing.T) {
 			if c.create != nil && c.create[0] == key[0] {
 				u.read = key
 			}
-			r := u.try(1, []byte("data"))
-			r.want(t, 200, "")
+			g.put("/bucket/source", []byte("data")).want(t, 200, "")
 			status := 200
 			if c.code != "" {
 				status = 400
 			}
+			if name != "customer key, without it" && name != "with checksums, no key" { // which parts need
+				for _, source := range [][]string{nil, {"X-Amz-Copy-Source", "bucket/source"}} {
+					body := []byte("data")
+					if source != nil {
+						body = nil
+					}
+					request := u.request(http.MethodPut, 2, body)
+					request.header = headers(slices.Concat(c.complete, source)...)
+					if c.create != nil && c.create[0] == key[0] && (c.complete == nil || c.complete[0] != key[0]) {
+						continue
+					}
+					g.do(request).want(t, status, c.code)
+				}
+			}
+			r := u.try(1, []byte("data"))
+			r.want(t, 200, "")
 			listed := []testPart{{number: 1, etag: r.header.Get("ETag")}}
 			r = u.completeWith(listed, c.complete...)
 			r.want(t, status, c.code)

@@ -89,7 +89,7 @@ func (v *Verifier) checkValidity(at time.Time, expires string) error {
 	case at.Sub(now) > maxSkew:
 		return newError(CodeAccessDenied, "Request is not valid yet")
 	case seconds == 0, now.After(at.Add(time.Duration(seconds) * time.Second)):
-		return newError(CodeAccessDenied, "Request has expired",
+		return newError(CodeAccessDenied, "Request has expired.",
 			Detail{paramExpires, expires},
 			Detail{"Expires", at.Add(time.Duration(seconds) * time.Second).UTC().Format(time.RFC3339)},
 			Detail{"ServerTime", now.UTC().Format(time.RFC3339)})

@@ -85,7 +85,7 @@ func (v *Verifier) checkExpiresV2(expires string) error {
 	now := v.cfg.Now()
 	switch end := time.Unix(seconds, 0); {
 	case now.After(end):
-		return newError(CodeAccessDenied, "Request has expired",
+		return newError(CodeAccessDenied, "Request has expired.",
 			Detail{"Expires", end.UTC().Format(time.RFC3339)}, Detail{"ServerTime", now.UTC().Format(time.RFC3339)})
 	case end.Sub(now) > maxExpires*time.Second+maxSkew:
 		return newError(CodeAccessDenied, "Expires must be less than a week ahead")

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,10 +21,10 @@ import (
 	"ssegw/e2e/stack"
 )
 
-const (
-	phase      = 300 // requests of clients before, during and after each fault
-	stormBound = 30  // requests per second that a server which is away sees at most
-)
+// stormBound is how many requests per second a server which is away sees at most.
+const stormBound = 30
+
+var phase = flag.Int64("phase", 300, "requests of clients before, during and after each fault of KES: many, to see how long calls take")
 
 // figures are the values of the gateway's metrics by name and labels, as they are shown.
 type figures map[string]float64
@@ -213,18 +214,18 @@ func TestKESFaults(t *testing.T) {
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			before, load := figuresOf(t, c.gateway), startKESLoad(t, c.gateway)
-			load.more(t, phase, "requests pass")
+			load.more(t, *phase, "requests pass")
 			if err := fault.begin(); err != nil {
 				t.Error(err)
 			}
-			load.more(t, phase, "requests pass during the fault")
+			load.more(t, *phase, "requests pass during the fault")
 			if fault.away {
 				c.wantPassedBy(t, load)
 			}
 			if err := fault.end(); err != nil {
 				t.Error(err)
 			}
-			load.more(t, phase, "requests pass after the fault")
+			load.more(t, *phase, "requests pass after the fault")
 			for err, n := range load.end() {
 				t.Errorf("%d times: %s", n, err)
 			}
@@ -235,7 +236,12 @@ func TestKESFaults(t *testing.T) {
 			if calls < float64(load.done.Load()) {
 				t.Errorf("%.0f calls of KES for %d requests", calls, load.done.Load())
 			}
-			t.Logf("%d requests, %.0f calls of KES, %d attempts, %.0f hedges", load.done.Load(), calls, after.kesCalls()-before.kesCalls(), delta("ssegw_kes_hedges_total"))
+			over := func(bound string) float64 {
+				bucket, label := "ssegw_kes_call_duration_seconds_bucket", `le="`+bound+`"`
+				return calls - (after.sum(bucket, label) - before.sum(bucket, label))
+			}
+			t.Logf("%d requests, %.0f calls of KES, %.0f over 25 ms, %.0f over 100 ms, %d attempts, %.0f hedges",
+				load.done.Load(), calls, over("0.025"), over("0.1"), after.kesCalls()-before.kesCalls(), delta("ssegw_kes_hedges_total"))
 		})
 	}
 }
@@ -261,9 +267,9 @@ func (c *kesCluster) wantPassedBy(t *testing.T, load *kesLoad) {
 		return f.sum("ssegw_kes_requests_total", first, `op="generate"`) + f.sum("ssegw_kes_requests_total", first, `op="unseal"`)
 	}
 	before := asked()
-	load.more(t, phase, "requests pass the server by")
+	load.more(t, *phase, "requests pass the server by")
 	if n := asked() - before; n > kesWorkers {
-		t.Errorf("a server that is away was asked for %.0f keys by %d requests", n, phase)
+		t.Errorf("a server that is away was asked for %.0f keys by %d requests", n, *phase)
 	}
 }
 

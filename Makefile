@@ -6,18 +6,18 @@ SHELL := /bin/sh
 BIN := $(CURDIR)/.bin
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
-# -v shows what is skipped; under SSEGW_NO_SKIP=1 nothing is, and what fails is easier found.
-SHOWN := $(if $(filter 1,$(SSEGW_NO_SKIP)),,-v)
+# Runs the tests of a module and shows how far it is.
+GOTEST := .ci/gotest
 FUZZTIME ?= 20s
 STORE ?= discard
 AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test unit e2e large race lint fuzz bench s3suite functional gobench demo clean
+.PHONY: help build test vet unit tools e2e e2e-all large race lint fuzz bench s3suite functional gobench demo clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the gateway: .bin/ssegw
 	@mkdir -p $(BIN)
@@ -26,22 +26,31 @@ build: ## build the gateway: .bin/ssegw
 demo: ## start KES, a store and the gateway and show them at work (ONCE=1: then end)
 	@go -C e2e run ./demo $(if $(ONCE),-once)
 
-test: unit e2e ## all tests
+test: vet unit e2e ## what a change should pass, in less than 15 minutes
 
-unit: ## unit tests, with the race detector where there is a C compiler
+vet: ## go vet, for both modules
 	go vet ./...
-	go test $(RACE) -parallel 8 -timeout 20m ./...
-
-e2e: ## the gateway between real clients, KES and MinIO
 	go -C e2e vet ./...
-	go -C e2e test $(SHOWN) -count=1 -timeout 30m ./...
+
+unit: ## unit tests, with the race detector where there is a C compiler (RACE= for none)
+	@$(GOTEST) unit . $(RACE) -parallel 8 -timeout 60m
+
+tools: ## build KES, MinIO, mc and versitygw for e2e: .bin
+	@go -C e2e run ./tools kes minio mc versitygw
+
+# The tests that call long() skip under -short.
+e2e: tools ## the gateway between real clients, KES and stores: without the tests that take long
+	@SUBTESTS=1 $(GOTEST) e2e e2e -short -count=1 -parallel 4 -timeout 120m
+
+e2e-all: tools ## the same with all tests
+	@SUBTESTS=1 $(GOTEST) e2e e2e -count=1 -parallel 4 -timeout 120m
 
 large: ## objects over 5 GiB, with MinIO and versitygw: needs 24 GiB of disk
 	go -C e2e vet -tags large .
 	go -C e2e test -v -count=1 -timeout 30m -tags large -run '^TestLarge$$' .
 
 race: ## unit tests with the race detector, three times each
-	go test -race -count=3 ./...
+	@$(GOTEST) race . -race -parallel 8 -count=3 -timeout 120m
 
 lint: ## gofmt and golangci-lint, for both modules
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
@@ -51,13 +60,16 @@ lint: ## gofmt and golangci-lint, for both modules
 	$(BIN)/golangci-lint run ./...
 	cd e2e && $(BIN)/golangci-lint run ./...
 
-fuzz: ## every fuzz target for FUZZTIME (20s) each
-	@set -e; for pkg in $$(go list ./...); do \
-	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+fuzz: ## every fuzz target for FUZZTIME (20s) each, whatever becomes of the others
+	@failed=; for pkg in $$(go list ./...); do \
+	  targets=$$(go test -list '^Fuzz' $$pkg) || { echo "$$targets"; failed="$$failed $$pkg"; continue; }; \
+	  for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 	    echo "== $$pkg $$target"; \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || failed="$$failed $$target"; \
 	  done; \
-	done
+	done; \
+	if [ -n "$$failed" ]; then echo "fuzz: FAIL:$$failed"; exit 1; fi; \
+	echo "fuzz: ok"
 
 bench: ## what the gateway costs (STORE=discard|versitygw|minio): docs/PERFORMANCE.md
 	@go -C e2e run ./bench -store $(STORE) $(BENCHFLAGS)

@@ -141,6 +141,7 @@ type Config struct {
 	KESCAPath      string `env:"MINIO_KMS_KES_CAPATH" alias:"SSEGW_KMS_KES_CAPATH" path:"file or folder" doc:"PEM certificates, a file or a folder, that are trusted for KES beside the system's."`
 	KESKeyName     string `env:"MINIO_KMS_KES_KEY_NAME,notEmpty" alias:"SSEGW_KMS_KES_KEY_NAME" doc:"Default KES key; made when KES does not have it."`
 
+	KMSTimeout  time.Duration `env:"SSEGW_KMS_TIMEOUT" envDefault:"900ms" doc:"How long a request waits for KES, whatever the number of its endpoints, before it is answered 503. More for a KES whose key store is slow."`
 	KMSCacheTTL time.Duration `env:"SSEGW_KMS_CACHE_TTL" envDefault:"1m" doc:"How long a data key that KES has opened opens its object again without KES, through an outage too. A KES key that is deleted or denied stays in use as long. 0 asks KES each time."`
 	AuditFile   string        `env:"SSEGW_AUDIT_FILE" doc:"File that gets a JSON line for each use of a KES key, - for standard output. Made with mode 0600; may be renamed while it is in use."`
 }

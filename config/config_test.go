@@ -125,6 +125,7 @@ func base() *Config {
 		KESEndpoint:      "https://kes:7373",
 		KESAPIKey:        NewSecret("kes:v1:AAAA"),
 		KESKeyName:       "default-key",
+		KMSTimeout:       900 * time.Millisecond,
 		KMSCacheTTL:      time.Minute,
 	}
 }
@@ -186,8 +187,8 @@ func TestLoad(t *testing.T) {
 		{"running", with("SSEGW_LOG_LEVEL=debug", "SSEGW_DRAIN_TIMEOUT=2m", "SSEGW_MAX_REQUESTS=1"), func(c *Config) {
 			c.LogLevel, c.DrainTimeout, c.MaxRequests = "debug", 2*time.Minute, 1
 		}},
-		{"keys", with("SSEGW_KMS_CACHE_TTL=0", "SSEGW_AUDIT_FILE=DIR/audit/not/there.log"), func(c *Config) {
-			c.KMSCacheTTL, c.AuditFile = 0, dir+"/audit/not/there.log"
+		{"keys", with("SSEGW_KMS_TIMEOUT=5s", "SSEGW_KMS_CACHE_TTL=0", "SSEGW_AUDIT_FILE=DIR/audit/not/there.log"), func(c *Config) {
+			c.KMSTimeout, c.KMSCacheTTL, c.AuditFile = 5*time.Second, 0, dir+"/audit/not/there.log"
 		}},
 		{"secret from file", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/secret"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},
 		{"secret from file with CRLF", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/crlf"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},

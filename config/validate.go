@@ -54,6 +54,9 @@ func (c *Config) validate(in *input) {
 	if c.DrainTimeout < 0 {
 		in.report("SSEGW_DRAIN_TIMEOUT", "SSEGW_DRAIN_TIMEOUT must not be negative: %v", c.DrainTimeout)
 	}
+	if c.KMSTimeout <= 0 {
+		in.report("SSEGW_KMS_TIMEOUT", "SSEGW_KMS_TIMEOUT must be positive: %v", c.KMSTimeout)
+	}
 	if c.KMSCacheTTL < 0 {
 		in.report("SSEGW_KMS_CACHE_TTL", "SSEGW_KMS_CACHE_TTL must not be negative: %v", c.KMSCacheTTL)
 	}

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -94,7 +93,7 @@ func (p *podmanRun) run(in io.Reader, args ...string) string {
 
 // clean runs podman at the end of the test, when its context has ended.
 func (p *podmanRun) clean(args ...string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), giveUp)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, p.path, args...).CombinedOutput(); err != nil {
 		p.t.Errorf("podman %s: %v\n%s", args[0], err, out)

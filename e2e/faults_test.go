@@ -35,7 +35,7 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 			s := newStack(t)
 			test(t, &rig{
 				stack: s,
-				kes:   must(s.StartKES(t.Context(), stack.KESOptions{}))(t),
+				kes:   must(s.StartKES(t.Context(), stack.KESOptions{Pausable: true}))(t),
 				store: must(stores[name](s, t))(t),
 			})
 		})

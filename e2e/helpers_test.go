@@ -34,6 +34,8 @@ func newStack(t *testing.T) *stack.Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// No gateway gives up because the machine is busy.
+	s.GatewayEnv = map[string]string{"SSEGW_KMS_TIMEOUT": "30s", "SSEGW_DRAIN_TIMEOUT": "10m"}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.Logs(4000))
@@ -68,7 +70,7 @@ func newRig(t *testing.T) *rig {
 	s := newStack(t)
 	return &rig{
 		stack: s,
-		kes:   must(s.StartKES(t.Context(), stack.KESOptions{}))(t),
+		kes:   must(s.StartKES(t.Context(), stack.KESOptions{Pausable: true}))(t),
 		store: must(s.StartMinIO(t.Context()))(t),
 	}
 }

@@ -3,13 +3,13 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -27,7 +27,7 @@ func putBody(ctx context.Context, client *s3.Client, bucket, key string, body co
 // health returns the status of a gateway's health path.
 func health(t *testing.T, endpoint, probe string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), giveUp)
 	defer cancel()
 	req := must(http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/minio/health/"+probe, nil))(t)
 	resp, err := http.DefaultClient.Do(req)
@@ -39,16 +39,15 @@ func health(t *testing.T, endpoint, probe string) int {
 	return resp.StatusCode
 }
 
-// promptly is how long an answer may take that does not wait for the KMS.
-const promptly = 3 * time.Second
+// outageTimeout is how long gateways wait for a KES that hangs on purpose: long
+// enough for one that does not, on any machine.
+const outageTimeout = "5s"
 
-// wantUnavailable wants f to fail with 503, and promptly.
+// wantUnavailable wants f to fail with 503.
 func wantUnavailable(t *testing.T, what string, f func() error) {
 	t.Helper()
-	start := time.Now()
-	err := f()
-	if took := time.Since(start); statusOf(err) != http.StatusServiceUnavailable || took > promptly {
-		t.Errorf("%s: %v after %v, want 503 within %v", what, err, took, promptly)
+	if err := f(); statusOf(err) != http.StatusServiceUnavailable {
+		t.Errorf("%s: %v, want 503", what, err)
 	}
 }
 
@@ -57,7 +56,7 @@ func wantUnavailable(t *testing.T, what string, f func() error) {
 // everything works again when KES is back.
 func TestKESDown(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
-		g := r.faultGateway(t, "", nil)
+		g := r.faultGateway(t, "", map[string]string{"SSEGW_KMS_TIMEOUT": outageTimeout})
 		client, direct := sdkOf(t, g), r.direct(t)
 		body := content{seed: 130, size: 100_000}
 		for _, bucket := range []string{sealedBucket, plainBucket} {
@@ -88,7 +87,7 @@ func TestKESDown(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, gw := range []*stack.Gateway{g, late} {
-					within(t, 15*time.Second, gw.Name()+" is ready", func() error {
+					eventually(t, gw.Name()+" is ready", func() error {
 						if status := health(t, gw.Endpoint, "ready"); status != http.StatusOK {
 							return fmt.Errorf("ready: %d", status)
 						}
@@ -147,8 +146,14 @@ func wantNotReady(t *testing.T, g *stack.Gateway) {
 			return putBody(t.Context(), sdkOf(t, g), bucket, "early", content{seed: 133, size: 10})
 		})
 	}
-	if !g.Running() || !strings.Contains(g.LogTail(100_000), "waiting to open the state") {
-		t.Errorf("running %v; its log:\n%s", g.Running(), g.LogTail(1000))
+	eventually(t, "the gateway's log to say why it is not ready", func() error {
+		if !strings.Contains(g.LogTail(100_000), "waiting to open the state") {
+			return errors.New(g.LogTail(1000))
+		}
+		return nil
+	})
+	if !g.Running() {
+		t.Error("the gateway has ended")
 	}
 }
 
@@ -156,8 +161,8 @@ func wantNotReady(t *testing.T, g *stack.Gateway) {
 // while clients write and read: no request fails.
 func TestOneKESDies(t *testing.T) {
 	r := newRig(t)
-	second := must(r.stack.StartKES(t.Context(), stack.KESOptions{SharedWith: r.kes}))(t)
-	g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{KES: []*stack.KES{r.kes, second}, Upstream: r.store}))(t)
+	second := must(r.stack.StartKES(t.Context(), stack.KESOptions{SharedWith: r.kes, Pausable: true}))(t)
+	g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{KES: []*stack.KES{r.kes, second}, Upstream: r.store, Env: map[string]string{"SSEGW_KMS_TIMEOUT": outageTimeout}}))(t)
 	makeFaultBuckets(t, g)
 
 	var done atomic.Int64
@@ -180,7 +185,7 @@ func TestOneKESDies(t *testing.T) {
 	}
 	more := func(what string) {
 		goal := done.Load() + 40
-		within(t, 30*time.Second, what, func() error {
+		eventually(t, what, func() error {
 			if n := done.Load(); n < goal {
 				return fmt.Errorf("%d of %d requests", n, goal)
 			}

@@ -245,7 +245,7 @@ type answer struct {
 }
 
 // answerTimeout is longer than any answer may take.
-const answerTimeout = 20 * time.Second
+const answerTimeout = giveUp
 
 // rawConn is a connection to a gateway, with a deadline over all.
 func rawConn(g *stack.Gateway) (*net.TCPConn, error) {

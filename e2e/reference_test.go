@@ -64,7 +64,7 @@ func setupReference(t *testing.T, env *testscript.Env) error {
 	if err := s.Tools().Build(t.Context(), stack.ToolGateway, stack.ToolMC); err != nil {
 		return err
 	}
-	kes, err := s.StartKES(t.Context(), stack.KESOptions{})
+	kes, err := s.StartKES(t.Context(), stack.KESOptions{Pausable: true})
 	if err != nil {
 		return err
 	}
@@ -191,15 +191,15 @@ func startStore(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("STORE_SECRET_KEY", store.SecretKey)
 }
 
-// awaitHealthy waits until a GET is answered with 200, a minute at most.
+// awaitHealthy waits until a GET is answered with 200.
 func awaitHealthy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await URL")
 	}
-	client := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+	client := http.Client{Timeout: giveUp, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // nothing secret is sent
 	}}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(giveUp); ; time.Sleep(20 * time.Millisecond) {
 		resp, err := client.Get(args[0])
 		if err == nil {
 			resp.Body.Close()

@@ -66,7 +66,7 @@ func TestRuleReachesReplica(t *testing.T) {
 		setRule(t, client, empty, one.KeyName)
 		set := time.Now()
 		planted.save(t, r.direct(t), empty, "planted")
-		within(t, 10*time.Second, "plaintext is refused in a sealed-only bucket", func() error {
+		eventually(t, "plaintext is refused in a sealed-only bucket", func() error {
 			start := time.Now()
 			_, err := other.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(empty), Key: aws.String("planted")})
 			if statusOf(err) == http.StatusForbidden {
@@ -84,7 +84,7 @@ func TestRuleReachesReplica(t *testing.T) {
 // began later than bound after the change may have another.
 func wantSchemeWithin(t *testing.T, client *s3.Client, want types.ServerSideEncryption, changed time.Time, bound time.Duration) {
 	t.Helper()
-	within(t, 2*bound+5*time.Second, fmt.Sprintf("the scheme %q", want), func() error {
+	eventually(t, fmt.Sprintf("the scheme %q", want), func() error {
 		start := time.Now()
 		got := schemeOfPut(t, client, plainBucket)
 		if late := start.Sub(changed); got != want && late > bound {
@@ -179,7 +179,7 @@ func TestDrain(t *testing.T) {
 				return v.complete()
 			})
 		}
-		within(t, 20*time.Second, "all transfers are under way", func() error {
+		eventually(t, "all transfers are under way", func() error {
 			if n := arrived.Load(); n != 2*transfers {
 				return fmt.Errorf("%d of %d", n, 2*transfers)
 			}
@@ -188,7 +188,7 @@ func TestDrain(t *testing.T) {
 		if err := g.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		within(t, 5*time.Second, "no new connection is taken", func() error {
+		eventually(t, "no new connection is taken", func() error {
 			conn, err := rawConn(g)
 			if err != nil {
 				return nil //nolint:nilerr // that is what is wanted
@@ -218,7 +218,7 @@ func TestDrain(t *testing.T) {
 // wantCleanExit waits until a gateway that was told to end has done so.
 func wantCleanExit(t *testing.T, g *stack.Gateway) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), giveUp)
 	defer cancel()
 	if err := g.Stop(ctx); err != nil && !errors.Is(err, stack.ErrExited) {
 		t.Error(err)
@@ -260,7 +260,7 @@ func TestGatewayKilled(t *testing.T) {
 			}
 			defer conn.Close()
 		}
-		within(t, 20*time.Second, "all uploads are under way", func() error {
+		eventually(t, "all uploads are under way", func() error {
 			line := fmt.Sprintf("\nssegw_http_in_flight %d\n", uploads)
 			if m := metricsOf(t, g); !strings.Contains(m, line) {
 				return fmt.Errorf("no %q in the metrics", line)

@@ -22,8 +22,10 @@ import (
 const (
 	inFlight     = 50 // transfers that a restart must not cut
 	transferSize = 8 << 20
-	probeEvery   = 5 * time.Millisecond // 200 requests a second
-	wantProbes   = 400                  // at least, during the restarts
+	probers      = 4                     // clients that read all the time
+	probePause   = 20 * time.Millisecond // of each, so that there are ports for all their connections
+	wantProbes   = 400                   // requests of theirs at least, during the restarts
+	maxRestarts  = 200                   // by then their requests must have passed
 )
 
 // TestRestart restarts the gateway with mc while uploads and downloads stand in
@@ -67,7 +69,7 @@ func TestRestart(t *testing.T) {
 	var sent atomic.Int64
 	probes.Go(func() error { return probeAll(t.Context(), gw, bucket, stop, &sent) })
 	restarts := 0
-	for ; restarts < 3 || sent.Load() < wantProbes; restarts++ {
+	for ; restarts < 3 || sent.Load() < wantProbes && restarts < maxRestarts; restarts++ {
 		if out, err := mc.Run(t.Context(), "--json", "admin", "service", "restart", "--wait", "gw"); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
@@ -149,31 +151,33 @@ func slowDownload(ctx context.Context, client *s3.Client, bucket, key string, c 
 	return nil
 }
 
-// probeAll reads a small object every probeEvery until stop is closed. The error
-// is that of the first request that fails.
+// probeAll reads a small object, each time over a connection of its own, until stop
+// is closed. The error is that of the first request that fails.
 func probeAll(ctx context.Context, gw *stack.Gateway, bucket string, stop <-chan struct{}, sent *atomic.Int64) error {
 	client := s3.New(stack.SDKOptions(gw.Endpoint, gw.AccessKey, gw.SecretKey), func(o *s3.Options) {
 		o.RetryMaxAttempts = 1
-		o.HTTPClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		o.HTTPClient = &http.Client{Timeout: giveUp, Transport: &http.Transport{DisableKeepAlives: true}}
 	})
-	var requests errgroup.Group
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return requests.Wait()
-		case <-tick.C:
-		}
-		sent.Add(1)
-		requests.Go(func() error {
-			out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: aws.String("small")})
-			if err != nil {
-				return err
+	var workers errgroup.Group
+	for range probers {
+		workers.Go(func() error {
+			for {
+				select {
+				case <-stop:
+					return nil
+				case <-time.After(probePause):
+				}
+				sent.Add(1)
+				out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: aws.String("small")})
+				if err != nil {
+					return err
+				}
+				_, err = io.Copy(io.Discard, out.Body)
+				if out.Body.Close(); err != nil {
+					return err
+				}
 			}
-			defer out.Body.Close()
-			_, err = io.Copy(io.Discard, out.Body)
-			return err
 		})
 	}
+	return workers.Wait()
 }

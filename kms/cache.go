@@ -40,7 +40,7 @@ func newKeyCache(ttl time.Duration) *keyCache {
 
 // UnsealCached returns the same as Unseal, for reading objects: where the data key was opened less than Config.CacheTTL ago,
 // KES is not asked, and cached is true. Calls for one data key that come while KES is asked for it share the answer; so KES
-// may go on being asked, for up to two seconds, when ctx has ended. The caller wipes the key.
+// may go on being asked, for up to four attempts, when ctx has ended. The caller wipes the key.
 func (c *Client) UnsealCached(ctx context.Context, name string, sealed []byte, kctx Context) (key Secret, cached bool, err error) {
 	k := newCacheKey(name, sealed, kctx)
 	if c.cache.keys.use(k, func(s *Secret) { key = *s }) {

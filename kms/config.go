@@ -42,8 +42,8 @@ type Config struct {
 	// Dial connects to an endpoint, as net.Dialer's DialContext does. Nil means TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// AttemptTimeout bounds one attempt at one endpoint, from dialing to the last byte of the answer.
-	// 0 means DefaultAttemptTimeout.
+	// AttemptTimeout bounds one attempt at one endpoint, from dialing to the last byte of the answer. Where it is longer than
+	// DefaultAttemptTimeout, all other waiting for KES is as much longer. 0 means DefaultAttemptTimeout.
 	AttemptTimeout time.Duration
 
 	// CacheTTL is how long a data key that was opened for reading is kept. 0 means not at all.
@@ -114,15 +114,17 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := cmp.Or(c.Log, zap.NewNop())
+	log, attempt := cmp.Or(c.Log, zap.NewNop()), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout)
 	client := &Client{
-		pool:       newPool(endpoints, c.Dial, tlsConfig(roots, identity), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout), log),
+		pool:       newPool(endpoints, c.Dial, tlsConfig(roots, identity), attempt, log),
 		identity:   identity,
 		roots:      roots,
 		defaultKey: c.DefaultKey,
 		cache:      newKeyCache(c.CacheTTL),
 		shared:     newSharedKeys(cmp.Or(c.SharedInterval, DefaultSharedInterval), cmp.Or(c.SharedUses, DefaultSharedUses)),
 	}
+	client.cache.flights.timeout = max(flightTimeout, 4*attempt)
+	client.shared.flights.timeout = client.cache.flights.timeout
 	client.pool.background.Go(client.watch)
 	return client, nil
 }

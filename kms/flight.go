@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// flightTimeout bounds a flight, whose callers may all have left.
+// flightTimeout bounds a flight, whose callers may all have left, where an attempt may take half a second.
 const flightTimeout = 2 * time.Second
 
 // flights makes one call at a time for each key, whose result is for all who ask for it in the meantime. The call is not
 // bound to the context of the caller who began it: one who leaves does not spoil it for the others.
 type flights[K comparable, V any] struct {
-	wipe func(*V)
-	wait sync.WaitGroup
+	wipe    func(*V)
+	timeout time.Duration
+	wait    sync.WaitGroup
 
 	mu     sync.Mutex
 	flying map[K]*flight[V]
@@ -29,7 +30,7 @@ type flight[V any] struct {
 }
 
 func newFlights[K comparable, V any](wipe func(*V)) *flights[K, V] {
-	return &flights[K, V]{wipe: wipe, flying: make(map[K]*flight[V])}
+	return &flights[K, V]{wipe: wipe, timeout: flightTimeout, flying: make(map[K]*flight[V])}
 }
 
 // do returns the result of call, or of the one for k that is under way. Each caller gets a copy of the value, and the original
@@ -68,7 +69,7 @@ func (g *flights[K, V]) join(ctx context.Context, k K, call func(context.Context
 	}
 	g.flying[k] = f
 	g.wait.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
 		defer cancel()
 		f.value, f.err = guarded(func() (V, error) { return call(ctx) })
 		g.land(k, f)

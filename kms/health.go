@@ -14,7 +14,7 @@ import (
 const (
 	// strikeLimit is how many calls in a row an endpoint may lose to another one before it counts as failed.
 	strikeLimit = 3
-	// probeTimeout bounds one probe, connection and TLS handshake included.
+	// probeTimeout bounds one probe, connection and TLS handshake included, where an attempt may take twice as long at most.
 	probeTimeout = 250 * time.Millisecond
 	// firstPause is the time from a failure to the first probe. Each probe that fails doubles it, up to lastPause.
 	firstPause, lastPause = 200 * time.Millisecond, time.Second
@@ -121,7 +121,7 @@ func (p *pool) probeUntilWell(e *endpoint, era int) {
 		if !p.pause(e) {
 			return
 		}
-		_, err := e.send(p.ctx, versionCall, probeTimeout)
+		_, err := e.send(p.ctx, versionCall, p.probe)
 		if p.judge(e, era, err) {
 			return
 		}

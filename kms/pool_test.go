@@ -437,7 +437,7 @@ func TestEndpoints(t *testing.T) {
 func TestLateStatusLeavesTheBreakerOpen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		servers, client, _ := cluster(t, 1, patience)
+		servers, client, _ := cluster(t, 1, attempt)
 		servers[0].SetFault(kmstest.Fault{Status: 503})
 		if err := generateKey(t.Context(), client); !errors.Is(err, kms.ErrUnreachable) {
 			t.Fatal(err)

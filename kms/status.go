@@ -46,7 +46,7 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	var r versionResponse
 	switch {
 	case err == nil:
-		if ans.took <= probeTimeout { // a later one would not do for a probe
+		if ans.took <= p.probe { // a later one would not do for a probe
 			p.well(e)
 		}
 		err = ans.decode(&r)

@@ -9,6 +9,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -67,6 +68,7 @@ type Config struct {
 
 	MaxRequests    int            // served at a time, above which clients are told to slow down
 	IdleTimeout    time.Duration  // a body may stand still this long; 0: 30 s
+	KMSTimeout     time.Duration  // a request waits so long for the KMS; 0: 900 ms
 	PresignedV2    bool           // take presigned requests of Signature Version 2
 	ForwardClient  bool           // tell the store the client's address, program and referring page
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
@@ -129,6 +131,7 @@ func New(cfg Config) *Server {
 		patience:       completePatience,
 		times:          serverTimes,
 	}
+	s.times.kms = cmp.Or(cfg.KMSTimeout, serverTimes.kms)
 	s.verifier = sigv4.New(sigv4.Config{
 		Region: cfg.Region, PresignedV2: cfg.PresignedV2,
 		Secret: func(accessKey string) (string, bool) {

@@ -127,6 +127,7 @@ func environment(store *store, kes *kmstest.Server, entries ...string) []string 
 		"SSEGW_UPSTREAM_ENDPOINT": store.URL, "SSEGW_UPSTREAM_BODY": "plain",
 		"SSEGW_UPSTREAM_ACCESS_KEY": "upstream-access", "SSEGW_UPSTREAM_SECRET_KEY": "canary-upstream-secret",
 		"SSEGW_STATE":            stateName,
+		"SSEGW_KMS_TIMEOUT":      "1m", // the machine may be busy
 		"MINIO_KMS_KES_ENDPOINT": kes.Endpoint(), "MINIO_KMS_KES_API_KEY": kes.APIKey(),
 		"MINIO_KMS_KES_CAPATH": kes.CAFile(), "MINIO_KMS_KES_KEY_NAME": kmstest.DefaultKey,
 		runMain: "1",

@@ -96,6 +96,9 @@ func (s *Stack) prepareGateway(o GatewayOptions) (*Gateway, command, probe, erro
 	if g.CAFile != "" {
 		g.Endpoint = "https://" + addr
 	}
+	if o.Like == nil {
+		maps.Copy(g.Env, s.GatewayEnv)
+	}
 	for k, v := range o.Env {
 		if g.Env[k] = v; v == "" {
 			delete(g.Env, k)

@@ -14,6 +14,8 @@ type KESOptions struct {
 	// SharedWith makes the server use the key store, the certificate and the
 	// client identity of another one, as the servers of a cluster do.
 	SharedWith *KES
+	// Pausable puts something before the server that can stand still: see Pause.
+	Pausable bool
 }
 
 // KES is a KES server with a key store in files.
@@ -73,6 +75,14 @@ func (s *Stack) StartKES(ctx context.Context, o KESOptions) (*KES, error) {
 		return nil, err
 	}
 	k.Endpoint = "https://" + addr
+	var front *valve
+	if o.Pausable {
+		at, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		k.Endpoint, front = "https://"+at, newValve(at, addr)
+	}
 	config := filepath.Join(k.home, id+".yml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, kesConfig, addr, k.identity), 0o600); err != nil {
 		return nil, fmt.Errorf("stack: %w", err)
@@ -82,7 +92,7 @@ func (s *Stack) StartKES(ctx context.Context, o KESOptions) (*KES, error) {
 		return nil, err
 	}
 	k.Service, err = s.start(ctx, command{
-		name: id, path: s.tools.Path(ToolKES), dir: k.home,
+		name: id, path: s.tools.Path(ToolKES), dir: k.home, front: front,
 		args: []string{"server", "--config", config},
 	}, httpOK(client, k.Endpoint+"/version"))
 	return k, err

@@ -46,7 +46,7 @@ func httpOK(client *http.Client, url string) probe {
 // httpStatus returns a probe that wants an answer with that status from url.
 func httpStatus(client *http.Client, url string, want int) probe {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {

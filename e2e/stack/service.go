@@ -18,8 +18,8 @@ import (
 // startTimeout bounds the wait for a service to become healthy; closeTimeout
 // bounds its graceful end in Close, after which it is killed.
 const (
-	startTimeout = 60 * time.Second
-	closeTimeout = 5 * time.Second
+	startTimeout = 5 * time.Minute
+	closeTimeout = 10 * time.Second
 )
 
 // ErrExited is returned while waiting for a service that has ended.
@@ -28,11 +28,12 @@ var ErrExited = errors.New("stack: process has ended")
 // command says how to run a program; it is kept, so that a restart runs the
 // same program on the same ports.
 type command struct {
-	name string            // for logs and messages
-	path string            // of the program
-	args []string          //
-	env  map[string]string // beside PATH, HOME and TMPDIR
-	dir  string            // working directory, HOME, place of the log
+	name  string            // for logs and messages
+	path  string            // of the program
+	args  []string          //
+	env   map[string]string // beside PATH, HOME and TMPDIR
+	dir   string            // working directory, HOME, place of the log
+	front *valve            // before the program; nil: none, so that it cannot be paused
 }
 
 // A Service is one running program. It can be stopped, killed, paused and
@@ -62,7 +63,7 @@ func (s *Service) Start(ctx context.Context) error {
 	return s.WaitReady(ctx)
 }
 
-// WaitReady waits until the service is healthy, at most a minute.
+// WaitReady waits until the service is healthy.
 func (s *Service) WaitReady(ctx context.Context) error {
 	if s.ready == nil {
 		return nil
@@ -100,19 +101,20 @@ func (s *Service) Kill() error {
 	return nil
 }
 
-// Pause sends SIGSTOP and waits until all threads stand still: connections stay
-// open, nothing is answered.
-func (s *Service) Pause() error {
-	if err := s.Signal(syscall.SIGSTOP); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	return probe(s.stopped).wait(ctx, s.Exited())
-}
+// Pause makes the service hang: connections stay open, and new ones are taken,
+// but nothing is answered until Continue.
+func (s *Service) Pause() error { return s.turn(true) }
 
-// Continue sends SIGCONT.
-func (s *Service) Continue() error { return s.Signal(syscall.SIGCONT) }
+// Continue ends a Pause.
+func (s *Service) Continue() error { return s.turn(false) }
+
+func (s *Service) turn(shut bool) error {
+	if s.cmd.front == nil {
+		return fmt.Errorf("stack: %s cannot be paused", s.cmd.name)
+	}
+	s.cmd.front.turn(shut)
+	return nil
+}
 
 // Restart stops the service (if it runs) and starts it on the same ports.
 func (s *Service) Restart(ctx context.Context) error {
@@ -154,7 +156,6 @@ func (s *Service) Close() error {
 	if !s.Running() {
 		return nil
 	}
-	_ = s.Continue() // a paused process does not see SIGTERM
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := s.Stop(ctx); ctx.Err() == nil || errors.Is(err, ErrExited) {
@@ -198,6 +199,11 @@ func (s *Service) spawn() error {
 	if s.proc != nil {
 		return fmt.Errorf("stack: %s already runs", s.cmd.name)
 	}
+	if s.cmd.front != nil {
+		if err := s.cmd.front.listen(); err != nil {
+			return err
+		}
+	}
 	log, err := os.OpenFile(s.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("stack: %w", err)
@@ -221,6 +227,9 @@ func (s *Service) reap(cmd *exec.Cmd, done chan<- struct{}) {
 	err := cmd.Wait()
 	if err != nil {
 		err = fmt.Errorf("stack: %s: %w", s.cmd.name, err)
+	}
+	if s.cmd.front != nil {
+		_ = s.cmd.front.close() // the service is away, and so is what stands before it
 	}
 	s.mu.Lock()
 	s.exit, s.proc = err, nil

@@ -52,19 +52,6 @@ func TestServiceLife(t *testing.T) {
 	}
 }
 
-func TestServiceCloseEndsPausedOne(t *testing.T) {
-	svc := shell(t, "exec sleep 600")
-	if err := svc.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := svc.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	if err := svc.Close(); err != nil || svc.Running() {
-		t.Errorf("closed: %v, running %v", err, svc.Running())
-	}
-}
-
 func TestServiceEarlyExit(t *testing.T) {
 	svc := shell(t, "echo the reason >&2; exit 3")
 	svc.ready = func(context.Context) error { return errors.New("not yet") }
@@ -131,7 +118,7 @@ func TestChildrenDieWithParent(t *testing.T) {
 		}
 		return nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	if err := gone.wait(ctx, nil); err != nil {
 		t.Errorf("process %d outlives its parent: %v", pid, err)

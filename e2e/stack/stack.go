@@ -13,6 +13,8 @@ import (
 // A Stack owns a directory and everything that runs in it.
 // Its methods may be called from several goroutines.
 type Stack struct {
+	GatewayEnv map[string]string // of every gateway, where GatewayOptions.Env does not say otherwise
+
 	dir   string
 	tools *Tools
 

@@ -3,11 +3,8 @@ package stack
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -54,26 +51,6 @@ func (s *Service) ResetPeak() error {
 		return err
 	}
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
-}
-
-// stopped returns nil when the kernel has stopped every thread of the process.
-// A signal reaches the threads one after the other, after kill has returned.
-func (s *Service) stopped(context.Context) error {
-	pid, err := s.pid()
-	if err != nil {
-		return err
-	}
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil || runtime.GOOS != "linux" {
-		return err
-	}
-	for _, f := range files {
-		stat, err := os.ReadFile(f)
-		if err == nil && !strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " T ") {
-			return fmt.Errorf("stack: a thread of %s still runs", s.Name())
-		}
-	}
-	return nil
 }
 
 func (s *Service) pid() (int, error) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,19 +21,19 @@ import (
 // never what it sees.
 type content map[string]string
 
-// contentOf collects the content of an object from its headers. normal is the
-// form of values.
+// contentOf collects the content of an object from its headers. form is that of
+// its values.
 // The type of a directory object, an empty one whose key ends in a slash, is left
 // out: stores on file systems have a type of their own for those. So is the
 // website redirect: stores that serve no websites do not keep it.
-func contentOf(h http.Header, key string, size int64, normal func(string) string) content {
+func contentOf(h http.Header, key string, size int64, form valueForm) content {
 	found := content{}
 	for name, values := range h {
 		lower := strings.ToLower(name)
 		if lower == sealer.MetadataKey || !isStored(lower) || isUncovered(lower, key, size) {
 			continue
 		}
-		if v := normal(strings.Join(values, ",")); v != "" {
+		if v := form(lower, strings.Join(values, ",")); v != "" {
 			found[lower] = v
 		}
 	}
@@ -60,40 +61,57 @@ func (c content) digest() [sha256.Size]byte {
 	return [sha256.Size]byte(d.Sum(nil))
 }
 
-// headersDigest is the digest of what a client stores with an object.
+// headersDigest is the digest of the headers that are sent to the store with an
+// object.
 func headersDigest(h http.Header, key string, size int64) [sha256.Size]byte {
-	return contentOf(h, key, size, normalValue).digest()
+	return contentOf(h, key, size, trimmedValue).digest()
 }
+
+// storedForms are the forms in which a store's headers can be those of a digest, in
+// the order in which they are tried: as they were written; with encoded words that
+// the store has written in another way, or has decoded; and the form of earlier
+// gateways, which decoded all words.
+var storedForms = []valueForm{trimmedValue, rewrittenValue, decodedValue}
+
+// valueForm brings the value of a header (name in lower case) into one form.
+type valueForm func(name, v string) string
 
 // authenticContent returns the content of an object as the store gives it back,
-// and whether it is that of the digest. Gateways before the form of normalValue
-// sealed digests over that of decodedValue.
+// and whether it is that of the digest. It is the form that the digest is over.
 func authenticContent(stored http.Header, key string, size int64, digest [sha256.Size]byte) (content, bool) {
-	found := contentOf(stored, key, size, normalValue)
-	if found.digest() == digest {
-		return found, true
+	for _, form := range storedForms {
+		if found := contentOf(stored, key, size, form); found.digest() == digest {
+			return found, true
+		}
 	}
-	if old := contentOf(stored, key, size, decodedValue); old.digest() == digest {
-		return old, true
-	}
-	return found, false
+	return contentOf(stored, key, size, trimmedValue), false
 }
 
-// normalValue is a header value in the form of the digest: without the spaces and
-// tabs around it, and decoded where it has RFC 2047 encoded words and the result
-// is not ASCII alone. Those words are how stores give back what is not ASCII;
-// they have no reason to encode anything else.
-func normalValue(v string) string {
-	v = strings.Trim(v, " \t")
-	if plain := decodeWords(v); !isASCII(plain) {
-		return plain
+// trimmedValue is a header value without the spaces and tabs around it.
+func trimmedValue(_, v string) string { return strings.Trim(v, " \t") }
+
+// encodedWords matches a value that consists of RFC 2047 encoded words alone.
+var encodedWords = regexp.MustCompile(`^=\?[^? \t]+\?[bBqQ]\?[^? \t]*\?=([ \t]+=\?[^? \t]+\?[bBqQ]\?[^? \t]*\?=)*$`)
+
+// rewrittenValue is what the gateway writes for text outside ASCII, whichever way
+// the store writes it, as it is or in encoded words of its own: encoded words
+// in metadata, the text itself in content headers.
+func rewrittenValue(name, v string) string {
+	plain := trimmedValue(name, v)
+	if encodedWords.MatchString(plain) {
+		if decoded := decodeWords(plain); !isASCII(decoded) {
+			plain = decoded
+		}
 	}
-	return v
+	if strings.HasPrefix(name, metaPrefix) && !isASCII(plain) {
+		return encodeWords(plain)
+	}
+	return plain
 }
 
-// decodedValue is the form of earlier gateways: without any white space around
-// it, and with all its encoded words decoded.
-func decodedValue(v string) string { return decodeWords(strings.TrimSpace(v)) }
+// decodedValue is a value without any white space around it, and with all its
+// encoded words decoded.
+func decodedValue(_, v string) string { return decodeWords(strings.TrimSpace(v)) }
 
 // decodeWords decodes the encoded words of a value, which stays as it is where
 // one has an unknown charset.
@@ -102,6 +120,15 @@ func decodeWords(v string) string {
 		return plain
 	}
 	return v
+}
+
+// encodeWords writes a text in encoded words, in the shorter of the two encodings.
+func encodeWords(v string) string {
+	q, b := mime.QEncoding.Encode("UTF-8", v), mime.BEncoding.Encode("UTF-8", v)
+	if len(b) < len(q) {
+		return b
+	}
+	return q
 }
 
 func isASCII(s string) bool {
@@ -117,19 +144,16 @@ func (c content) set(h http.Header) {
 }
 
 // wireValue is a value as it travels. User metadata that is not printable ASCII is
-// encoded as Amazon S3 and MinIO do it, which of the two encodings as MinIO
-// chooses it. Content headers are for browsers, which do not know encoded words:
-// they stay as they are, except control characters.
+// in encoded words, as Amazon S3 and MinIO send it. Content headers are for
+// browsers, which do not know these: they stay as they are, but for control
+// characters.
 func wireValue(name, v string) string {
 	isMeta := strings.HasPrefix(name, metaPrefix)
 	odd := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || isMeta && r > '~' }
-	if !strings.ContainsFunc(v, odd) {
-		return v
+	if strings.ContainsFunc(v, odd) {
+		return encodeWords(v)
 	}
-	if strings.ContainsAny(v, "\"#$%&'(),.:;<>@[]^`{|}~") {
-		return mime.BEncoding.Encode("UTF-8", v)
-	}
-	return mime.QEncoding.Encode("UTF-8", v)
+	return v
 }
 
 // setUncovered writes the content headers that no digest covers as the store has

@@ -15,12 +15,24 @@ var update = flag.Bool("update", false, "write the vectors of the headers digest
 
 // digestVector is an entry of testdata/digests.json (docs/FORMAT.md, section 6.2).
 type digestVector struct {
-	Comment string            `json:"comment"`
-	Headers [][2]string       `json:"headers"`
-	Key     string            `json:"key"`
-	Size    int64             `json:"size"`
+	Comment   string       `json:"comment"`
+	Headers   [][2]string  `json:"headers"`
+	Key       string       `json:"key"`
+	Size      int64        `json:"size"`
+	Written   digestedForm `json:"written"`
+	Rewritten digestedForm `json:"rewritten"`
+	Earlier   digestedForm `json:"earlier"`
+}
+
+// digestedForm is the content of the headers in one of the forms.
+type digestedForm struct {
 	Content map[string]string `json:"content"`
 	Digest  string            `json:"digest"`
+}
+
+// forms are those of the vector, in the order of storedForms.
+func (v *digestVector) forms() []*digestedForm {
+	return []*digestedForm{&v.Written, &v.Rewritten, &v.Earlier}
 }
 
 func (v *digestVector) header() http.Header {
@@ -66,9 +78,11 @@ func TestDigestVectors(t *testing.T) {
 	if *update {
 		for i := range digestVectors {
 			v := &digestVectors[i]
-			v.Content = contentOf(v.header(), v.Key, v.Size, normalValue)
-			sum := content(v.Content).digest()
-			v.Digest = hex.EncodeToString(sum[:])
+			for j, f := range v.forms() {
+				found := contentOf(v.header(), v.Key, v.Size, storedForms[j])
+				digest := found.digest()
+				f.Content, f.Digest = found, hex.EncodeToString(digest[:])
+			}
 		}
 		b, err := json.MarshalIndent(digestVectors, "", "  ")
 		if err != nil {
@@ -90,13 +104,18 @@ func TestDigestVectors(t *testing.T) {
 		t.Errorf("%d vectors", len(vectors))
 	}
 	for _, v := range vectors {
-		digest := headersDigest(v.header(), v.Key, v.Size)
-		if hex.EncodeToString(digest[:]) != v.Digest {
-			t.Errorf("%s: digest %x, want %s", v.Comment, digest, v.Digest)
+		if digest := headersDigest(v.header(), v.Key, v.Size); hex.EncodeToString(digest[:]) != v.Written.Digest {
+			t.Errorf("%s: digest %x, want %s", v.Comment, digest, v.Written.Digest)
 		}
-		found, ok := authenticContent(v.header(), v.Key, v.Size, digest)
-		if diff := cmp.Diff(content(v.Content), found); diff != "" || !ok {
-			t.Errorf("%s: content (-want +got):\n%s", v.Comment, diff)
+		for _, f := range v.forms() {
+			digest, err := hex.DecodeString(f.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, ok := authenticContent(v.header(), v.Key, v.Size, [32]byte(digest))
+			if diff := cmp.Diff(content(f.Content), found); diff != "" || !ok {
+				t.Errorf("%s: content (-want +got):\n%s", v.Comment, diff)
+			}
 		}
 	}
 }

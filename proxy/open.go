@@ -108,7 +108,7 @@ func (c *reader) lookWith(stored http.Header, total int64, s *sealing) (*sealedO
 		return nil, err
 	}
 	if o.factless {
-		o.content = contentOf(stored, c.req.Key, o.header.Size, normalValue)
+		o.content = contentOf(stored, c.req.Key, o.header.Size, trimmedValue)
 		return o, nil
 	}
 	var proven bool

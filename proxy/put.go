@@ -209,7 +209,7 @@ func (c *call) prepareHeader(s *sealing, header http.Header) error {
 		return err
 	}
 	if userMetadataSize(header)+len(sealer.MetadataKey)-len(metaPrefix)+sealedHeaderSize(s) > maxUserMetadata {
-		return s3.ErrMetadataTooLarge
+		return s3.ErrMetadataTooLarge.Detail("Size", strconv.Itoa(userMetadataSize(header)))
 	}
 	return nil
 }

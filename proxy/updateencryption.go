@@ -58,6 +58,9 @@ func (c *call) updateOnce(e *s3.Encryption, g *guard) error {
 	// What a copy does not take over by itself stays too.
 	passHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
+	if err := c.prepareHeader(s, header); err != nil {
+		return err
+	}
 	if err := c.destinationConditions(src, header, g); err != nil {
 		return err
 	}

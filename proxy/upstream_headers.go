@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -19,7 +18,8 @@ import (
 type alterations struct {
 	names   string // characters that it changes in names of user metadata
 	expires bool   // it keeps Expires only as a date in the form of RFC 9110
-	meta    bool   // it changes user metadata that is not ASCII
+	words   bool   // it writes encoded words in user metadata in another way, or decodes them
+	meta    bool   // it changes what they say
 	content bool   // it changes content headers that are not ASCII
 	dirs    bool   // it drops content headers of directories: objects whose keys end in a slash
 }
@@ -31,6 +31,9 @@ func (a *alterations) list() (list []string) {
 	}
 	if a.names != "" {
 		list = append(list, "names of metadata with "+strings.Join(strings.Split(a.names, ""), " "))
+	}
+	if a.meta {
+		list = append(list, "user metadata that is not ASCII")
 	}
 	if a.expires {
 		list = append(list, "an Expires that is no date")
@@ -48,12 +51,16 @@ const (
 	probedNames = "_.!#$%&'*+^`|~" // what a name can have beside letters, digits and hyphens
 	commonNames = "_."
 	probeText   = `inline; filename="ü"`
+	probeWords  = "=?utf-8?Q?gr=C3=BC=C3=9fe_?=" // as the gateway itself does not write it
 	probeMeta   = metaPrefix + "probe-text"
 	probeDate   = "0" // which some servers send, for "expired"
 )
 
-// probeHeaders finds what the upstream alters. One that does not take the probe is not
-// found out: it then refuses such headers of clients too, or nothing is known.
+// unknownStore is what a store that takes no probe is assumed to alter.
+var unknownStore = alterations{names: probedNames, expires: true, words: true, meta: true, content: true, dirs: true}
+
+// probeHeaders finds what the upstream alters. Of one that takes no probe nothing is
+// known: it is assumed to alter all that stores do.
 func (u *Upstream) probeHeaders(ctx context.Context, bucket string) error {
 	for _, chars := range [...]string{probedNames, commonNames} {
 		found, err := u.alters(ctx, bucket, chars)
@@ -67,6 +74,7 @@ func (u *Upstream) probeHeaders(ctx context.Context, bucket string) error {
 		}
 		return err
 	}
+	u.altered.Store(&unknownStore)
 	return nil
 }
 
@@ -107,7 +115,7 @@ func (u *Upstream) alters(ctx context.Context, bucket, chars string) (found *alt
 		h := http.Header{}
 		h.Set("Content-Disposition", probeText)
 		h.Set("Expires", probeDate)
-		h.Set(probeMeta, probeText)
+		h.Set(probeMeta, probeWords)
 		for _, c := range chars {
 			h.Set(probeName(c), "probe")
 		}
@@ -117,8 +125,9 @@ func (u *Upstream) alters(ctx context.Context, bucket, chars string) (found *alt
 		}
 		found = &alterations{
 			expires: stored.Get("Expires") != probeDate,
-			meta:    normalValue(stored.Get(probeMeta)) != probeText,
-			content: normalValue(stored.Get("Content-Disposition")) != probeText,
+			words:   stored.Get(probeMeta) != probeWords,
+			meta:    rewrittenValue(probeMeta, stored.Get(probeMeta)) != rewrittenValue(probeMeta, probeWords),
+			content: rewrittenValue("content-disposition", stored.Get("Content-Disposition")) != probeText,
 		}
 		for _, c := range chars {
 			if stored.Get(probeName(c)) != "probe" {
@@ -135,8 +144,8 @@ func probeName(c rune) string {
 }
 
 // storable puts the headers that are kept with a sealed object into the form in which the
-// store keeps them: one line each, and metadata in encoded words where it keeps no other
-// text outside ASCII. It refuses those that the store would change with an object of that key.
+// store keeps them: one line each, and metadata outside ASCII in encoded words, at every
+// store. It refuses those that the store would change with an object of that key.
 func (u *Upstream) storable(header http.Header, key string) error {
 	var altered alterations
 	if found := u.altered.Load(); found != nil {
@@ -170,13 +179,11 @@ func (a alterations) keep(name, v string) (string, error) {
 	meta, isMeta := strings.CutPrefix(name, metaPrefix)
 	switch {
 	case isMeta && strings.ContainsAny(meta, a.names):
-		return "", s3.ErrArgument(name, v, doesNotKeep+a.list()[0]+".")
-	case isMeta && a.meta && !isASCII(v):
-		q, b := mime.QEncoding.Encode("UTF-8", v), mime.BEncoding.Encode("UTF-8", v)
-		if len(b) < len(q) {
-			q = b
-		}
-		return q, nil
+		return "", s3.ErrArgument(name, v, doesNotKeep+"names of metadata with "+a.names+".")
+	case isMeta && a.meta && rewrittenValue(name, v) != v:
+		return "", s3.ErrArgument(name, v, doesNotKeep+"user metadata that is not ASCII.")
+	case isMeta && (a.words || !isASCII(v)):
+		return rewrittenValue(name, v), nil
 	case isMeta || v == "":
 	case a.content && !isASCII(v):
 		return "", s3.ErrArgument(name, v, doesNotKeep+"values of "+name+" that are not ASCII.")

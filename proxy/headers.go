@@ -149,8 +149,12 @@ func isStored(name string) bool {
 
 // storedEncoding is the Content-Encoding to store: aws-chunked is framing.
 func storedEncoding(in http.Header) string {
+	all := strings.Join(in.Values("Content-Encoding"), ",")
+	if !strings.Contains(strings.ToLower(all), "aws-chunked") {
+		return all
+	}
 	var kept []string
-	for e := range strings.SplitSeq(strings.Join(in.Values("Content-Encoding"), ","), ",") {
+	for e := range strings.SplitSeq(all, ",") {
 		if e = strings.TrimSpace(e); e != "" && !strings.EqualFold(e, "aws-chunked") {
 			kept = append(kept, e)
 		}

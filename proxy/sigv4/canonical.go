@@ -117,7 +117,7 @@ func canonicalHeader(r *Request, name string) (value string, ok bool) {
 
 // moved returns the values of a header that a presigner put into the query.
 func (r *Request) moved(name string) []string {
-	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, "x-amz-") {
+	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, amzPrefix) {
 		return values
 	}
 	for parameter, values := range r.Query {
@@ -155,8 +155,7 @@ func parseSignedHeaders(list string) ([]string, bool) {
 	return names, true
 }
 
-// checkSigned refuses requests whose host or x-amz-* headers are not all signed. MinIO's extension headers change the
-// meaning of a request just as much, and its clients sign them.
+// checkSigned refuses requests whose host or other guarded headers are not all signed.
 func checkSigned(r *Request, signed []string) error {
 	isSigned := func(name string) bool {
 		_, found := slices.BinarySearch(signed, name)
@@ -167,9 +166,7 @@ func checkSigned(r *Request, signed []string) error {
 		unsigned = append(unsigned, "host")
 	}
 	for name := range r.Header {
-		lower := strings.ToLower(name)
-		guarded := strings.HasPrefix(lower, "x-amz-") || strings.HasPrefix(lower, "x-minio-")
-		if guarded && !isSigned(lower) && !r.hasNoEffect(lower) {
+		if lower := strings.ToLower(name); isGuarded(lower) && !isSigned(lower) && !r.hasNoEffect(lower) {
 			unsigned = append(unsigned, lower)
 		}
 	}
@@ -178,6 +175,13 @@ func checkSigned(r *Request, signed []string) error {
 		return errUnsignedHeaders(unsigned)
 	}
 	return nil
+}
+
+// isGuarded reports whether a header (lower-case name) must be signed. MinIO's
+// extension headers change the meaning of a request just as much as x-amz-* ones,
+// and its clients sign them.
+func isGuarded(name string) bool {
+	return strings.HasPrefix(name, amzPrefix) || strings.HasPrefix(name, "x-minio-")
 }
 
 func escaped(s string) string {

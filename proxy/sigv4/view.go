@@ -69,7 +69,7 @@ func (w *view) has(name string) bool {
 // header returns the value of a header (name in lower case), which may stand in the query, in canonical form; "" if
 // there is none.
 func (w *view) header(name string) string {
-	if value, ok := canonicalHeader(w.request, name); ok {
+	if value, ok := canonicalHeader(w.request, name, collapse); ok {
 		return value
 	}
 	return ""

@@ -27,7 +27,8 @@ type Request struct {
 	SignedQuery url.Values
 	// Moved has the headers, other than x-amz-* ones, that a presigner moved into the query. They are in Header too.
 	Moved http.Header
-	// Header is a copy of the request's headers with the values that a presigner moved into the query.
+	// Header is a copy of the request's headers with the values that a presigner moved into the query. A content header
+	// that the query has goes before one that was sent, unless the signature lists it.
 	// Except for user metadata and lists, whose lines are joined with a comma, every x-amz-* header has one value.
 	Header http.Header
 

@@ -21,10 +21,15 @@ var signatureKeys = []string{
 // signatureV2Keys are the query parameters of a signature of version 2, in requests that have its access key.
 var signatureV2Keys = []string{"AWSAccessKeyId", "Expires", "Signature"}
 
-// movable are the lower-cased headers, other than x-amz-* ones, that SDKs put into the query of a presigned request,
-// whether they are signed as headers or not.
+// movableContent are the lower-cased content headers that SDKs put into the query of a presigned request, whether they
+// are signed as headers or not.
+var movableContent = []string{
+	"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
+}
+
+// movable are the further headers, other than x-amz-* ones, that SDKs put there.
 var movable = []string{
-	"cache-control", "content-disposition", "content-encoding", "content-language", "content-md5", "content-type", "expires",
+	"content-md5", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range",
 }
 
 // presigned returns which parameters of the query that is being parsed are headers which a presigner moved there. No
@@ -34,11 +39,24 @@ func (req *Request) presigned() (isMoved func(name string) bool) {
 	if !version2 && !req.SignedQuery.Has("X-Amz-Signature") {
 		return func(string) bool { return false }
 	}
-	signed := strings.Split(strings.ToLower(req.SignedQuery.Get("X-Amz-SignedHeaders")), ";")
 	return func(name string) bool {
 		lower := strings.ToLower(name)
-		return slices.Contains(movable, lower) && (!version2 || name != "Expires") || slices.Contains(signed, lower)
+		return slices.Contains(movableContent, lower) && (!version2 || name != "Expires") ||
+			slices.Contains(movable, lower) || req.listsSigned(lower)
 	}
+}
+
+// listsSigned reports whether X-Amz-SignedHeaders names the lower-cased header.
+func (req *Request) listsSigned(lower string) bool {
+	return slices.Contains(strings.Split(strings.ToLower(req.SignedQuery.Get("X-Amz-SignedHeaders")), ";"), lower)
+}
+
+// overrides reports whether the value of a moved header goes before that of the header itself. The signer chose the one;
+// a browser adds the other by itself, such as the type of a text. A signature of version 2 is over the Content-Type that
+// is sent, and lists nothing.
+func (req *Request) overrides(k string) bool {
+	lower := strings.ToLower(k)
+	return req.SignedQuery.Has("X-Amz-Signature") && slices.Contains(movableContent, lower) && !req.listsSigned(lower)
 }
 
 // parseQuery decodes the raw query into SignedQuery and, less what is not the operation's, into Query and Moved.
@@ -109,6 +127,9 @@ func (req *Request) mergeHeaders(r *http.Request) error {
 		}
 	}
 	for k := range req.Moved {
+		if req.overrides(k) {
+			req.Header.Del(k)
+		}
 		if err := req.moveHeader(k, req.Moved.Get(k)); err != nil {
 			return err
 		}

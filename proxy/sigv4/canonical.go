@@ -10,8 +10,9 @@ import (
 )
 
 // canonicalRequest builds the canonical request from the decoded request ("Task 1" of the specification). signed holds
-// the names of the signed headers, lower case and sorted; payload is the value of the last line.
-func canonicalRequest(r *Request, signed []string, payload string) (string, error) {
+// the names of the signed headers, lower case and sorted; payload is the value of the last line. text is the form of white
+// space in values of free text.
+func canonicalRequest(r *Request, signed []string, payload string, text func(string) string) (string, error) {
 	var b strings.Builder
 	b.Grow(1024)
 	b.WriteString(r.Method)
@@ -21,7 +22,11 @@ func canonicalRequest(r *Request, signed []string, payload string) (string, erro
 	b.WriteString(canonicalQuery(r.Query))
 	b.WriteByte('\n')
 	for _, name := range signed {
-		value, ok := canonicalHeader(r, name)
+		form := collapse
+		if isText(name) {
+			form = text
+		}
+		value, ok := canonicalHeader(r, name, form)
 		if !ok {
 			return "", errSignature()
 		}
@@ -87,11 +92,11 @@ func canonicalQuery(query url.Values) string {
 
 // canonicalHeader returns the canonical value of a signed header. ok is false when the request has no such header: a
 // hop that removed a signed header must not go unnoticed. net/http takes some headers out of the map; their values
-// follow from the request.
-func canonicalHeader(r *Request, name string) (value string, ok bool) {
+// follow from the request. form is the form of white space.
+func canonicalHeader(r *Request, name string, form func(string) string) (value string, ok bool) {
 	switch name {
 	case "host":
-		return collapse(r.Host), r.Host != ""
+		return form(r.Host), r.Host != ""
 	case "content-length":
 		return strconv.FormatInt(r.ContentLength, 10), r.ContentLength >= 0
 	}
@@ -102,7 +107,7 @@ func canonicalHeader(r *Request, name string) (value string, ok bool) {
 	if len(values) > 0 {
 		collapsed := make([]string, len(values))
 		for i, v := range values {
-			collapsed[i] = collapse(v)
+			collapsed[i] = form(v)
 		}
 		return strings.Join(collapsed, ","), true
 	}
@@ -117,7 +122,7 @@ func canonicalHeader(r *Request, name string) (value string, ok bool) {
 
 // moved returns the values of a header that a presigner put into the query.
 func (r *Request) moved(name string) []string {
-	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, "x-amz-") {
+	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, amzPrefix) {
 		return values
 	}
 	for parameter, values := range r.Query {
@@ -145,6 +150,49 @@ func collapse(value string) string {
 	return b.String()
 }
 
+// canonicalRequests returns the canonical requests that signers make of r: one, or up to three where a value of free text
+// has white space other than the space, on which they do not agree.
+func canonicalRequests(r *Request, signed []string, payload string) ([]string, error) {
+	usual, err := canonicalRequest(r, signed, payload, collapse)
+	if err != nil {
+		return nil, err
+	}
+	all := []string{usual}
+	if !slices.ContainsFunc(signed, func(name string) bool { return isText(name) && hasOddSpace(r, name) }) {
+		return all, nil
+	}
+	for _, form := range [...]func(string) string{joinFields, trimmed} {
+		other, err := canonicalRequest(r, signed, payload, form)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, other) {
+			all = append(all, other)
+		}
+	}
+	return all, nil
+}
+
+// isText reports whether a header (lower-case name) may hold free text. The values of others are keywords, numbers and
+// names, in which another white space would be another value.
+func isText(name string) bool {
+	return strings.HasPrefix(name, amzPrefix+"meta-") || !strings.HasPrefix(name, amzPrefix) && name != "host"
+}
+
+// hasOddSpace reports whether the forms of a signed header differ.
+func hasOddSpace(r *Request, name string) bool {
+	usual, _ := canonicalHeader(r, name, collapse)
+	other, _ := canonicalHeader(r, name, joinFields)
+	return usual != other
+}
+
+// joinFields is the form of minio-go, mc, boto3 and the SDKs for Java and JavaScript: all white space counts as spaces.
+// Only some of them know that of Unicode.
+func joinFields(value string) string { return strings.Join(strings.Fields(value), " ") }
+
+// trimmed is the form of the SDK for Go: collapse, without white space of Unicode at the ends.
+func trimmed(value string) string { return strings.TrimSpace(collapse(value)) }
+
 // parseSignedHeaders returns the sorted, lower-case names of a SignedHeaders list, or false if it is malformed.
 func parseSignedHeaders(list string) ([]string, bool) {
 	names := strings.Split(strings.ToLower(list), ";")
@@ -155,8 +203,7 @@ func parseSignedHeaders(list string) ([]string, bool) {
 	return names, true
 }
 
-// checkSigned refuses requests whose host or x-amz-* headers are not all signed. MinIO's extension headers change the
-// meaning of a request just as much, and its clients sign them.
+// checkSigned refuses requests whose host or other guarded headers are not all signed.
 func checkSigned(r *Request, signed []string) error {
 	isSigned := func(name string) bool {
 		_, found := slices.BinarySearch(signed, name)
@@ -167,9 +214,7 @@ func checkSigned(r *Request, signed []string) error {
 		unsigned = append(unsigned, "host")
 	}
 	for name := range r.Header {
-		lower := strings.ToLower(name)
-		guarded := strings.HasPrefix(lower, "x-amz-") || strings.HasPrefix(lower, "x-minio-")
-		if guarded && !isSigned(lower) && !r.hasNoEffect(lower) {
+		if lower := strings.ToLower(name); isGuarded(lower) && !isSigned(lower) && !r.hasNoEffect(lower) {
 			unsigned = append(unsigned, lower)
 		}
 	}
@@ -178,6 +223,13 @@ func checkSigned(r *Request, signed []string) error {
 		return errUnsignedHeaders(unsigned)
 	}
 	return nil
+}
+
+// isGuarded reports whether a header (lower-case name) must be signed. MinIO's
+// extension headers change the meaning of a request just as much as x-amz-* ones,
+// and its clients sign them.
+func isGuarded(name string) bool {
+	return strings.HasPrefix(name, amzPrefix) || strings.HasPrefix(name, "x-minio-")
 }
 
 func escaped(s string) string {

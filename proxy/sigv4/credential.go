@@ -101,15 +101,20 @@ func (m mechanism) otherDay(c *credential) *Error {
 	return newError(m.code, `Invalid credential date "`+c.scope.date+`". This date is not the same as X-Amz-Date: "`+day+`".`)
 }
 
-// verifySignature checks the credential's signature of stringToSign and returns the signing key. It does the same work
-// for unknown access keys.
-func (v *Verifier) verifySignature(c *credential, stringToSign string) (signingKey, error) {
+// verifySignature checks that the credential's signature is that of one of the strings to sign and returns the signing
+// key. It does the same work for unknown access keys.
+func (v *Verifier) verifySignature(c *credential, stringsToSign ...string) (signingKey, error) {
 	secret, known := v.cfg.Secret(c.accessKey)
 	if !known || secret == "" {
 		known, secret = false, dummySecret
 	}
 	key := deriveKey(secret, c.scope)
-	valid := hmac.Equal([]byte(key.sign(stringToSign)), []byte(c.signature))
+	valid := false
+	for _, s := range stringsToSign {
+		if hmac.Equal([]byte(key.sign(s)), []byte(c.signature)) {
+			valid = true
+		}
+	}
 	switch {
 	case !known:
 		return nil, newError(CodeInvalidAccessKeyID, "The AWS Access Key Id you provided does not exist in our records.",
@@ -122,11 +127,14 @@ func (v *Verifier) verifySignature(c *credential, stringToSign string) (signingK
 
 // accept verifies the request's signature over its canonical form and returns the Auth.
 func (v *Verifier) accept(w *view, c *credential, signed []string, p payload) (*Auth, error) {
-	canonical, err := canonicalRequest(w.request, signed, p.canonical)
+	candidates, err := canonicalRequests(w.request, signed, p.canonical)
 	if err != nil {
 		return nil, err
 	}
-	key, err := v.verifySignature(c, stringToSign(c, canonical))
+	for i, canonical := range candidates {
+		candidates[i] = stringToSign(c, canonical)
+	}
+	key, err := v.verifySignature(c, candidates...)
 	if err != nil {
 		return nil, err
 	}

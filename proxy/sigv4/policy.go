@@ -110,7 +110,7 @@ func (v *Verifier) VerifyPolicy(bucket string, fields map[string]string) (*Polic
 func (p *PolicyAuth) declare(fields map[string]string) error {
 	w := &view{request: &Request{}, amz: map[string]string{}}
 	for name, value := range fields {
-		if strings.HasPrefix(name, "x-amz-") {
+		if strings.HasPrefix(name, amzPrefix) {
 			w.amz[name] = value
 		}
 	}

@@ -93,9 +93,15 @@ func (v *Verifier) checkExpiresV2(expires string) error {
 	return nil
 }
 
-// checkCoveredV2 refuses parameters that no signature of this version covers:
-// anybody could have added them.
+// checkCoveredV2 refuses parameters and guarded headers that no signature of this
+// version covers: anybody could have added them. It covers x-amz-* headers.
 func checkCoveredV2(r *Request) error {
+	for name := range r.Header {
+		lower := strings.ToLower(name)
+		if isGuarded(lower) && !strings.HasPrefix(lower, amzPrefix) && !r.hasNoEffect(lower) {
+			return errUnsignedHeaders([]string{lower})
+		}
+	}
 	for name := range r.Query {
 		lower := strings.ToLower(name)
 		switch {
@@ -153,7 +159,7 @@ func stringToSignV2(w *view, expires, equals string) string {
 		names[name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if strings.HasPrefix(name, "x-amz-") {
+		if strings.HasPrefix(name, amzPrefix) {
 			b.WriteString(name + ":" + w.header(name) + "\n")
 		}
 	}

@@ -145,6 +145,7 @@ func TestPresignedV2Refusals(t *testing.T) {
 		{"x-amz parameter added", setQuery("x-amz-acl", "public-read"), CodeSignatureDoesNotMatch},
 		{"x-amz header added", setHeader("X-Amz-Copy-Source", "victim/key"), CodeSignatureDoesNotMatch},
 		{"x-amz header changed", setHeader("X-Amz-Meta-A", "2"), CodeSignatureDoesNotMatch},
+		{"MinIO's header added", setHeader("X-Minio-Force-Delete", "true"), CodeAccessDenied},
 		{"Content-Type added", setHeader("Content-Type", "text/html"), CodeSignatureDoesNotMatch},
 		{"later", setQuery("Expires", strconv.FormatInt(soon+1, 10)), CodeSignatureDoesNotMatch},
 		{"expired", setQuery("Expires", strconv.FormatInt(testTime.Unix()-1, 10)), CodeAccessDenied},

@@ -67,7 +67,8 @@ type Request struct {
 	// Header holds the headers as received; for presigned requests without values moved there from the query.
 	Header http.Header
 	// Moved holds the headers, other than x-amz-* ones, that a presigner put into the query. A header of the same name
-	// goes first; that the two agree is the caller's to check.
+	// goes first. The caller checks that the two agree where the header is signed as such, and otherwise that they agree
+	// or that the header has no effect.
 	Moved http.Header
 	Host  string
 	// NoEffect reports whether a header (lower-case name) means nothing to the caller, so that it need not be signed: proxies

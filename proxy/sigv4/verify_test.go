@@ -320,7 +320,7 @@ func TestVerifyDateHeader(t *testing.T) {
 		}}
 		s := scope{testTime.Format(dayFormat), testRegion, serviceS3}
 		signed := []string{"date", "host", headerContentSHA256}
-		canonical, err := canonicalRequest(r, signed, unsignedPayload)
+		canonical, err := canonicalRequest(r, signed, unsignedPayload, collapse)
 		if err != nil {
 			t.Fatal(err)
 		}

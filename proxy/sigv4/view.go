@@ -7,6 +7,8 @@ import (
 
 // Header names of this package, lower case.
 const (
+	amzPrefix = "x-amz-"
+
 	headerContentSHA256 = "x-amz-content-sha256"
 	headerDate          = "x-amz-date"
 	headerDecodedLength = "x-amz-decoded-content-length"
@@ -44,7 +46,7 @@ func newView(r *Request) (*view, error) {
 			w.queryV2 = true
 		}
 		lower := strings.ToLower(name)
-		if !strings.HasPrefix(lower, "x-amz-") {
+		if !strings.HasPrefix(lower, amzPrefix) {
 			continue
 		}
 		if slices.ContainsFunc(authParams, func(p string) bool { return strings.EqualFold(p, name) }) {
@@ -67,7 +69,7 @@ func (w *view) has(name string) bool {
 // header returns the value of a header (name in lower case), which may stand in the query, in canonical form; "" if
 // there is none.
 func (w *view) header(name string) string {
-	if value, ok := canonicalHeader(w.request, name); ok {
+	if value, ok := canonicalHeader(w.request, name, collapse); ok {
 		return value
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -274,6 +275,67 @@ func TestConsent(t *testing.T) {
 			}
 			if n := len(g.upstream.openUploads()); n != wantUploads {
 				t.Errorf("%s: %d uploads left", name, n)
+			}
+		}
+	}
+}
+
+// TestConsentAsksForTheWrite: a store whose policy allows anonymous writes only with some
+// header is asked for a write with that header, in both forms of the question.
+func TestConsentAsksForTheWrite(t *testing.T) {
+	t.Parallel()
+	fields := []string{
+		"X-Amz-Acl", "bucket-owner-full-control", "X-Amz-Storage-Class", "STANDARD", "X-Amz-Tagging", "a=b", "X-Amz-Website-Redirect-Location", "/x",
+		"X-Amz-Object-Lock-Mode", "GOVERNANCE", "X-Amz-Object-Lock-Retain-Until-Date", "2040-01-01T00:00:00Z", "X-Amz-Object-Lock-Legal-Hold", "ON",
+		s3.HeaderExpectedOwner, "123456789012", s3.HeaderRequestPayer, "requester",
+	}
+	wanted := headers(fields...)
+	wanted.Set("X-Amz-Grant-Read", `id="1"`) // of no form
+	requests := map[string]clientRequest{
+		"put":    {method: "PUT", path: "/bucket/k", body: []byte("data"), header: headers("If-None-Match", "*", "Content-Md5", "jXd/OF09/siBXSD3SWAm3A==")},
+		"create": {method: "POST", path: "/bucket/k", query: map[string][]string{"uploads": {""}}, header: http.Header{}},
+		"copy":   {method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", "open/src")},
+		"form": {
+			method: "POST", path: "/bucket", body: testForm{anonymous: true, key: "k", fields: fields, file: []byte("data")}.encode(t),
+			header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary),
+		},
+	}
+	for _, guards := range []bool{true, false} {
+		for name, r := range requests {
+			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}), withConfig(func(c *Config) { c.ForwardClient = true }))
+			g.State.guards.Store(guards)
+			for _, bucket := range []string{"open", testBucket} {
+				g.upstream.makeBucket(bucket)
+				g.upstream.makePublic(bucket)
+			}
+			g.put("/open/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+			asked := http.Header{}
+			g.upstream.on("", "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if q := r.URL.Query(); r.Method == http.MethodPut && !q.Has("uploadId") || q.Has("uploads") {
+					if len(asked) == 0 {
+						asked = r.Header.Clone()
+					}
+					for h := range wanted {
+						if (name != "form" || h != "X-Amz-Grant-Read") && r.Header.Get(h) != wanted.Get(h) {
+							memFail(w, 403, "AccessDenied", "a policy wants "+h)
+							return
+						}
+					}
+				}
+				next.ServeHTTP(w, r)
+			})
+			r.anonymous, r.header = true, r.header.Clone()
+			if name != "form" {
+				maps.Copy(r.header, wanted)
+			}
+			if a := g.do(r); a.status != 200 && a.status != 204 {
+				t.Errorf("%s, %t: %d %s", name, guards, a.status, a.body)
+			}
+			if asked.Get("If-None-Match") != "" || asked.Get("Content-Md5") != "" || asked.Get("X-Forwarded-For") == "" {
+				t.Errorf("%s, %t: asked with %v", name, guards, asked)
+			}
+			if guards != strings.HasPrefix(asked.Get("If-Match"), `"`) {
+				t.Errorf("%s, %t: asked under %q", name, guards, asked.Get("If-Match"))
 			}
 		}
 	}

@@ -13,15 +13,21 @@ import (
 // consent asks the store whether an anonymous client may write the request's
 // object, before the gateway holds its body in memory or asks KES for a key: a
 // client that nobody knows must not cost either, or learn which keys there are.
-// Nothing is written. Of a client with a credential nothing is asked.
+// Of a client with a credential nothing is asked.
 func (c *call) consent() error {
 	if c.credential != nil {
 		return nil
 	}
+	return c.mayWrite()
+}
+
+// mayWrite asks the store whether the client may write the request's object.
+// Nothing is written.
+func (c *call) mayWrite() error {
+	header := writeQuestion(c.req.Header)
 	if !c.State.guards.Load() {
-		return c.consentByUpload()
+		return c.mayUpload(header)
 	}
-	header := c.uploadHeader()
 	header.Set("If-Match", `"`+randomTag()+`"`) // which no object has
 	resp, err := c.Upstream.expect(c.ctx(), outgoing{
 		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, header: header, as: c.caller(),
@@ -37,11 +43,26 @@ func (c *call) consent() error {
 	return err
 }
 
-// consentByUpload is consent at a store whose conditional writes cannot be
+// writeQuestion is what the write of these headers sends to the store, as far as
+// policies have conditions on it. Neither what is kept with the object as it is, nor
+// the client's own conditions are part of the question.
+func writeQuestion(in http.Header) http.Header {
+	header := upstreamHeader(in)
+	for name := range header {
+		lower := strings.ToLower(name)
+		isCondition := strings.HasPrefix(lower, "if-") || strings.HasPrefix(lower, "x-amz-if-")
+		if isCondition || isStored(lower) && lower != s3.HeaderWebsiteRedirect {
+			delete(header, name)
+		}
+	}
+	return header
+}
+
+// mayUpload is mayWrite at a store whose conditional writes cannot be
 // relied on: the client begins an upload, which takes the right to write the
 // object, and the gateway takes it back.
-func (c *call) consentByUpload() error {
-	created, err := c.createUpstream(c.uploadHeader())
+func (c *call) mayUpload(header http.Header) error {
+	created, err := c.createUpstream(header)
 	if err != nil {
 		return err
 	}

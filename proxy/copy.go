@@ -20,7 +20,7 @@ type copySource struct {
 	total   int64       // bytes upstream
 	object  *sealedObject
 
-	guarded bool // what the copy takes the place of has to be what was looked at
+	guard *guard // the condition that what the copy takes the place of is what was looked at; nil: there is none
 }
 
 // size is the plaintext size.

@@ -3,8 +3,12 @@ package proxy
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"ssegw/proxy/s3"
@@ -19,18 +23,50 @@ import (
 
 // guard is the gateway's own condition on an object that a copy takes the place of.
 type guard struct {
-	tried string // the ETag that the last try was made with
+	refused http.Header // of the object for which the store said last that the condition does not hold
+	missing bool        // the store has no conditions
 }
 
-// of returns the condition for an object with the given ETag. It is empty if the store
-// refused that very one before, though the object is unchanged: the store has
-// no conditions for that request.
-func (g *guard) of(etag string) string {
-	if etag == g.tried {
+// of returns the condition for an object that the store shows with these headers.
+// It is empty where the store has no conditions for that request: it said so, or
+// it refused the very one before, though the object is unchanged.
+func (g *guard) of(stored http.Header) string {
+	if g.missing || g.refused != nil && sameObject(g.refused, stored) {
 		return ""
 	}
-	g.tried = etag
-	return etag
+	return stored.Get("ETag")
+}
+
+// refuse takes note of why the store refused a copy under the condition, and
+// reports whether the copy has to look at the object again. A 409 says that
+// another write is under way: the condition stays.
+func (g *guard) refuse(status int, stored http.Header) bool {
+	switch status {
+	case http.StatusPreconditionFailed:
+		g.refused = stored
+	case http.StatusNotImplemented:
+		g.missing = true
+	case http.StatusConflict:
+	default:
+		return false
+	}
+	return true
+}
+
+// sameObject reports whether two looks at an object saw the same one. Its ETag
+// does not tell: a write of equal bytes has an equal one.
+func sameObject(a, b http.Header) bool {
+	identity := func(h http.Header) map[string][]string {
+		kept := map[string][]string{}
+		for name, values := range h {
+			switch {
+			case isStored(name), strings.EqualFold(name, "ETag"), strings.EqualFold(name, "Last-Modified"), strings.EqualFold(name, s3.HeaderVersionID):
+				kept[name] = values
+			}
+		}
+		return kept
+	}
+	return maps.EqualFunc(identity(a), identity(b), slices.Equal)
 }
 
 // ontoItself reports whether the copy's source has the name of the copy.
@@ -51,21 +87,18 @@ func (c *call) destinationConditions(src *copySource, header http.Header, g *gua
 	}
 	header.Del("If-None-Match")
 	header.Del("If-Match")
-	if etag := g.of(src.stored.Get("ETag")); etag != "" {
+	if etag := g.of(src.stored); etag != "" {
 		header.Set("If-Match", etag)
-		src.guarded = true
+		src.guard = g
 	}
 	return nil
 }
 
 // settled tells the refusal of a condition of the gateway's own from one of the client's:
-// the object changed, and the copy has to look at it again.
+// the copy has to look at the object again.
 func (s *copySource) settled(err error) error {
-	switch statusOf(err) {
-	case http.StatusPreconditionFailed, http.StatusConflict, http.StatusNotImplemented:
-		if s.guarded {
-			return fmt.Errorf("%w: %w", errChanged, err)
-		}
+	if s.guard != nil && !errors.Is(err, errChanged) && s.guard.refuse(statusOf(err), s.stored) {
+		return fmt.Errorf("%w: %w", errChanged, err)
 	}
 	return err
 }

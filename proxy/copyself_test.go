@@ -7,9 +7,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/sealer"
 )
 
 // selfCopies are the requests that make an object of itself.
@@ -201,6 +203,98 @@ func TestSelfCopyWithoutConditions(t *testing.T) {
 				wantObject(t, g, "/bucket/k", body, 3)
 			})
 		}
+	}
+}
+
+// TestSelfCopyKeepsItsGuard: a store that refused a copy once for a reason of the moment has
+// conditions, and the copy is made under them.
+func TestSelfCopyKeepsItsGuard(t *testing.T) {
+	t.Parallel()
+	type refusal struct {
+		status int
+		code   string
+		change func(o *memObject) // what happens to the object meanwhile
+	}
+	for what, refused := range map[string]refusal{
+		"409":     {409, "ConditionalRequestConflict", nil},
+		"aborted": {409, "OperationAborted", nil},
+		// Bytes that are equal have one ETag.
+		"412, time":   {412, "PreconditionFailed", func(o *memObject) { o.modified = o.modified.Add(time.Second) }},
+		"412, header": {412, "PreconditionFailed", func(o *memObject) { o.header.Set("X-Amz-Meta-B", "3") }},
+		"412, type":   {412, "PreconditionFailed", func(o *memObject) { o.header.Del("Content-Type") }},
+	} {
+		for name, c := range selfCopies {
+			for _, size := range []int{0, 150_000} {
+				if size == 0 && c.large || refused.change != nil && c.stored != nil && what != "412, time" {
+					continue // such a change makes a sealed object unreadable
+				}
+				t.Run(fmt.Sprint(what, "/", name, "/", size), func(t *testing.T) {
+					t.Parallel()
+					g := newGateway(t).withSmallParts()
+					if c.large {
+						g = g.withLargeCopies()
+					}
+					body := pattern(size, 1)
+					g.put("/bucket/k", body, c.stored...).want(t, 200, "")
+					var last, unguarded atomic.Int32
+					refuse := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+						if r.URL.Query().Has("uploads") || r.URL.Query().Has("partNumber") {
+							next.ServeHTTP(w, r)
+							return
+						}
+						if r.Header.Get("If-Match") == "" {
+							unguarded.Add(1)
+						}
+						if last.Add(1) > 1 {
+							next.ServeHTTP(w, r)
+							return
+						}
+						if refused.change != nil {
+							o := g.upstream.object(testBucket, "k")
+							refused.change(o)
+							g.upstream.store(testBucket, "k", o)
+						}
+						memFail(w, refused.status, refused.code, "not now")
+					}
+					g.upstream.on(http.MethodPut, "/bucket/k", refuse)
+					g.upstream.on(http.MethodPost, "/bucket/k", refuse)
+					c.copy(g).want(t, 200, "")
+					if last.Load() != 2 || unguarded.Load() != 0 {
+						t.Errorf("%d tries, %d of them without a condition", last.Load(), unguarded.Load())
+					}
+					wantStoredBody(t, g, "k", body)
+				})
+			}
+		}
+	}
+}
+
+// TestSelfCopyAlwaysBusy: where another write is always under way, nothing is written.
+func TestSelfCopyAlwaysBusy(t *testing.T) {
+	t.Parallel()
+	for name, c := range selfCopies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t).withSmallParts()
+			if c.large {
+				g = g.withLargeCopies()
+			}
+			g.put("/bucket/k", pattern(150_000, 1), c.stored...).want(t, 200, "")
+			before := g.upstream.object(testBucket, "k").header.Get(sealer.MetadataKey)
+			busy := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if r.Header.Get("If-Match") != "" {
+					memFail(w, 409, "ConditionalRequestConflict", "not now")
+					return
+				}
+				next.ServeHTTP(w, r)
+			}
+			g.upstream.on(http.MethodPut, "/bucket/k", busy)
+			g.upstream.on(http.MethodPost, "/bucket/k", busy)
+			c.copy(g).want(t, 409, "OperationAborted")
+			if g.upstream.object(testBucket, "k").header.Get(sealer.MetadataKey) != before {
+				t.Error("the object was written without a condition")
+			}
+		})
 	}
 }
 

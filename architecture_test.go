@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,4 +229,47 @@ func longFunctions(files *token.FileSet, file *ast.File) []string {
 		return true
 	})
 	return problems
+}
+
+// TestDocumentsNameTests: a test that a document names is there.
+func TestDocumentsNameTests(t *testing.T) {
+	sources := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
+	var documents []string
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != "." && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".md"):
+			documents = append(documents, name)
+		case strings.HasSuffix(name, "_test.go"):
+			b, err := os.ReadFile(name)
+			for _, m := range declared.FindAllSubmatch(b, -1) {
+				sources[string(m[1])] = true
+			}
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range documents {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range named.FindAllString(string(b), -1) {
+			if found++; !sources[test] {
+				t.Errorf("%s names %s, which is nowhere", name, test)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document names a test")
+	}
 }

@@ -71,7 +71,7 @@ func TestFrames(t *testing.T) {
 						src = io.MultiReader(src, iotest.ErrReader(e.err))
 					}
 					r, total, unframe := frame(src, int64(size))
-					got, err := readSteps(r, step)
+					got, err := readSteps(r, total, step)
 					name := fmt.Sprintf("%s, %d bytes ending %s, read by %d", framing, size, end, step)
 					if e.whole {
 						if err != nil || int64(len(got)) != total || !bytes.Equal(unframe(got), data) {
@@ -91,9 +91,10 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-func readSteps(r io.Reader, step int) ([]byte, error) {
-	var out bytes.Buffer
-	_, err := io.CopyBuffer(struct{ io.Writer }{&out}, struct{ io.Reader }{r}, make([]byte, step))
+// readSteps reads all, about size bytes.
+func readSteps(r io.Reader, size int64, step int) ([]byte, error) {
+	out := newBuffer(int(size))
+	_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{r}, make([]byte, step))
 	return out.Bytes(), err
 }
 
@@ -114,7 +115,7 @@ func FuzzFrames(f *testing.F) {
 				src = io.MultiReader(bytes.NewReader(data[:breaks]), iotest.ErrReader(errSource))
 			}
 			r, total, unframe := frame(src, int64(size))
-			got, err := readSteps(r, int(step))
+			got, err := readSteps(r, total, int(step))
 			if breaks < size {
 				if !errors.Is(err, errSource) || !bytes.HasPrefix(data, unframe(got)) {
 					t.Fatalf("%s: %d bytes, %v", framing, len(got), err)
@@ -234,7 +235,7 @@ func TestFrameReadsAreRandom(t *testing.T) {
 	data := pattern(frameChunk+300_000, 8)
 	for range 50 {
 		f := &trailerFrame{src: bytes.NewReader(data), left: int64(len(data)), name: "n", sum: crc32.New(castagnoli)}
-		var got []byte
+		got := make([]byte, 0, len(data)+1000)
 		for {
 			p := make([]byte, 1+rnd.IntN(200_000))
 			n, err := f.Read(p)

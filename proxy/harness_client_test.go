@@ -148,11 +148,23 @@ func readAnswer(resp *http.Response, err error) clientAnswer {
 // readAll is io.ReadAll into a buffer that need not grow where the size is known.
 // Large bodies take much longer in buffers that do, with the race detector above all.
 func readAll(r io.Reader, size int64) ([]byte, error) {
-	var buf bytes.Buffer
-	buf.Grow(int(min(max(size, 0), 32<<20)) + bytes.MinRead)
-	_, err := buf.ReadFrom(r)
-	return buf.Bytes(), err
+	b := make([]byte, 0, min(max(size, 0), 32<<20)+512)
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		if b = b[:len(b)+n]; err == io.EOF {
+			return b, nil
+		} else if err != nil {
+			return b, err
+		}
+	}
 }
+
+// newBuffer returns a buffer with room for size bytes. Unlike Grow it does not look
+// at them, which with the race detector takes as long as writing them.
+func newBuffer(size int) *bytes.Buffer { return bytes.NewBuffer(make([]byte, 0, size)) }
 
 // request makes the signed request.
 func (g *testGateway) request(c clientRequest) *http.Request {
@@ -235,9 +247,9 @@ func (g *testGateway) dial() net.Conn {
 func (g *testGateway) writePart(conn net.Conn, c clientRequest, n int) (rest []byte, r *http.Request) {
 	g.t.Helper()
 	r = g.request(c)
-	var message bytes.Buffer
 	length := int(r.ContentLength)
-	if err := r.Write(&message); err != nil {
+	message := newBuffer(length + 8<<10)
+	if err := r.Write(message); err != nil {
 		g.t.Fatal(err)
 	}
 	end := message.Len() - length + n
@@ -280,6 +292,7 @@ type chunkEncoder struct {
 	scope  string // "date\nscope"
 	seed   string
 	before string // the signature before
+	out    []byte // of the last encode
 }
 
 func (e *chunkEncoder) trailerAlgorithm() string {
@@ -320,10 +333,12 @@ func (e *chunkEncoder) encode() []byte {
 	if size == 0 {
 		size = 100_000
 	}
-	var out bytes.Buffer
-	out.Grow(len(e.body) + (len(e.body)/size+3)*120)
+	if e.out == nil {
+		e.out = make([]byte, 0, len(e.body)+(len(e.body)/size+3)*120)
+	}
+	out := bytes.NewBuffer(e.out[:0])
 	head := func(data []byte) {
-		fmt.Fprintf(&out, "%x", len(data))
+		fmt.Fprintf(out, "%x", len(data))
 		if e.mode != modeTrailer {
 			out.WriteString(";chunk-signature=" + e.next("PAYLOAD", emptySHA256+"\n"+hexSHA256(data)))
 		}

@@ -96,8 +96,8 @@ func (f testForm) encode(t testing.TB) []byte {
 	if f.tamper != nil {
 		f.tamper(&fields)
 	}
-	var body bytes.Buffer
-	w := multipart.NewWriter(&body)
+	body := newBuffer(len(f.file) + 16<<10)
+	w := multipart.NewWriter(body)
 	if err := w.SetBoundary(formBoundary); err != nil {
 		t.Fatal(err)
 	}

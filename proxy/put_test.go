@@ -188,7 +188,7 @@ func checkListings(t *testing.T, g *testGateway, objects int) {
 			}
 			for _, e := range entries {
 				size := e.Key[strings.LastIndexByte(e.Key, '-')+1:]
-				want := `"` + g.upstream.object(testBucket, e.Key).etag + `-1"`
+				want := `"` + g.upstream.look(testBucket, e.Key).etag + `-1"`
 				if strconv.FormatInt(e.Size, 10) != size || e.ETag != want {
 					t.Errorf("%s: %s is listed with %d bytes and ETag %s, want %s", query, e.Key, e.Size, e.ETag, want)
 				}
@@ -229,7 +229,7 @@ func checksumRoundTrip(t *testing.T, g *testGateway, algorithm, mode string, bod
 	if got := w.header.Get(name); got != sum {
 		t.Errorf("PUT shows %q, want %q", got, sum)
 	}
-	stored := g.upstream.object(testBucket, "sum").header.Get(name)
+	stored := g.upstream.look(testBucket, "sum").header.Get(name)
 	if want := map[bool]string{true: "", false: sum}[sealed]; stored != want && (!sealed || algorithm != "CRC32C" || stored == sum) {
 		t.Errorf("the store keeps %q, want %q", stored, want)
 	}

@@ -27,6 +27,8 @@ import (
 // machine's Go, and stores and reads an object through a container of it that
 // runs without root, capabilities and a writable file system.
 func TestContainer(t *testing.T) {
+	t.Parallel()
+	long(t)
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		skip(t, "building an image without a registry needs root on Linux")
 	}

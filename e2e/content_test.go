@@ -98,6 +98,7 @@ func (v *verifier) complete() error {
 }
 
 func TestContent(t *testing.T) {
+	t.Parallel()
 	c := content{seed: 7, size: 3*blockSize + 5}
 	all, err := io.ReadAll(c.reader())
 	if err != nil || int64(len(all)) != c.size || string(all[blockSize:blockSize+len(marker)]) != marker {

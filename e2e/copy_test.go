@@ -18,6 +18,7 @@ import (
 // TestCopies copies between all schemes and onto itself, a single PUT and an
 // object of parts, and compares sizes, ETags and bytes.
 func TestCopies(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.gateway(t, true)
 		client := sdkOf(t, g)
@@ -124,6 +125,7 @@ func wantCopy(t *testing.T, client *s3.Client, source string, from scheme, key s
 // TestCopyMovesNoBody: a copy between sealed objects, whatever changes, is the
 // store's own work. The bytes between gateway and store are counted.
 func TestCopyMovesNoBody(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		counter, counted := r.countedGateway(t, g)
@@ -142,6 +144,7 @@ func TestCopyMovesNoBody(t *testing.T) {
 // TestUpdateObjectEncryption: another key for sealed objects, in which nothing else
 // changes and of which no body moves. They no longer need the key they had.
 func TestUpdateObjectEncryption(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		counter, counted := r.countedGateway(t, g)
@@ -232,6 +235,7 @@ func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, t
 // TestCopyOntoItself changes the headers of objects, drops those that stores keep when they
 // change an object in place, and races with writes.
 func TestCopyOntoItself(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		client := sdkOf(t, r.gateway(t, true))
 		makeBucket(t, client, sealedBucket)

@@ -63,6 +63,7 @@ type site struct {
 // bucket, stores, reads, lists, copies and deletes; then the bucket is looked
 // at with another client through another replica, and directly at the store.
 func TestDefaults(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		upstream := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
 		for _, transport := range []string{"http", "https"} {
@@ -78,6 +79,9 @@ func TestDefaults(t *testing.T) {
 					name := transport + "/" + u.name + "/" + kind
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
+						if transport == "https" || kind != "SSE-KMS" || !strings.HasPrefix(r.store.Name(), "minio") {
+							long(t)
+						}
 						bucket := strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport))
 						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket})
 					})

@@ -8,6 +8,7 @@ import (
 
 // TestDemo runs the demo as make demo ONCE=1 does.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "go", "run", "./demo", "-once")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

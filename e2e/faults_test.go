@@ -259,6 +259,7 @@ func wantNoStrays(t *testing.T, direct *s3.Client, cases []broken) {
 // appears, and an older one stays. Where the whole body has arrived the new
 // object may be there, but whole.
 func TestBrokenUploads(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		breaker := must(r.stack.StartBreaker(r.store.Endpoint))(t)
 		g := r.faultGateway(t, breaker.Endpoint, nil)
@@ -355,6 +356,7 @@ func failReader(t *testing.T, client minioClient, b broken) error {
 // TestStoreRestarts: connections that the store has closed while they were
 // idle make no request fail.
 func TestStoreRestarts(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		client := sdkOf(t, g)

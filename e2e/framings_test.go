@@ -16,6 +16,8 @@ import (
 // which some stores keep what came of, nothing incomplete of a sealed object
 // can be read.
 func TestForcedFramings(t *testing.T) {
+	t.Parallel()
+	long(t)
 	onStores(t, func(t *testing.T, r *rig) {
 		breaker := must(r.stack.StartBreaker(r.store.Endpoint))(t)
 		first := r.faultGateway(t, breaker.Endpoint, nil)

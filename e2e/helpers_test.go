@@ -27,6 +27,14 @@ func skip(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
+// long leaves a test, or a part of one, to make e2e-all.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: make e2e-all runs it")
+	}
+}
+
 // newStack returns a stack that ends with the test and shows its logs when that has failed.
 func newStack(t *testing.T) *stack.Stack {
 	t.Helper()
@@ -226,6 +234,7 @@ func keys(m map[string]int64) []string {
 }
 
 func TestHoldsMarker(t *testing.T) {
+	t.Parallel()
 	for _, at := range []int{0, 1, 1<<20 - 40, 1<<20 - 10, 1 << 20, 3<<20 - 33} {
 		plain := strings.Repeat("x", at) + marker
 		for body, want := range map[string]bool{plain: true, plain + "tail": true, plain[:len(plain)-1]: false} {

@@ -179,6 +179,7 @@ func newKESCluster(t *testing.T, env map[string]string) *kesCluster {
 
 // TestKESFaults: whatever happens to one of two KES servers, no client notices.
 func TestKESFaults(t *testing.T) {
+	t.Parallel()
 	// Each GET asks KES.
 	c := newKESCluster(t, map[string]string{"SSEGW_KMS_CACHE_TTL": "0", "SSEGW_KMS_TIMEOUT": outageTimeout})
 	ctx := t.Context()
@@ -276,6 +277,7 @@ func (c *kesCluster) wantPassedBy(t *testing.T, load *kesLoad) {
 // TestKESClusterAway: with no KES left requests are refused soon and cost the
 // cluster little; with one back they pass soon.
 func TestKESClusterAway(t *testing.T) {
+	t.Parallel()
 	c := newKESCluster(t, map[string]string{"SSEGW_KMS_CACHE_TTL": "0", "SSEGW_KMS_TIMEOUT": outageTimeout})
 	for worker := range kesWorkers {
 		if err := putBody(t.Context(), sdkOf(t, c.gateway), sealedBucket, fmt.Sprintf("%d/0", worker), workerBody(worker)); err != nil {
@@ -330,6 +332,7 @@ func TestKESClusterAway(t *testing.T) {
 
 // TestKESCalls counts what operations cost at KES.
 func TestKESCalls(t *testing.T) {
+	t.Parallel()
 	c := newKESCluster(t, nil)
 	client := sdkOf(t, c.gateway)
 	cost := func(what string, want int, f func() error) {

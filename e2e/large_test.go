@@ -26,6 +26,7 @@ const largeDisk = 24 * gib
 // `make large`. Sizes and ranges are compared, and bytes are counted; times are
 // for the reader.
 func TestLarge(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"minio", "versitygw"} {
 		t.Run(name, func(t *testing.T) {
 			s := newStack(t)

@@ -70,6 +70,7 @@ func listedObjects(objects []types.Object) (entries []listedEntry) {
 // one more when it does not and the store lists metadata, one for each object
 // elsewhere. KES stands still meanwhile: no listing needs it.
 func TestListingRequests(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		counter := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
 		g := r.faultGateway(t, counter.Endpoint, nil)

@@ -31,9 +31,8 @@ const maxTransferRSS = 150 * mib
 // TestMemory moves 1 GiB eight times at once up and then eight times down. The
 // uploads end in a sink, so that the disk is not what is measured.
 func TestMemory(t *testing.T) {
-	if testing.Short() {
-		skip(t, "moves 17 GiB")
-	}
+	t.Parallel()
+	long(t)
 	if runtime.GOOS != "linux" {
 		skip(t, "the memory of a process is read from /proc")
 	}

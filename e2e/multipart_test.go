@@ -60,6 +60,7 @@ func wantContent(t *testing.T, client *s3.Client, key string, body content) {
 // parallel, some twice, kills one of them, and goes on as a registry does:
 // from what listings say.
 func TestMultipartReplicas(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		one := r.faultGateway(t, "", nil)
 		two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)

@@ -55,6 +55,7 @@ func wantUnavailable(t *testing.T, what string, f func() error) {
 // under a rule fail at once and store nothing, what needs no key goes on, and
 // everything works again when KES is back.
 func TestKESDown(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", map[string]string{"SSEGW_KMS_TIMEOUT": outageTimeout})
 		client, direct := sdkOf(t, g), r.direct(t)
@@ -160,6 +161,7 @@ func wantNotReady(t *testing.T, g *stack.Gateway) {
 // TestOneKESDies kills one of two KES servers, then the other, and hangs each,
 // while clients write and read: no request fails.
 func TestOneKESDies(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	second := must(r.stack.StartKES(t.Context(), stack.KESOptions{SharedWith: r.kes, Pausable: true}))(t)
 	g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{KES: []*stack.KES{r.kes, second}, Upstream: r.store, Env: map[string]string{"SSEGW_KMS_TIMEOUT": outageTimeout}}))(t)
@@ -240,6 +242,7 @@ func putThenGet(ctx context.Context, client *s3.Client, key string, body content
 // objects stay readable, also after the root moved to the new key and as long
 // as their own key exists. A root whose key is gone stops the start.
 func TestDefaultKeyChanges(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		client := sdkOf(t, g)

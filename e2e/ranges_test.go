@@ -53,6 +53,7 @@ func edgeRanges(size int64) []byteRange {
 
 // TestRanges reads ranges byte-exact: the edges, and 500 random ones.
 func TestRanges(t *testing.T) {
+	t.Parallel()
 	const seed, random = 20261123, 500
 	r := newRig(t)
 	gw := r.gateway(t, true)
@@ -124,6 +125,7 @@ func (r byteRange) check(body content, out *s3.GetObjectOutput) error {
 // TestRangesNotSatisfiable: ranges outside the plaintext are refused, also
 // when the stored object is longer than that.
 func TestRangesNotSatisfiable(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	client := sdkOf(t, gw)

@@ -31,6 +31,7 @@ import (
 //	store NAME         start another store, which $STORE and its credential then are
 //	await URL          wait until a health check says yes
 func TestReference(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:   filepath.Join("testdata", "reference"),
 		Setup: func(env *testscript.Env) error { return setupReference(t, env) },

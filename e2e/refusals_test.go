@@ -113,6 +113,7 @@ func lastChunk(size int) refusal {
 // bucket as it was, sealed or plain, for bodies that are read whole before
 // they go on and for those that stream.
 func TestRefusedUploads(t *testing.T) {
+	t.Parallel()
 	old := bytesOf(t, content{seed: 110, size: 500})
 	bodies := [][]byte{bytesOf(t, content{seed: 111, size: 3000}), bytesOf(t, content{seed: 112, size: 3*mib + 5})}
 	onStores(t, func(t *testing.T, r *rig) {

@@ -20,6 +20,7 @@ const minPart = 5 * mib
 // layer comes to another process and through another gateway, which know of the
 // layer what ListMultipartUploads and ListParts show.
 func TestRegistry(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		one := r.faultGateway(t, "", nil)
 		two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)

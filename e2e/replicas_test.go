@@ -30,6 +30,7 @@ const (
 // TestRuleReachesReplica changes rules through one gateway and writes and reads
 // through another, which answers from what it knew until then.
 func TestRuleReachesReplica(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		one := r.faultGateway(t, "", nil)
 		two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)
@@ -147,6 +148,7 @@ func (g *gate) Read(p []byte) (int, error) {
 // TestDrain ends a gateway by SIGTERM with uploads and downloads under way:
 // none of them fails, it is no longer ready and takes no new connections.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		client, mc := sdkOf(t, g), newMinioClient(t, g)
@@ -229,6 +231,7 @@ func wantCleanExit(t *testing.T, g *stack.Gateway) {
 // at another place of their body: what was answered is stored, and nothing else
 // has changed.
 func TestGatewayKilled(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		var cases []broken

@@ -32,6 +32,7 @@ const (
 // their middle and other requests keep coming, each on a connection of its own:
 // every transfer is finished, and no request is refused.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	client := sdkOf(t, gw)

@@ -10,6 +10,7 @@ import (
 
 // TestMCEncrypt runs the mc commands that set, show and clear a bucket's rule.
 func TestMCEncrypt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	if err := r.kes.CreateKey(t.Context(), "other-key"); err != nil {
@@ -50,6 +51,7 @@ func TestMCEncrypt(t *testing.T) {
 // TestRuleEncrypts: a rule set by mc governs a put that asks for nothing, by
 // any client, and a header overrides it.
 func TestRuleEncrypts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	client := sdkOf(t, gw)
@@ -79,6 +81,7 @@ func TestRuleEncrypts(t *testing.T) {
 
 // TestSSECNeedsTLS: a key never travels over http.
 func TestSSECNeedsTLS(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	client := sdkOf(t, gw)
@@ -94,6 +97,7 @@ func TestSSECNeedsTLS(t *testing.T) {
 
 // TestSSECNeedsItsKey: without the key, or with another one, nothing is read.
 func TestSSECNeedsItsKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, true)
 	client := sdkOf(t, gw)

@@ -13,6 +13,7 @@ import (
 // TestSmoke is the shortest way through everything: a rule, an object under
 // it, what the client sees of it, and what the store holds.
 func TestSmoke(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	client, direct := sdkOf(t, gw), r.direct(t)
@@ -62,6 +63,7 @@ func TestSmoke(t *testing.T) {
 
 // TestBucketsHideState makes sure that clients can't see the state bucket.
 func TestBucketsHideState(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	gw := r.gateway(t, false)
 	client := sdkOf(t, gw)

@@ -22,6 +22,7 @@ const maxStrangersRSS = 200 * mib
 // TestStrangers: anonymous clients that drip, to a public bucket, take neither
 // the places nor the memory of those with a credential.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		skip(t, "the memory of a process is read from /proc")
 	}

@@ -119,6 +119,7 @@ var tamperings = []struct {
 // TestTampering changes sealed objects in the store and reads them through
 // gateways that have and have not seen them before.
 func TestTampering(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		replica := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: g}))(t)
@@ -261,6 +262,7 @@ func wantCopiesRefused(t *testing.T, g *stack.Gateway, direct *s3.Client, body c
 // TestMigratingBucket: plaintext is readable in a bucket that had objects when
 // it got its rule, and in one that had none it is not.
 func TestMigratingBucket(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		client, direct := sdkOf(t, g), r.direct(t)
@@ -280,6 +282,7 @@ func TestMigratingBucket(t *testing.T) {
 
 // TestStateTampering takes the gateways' own objects away.
 func TestStateTampering(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, "", nil)
 		client, direct := sdkOf(t, g), r.direct(t)

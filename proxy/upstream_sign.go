@@ -32,18 +32,22 @@ func (u *Upstream) sign(ctx context.Context, creds aws.Credentials, r *http.Requ
 // takeDoubtful takes the headers out of h that have a white space other than the
 // space in a value. Stores put those into different forms before they verify a
 // signature: MinIO makes one space of them, versitygw leaves them. An x-amz-*
-// header must be signed, so that such a one is refused.
+// header must be signed: user metadata outside ASCII stays, as encoded words, and
+// others are refused.
 func takeDoubtful(h http.Header) (http.Header, error) {
 	doubtful := http.Header{}
 	for name, values := range h {
-		for _, v := range values {
-			if !strings.ContainsFunc(strings.Trim(v, " \t"), isOddSpace) {
-				continue
-			}
-			if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-") {
-				return nil, s3.ErrArgument(lower, v, "The header "+lower+" has a white space other than the space in its value. "+
-					"Object stores do not agree on the signature of such a header.")
-			}
+		v := strings.Trim(strings.Join(values, ","), " \t")
+		if !strings.ContainsFunc(v, isOddSpace) {
+			continue
+		}
+		switch lower := strings.ToLower(name); {
+		case strings.HasPrefix(lower, metaPrefix) && !isASCII(v):
+			h[name] = []string{wireValue(lower, v)}
+		case strings.HasPrefix(lower, "x-"):
+			return nil, s3.ErrArgument(lower, v, "The header "+lower+" has a white space other than the space in its value. "+
+				"Object stores do not agree on the signature of such a header.")
+		default:
 			doubtful[name] = values
 		}
 	}

@@ -47,6 +47,10 @@ func TestWhiteSpaceTowardsStore(t *testing.T) {
 					t.Errorf("%s: %q became %q", h[0], h[1], got)
 				}
 			}
+			g.put("/bucket/k", []byte("x"), "X-Amz-Meta-A", "a\u3000\tb").want(t, 200, "")
+			if got := decodeWords(g.get("/bucket/k").header.Get("X-Amz-Meta-A")); got != "a\u3000\tb" {
+				t.Errorf("metadata outside ASCII became %q", got)
+			}
 			for _, h := range [][2]string{{"If-None-Match", "\"x\",\t\"y\""}, {"Origin", "a\tb"}, {"Referer", "a\u3000b"}, {"User-Agent", "a\tb"}} {
 				g.get("/bucket/k", h[:]...).want(t, 200, "")
 			}

@@ -229,6 +229,43 @@ func TestLeastRateApplies(t *testing.T) {
 	}
 }
 
+// TestVerifiedFormTakesItsTime: a form has to come at a rate until it is
+// verified, and its file as slowly as its signer likes.
+func TestVerifiedFormTakesItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 4 * time.Second
+		g := newGateway(t, onClock(), withConfig(func(c *Config) { c.IdleTimeout = idle }))
+		g.upstream.makePublic(testBucket)
+		for _, tt := range []struct {
+			name      string
+			anonymous bool
+			late      int // bytes
+			stored    bool
+		}{
+			{"verified", false, 100, true},
+			{"not verified yet", false, 3000, false},
+			{"anonymous", true, 100, false},
+		} {
+			form := testForm{file: pattern(1000, 1), anonymous: tt.anonymous}.encode(t)
+			conn := g.dial()
+			rest, r := g.writePart(conn, clientRequest{method: "POST", path: "/bucket", body: form, anonymous: true,
+				header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary)}, max(len(form)-tt.late, 10))
+			for i := range rest[:20] {
+				time.Sleep(idle / 2)
+				if _, err := conn.Write(rest[i : i+1]); err != nil {
+					break // the gateway has given up
+				}
+			}
+			_, _ = conn.Write(rest[20:])
+			if a := readAnswer(readResponse(conn, r)); (a.status == http.StatusNoContent) != tt.stored {
+				t.Errorf("%s: %d %s %v", tt.name, a.status, a.code, a.err)
+			}
+			_ = conn.Close()
+		}
+	})
+}
+
 // TestConsent: of an anonymous write neither KES nor the gateway's memory sees
 // anything before the store has said that the client may write. What is asked
 // leaves nothing behind.

@@ -34,6 +34,7 @@ type plaintext interface {
 // first error, since net/http wraps or drops what a request body returns.
 type clientBody struct {
 	*sigv4.Body
+	raw    *rollingReader
 	failed atomic.Pointer[error] // the transport reads on its own goroutine
 }
 
@@ -57,7 +58,7 @@ func (c *call) body() (*clientBody, error) {
 		return nil, err
 	}
 	raw.least = c.leastRate(b.Size())
-	return &clientBody{Body: b}, nil
+	return &clientBody{Body: b, raw: raw}, nil
 }
 
 func (b *clientBody) Read(p []byte) (int, error) {

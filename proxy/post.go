@@ -137,6 +137,7 @@ func (c *call) openForm() (*s3.Form, plaintext, error) {
 	}
 	if c.credential != nil {
 		c.place.known()
+		raw.raw.least = 0 // the file may take its time, as any large upload
 	}
 	return form, &formFile{policy.Body(form.File), raw}, nil
 }

@@ -193,8 +193,8 @@ func (u *Upstream) request(ctx context.Context, o outgoing) (*http.Request, erro
 		return nil, fmt.Errorf("%w: retrieving the upstream credentials: %w", errUpstream, err)
 	}
 	now := time.Now()
-	if err := u.signer.SignHTTP(ctx, creds, r, hash, "s3", u.region, now); err != nil {
-		return nil, fmt.Errorf("proxy: signing for the upstream: %w", err)
+	if err := u.sign(ctx, creds, r, hash, now); err != nil {
+		return nil, err
 	}
 	o.as.origin.tell(r.Header) // not signed: a proxy in between may add to it
 	if o.signed != nil {

@@ -22,19 +22,21 @@ const (
 )
 
 // allLooks bounds the requests to the store that are under way to look at single
-// entries of listings and deletes, for all clients together; listLooks does so
-// for one page.
+// entries of listings and deletes, for all clients with a credential together;
+// strangersLooks does so for all others, and listLooks for one page.
 const (
-	allLooks  = 128
-	listLooks = 16
+	allLooks, strangersLooks = 128, 32
+	listLooks                = 16
 )
 
-// looking runs look, which looks at one entry, as soon as that is within allLooks.
-func (s *Server) looking(ctx context.Context, look func() error) error {
-	if err := s.looks.Acquire(ctx, 1); err != nil {
+// looking runs look, which looks at one entry, as soon as its client's share of the
+// looks allows.
+func (c *reader) looking(ctx context.Context, look func() error) error {
+	looks := c.looks.of(c.credential)
+	if err := looks.Acquire(ctx, 1); err != nil {
 		return context.Cause(ctx)
 	}
-	defer s.looks.Release(1)
+	defer looks.Release(1)
 	return look()
 }
 
@@ -94,20 +96,26 @@ func (p *place) leave() {
 	<-p.all
 }
 
-// share bounds the bytes that all requests hold in memory for one purpose.
+// share bounds what all requests hold of one thing: bytes in memory for one
+// purpose, or looks.
 type share struct{ known, strangers *semaphore.Weighted }
 
 func newShare(known, strangers int64) share {
 	return share{semaphore.NewWeighted(known), semaphore.NewWeighted(strangers)}
 }
 
+// of is the part of the share for clients with that credential.
+func (s share) of(credential *Credential) *semaphore.Weighted {
+	if credential == nil {
+		return s.strangers
+	}
+	return s.known
+}
+
 // reserve waits for n bytes of a share, and returns what gives them back. It
 // returns ErrSlowDown when they do not become free in time.
 func (c *call) reserve(s share, n int64) (free func(), err error) {
-	bytes := s.known
-	if c.credential == nil {
-		bytes = s.strangers
-	}
+	bytes := s.of(c.credential)
 	ctx, cancel := context.WithTimeout(c.ctx(), c.reserveTimeout)
 	defer cancel()
 	if err := bytes.Acquire(ctx, n); err != nil {

@@ -53,7 +53,7 @@ func TestLooksAreBounded(t *testing.T) {
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes)) // whose cache is empty
 	const bound = 3
-	replica.looks = newShare(bound, 0).known
+	replica.looks = newShare(bound, bound)
 	var now, most, seen atomic.Int32
 	var first sync.WaitGroup // the looks that wait for each other, so that they meet
 	first.Add(bound)
@@ -81,6 +81,43 @@ func TestLooksAreBounded(t *testing.T) {
 	}
 	if n := most.Load(); n != bound {
 		t.Errorf("%d looks at one time", n)
+	}
+}
+
+// TestStrangersLooks: listings and deletes of strangers, however many, leave
+// looks to the holders of credentials, at a store that sends no metadata with its pages.
+func TestStrangersLooks(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g.upstream.makePublic(testBucket)
+	for i := range 20 {
+		g.put(fmt.Sprintf("/bucket/pub/%02d", i), []byte("x")).want(t, 200, "")
+	}
+	g.put("/bucket/own/1", []byte("x")).want(t, 200, "")
+	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)) // nothing is known there
+	strangers := allLooks/listLooks + 1
+	release, waiting := make(chan bool), make(chan bool, 20*strangers)
+	g.upstream.on(http.MethodHead, "/bucket/pub", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		waiting <- true
+		<-release
+		next.ServeHTTP(w, r)
+	})
+	answers := make(chan clientAnswer, strangers)
+	for range strangers {
+		go func() {
+			answers <- other.do(clientRequest{method: "GET", path: "/bucket", query: map[string][]string{"prefix": {"pub/"}}, anonymous: true})
+		}()
+	}
+	for range strangersLooks {
+		<-waiting
+	}
+	other.do(clientRequest{method: "GET", path: "/bucket", query: map[string][]string{"prefix": {"own/"}}}).want(t, 200, "")
+	if len(waiting) != 0 {
+		t.Errorf("strangers have over %d looks", strangersLooks)
+	}
+	close(release)
+	for range strangers {
+		(<-answers).want(t, 200, "")
 	}
 }
 

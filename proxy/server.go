@@ -25,7 +25,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 
 	"ssegw/kms"
 	"ssegw/proxy/s3"
@@ -94,7 +93,7 @@ type Server struct {
 	forms     share // bytes of the files of forms
 
 	reserveTimeout time.Duration // for memory of these
-	looks          *semaphore.Weighted
+	looks          share         // of requests to look at single entries
 	metrics        *metrics
 	facts          *factsCache
 	trailers       *trailersCache
@@ -122,7 +121,7 @@ func New(cfg Config) *Server {
 		forms:     newShare(formFiles, strangersFiles),
 
 		reserveTimeout: reserveTimeout,
-		looks:          semaphore.NewWeighted(allLooks),
+		looks:          newShare(allLooks, strangersLooks),
 		metrics:        newMetrics(cfg.Metrics),
 		facts:          newFactsCache(),
 		trailers:       newTrailersCache(),

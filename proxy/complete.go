@@ -66,7 +66,7 @@ func (c *call) completeMultipartUpload() error {
 	d, again := c.doneBefore(doc, isNoUpload(err))
 	switch {
 	case again == nil:
-		return c.give(d)
+		return c.giveAgain(d)
 	case errors.Is(again, s3.ErrNoSuchUpload):
 		return err
 	}

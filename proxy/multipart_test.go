@@ -97,15 +97,19 @@ func (u *testUpload) part(number int, body []byte, pairs ...string) testPart {
 // completeWith completes with the given parts.
 func (u *testUpload) completeWith(parts []testPart, pairs ...string) clientAnswer {
 	u.g.t.Helper()
+	return u.g.do(u.completeRequest(parts, pairs...))
+}
+
+func (u *testUpload) completeRequest(parts []testPart, pairs ...string) clientRequest {
 	var doc strings.Builder
 	doc.WriteString(`<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`)
 	for _, p := range parts {
 		fmt.Fprintf(&doc, "<Part><PartNumber>%d</PartNumber><ETag>%s</ETag>%s</Part>", p.number, strings.ReplaceAll(p.etag, `"`, "&quot;"), p.more)
 	}
 	doc.WriteString("</CompleteMultipartUpload>")
-	return u.g.do(clientRequest{
+	return clientRequest{
 		method: http.MethodPost, path: u.path, query: url.Values{"uploadId": {u.id}}, body: []byte(doc.String()), header: headers(pairs...),
-	})
+	}
 }
 
 // complete completes with all parts, which must succeed, and returns the ETag. The

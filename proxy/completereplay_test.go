@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"ssegw/proxy/s3"
+)
+
+// TestCompleteReplayed: the answer that is kept of a Complete is given again to clients that
+// the store would have let complete the upload, and to no others.
+func TestCompleteReplayed(t *testing.T) {
+	t.Parallel()
+	denied := func(r *http.Request) bool {
+		h := r.Header.Get("Authorization")
+		return h == "" || strings.Contains(h, "Credential="+otherUpstreamKey+"/")
+	}
+	for _, sealed := range []bool{true, false} {
+		for _, guards := range []bool{true, false} {
+			own := mapped("own")
+			g := newGateway(t, withCredentials(map[string]*Credential{"own": own})).withSmallParts()
+			g.State.guards.Store(guards)
+			pairs := []string{s3.HeaderSSE, s3.AES256}
+			if !sealed {
+				pairs = nil
+			}
+			u := g.begin("/bucket/k", pairs...)
+			part := g.do(u.request(http.MethodPut, 1, pattern(2000, 1)))
+			part.want(t, 200, "")
+			u.listed = []testPart{{number: 1, etag: part.header.Get("ETag")}}
+			first := u.completeWith(u.listed)
+			first.want(t, 200, "")
+			eventually(t, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{doneRecord}) })
+			repeat := func(as *Credential, anonymous bool) clientAnswer {
+				c := u.completeRequest(u.listed)
+				c.as, c.anonymous = as, anonymous
+				return g.do(c)
+			}
+			wantAgain := func(who string, r clientAnswer) {
+				t.Helper()
+				if r.status != 200 || string(r.body) != string(first.body) {
+					t.Errorf("%s, sealed %t, guards %t: %d %s", who, sealed, guards, r.status, r.body)
+				}
+			}
+			wantAgain("the gateway's own credential", repeat(nil, false))
+			wantAgain("a credential with one at the store", repeat(own, false))
+			repeat(nil, true).want(t, 403, "AccessDenied")
+
+			// One that may write, but not list parts.
+			g.upstream.on(http.MethodGet, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if denied(r) {
+					memFail(w, 403, "AccessDenied", "no reading")
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+			wantAgain("one that may only write", repeat(own, false))
+			// One that may list parts, but not write.
+			g.upstream.unhook()
+			refuse := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if denied(r) {
+					memFail(w, 403, "AccessDenied", "no writing")
+					return
+				}
+				next.ServeHTTP(w, r)
+			}
+			g.upstream.on(http.MethodPut, "/bucket/k", refuse)
+			g.upstream.on(http.MethodPost, "/bucket/k", refuse)
+			g.upstream.makePublic(testBucket)
+			repeat(own, false).want(t, 403, "AccessDenied")
+			repeat(nil, true).want(t, 403, "AccessDenied")
+			g.upstream.unhook()
+			wantAgain("anyone, in a public bucket", repeat(nil, true))
+			if o := g.upstream.object(testBucket, "k"); isSealed(o) != sealed || len(o.body) < 2000 {
+				t.Error("the question changed the object")
+			}
+			if n := len(g.upstream.openUploads()); n != 0 {
+				t.Errorf("%d uploads left", n)
+			}
+		}
+	}
+}

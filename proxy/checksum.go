@@ -187,6 +187,12 @@ func withChecksum(body plaintext, a sealer.Algorithm) plaintext {
 	return &summedBody{body, a.String(), h}
 }
 
+// isComputed reports whether the checksum of a body of withChecksum is not the client's.
+func isComputed(body plaintext) bool {
+	_, computed := body.(*summedBody)
+	return computed
+}
+
 // summedBody computes a checksum of what is read of it.
 type summedBody struct {
 	plaintext

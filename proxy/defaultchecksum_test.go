@@ -126,7 +126,7 @@ func TestDefaultChecksumOfParts(t *testing.T) {
 	l := listPartsOf(t, u)
 	u.listed = append(u.listed, testPart{number: 4, etag: l.Part[3].ETag})
 	if list := g.do(u.request(http.MethodGet, 0, nil)); !strings.Contains(string(list.body), "<ChecksumAlgorithm>null</ChecksumAlgorithm><ChecksumType>null</ChecksumType>") ||
-		strings.Contains(string(list.body), "ChecksumCRC64NVME") {
+		strings.Count(string(list.body), "<ChecksumCRC64NVME>") != 1 || !strings.Contains(string(list.body), sumText("CRC64NVME", parts[2])) {
 		t.Errorf("%s", list.body)
 	}
 	u.completeWith(u.listed, crc64Header, sumText("CRC64NVME", parts[0])).want(t, 400, "BadDigest")

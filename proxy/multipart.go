@@ -279,7 +279,7 @@ func (c *call) uploadPart() error {
 	return nil
 }
 
-// storePart seals a body as one attempt of a part and records it. The attempts that were
+// storePart seals a body of withChecksum as one attempt of a part and records it. The attempts that were
 // recorded before it began are of no use afterwards: the store had them before
 // this one. Those that come to be meanwhile stay.
 func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing, error) {
@@ -289,6 +289,7 @@ func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing
 	}
 	p := &part{number: number, PartRecord: sealer.PartRecord{
 		Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart, Tagged: true,
+		Sent: u.Algorithm == "" && !isComputed(body),
 	}}
 	if p.Staged || c.credential == nil {
 		if err := c.mayWritePart(u); err != nil {

@@ -192,10 +192,10 @@ func (p *part) shown() string {
 
 // clientSum is the checksum that clients are shown for the attempt, or nil: of the
 // algorithm that the upload announced or, where it announced none, the one that came with the
-// part. The default one is of the object only.
+// part. The default one is of the object only, unless it came with the part.
 func (p *part) clientSum(u *upload) *sealer.Checksum {
 	want := u.announced().Algorithm
-	if u.Algorithm != "" {
+	if u.Algorithm != "" || p.Sent {
 		return p.sum(want)
 	}
 	i := slices.IndexFunc(p.Checksums, func(c sealer.Checksum) bool { return c.Algorithm != want })

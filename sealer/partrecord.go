@@ -24,6 +24,7 @@ type PartRecord struct {
 	ETag      string     // upstream's without quotes, or a random one if Staged; 1 to 64 bytes
 	Staged    bool       // the part waits in the state bucket instead of upstream
 	Tagged    bool       // clients know the attempt by its Tag, not by the ETag
+	Sent      bool       // the client sent the checksum of the default algorithm, of which the object's is made
 	Checksums []Checksum // of the part's plaintext, ascending by algorithm, at most 2
 }
 
@@ -34,6 +35,7 @@ const (
 
 	partStaged = 1 // flags
 	partTagged = 2
+	partSent   = 4
 )
 
 // Tag is the part ETag of an attempt (section 15.3), without what clients see behind
@@ -81,6 +83,9 @@ func (r *PartRecord) encode() (encoder, error) {
 	if r.Tagged {
 		flags |= partTagged
 	}
+	if r.Sent {
+		flags |= partSent
+	}
 	e := encoder(nil).u64(uint64(r.Size)).bytes(r.Nonce[:]).u8(flags)
 	return e.u8(uint8(len(r.ETag))).bytes([]byte(r.ETag)).checksums(sums), nil
 }
@@ -110,10 +115,10 @@ func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, 
 	r := &PartRecord{Size: int64(d.u64())}
 	d.fill(r.Nonce[:])
 	flags := d.u8()
-	r.Staged, r.Tagged = flags&partStaged != 0, flags&partTagged != 0
+	r.Staged, r.Tagged, r.Sent = flags&partStaged != 0, flags&partTagged != 0, flags&partSent != 0
 	r.ETag = string(d.take(int(d.u8())))
 	r.Checksums = d.checksums()
-	if flags&^(partStaged|partTagged) != 0 || len(r.Checksums) > maxPartSums || !r.valid() {
+	if flags&^(partStaged|partTagged|partSent) != 0 || len(r.Checksums) > maxPartSums || !r.valid() {
 		d.fail("flags %#x, %d bytes, ETag of %d, %d checksums", flags, r.Size, len(r.ETag), len(r.Checksums))
 	}
 	if err := d.end(); err != nil {

@@ -29,6 +29,7 @@ var testPartRecords = map[string]PartRecord{
 	"crc":     {Size: 17, ETag: "t", Checksums: []Checksum{{Algorithm: ChecksumCRC32, Digest: []byte{1, 2, 3, 4}}}},
 	"tagged":  {Size: 17, Nonce: [16]byte{5}, ETag: "t", Tagged: true},
 	"both":    {Size: 17, ETag: "t", Staged: true, Tagged: true},
+	"sent":    {Size: 17, ETag: "t", Tagged: true, Sent: true, Checksums: []Checksum{{Algorithm: ChecksumCRC64NVME, Digest: make([]byte, 8)}}},
 	"two sums": {Size: 17, ETag: "t", Checksums: []Checksum{
 		{Algorithm: ChecksumCRC64NVME, Digest: []byte{1, 2, 3, 4, 5, 6, 7, 8}}, {Algorithm: ChecksumSHA1, Digest: make([]byte, 20)},
 	}},

@@ -31,6 +31,7 @@ type partRecordVector struct {
 	Nonce     hexBytes          `json:"nonce,omitempty"`
 	ETag      string            `json:"etag,omitempty"`
 	Staged    bool              `json:"staged,omitempty"`
+	Sent      bool              `json:"sent,omitempty"`
 	Checksums map[string]string `json:"checksums,omitempty"`
 	PartETag  string            `json:"part_etag,omitempty"`
 }
@@ -73,7 +74,7 @@ func TestPartRecordVectors(t *testing.T) {
 
 // describe sets what the record says.
 func (v *partRecordVector) describe(r *PartRecord) {
-	v.Size, v.Nonce, v.ETag, v.Staged, v.Checksums = r.Size, r.Nonce[:], r.ETag, r.Staged, nil
+	v.Size, v.Nonce, v.ETag, v.Staged, v.Sent, v.Checksums = r.Size, r.Nonce[:], r.ETag, r.Staged, r.Sent, nil
 	for _, sum := range r.Checksums {
 		if v.Checksums == nil {
 			v.Checksums = map[string]string{}
@@ -143,7 +144,7 @@ func writePartRecordVectors(t *testing.T) {
 		name, comment string
 		change        func(plain encoder) encoder
 	}{
-		{"flags-unknown", "a flag that is not known", func(e encoder) encoder { e[24] |= 4; return e }},
+		{"flags-unknown", "a flag that is not known", func(e encoder) encoder { e[24] |= 8; return e }},
 		{"cut", "the last byte is missing", func(e encoder) encoder { return e[:len(e)-1] }},
 		{"trailing-byte", "a byte too many", func(e encoder) encoder { return e.u8(0) }},
 		{"three-sums", "three checksums", func(e encoder) encoder {
@@ -162,4 +163,7 @@ func writePartRecordVectors(t *testing.T) {
 	raw[len(raw)-1] ^= 1
 	write("flipped", "not authentic", "the last bit is flipped", base64.RawURLEncoding.EncodeToString(raw), nil)
 	write("padding", "malformed", "padded base64", text+"=", nil)
+	sent := good
+	sent.Sent = true
+	write("ok-sent", "ok", "the client sent the checksum of the object's algorithm with the part", seal(number, sent), &sent)
 }

@@ -123,8 +123,7 @@ func New(c Config) (*Client, error) {
 		cache:      newKeyCache(c.CacheTTL),
 		shared:     newSharedKeys(cmp.Or(c.SharedInterval, DefaultSharedInterval), cmp.Or(c.SharedUses, DefaultSharedUses)),
 	}
-	client.cache.flights.timeout = max(flightTimeout, 4*attempt)
-	client.shared.flights.timeout = client.cache.flights.timeout
+	client.cache.flights.timeout, client.shared.flights.timeout = client.pool.long, client.pool.long
 	client.pool.background.Go(client.watch)
 	return client, nil
 }

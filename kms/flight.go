@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// flightTimeout bounds a flight, whose callers may all have left, where an attempt may take half a second.
-const flightTimeout = 2 * time.Second
+// longTimeout bounds a flight, whose callers may all have left, and Status, where an attempt may take a quarter of it at most.
+const longTimeout = 2 * time.Second
 
 // flights makes one call at a time for each key, whose result is for all who ask for it in the meantime. The call is not
 // bound to the context of the caller who began it: one who leaves does not spoil it for the others.
@@ -30,7 +30,7 @@ type flight[V any] struct {
 }
 
 func newFlights[K comparable, V any](wipe func(*V)) *flights[K, V] {
-	return &flights[K, V]{wipe: wipe, timeout: flightTimeout, flying: make(map[K]*flight[V])}
+	return &flights[K, V]{wipe: wipe, timeout: longTimeout, flying: make(map[K]*flight[V])}
 }
 
 // do returns the result of call, or of the one for k that is under way. Each caller gets a copy of the value, and the original

@@ -20,6 +20,7 @@ type pool struct {
 	dial      dialFunc      // nil for TCP
 	attempt   time.Duration // how long one endpoint may take
 	probe     time.Duration // how long a probe may take
+	long      time.Duration // how long flights and Status may take
 	log       *zap.Logger
 
 	turn  atomic.Uint32 // which endpoint the next call starts with
@@ -73,7 +74,7 @@ type answer struct {
 }
 
 func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {
-	p := &pool{dial: dial, attempt: attempt, probe: max(probeTimeout, attempt/2), log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
+	p := &pool{dial: dial, attempt: attempt, probe: max(probeTimeout, attempt/2), long: max(longTimeout, 4*attempt), log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for _, url := range urls {
 		e := &endpoint{url: url, health: health{wanted: make(chan struct{}, 1)}}

@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// statusTimeout bounds Status.
-const statusTimeout = 2 * time.Second
-
 // EndpointStatus is what one endpoint said when it was asked for its version.
 type EndpointStatus struct {
 	Endpoint string        // https://host[:port]
@@ -22,10 +19,10 @@ type EndpointStatus struct {
 }
 
 // Status asks each endpoint for its version, all at once, and returns an element for each in the order of Config.Endpoints,
-// when all have answered, ctx has ended or two seconds have passed. The version needs no certificate and no policy, so
+// when all have answered, ctx has ended or four attempts' time has passed, which is two seconds unless configured. The version needs no certificate and no policy, so
 // an endpoint that is online may still refuse this client: see Check.
 func (c *Client) Status(ctx context.Context) []EndpointStatus {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.pool.long)
 	defer cancel()
 	status := make([]EndpointStatus, len(c.pool.endpoints))
 	var wg sync.WaitGroup
@@ -42,7 +39,7 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	p.mu.Lock()
 	era := e.health.era
 	p.mu.Unlock()
-	ans, err := e.send(ctx, versionCall, statusTimeout)
+	ans, err := e.send(ctx, versionCall, p.long)
 	var r versionResponse
 	switch {
 	case err == nil:

@@ -96,10 +96,10 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 }
 
 // attemptTimeout is enough for a busy machine.
-const attemptTimeout = 5 * time.Second
+const attemptTimeout = time.Minute
 
 // Config returns the configuration of a client of this server and the given others, which share its store. Its attempts may
-// take 5 seconds, so that no test fails for want of time; a test of servers that hang sets AttemptTimeout to less.
+// take a minute, so that no test fails for want of time; a test of servers that hang sets AttemptTimeout to less.
 func (s *Server) Config(others ...*Server) kms.Config {
 	c := kms.Config{
 		Endpoints:  []string{s.Endpoint()},

@@ -117,7 +117,7 @@ type Config struct {
 	Require        []string       `env:"SSEGW_REQUIRE" doc:"Buckets that refuse writes sealed in another way, separated by commas: BUCKET=sse, sse-s3, sse-c, sse-kms or sse-kms:KEY. BUCKET may end in *; of several for one bucket, any will do."`
 	HeaderDigest   HeaderDigest   `env:"SSEGW_HEADER_DIGEST" envDefault:"refuse" values:"refuse,strict,warn" doc:"What to do with a sealed object whose content headers or user metadata the store has changed. Where the root that they were sealed under is lost, refuse and warn show it with a warning, and strict refuses it."`
 
-	Region string   `env:"SSEGW_REGION" envDefault:"us-east-1" doc:"Region that clients sign for."`
+	Region string   `env:"SSEGW_REGION" envDefault:"us-east-1" doc:"Region that clients must sign for. With * they sign for any, as on MinIO without a region."`
 	Domain []string `env:"SSEGW_DOMAIN" doc:"Host names, separated by commas, for virtual-host requests: BUCKET.DOMAIN."`
 
 	SigV2 SigV2 `env:"SSEGW_SIGV2" envDefault:"presigned" values:"presigned,off" doc:"Where Signature Version 2 is accepted: in presigned URLs, which boto3 and aws-cli 1 make by default, or nowhere."`

@@ -175,6 +175,7 @@ func TestLoad(t *testing.T) {
 		{"clients", with("SSEGW_REGION=garage", "SSEGW_DOMAIN= S3.example.com,,localhost, s3.example.com"), func(c *Config) {
 			c.Region, c.Domain = "garage", []string{"s3.example.com", "localhost"}
 		}},
+		{"any region", with("SSEGW_REGION=*"), func(c *Config) { c.Region = "*" }},
 		{"protection", with("SSEGW_REQUIRE=reports=sse-kms:my-key,logs-*=sse,a=sse-s3,b=sse-c", "SSEGW_SIGV2=off"), func(c *Config) {
 			c.Require, c.SigV2 = []string{"reports=sse-kms:my-key", "logs-*=sse", "a=sse-s3", "b=sse-c"}, SigV2Off
 		}},

@@ -96,6 +96,8 @@ func TestLoadProblems(t *testing.T) {
 		{"upstream certificates", with("SSEGW_UPSTREAM_CAPATH=DIR/none"), []string{"SSEGW_UPSTREAM_CAPATH: stat DIR/none: no such file or directory"}},
 		{"upstream body", with("SSEGW_UPSTREAM_BODY=chunked"), []string{`SSEGW_UPSTREAM_BODY must be auto, trailer, signed or plain, not "chunked"`}},
 		{"upstream region", with("SSEGW_UPSTREAM_REGION=a/b"), []string{`SSEGW_UPSTREAM_REGION must be a region such as us-east-1, not "a/b"`}},
+		{"any upstream region", with("SSEGW_UPSTREAM_REGION=*"), []string{`SSEGW_UPSTREAM_REGION must be a region such as us-east-1, not "*"`}},
+		{"regions", with("SSEGW_REGION=us-*"), []string{`SSEGW_REGION must be a region such as us-east-1, or * for any, not "us-*"`}},
 
 		{"state with dots", with("SSEGW_STATE=a..b"), []string{`SSEGW_STATE must be a bucket name: 3 to 63 lower-case letters, digits, dots and hyphens: "a..b"`}},
 		{"state as address", with("SSEGW_STATE=10.0.0.1"), []string{`SSEGW_STATE must not be an IP address: "10.0.0.1"`}},

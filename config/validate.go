@@ -46,8 +46,10 @@ func (c *Config) validate(in *input) {
 	if problem := bucketProblem(c.State); problem != "" {
 		in.report("SSEGW_STATE", "SSEGW_STATE %s: %q", problem, c.State)
 	}
-	in.checkRegion("SSEGW_REGION", c.Region)
-	in.checkRegion("SSEGW_UPSTREAM_REGION", c.UpstreamRegion)
+	if c.Region != "*" {
+		in.checkRegion("SSEGW_REGION", "a region such as us-east-1, or * for any", c.Region)
+	}
+	in.checkRegion("SSEGW_UPSTREAM_REGION", "a region such as us-east-1", c.UpstreamRegion)
 	c.checkDomain(in)
 	c.checkLists(in)
 	in.checkPair("SSEGW_TLS_CERT_FILE", "SSEGW_TLS_KEY_FILE", c.TLSCertFile != "", c.TLSKeyFile != "")
@@ -194,9 +196,9 @@ func bucketProblem(name string) string {
 }
 
 // checkRegion checks the name of a region: it is a part of every signature.
-func (in *input) checkRegion(variable, region string) {
+func (in *input) checkRegion(variable, want, region string) {
 	if !regionName.MatchString(region) {
-		in.report(variable, "%s must be a region such as us-east-1, not %q", variable, region)
+		in.report(variable, "%s must be %s, not %q", variable, want, region)
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -46,12 +47,15 @@ type clientRequest struct {
 	chunk        int    // data bytes of a chunk; 100,000 without it
 	anonymous    bool
 	as           *Credential // who signs; nil: the root credential
+	region       string      // that the request is signed for; clientRegion without it
 
 	decoded int64               // announced decoded length, where it is not that of body
 	spoil   func([]byte) []byte // changes the encoded body after it was signed, not its length
 	tamper  func(*http.Request) // changes the request after it was signed
 	cut     int                 // ends the connection after so many bytes of the encoded body
 }
+
+func (c *clientRequest) signedRegion() string { return cmp.Or(c.region, clientRegion) }
 
 // clientAnswer is what a client sees of an answer.
 type clientAnswer struct {
@@ -206,7 +210,7 @@ func (g *testGateway) request(c clientRequest) *http.Request {
 		if c.as != nil {
 			credentials = aws.Credentials{AccessKeyID: c.as.AccessKey, SecretAccessKey: c.as.SecretKey}
 		}
-		if err := signer.SignHTTP(context.Background(), credentials, r, payload, "s3", clientRegion, now); err != nil {
+		if err := signer.SignHTTP(context.Background(), credentials, r, payload, "s3", c.signedRegion(), now); err != nil {
 			g.t.Fatal(err)
 		}
 		encoder.sign(r.Header.Get("Authorization"), now)
@@ -312,10 +316,10 @@ func testMAC(key []byte, data string) []byte {
 func (e *chunkEncoder) sign(authorization string, now time.Time) {
 	date := now.UTC().Format("20060102")
 	e.key = []byte("AWS4" + clientSecretKey)
-	for _, s := range []string{date, clientRegion, "s3", "aws4_request"} {
+	for _, s := range []string{date, e.signedRegion(), "s3", "aws4_request"} {
 		e.key = testMAC(e.key, s)
 	}
-	e.scope = now.UTC().Format("20060102T150405Z") + "\n" + date + "/" + clientRegion + "/s3/aws4_request"
+	e.scope = now.UTC().Format("20060102T150405Z") + "\n" + date + "/" + e.signedRegion() + "/s3/aws4_request"
 	_, e.seed, _ = strings.Cut(authorization, "Signature=")
 }
 

@@ -49,7 +49,7 @@ type Config struct {
 	State     *State
 	AccessKey string // of the root credential
 	SecretKey string // of the root credential
-	Region    string // that clients sign for
+	Region    string // that clients sign for, or sigv4.AnyRegion
 
 	// Credentials finds more credentials. It is called concurrently; nil: there are none.
 	Credentials func(accessKey string) (*Credential, bool)

@@ -159,12 +159,16 @@ func newRig(ctx context.Context, dir string, suite suite, o options) (r *rig, er
 	if err := writeJSON(file, credentials{Credentials: []credential{}}); err != nil {
 		return r, err
 	}
+	env := map[string]string{
+		"SSEGW_AUTO_ENCRYPTION": o.auto,
+		"SSEGW_ACCESS_KEY":      upstream.AccessKey, "SSEGW_SECRET_KEY": upstream.SecretKey,
+		"SSEGW_CREDENTIALS_FILE": file,
+	}
+	if o.store == stack.StoreMinIO {
+		env["SSEGW_REGION"] = "*" // as MinIO, which starts without a region
+	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
-		KES: []*stack.KES{kes}, Upstream: upstream, TLS: suite.encrypts, Env: map[string]string{
-			"SSEGW_AUTO_ENCRYPTION": o.auto,
-			"SSEGW_ACCESS_KEY":      upstream.AccessKey, "SSEGW_SECRET_KEY": upstream.SecretKey,
-			"SSEGW_CREDENTIALS_FILE": file,
-		},
+		KES: []*stack.KES{kes}, Upstream: upstream, TLS: suite.encrypts, Env: env,
 	})
 	if err != nil {
 		return r, err

@@ -41,7 +41,7 @@ type Config struct {
 	// API, and are to be told so.
 	Others func(accessKey string) (secretKey string, ok bool)
 
-	Region  string // that S3 clients sign for
+	Region  string // that S3 clients sign for, or sigv4.AnyRegion
 	Version string // of the gateway
 	Log     *zap.Logger
 	Metrics prometheus.Gatherer

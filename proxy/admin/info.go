@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
+	"ssegw/proxy/sigv4"
 )
 
 // info is `mc admin info`: the gateway as a server, and each KES endpoint.
@@ -17,7 +19,7 @@ func (s *Server) info(r *http.Request) (any, error) {
 		scheme = "https"
 	}
 	return infoMessage{
-		Mode: health.State, Region: s.Region,
+		Mode: health.State, Region: s.shownRegion(),
 		Services: services{KMSStatus: s.kmsServices(r)},
 		Servers: []serverInfo{{
 			State: health.State, Endpoint: r.Host, Scheme: scheme, Version: s.Version, Network: network,
@@ -26,6 +28,15 @@ func (s *Server) info(r *http.Request) (any, error) {
 			GoMaxProcs: runtime.GOMAXPROCS(0), NumCPU: runtime.NumCPU(), Runtime: runtime.Version(),
 		}},
 	}, nil
+}
+
+// shownRegion is the region as MinIO shows it: empty where clients may sign for
+// any.
+func (s *Server) shownRegion() string {
+	if s.Region == sigv4.AnyRegion {
+		return ""
+	}
+	return s.Region
 }
 
 func (s *Server) kmsServices(r *http.Request) []kmsInfo {

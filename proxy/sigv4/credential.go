@@ -76,7 +76,7 @@ func (m mechanism) check(c *credential, region string, allowEmptyRegion bool) er
 	if c.scope.service != serviceS3 {
 		return m.refuse(`incorrect service "` + c.scope.service + `". This endpoint belongs to "s3".`)
 	}
-	if c.scope.region != region && (c.scope.region != "" || !allowEmptyRegion) {
+	if region != AnyRegion && c.scope.region != region && (c.scope.region != "" || !allowEmptyRegion) {
 		err := m.refuse(`the region "` + c.scope.region + `" is wrong; expecting "` + region + `"`)
 		err.Details = []Detail{{"Region", region}}
 		return err

@@ -27,9 +27,12 @@ import (
 	"time"
 )
 
+// AnyRegion in the place of a region accepts credential scopes that name any region, or none.
+const AnyRegion = "*"
+
 // Config says what a [Verifier] accepts.
 type Config struct {
-	// Region is the region that credential scopes must name.
+	// Region is the region that credential scopes must name, or AnyRegion.
 	Region string
 	// Secret returns the secret key of an access key. It is called concurrently.
 	Secret func(accessKey string) (secret string, ok bool)

@@ -285,6 +285,49 @@ func TestVerifyRegions(t *testing.T) {
 	}
 }
 
+// TestAnyRegion verifies requests and forms that were signed for regions which
+// the verifier has never heard of, or for none.
+func TestAnyRegion(t *testing.T) {
+	t.Parallel()
+	v := testVerifier()
+	v.cfg.Region = AnyRegion
+	for _, region := range []string{testRegion, "eu-central-1", "US", "*", ""} {
+		byHeader := newTestRequest(t, http.MethodPut, "/bucket/key", "hello")
+		byHeader.Header.Set(headerContentSHA256, hexSHA256("hello"))
+		if err := sdkSigner().SignHTTP(t.Context(), credentials(testSecret), byHeader, hexSHA256("hello"), serviceS3, region, testTime); err != nil {
+			t.Fatal(err)
+		}
+		r := received(t, byHeader)
+		if _, err := v.Verify(r); err != nil {
+			t.Errorf("header for %q: %v", region, err)
+		}
+		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/"+region+"/s3/", "/elsewhere/s3/", 1))
+		if _, err := v.Verify(r); code(err) != CodeSignatureDoesNotMatch {
+			t.Errorf("header for %q that claims another region: %v", region, err)
+		}
+
+		byQuery := newTestRequest(t, http.MethodGet, "/bucket/key?X-Amz-Expires=60", "")
+		uri, _, err := sdkSigner().PresignHTTP(t.Context(), credentials(testSecret), byQuery, "UNSIGNED-PAYLOAD", serviceS3, region, testTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if byQuery.URL, err = url.Parse(uri); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(received(t, byQuery)); err != nil {
+			t.Errorf("presigned for %q: %v", region, err)
+		}
+
+		fields := form(policyDocument(strings.Replace(standardConditions, testRegion, region, 1)))
+		s := scope{date: testTime.Format(dayFormat), region: region, service: serviceS3}
+		fields[fieldCredential] = testKey + "/" + s.String()
+		fields[fieldSignature] = deriveKey(testSecret, s).sign(fields[fieldPolicy])
+		if _, err := v.VerifyPolicy("photos", fields); err != nil {
+			t.Errorf("form for %q: %v", region, err)
+		}
+	}
+}
+
 func TestVerifyHeaderForms(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(r *Request){

@@ -84,7 +84,10 @@ func (f *frames) openChunk() error {
 	if err != nil {
 		return err
 	}
-	if size > f.budget || size == 0 && f.budget > 0 {
+	switch {
+	case size > f.budget:
+		return f.tooLong(size)
+	case size == 0 && f.budget > 0:
 		return errBodyLength()
 	}
 	if f.signer != nil {
@@ -100,6 +103,25 @@ func (f *frames) openChunk() error {
 	f.budget -= size
 	f.left, f.inChunk = size, true
 	return nil
+}
+
+// tooLong refuses a chunk of size bytes, which is more than is left of the declared length. Amazon S3 calls the body
+// malformed if the chunk does not end where its header says, and the declared length wrong otherwise. Here a chunk that is
+// not in the buffer as a whole counts as well-formed: nothing of it is read to find out.
+func (f *frames) tooLong(size int64) error {
+	if size > maxLine-2 {
+		return errBodyLength()
+	}
+	chunk, err := f.raw.Peek(int(size) + 2)
+	switch {
+	case err == io.EOF:
+		return errTruncated(nil)
+	case err != nil:
+		return err
+	case !bytes.HasSuffix(chunk, []byte("\r\n")):
+		return errFraming("a chunk is not as long as its header says")
+	}
+	return errBodyLength()
 }
 
 func parseChunkSize(digits []byte) (int64, error) {

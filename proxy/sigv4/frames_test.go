@@ -2,6 +2,7 @@ package sigv4
 
 import (
 	"encoding/base64"
+	"errors"
 	"io"
 	"runtime"
 	"strings"
@@ -307,4 +308,25 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += n
 	return n, err
+}
+
+// TestFrameLengths tells what is said of chunks that do not add up to the declared length of 10 bytes.
+func TestFrameLengths(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]*Error{
+		"b\r\nhello hello\r\n0\r\n\r\n":          errBodyLength(),
+		"5\r\nhello\r\n6\r\n hello\r\n0\r\n\r\n": errBodyLength(),
+		"5\r\nhello\r\n0\r\n\r\n":                errBodyLength(),
+		"0\r\n\r\n":                              errBodyLength(),
+		"1000\r\nhello":                          errBodyLength(), // longer than the buffer
+		"b\r\nhellohello\r\n0\r\n\r\n":           errFraming(""),
+		"b\r\nhello hello":                       errFraming(""),
+		"b\r\nhello hello\n\n":                   errFraming(""),
+	} {
+		_, err := io.ReadAll(newFrames(strings.NewReader(raw), 10))
+		var got *Error
+		if !errors.As(err, &got) || got.Code != CodeIncompleteBody || got.Message != want.Message {
+			t.Errorf("%q: %v, want %v", raw, err, want)
+		}
+	}
 }

@@ -109,7 +109,7 @@ func TestDeleteObjectsConditions(t *testing.T) {
 	}
 	doc.WriteString("</Delete>")
 	g.upstream.forget()
-	request := clientRequest{method: http.MethodPost, path: "/bucket", query: url.Values{"delete": {""}}, body: []byte(doc.String()), mode: modeTrailer}
+	request := clientRequest{method: http.MethodPost, path: "/bucket", query: url.Values{"delete": {""}}, body: []byte(doc.String())}
 	g.do(request).want(t, 200, "")
 	arrived, err := s3.ParseDelete(g.upstream.document("/bucket?delete"))
 	if err != nil || len(arrived.Entries) != len(conditions)+1 {

@@ -137,9 +137,16 @@ func setDocument(o *outgoing, doc []byte, sums []sigv4.Checksum) {
 	}
 }
 
+// errFramedDocument refuses aws-chunked documents, as Amazon S3 does: only
+// PutObject and UploadPart take a framed body.
+var errFramedDocument = s3.ErrInvalidRequest.Msg("The value of x-amz-content-sha256 header is invalid.")
+
 // document reads and verifies a small body. Its memory counts until the request
 // is answered.
 func (c *call) document() ([]byte, *clientBody, error) {
+	if c.auth.Framed() {
+		return nil, nil, errFramedDocument
+	}
 	body, err := c.body()
 	if err != nil {
 		return nil, nil, err

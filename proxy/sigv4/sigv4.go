@@ -117,6 +117,9 @@ func (a *Auth) Anonymous() bool { return a.accessKey == "" }
 // Presigned reports whether the request was authenticated by its query string.
 func (a *Auth) Presigned() bool { return a.presigned }
 
+// Framed reports whether the request says that its body is aws-chunked.
+func (a *Auth) Framed() bool { return a.payload.mode.framed() }
+
 // String names the access key and nothing else.
 func (a *Auth) String() string { return fmt.Sprintf("sigv4.Auth(%q)", a.accessKey) }
 

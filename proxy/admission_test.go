@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -371,11 +372,37 @@ func TestConsentAsksForTheWrite(t *testing.T) {
 			if asked.Get("If-None-Match") != "" || asked.Get("Content-Md5") != "" || asked.Get("X-Forwarded-For") == "" {
 				t.Errorf("%s, %t: asked with %v", name, guards, asked)
 			}
-			if guards != strings.HasPrefix(asked.Get("If-Match"), `"`) {
+			if byPut := guards && name != "create"; byPut != strings.HasPrefix(asked.Get("If-Match"), `"`) {
 				t.Errorf("%s, %t: asked under %q", name, guards, asked.Get("If-Match"))
 			}
 		}
 	}
+}
+
+// TestAnonymousRefusals: who signs nothing is told why, by the store where it is the
+// store that decides.
+func TestAnonymousRefusals(t *testing.T) {
+	t.Parallel()
+	const uploads = "Anonymous users cannot initiate multipart uploads. Please authenticate."
+	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS}))
+	g.upstream.makePublic(testBucket)
+	g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		memFail(w, 403, "AccessDenied", uploads)
+	})
+	for name, test := range map[string]struct {
+		sub, message string
+	}{
+		"create": {"uploads", uploads},
+		"select": {"select", "Anonymous users cannot invoke this API. Please authenticate."},
+	} {
+		r := clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{test.sub: {""}}, anonymous: true}
+		a := g.do(r)
+		a.want(t, 403, "AccessDenied")
+		if !strings.Contains(string(a.body), test.message) {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+	g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"select": {""}}}).want(t, 501, "NotImplemented")
 }
 
 // TestConsentIsBelieved: a store that takes the write that asks for consent has

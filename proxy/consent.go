@@ -15,8 +15,11 @@ import (
 // client that nobody knows must not cost either, or learn which keys there are.
 // Of a client with a credential nothing is asked.
 func (c *call) consent() error {
-	if c.credential != nil {
+	switch {
+	case c.credential != nil:
 		return nil
+	case c.req.Route.Action == s3.CreateMultipartUpload: // which stores have policies of their own for
+		return c.mayUpload(writeQuestion(c.req.Header))
 	}
 	return c.mayWrite()
 }

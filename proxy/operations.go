@@ -44,5 +44,16 @@ func handlerOf(r s3.Route) func(*call) error {
 	if r.Class == s3.Forward {
 		return (*call).forward
 	}
-	return func(*call) error { return s3.ErrNotImplemented }
+	return (*call).refuse
+}
+
+var errAnonymous = s3.ErrAccessDenied.Msg("Anonymous users cannot invoke this API. Please authenticate.")
+
+// refuse answers an operation that the gateway does not have. On Amazon S3 nobody
+// may call SelectObjectContent without a signature, whatever the bucket's policy.
+func (c *call) refuse() error {
+	if c.req.Route.Action == s3.SelectObjectContent && c.auth.Anonymous() {
+		return errAnonymous
+	}
+	return s3.ErrNotImplemented
 }

@@ -30,6 +30,7 @@ const (
 	PutBucketLogging        Action = "PutBucketLogging"
 	PutBucketReplication    Action = "PutBucketReplication"
 	PutObject               Action = "PutObject"
+	SelectObjectContent     Action = "SelectObjectContent"
 	UpdateObjectEncryption  Action = "UpdateObjectEncryption"
 	UploadPart              Action = "UploadPart"
 	UploadPartCopy          Action = "UploadPartCopy"

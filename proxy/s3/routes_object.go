@@ -43,7 +43,7 @@ var objectAttributes = []Route{
 // bound to.
 var objectRefused = []Route{
 	{Action: "GetObjectTorrent", Class: Refuse, Method: "GET", Level: Object, Query: keys("torrent")},
-	{Action: "SelectObjectContent", Class: Refuse, Method: "POST", Level: Object, Query: keys("select"), Optional: keys("select-type"), XMLBody: true},
+	{Action: SelectObjectContent, Class: Refuse, Method: "POST", Level: Object, Query: keys("select"), Optional: keys("select-type"), XMLBody: true},
 	{Action: "RenameObject", Class: Refuse, Method: "PUT", Level: Object, Query: keys("renameObject"), Write: true},
 	{Action: "PutObjectAnnotation", Class: Refuse, Method: "PUT", Level: Object, Query: keys("annotation"), Optional: keys("annotationName", "versionId"), Write: true},
 	{Action: "GetObjectAnnotation", Class: Refuse, Method: "GET", Level: Object, Query: keys("annotation", "annotationName"), Optional: versionKey},

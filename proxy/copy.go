@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +63,22 @@ var sourceHeaders = map[string]string{
 }
 
 var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
+
+// refuseSource answers a copy whose source is malformed. A bucket that is not there
+// goes first, as at stores, which look for it before they read such headers.
+func (c *call) refuseSource() error {
+	resp, err := c.Upstream.expect(c.ctx(), outgoing{
+		method: http.MethodGet, bucket: c.req.Bucket, query: url.Values{"location": {""}}, as: c.caller(),
+	})
+	var refused *upstreamError
+	switch {
+	case err == nil:
+		discard(resp)
+	case errors.As(err, &refused) && refused.code == s3.ErrNoSuchBucket.Code:
+		return err // in the store's words, which a HEAD would not have
+	}
+	return c.req.CopySourceErr
+}
 
 // source looks at the copy's source.
 func (c *call) source() (*copySource, error) {

@@ -619,3 +619,35 @@ func TestCopySourceChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestMalformedSource: a malformed copy source is refused after the signature, the
+// client's limits and a bucket that is not there, and nothing is written.
+func TestMalformedSource(t *testing.T) {
+	t.Parallel()
+	limited := &Credential{AccessKey: "limited", SecretKey: "limited-secret", Buckets: []string{testBucket}}
+	g := newGateway(t, withConfig(func(c *Config) {
+		c.Credentials = func(accessKey string) (*Credential, bool) { return limited, accessKey == limited.AccessKey }
+	}))
+	part := url.Values{"partNumber": {"1"}, "uploadId": {"u"}}
+	for _, query := range []url.Values{nil, part} {
+		for _, source := range []string{"", "source", "source/", "source/a%zz", "source/../a", "source/a?version=1"} {
+			r := clientRequest{method: http.MethodPut, path: "/bucket/k", query: query, header: headers(s3.HeaderCopySource, source)}
+			g.do(r).want(t, 400, "InvalidArgument")
+			r.as = limited
+			g.do(r).want(t, 400, "InvalidArgument")
+			r.path = "/other-bucket/k"
+			g.do(r).want(t, 403, "AccessDenied")
+			r.as = nil
+			g.do(r).want(t, 404, "NoSuchBucket")
+			r.tamper = func(r *http.Request) { r.Header.Set("Authorization", r.Header.Get("Authorization")+"0") }
+			g.do(r).want(t, 403, "SignatureDoesNotMatch")
+			r.tamper, r.path = nil, "/"+testStateBucket+"/k"
+			g.do(r).want(t, 404, "NoSuchBucket")
+		}
+	}
+	for _, seen := range g.upstream.requests("/bucket") {
+		if seen.Method != http.MethodGet {
+			t.Errorf("the store saw %s %s", seen.Method, seen.Path)
+		}
+	}
+}

@@ -261,6 +261,9 @@ func (c *call) serve() (err error) {
 	if err := c.State.Ready(); err != nil {
 		return err
 	}
+	if c.req.CopySourceErr != nil {
+		return c.refuseSource()
+	}
 	return handlerOf(c.req.Route)(c)
 }
 

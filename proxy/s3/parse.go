@@ -32,14 +32,16 @@ type Request struct {
 	// Except for user metadata and lists, whose lines are joined with a comma, every x-amz-* header has one value.
 	Header http.Header
 
-	CopySource *CopySource // set exactly when Route.CopySource is
+	CopySource    *CopySource // set when Route.CopySource is, unless CopySourceErr is
+	CopySourceErr error       // an *Error: what is wrong with a malformed copy source
 }
 
 // Parse finds out which operation r is. domains are the virtual-host domains: a Host "bucket.domain" names the bucket.
 //
 // The error is an *Error: a request that is not exactly one route of the table is refused with NotImplemented,
 // MethodNotAllowed or InvalidArgument, a path that no store could keep as it is with InvalidURI. Operations of class
-// Refuse are not errors here, so that they can be authenticated and counted under their names first.
+// Refuse and malformed copy sources are not errors here, so that they can be authenticated and counted under their names
+// first.
 func Parse(r *http.Request, domains []string) (*Request, error) {
 	if err := checkHeaderSize(r.Header); err != nil {
 		return nil, err
@@ -74,10 +76,7 @@ func Parse(r *http.Request, domains []string) (*Request, error) {
 		return nil, err
 	}
 	if req.Route.CopySource {
-		req.CopySource, err = ParseCopySource(req.Header.Get(HeaderCopySource))
-	}
-	if err != nil {
-		return nil, err
+		req.CopySource, req.CopySourceErr = ParseCopySource(req.Header.Get(HeaderCopySource))
 	}
 	return req, nil
 }

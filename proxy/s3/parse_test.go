@@ -241,6 +241,9 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		if r.Route.CopySource != (r.CopySource != nil || r.CopySourceErr != nil) || r.CopySource != nil && r.CopySourceErr != nil {
+			t.Fatalf("%s has the source %v, %v", r.Route.Action, r.CopySource, r.CopySourceErr)
+		}
 		if r.Bucket == "" {
 			return
 		}

@@ -199,7 +199,7 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		{"GET", "/bkt?list-type=1", nil, "InvalidArgument"},
 		// Copy sources.
 		{"PUT", "/bkt/k", []string{HeaderCopySource, "src/k"}, "CopyObject"},
-		{"PUT", "/bkt/k", []string{HeaderCopySource, ""}, "InvalidArgument"},
+		{"PUT", "/bkt/k", []string{HeaderCopySource, ""}, "CopyObject"}, // with a CopySourceErr
 		{"PUT", "/bkt/k?partNumber=1&uploadId=u", []string{HeaderCopySource, "src/k"}, "UploadPartCopy"},
 		{"PUT", "/bkt/k?X-Amz-Copy-Source=src%2Fk", nil, "CopyObject"},
 		{"PUT", "/bkt/k?acl", []string{HeaderCopySource, "src/k"}, "InvalidArgument"},

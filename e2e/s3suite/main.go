@@ -164,8 +164,11 @@ func newRig(ctx context.Context, dir string, suite suite, o options) (r *rig, er
 		"SSEGW_ACCESS_KEY":      upstream.AccessKey, "SSEGW_SECRET_KEY": upstream.SecretKey,
 		"SSEGW_CREDENTIALS_FILE": file,
 	}
-	if o.store == stack.StoreMinIO {
+	switch o.store {
+	case stack.StoreMinIO:
 		env["SSEGW_REGION"] = "*" // as MinIO, which starts without a region
+	case stack.StoreVersitygw:
+		env["SSEGW_SIGV2"] = "off" // as versitygw, which knows no Version 2
 	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
 		KES: []*stack.KES{kes}, Upstream: upstream, TLS: suite.encrypts, Env: env,

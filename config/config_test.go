@@ -24,7 +24,8 @@ var minimal = []string{
 	"MINIO_KMS_KES_KEY_NAME=default-key",
 }
 
-// with returns minimal changed by the entries: "NAME=value" sets, "-NAME" removes.
+// with returns minimal changed by the entries: "NAME=value" sets, "-NAME"
+// removes.
 func with(entries ...string) []string {
 	environ := append([]string(nil), minimal...)
 	for _, entry := range entries {

@@ -29,8 +29,8 @@ type Credential struct {
 	AccessKey string `json:"access_key"` // at least 3 characters
 	SecretKey Secret `json:"secret_key"` // at least 8 characters
 
-	// UpstreamAccessKey and UpstreamSecretKey sign this credential's requests to
-	// the store. If they are empty, the gateway's own credential does.
+	// UpstreamAccessKey and UpstreamSecretKey sign this credential's requests
+	// to the store. If they are empty, the gateway's own credential does.
 	UpstreamAccessKey string `json:"upstream_access_key"`
 	UpstreamSecretKey Secret `json:"upstream_secret_key"`
 

@@ -10,7 +10,8 @@ const (
 )
 
 // checkKES checks that the configuration of KES is complete and uses one way of
-// authentication. As in MinIO, a variable counts as present even if it is empty.
+// authentication. As in MinIO, a variable counts as present even if it is
+// empty.
 func (in *input) checkKES() {
 	present := false
 	for _, name := range []string{kesEndpoint, kesAPIKey, kesCertFile, kesKeyFile, kesKeyName} {

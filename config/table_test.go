@@ -112,8 +112,8 @@ func TestCommonTable(t *testing.T) {
 	checkTable(t, CommonTable(), 10, want)
 }
 
-// TestDocuments compares the tables in the documents with those of this package.
-// Write them with
+// TestDocuments compares the tables in the documents with those of this
+// package. Write them with
 //
 //	go test ./config -run TestDocuments -update
 func TestDocuments(t *testing.T) {

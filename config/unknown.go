@@ -17,9 +17,9 @@ const (
 	maxDistance = 4
 )
 
-// These patterns match the variables that Kubernetes sets in every container for
-// a service whose name is ssegw or starts with ssegw-. Some are recognised by
-// name alone. SSEGW_PORT is recognised by its value, a URL of the service.
+// These patterns match the variables that Kubernetes sets in every container
+// for a service whose name is ssegw or starts with ssegw-. Some are recognised
+// by name alone. SSEGW_PORT is recognised by its value, a URL of the service.
 var (
 	kubernetesName = regexp.MustCompile(`^SSEGW(_[A-Z0-9_]+)?_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$` +
 		`|^SSEGW(_[A-Z0-9_]+)?_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)

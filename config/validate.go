@@ -203,8 +203,8 @@ func (in *input) checkRegion(variable, region string) {
 	}
 }
 
-// checkDomain checks the domains. It trims them, converts them to lower case, and
-// removes empty and duplicate items.
+// checkDomain checks the domains. It trims them, converts them to lower case,
+// and removes empty and duplicate items.
 func (c *Config) checkDomain(in *input) {
 	var domains []string
 	for _, item := range c.Domain {

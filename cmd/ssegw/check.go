@@ -67,8 +67,8 @@ func (c *checkCommand) Run(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// settingsFinding reports where the settings came from. Wrong settings never get
-// this far.
+// settingsFinding reports where the settings came from. Wrong settings never
+// get this far.
 func settingsFinding(cfg *config.Config) proxy.Finding {
 	from := "the environment"
 	if cfg.EnvFile != "" {

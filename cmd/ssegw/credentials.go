@@ -93,8 +93,8 @@ func (c *credentials) load() error {
 	return nil
 }
 
-// watch reloads the file when it changes, until ctx ends. If the file is missing
-// or wrong, the last credentials stay in force.
+// watch reloads the file when it changes, until ctx ends. If the file is
+// missing or wrong, the last credentials stay in force.
 func (c *credentials) watch(ctx context.Context) {
 	if c.path == "" {
 		return

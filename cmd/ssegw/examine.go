@@ -31,8 +31,8 @@ func examine(ctx context.Context, f func(cfg *config.Config, s *proxy.Server) er
 	return f(cfg, server)
 }
 
-// newExaminer wires the parts of a gateway that look at the store and at KES. It
-// does not use the network.
+// newExaminer wires the parts of a gateway that look at the store and at KES.
+// It does not use the network.
 func newExaminer(ctx context.Context, cfg *config.Config) (s *proxy.Server, end func(), err error) {
 	log := zap.NewNop()
 	if _, err := openCredentials(cfg.CredentialsFile, cfg.AccessKey, log); err != nil {

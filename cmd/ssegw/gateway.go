@@ -19,7 +19,8 @@ import (
 )
 
 // gateway holds everything that depends on one configuration, wired together.
-// The listeners and their HTTP servers are not part of it: they outlive a restart.
+// The listeners and their HTTP servers are not part of it: they outlive a
+// restart.
 type gateway struct {
 	cfg         *config.Config
 	log         *zap.Logger
@@ -38,8 +39,8 @@ type gateway struct {
 }
 
 // newGateway wires a gateway. It does not use the network, so an error means a
-// wrong setting. like is the state of the gateway that this one will replace, or
-// nil.
+// wrong setting. like is the state of the gateway that this one will replace,
+// or nil.
 func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error, like *proxy.State) (_ *gateway, err error) {
 	g := &gateway{cfg: cfg, ended: make(chan error, 1)}
 	defer func() {

@@ -48,8 +48,8 @@ func health(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("health: %w", err)
 	}
 	client := http.Client{Transport: &http.Transport{
-		// The certificate names the host that clients use, not this address. The
-		// request contains no secret.
+		// The certificate names the host that clients use, not this address.
+		// The request contains no secret.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
 	}}
 	resp, err := client.Do(r)

@@ -130,7 +130,8 @@ func bytesOf(n int64) string {
 	return strconv.FormatInt(n, 10) + " bytes"
 }
 
-// expected returns a note with the expected stored size if the store has another.
+// expected returns a note with the expected stored size if the store has
+// another.
 func expected(i *proxy.Inspection) string {
 	if i.Header == nil || i.Header.ExpectedSize < 0 || i.Header.ExpectedSize == i.StoredSize {
 		return ""
@@ -138,7 +139,8 @@ func expected(i *proxy.Inspection) string {
 	return fmt.Sprintf(", where %d are expected", i.Header.ExpectedSize)
 }
 
-// partSizes lists the sizes of parts. It joins a run of equal sizes into one item.
+// partSizes lists the sizes of parts. It joins a run of equal sizes into one
+// item.
 func partSizes(parts []proxy.InspectedPart) string {
 	var runs []string
 	for i := 0; i < len(parts); {

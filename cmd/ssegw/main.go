@@ -11,10 +11,10 @@
 //
 // docs/CONFIGURATION.md lists the environment variables.
 //
-// Exit status 1 means that the gateway or a check failed, or that an object is not
-// authentic. Exit status 2 means that arguments or settings are missing or wrong;
-// standard error has one line for each. On SIGTERM and SIGINT the gateway finishes
-// requests in flight before it exits.
+// Exit status 1 means that the gateway or a check failed, or that an object is
+// not authentic. Exit status 2 means that arguments or settings are missing or
+// wrong; standard error has one line for each. On SIGTERM and SIGINT the
+// gateway finishes requests in flight before it exits.
 package main
 
 import (

@@ -12,8 +12,8 @@ import (
 	"ssegw/sealer"
 )
 
-// TestSettings starts the command with missing or wrong settings. It expects one
-// line that names the setting, exit status 2, and no use of the network.
+// TestSettings starts the command with missing or wrong settings. It expects
+// one line that names the setting, exit status 2, and no use of the network.
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -144,8 +144,8 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-// TestHealthCommand asks a gateway that runs, one that has ended, and one that is
-// alive but not ready.
+// TestHealthCommand asks a gateway that runs, one that has ended, and one that
+// is alive but not ready.
 func TestHealthCommand(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -177,8 +177,8 @@ const (
 	size = 2 * half
 )
 
-// TestDrain sends SIGTERM in the middle of an upload. The gateway accepts no new
-// connection, lets the upload finish, and exits with status 0.
+// TestDrain sends SIGTERM in the middle of an upload. The gateway accepts no
+// new connection, lets the upload finish, and exits with status 0.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -221,8 +221,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainTimeout checks that an upload which does not finish in time is cut off
-// and leaves no object.
+// TestDrainTimeout checks that an upload which does not finish in time is cut
+// off and leaves no object.
 func TestDrainTimeout(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)

@@ -45,8 +45,8 @@ const (
 	stateName = "gateway-state"
 )
 
-// store is an object store with only what a gateway needs to start and to write.
-// It accepts every signature.
+// store is an object store with only what a gateway needs to start and to
+// write. It accepts every signature.
 type store struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -154,7 +154,8 @@ type result struct {
 
 func command(ctx context.Context, t *testing.T, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	// A binary that measures coverage complains at exit if it has no folder for it.
+	// A binary that measures coverage complains at exit if it has no folder for
+	// it.
 	cmd.Env = append(slices.Clone(env), "GOCOVERDIR="+t.TempDir())
 	return cmd
 }
@@ -221,7 +222,8 @@ func start(t *testing.T, env []string) *process {
 	return p
 }
 
-// logged returns the first line on standard error that contains all words, or "".
+// logged returns the first line on standard error that contains all words, or
+// "".
 func (p *process) logged(words ...string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

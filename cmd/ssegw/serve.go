@@ -35,8 +35,8 @@ func (serveCommand) Run(ctx context.Context) error {
 	return serve(ctx, cfg)
 }
 
-// daemon is the running command: the current gateway, and the listeners and HTTP
-// servers, which stay when a restart replaces the gateway.
+// daemon is the running command: the current gateway, and the listeners and
+// HTTP servers, which stay when a restart replaces the gateway.
 type daemon struct {
 	ctx     context.Context // ends at the stop signal
 	group   *errgroup.Group
@@ -53,8 +53,9 @@ type daemon struct {
 // serve runs the gateway until ctx ends, then lets requests in flight finish.
 func serve(ctx context.Context, cfg *config.Config) error {
 	if os.Getenv("GOGC") == "" {
-		// The live heap is small, so at Go's default the collector runs all the time.
-		// This costs about 10 MiB and saves a tenth of the CPU time on small objects.
+		// The live heap is small, so at Go's default the collector runs all the
+		// time. This costs about 10 MiB and saves a tenth of the CPU time on
+		// small objects.
 		debug.SetGCPercent(400)
 	}
 	d := &daemon{}
@@ -85,7 +86,8 @@ func (d *daemon) run(g *gateway) error {
 	d.private.serve(private)
 	d.announce("serving")
 	d.group.Go(func() error {
-		// Before the signal, only an error that no retry can fix ends the state.
+		// Before the signal, only an error that no retry can fix ends the
+		// state.
 		select {
 		case err := <-g.ended:
 			g.ended <- err // for retire
@@ -105,8 +107,8 @@ func (d *daemon) announce(what string) {
 		zap.Bool("tls", g.tls != nil), zap.String("version", version()))
 }
 
-// enter returns the current gateway and registers a request with it. The gateway
-// stays open until the caller calls requests.Done.
+// enter returns the current gateway and registers a request with it. The
+// gateway stays open until the caller calls requests.Done.
 func (d *daemon) enter() *gateway {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -114,11 +116,11 @@ func (d *daemon) enter() *gateway {
 	return d.current
 }
 
-// restart reads the settings again and replaces the current gateway once the new
-// one has opened its state. On an error the current gateway stays. Each request
-// in flight is finished by the gateway that began it. No connection is refused or
-// cut meanwhile. With dryRun, restart only checks the settings and that their
-// addresses are free.
+// restart reads the settings again and replaces the current gateway once the
+// new one has opened its state. On an error the current gateway stays. Each
+// request in flight is finished by the gateway that began it. No connection is
+// refused or cut meanwhile. With dryRun, restart only checks the settings and
+// that their addresses are free.
 func (d *daemon) restart(dryRun bool) error {
 	d.restarting.Lock()
 	defer d.restarting.Unlock()
@@ -190,8 +192,8 @@ func (d *daemon) replace(g *gateway, s3, private net.Listener) {
 }
 
 // drain waits for the stop signal and then stops the servers. The gateway is no
-// longer ready and accepts no connections. Requests in flight have DrainTimeout to
-// finish.
+// longer ready and accepts no connections. Requests in flight have DrainTimeout
+// to finish.
 func (d *daemon) drain() error {
 	<-d.ctx.Done()
 	d.restarting.Lock() // never unlocked: no restart may begin from here on
@@ -235,8 +237,8 @@ type front struct {
 	listener net.Listener // nil before the first serve
 }
 
-// newFront returns a front with limits that suit S3: S3 allows 8 KiB of headers,
-// and a body has no overall deadline.
+// newFront returns a front with limits that suit S3: S3 allows 8 KiB of
+// headers, and a body has no overall deadline.
 func (d *daemon) newFront(log *zap.Logger, handler func(*gateway) http.Handler, conf func(*gateway) *tls.Config) *front {
 	errorLog, err := zap.NewStdLogAt(log, zap.DebugLevel)
 	if err != nil {

@@ -42,8 +42,8 @@ func newPair(t *testing.T, name string) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// files are the files of a certificate. Each write gets a later modification time
-// than the last, however coarse the clock of the file system is.
+// files are the files of a certificate. Each write gets a later modification
+// time than the last, however coarse the clock of the file system is.
 type files struct {
 	t         *testing.T
 	cert, key string

@@ -138,7 +138,8 @@ func upstreamCredentials(ctx context.Context, cfg *config.Config) (aws.Credentia
 }
 
 // upstreamRoots returns the system's roots and the PEM certificates at path, a
-// file or a folder. It returns nil, which means only the system's, if path is "".
+// file or a folder. It returns nil, which means only the system's, if path is
+// "".
 func upstreamRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil

@@ -1,8 +1,8 @@
-# The gateway alone in an image: a static program, the CA certificates, no shell.
-# It runs as any user, needs no writable file system, and is configured by
-# environment variables (README.md).
+# An image with only the gateway: a static program and CA certificates, no shell.
+# It runs as any user and needs no writable file system. Environment variables
+# configure it (docs/CONFIGURATION.md).
 #
-# BUILDER is an image with Go and /etc/ssl/certs/ca-certificates.crt.
+# BUILDER is an image that has Go and /etc/ssl/certs/ca-certificates.crt.
 ARG BUILDER=docker.io/library/golang:1.26
 
 FROM ${BUILDER} AS build

@@ -6,7 +6,7 @@ SHELL := /bin/sh
 BIN := $(CURDIR)/.bin
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
-# Runs the tests of a module and shows how far it is.
+# Runs the tests of a module and shows progress.
 GOTEST := .ci/gotest
 FUZZTIME ?= 20s
 STORE ?= discard
@@ -23,29 +23,29 @@ build: ## build the gateway: .bin/ssegw
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ssegw ./cmd/ssegw
 
-demo: ## start KES, a store and the gateway and show them at work (ONCE=1: then end)
+demo: ## start KES, a store and the gateway, and show them at work (ONCE=1 to exit afterwards)
 	@go -C e2e run ./demo $(if $(ONCE),-once)
 
-test: vet unit e2e ## what a change should pass, in less than 15 minutes
+test: vet unit e2e ## everything a change should pass, in less than 15 minutes
 
 vet: ## go vet, for both modules
 	go vet ./...
 	go -C e2e vet ./...
 
-unit: ## unit tests, with the race detector where there is a C compiler (RACE= for none)
+unit: ## unit tests, with the race detector if there is a C compiler (RACE= turns it off)
 	@$(GOTEST) unit . $(RACE) -parallel 8 -timeout 60m
 
-tools: ## build KES, MinIO, mc and versitygw for e2e: .bin
+tools: ## build KES, MinIO, mc and versitygw for e2e into .bin
 	@go -C e2e run ./tools kes minio mc versitygw
 
-# The tests that call long() skip under -short.
-e2e: tools ## the gateway between real clients, KES and stores: without the tests that take long
+# Tests that call long() skip under -short.
+e2e: tools ## end-to-end tests with real clients, KES and stores, except the long ones
 	@SUBTESTS=1 $(GOTEST) e2e e2e -short -count=1 -parallel 4 -timeout 120m
 
-e2e-all: tools ## the same with all tests
+e2e-all: tools ## all end-to-end tests
 	@SUBTESTS=1 $(GOTEST) e2e e2e -count=1 -parallel 4 -timeout 120m
 
-large: ## objects over 5 GiB, with MinIO and versitygw: needs 24 GiB of disk
+large: ## objects over 5 GiB, with MinIO and versitygw; needs 24 GiB of disk
 	go -C e2e vet -tags large .
 	go -C e2e test -v -count=1 -timeout 30m -tags large -run '^TestLarge$$' .
 
@@ -60,7 +60,7 @@ lint: ## gofmt and golangci-lint, for both modules
 	$(BIN)/golangci-lint run ./...
 	cd e2e && $(BIN)/golangci-lint run ./...
 
-fuzz: ## every fuzz target for FUZZTIME (20s) each, whatever becomes of the others
+fuzz: ## run each fuzz target for FUZZTIME (20s), even after one fails
 	@failed=; for pkg in $$(go list ./...); do \
 	  targets=$$(go test -list '^Fuzz' $$pkg) || { echo "$$targets"; failed="$$failed $$pkg"; continue; }; \
 	  for target in $$(echo "$$targets" | grep '^Fuzz'); do \
@@ -71,20 +71,20 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each, whatever becomes of the othe
 	if [ -n "$$failed" ]; then echo "fuzz: FAIL:$$failed"; exit 1; fi; \
 	echo "fuzz: ok"
 
-bench: ## what the gateway costs (STORE=discard|versitygw|minio): docs/PERFORMANCE.md
+bench: ## measure the cost of the gateway (STORE=discard|versitygw|minio); see docs/PERFORMANCE.md
 	@go -C e2e run ./bench -store $(STORE) $(BENCHFLAGS)
 
-# The stores of the suites are real ones, and versitygw unless said.
+# The suites need a real store: versitygw unless STORE names another.
 SUITE = go -C e2e run ./s3suite -store $(if $(filter discard,$(STORE)),versitygw,$(STORE)) -auto $(AUTO) $(SUITEFLAGS)
 
-s3suite: ## versitygw's S3 tests, directly and through the gateway (STORE=versitygw|minio, AUTO=off|sse-s3|sse-kms): docs/S3.md
+s3suite: ## versitygw's S3 tests, directly and through the gateway (STORE=versitygw|minio, AUTO=off|sse-s3|sse-kms); see docs/S3.md
 	@$(SUITE)
 
-functional: ## the same with minio-go's functional tests
+functional: ## the same for minio-go's functional tests
 	@$(SUITE) -suite minio-go -parallel 4
 
 gobench: ## Go benchmarks of the packages (BENCH=pattern, BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
 
-clean: ## delete what the targets have built
+clean: ## delete everything the targets built
 	rm -rf $(BIN)

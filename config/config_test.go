@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// minimal is the shortest environment that Load takes.
+// minimal is a short environment that Load accepts.
 var minimal = []string{
 	"SSEGW_ACCESS_KEY=gateway",
 	"SSEGW_SECRET_KEY=correct-horse",
@@ -24,7 +24,8 @@ var minimal = []string{
 	"MINIO_KMS_KES_KEY_NAME=default-key",
 }
 
-// with returns minimal changed by the entries: "NAME=value" sets, "-NAME" removes.
+// with returns minimal changed by the entries: "NAME=value" sets, "-NAME"
+// removes.
 func with(entries ...string) []string {
 	environ := append([]string(nil), minimal...)
 	for _, entry := range entries {
@@ -44,8 +45,8 @@ func with(entries ...string) []string {
 	return environ
 }
 
-// referencePage is an environment file as MinIO's page on server-side encryption
-// with KES has it, with the settings of the store.
+// referencePage is the environment file of MinIO's page on server-side
+// encryption with KES, with the settings of the store added.
 const referencePage = `# Add these environment variables to the existing environment file
 
 MINIO_KMS_KES_ENDPOINT=https://kes:7373
@@ -60,7 +61,7 @@ SSEGW_UPSTREAM_ACCESS_KEY=store-access
 SSEGW_UPSTREAM_SECRET_KEY=store#secret=1
 `
 
-// files makes a folder that the tests' environments call DIR.
+// files makes the folder that the environments of the tests call DIR.
 func files(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -102,7 +103,7 @@ func inDir(dir string, environ []string) []string {
 	return out
 }
 
-// base is what minimal stands for.
+// base returns the Config that minimal stands for.
 func base() *Config {
 	return &Config{
 		Address:          ":9000",
@@ -147,7 +148,7 @@ func TestLoad(t *testing.T) {
 			c.AccessKey, c.SecretKey = "store-access", NewSecret("store#secret=1")
 			c.UpstreamAccessKey, c.UpstreamSecretKey = c.AccessKey, c.SecretKey
 		}},
-		{"the environment file goes before", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "SSEGW_REGION=elsewhere"), func(c *Config) {
+		{"the environment file overrides the environment", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "SSEGW_REGION=elsewhere"), func(c *Config) {
 			c.EnvFile, c.Region = dir+"/other.env", "garage"
 		}},
 		{"environment file by two names", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "MINIO_CONFIG_ENV_FILE=DIR/other.env"), func(c *Config) {

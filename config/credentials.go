@@ -13,7 +13,7 @@ import (
 	"unicode"
 )
 
-// Access says what a credential may do with objects and buckets.
+// Access is what a credential may do with objects and buckets.
 type Access string
 
 // Values of Credential.Access.
@@ -24,34 +24,34 @@ const (
 )
 
 // Credential is one entry of the credentials file: a key pair that clients sign
-// with, the store's credential behind it, and its limits.
+// with, the credential used for its requests to the store, and its limits.
 type Credential struct {
 	AccessKey string `json:"access_key"` // at least 3 characters
 	SecretKey Secret `json:"secret_key"` // at least 8 characters
 
-	// UpstreamAccessKey and UpstreamSecretKey sign this credential's requests to
-	// the store; empty: the gateway's own do.
+	// UpstreamAccessKey and UpstreamSecretKey sign this credential's requests
+	// to the store. If they are empty, the gateway's own credential does.
 	UpstreamAccessKey string `json:"upstream_access_key"`
 	UpstreamSecretKey Secret `json:"upstream_secret_key"`
 
 	Buckets []string `json:"buckets"`  // names, or prefixes that end in *; nil: all
 	Access  Access   `json:"access"`   // empty in the file: read-write
-	KMSKeys []string `json:"kms_keys"` // KES keys, as Buckets; nil: all
+	KMSKeys []string `json:"kms_keys"` // KES keys, written as in Buckets; nil: all
 }
 
 // maxCredentials bounds the size in bytes of a credentials file.
 const maxCredentials = 4 << 20
 
-// keyPattern matches a KES key's name or a prefix of such names.
+// Patterns of KES key and bucket names, or of prefixes that end in *.
 var (
 	keyPattern    = regexp.MustCompile(`^[0-9A-Za-z_-]*\*?$`)
 	bucketPattern = regexp.MustCompile(`^[a-z0-9.-]*\*?$`)
 )
 
-// ReadCredentials reads a credentials file: a JSON object whose one member,
-// credentials, is an array of objects with the fields of [Credential]. A field
-// that is none of them is an error, as is a credential that is there twice or is
-// the root's. No error repeats a secret.
+// ReadCredentials reads a credentials file: a JSON object whose only member,
+// credentials, is an array of objects with the fields of [Credential]. Unknown
+// fields, duplicate access keys and the access key of the root credential are
+// errors. No error contains a secret.
 func ReadCredentials(path, rootAccessKey string) ([]Credential, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -102,7 +102,7 @@ func parseCredentials(content []byte, rootAccessKey string) ([]Credential, error
 	return file.Credentials, nil
 }
 
-// describeJSON words a decoder's error without the text that it stumbled over.
+// describeJSON describes a decoder's error without quoting the input.
 func describeJSON(err error) error {
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError
@@ -117,7 +117,8 @@ func describeJSON(err error) error {
 	return errors.New("not a JSON object")
 }
 
-// problem says what is wrong with a credential; empty when it is fine.
+// problem describes what is wrong with a credential. It returns "" for a valid
+// one.
 func (c *Credential) problem() string {
 	secret := c.SecretKey.Reveal()
 	switch {
@@ -144,8 +145,8 @@ func (c *Credential) problem() string {
 	return patternProblem("kms_keys", c.KMSKeys, keyPattern)
 }
 
-// patternProblem says what is wrong with a list of names and prefixes. An empty
-// list could be taken for none as well as for all.
+// patternProblem describes what is wrong with a list of names and prefixes, or
+// returns "". An empty list is refused because it could mean none or all.
 func patternProblem(field string, list []string, allowed *regexp.Regexp) string {
 	if list != nil && len(list) == 0 {
 		return field + " must not be empty: leave it out to allow all"

@@ -16,9 +16,9 @@ const (
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// readEnvFile lays the variables of the environment file over those of the
-// environment. The file wins, as MinIO's does: it can change while the process
-// runs, and a restart is to see that.
+// readEnvFile overrides the environment with the variables of the environment
+// file. The file wins, as in MinIO, because it can change while the process
+// runs and a restart must see the change.
 func (in *input) readEnvFile() {
 	name := envFile
 	path := cmp.Or(in.environ[envFile], in.environ[minioEnvFile])
@@ -43,11 +43,11 @@ func (in *input) readEnvFile() {
 	maps.Copy(in.environ, variables)
 }
 
-// parseEnvFile reads lines of the form NAME=value, as MinIO and systemd take
-// them: empty lines and those that begin with # say nothing, "export " may stand
-// before the name, a value may be in single or double quotes, and a # after
-// white space begins a comment. No character of a value means anything else. The
-// error names the line and does not quote it: it may hold a secret.
+// parseEnvFile reads lines of the form NAME=value, as MinIO and systemd accept
+// them. It ignores empty lines and lines that begin with #. "export " may
+// precede the name, a value may be in single or double quotes, and a # after
+// white space begins a comment. No other character is special. The error names
+// the line but does not quote it, because the line may hold a secret.
 func parseEnvFile(text string) (map[string]string, error) {
 	variables := map[string]string{}
 	number := 0
@@ -70,7 +70,8 @@ func parseEnvFile(text string) (map[string]string, error) {
 	return variables, nil
 }
 
-// parseEnvValue takes quotes and a comment off a value.
+// parseEnvValue removes quotes and a trailing comment from a value. It reports
+// false if the quotes do not match.
 func parseEnvValue(text string) (value string, ok bool) {
 	if text != "" && (text[0] == '"' || text[0] == '\'') {
 		value, rest, found := strings.Cut(text[1:], text[:1])

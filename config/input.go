@@ -16,29 +16,30 @@ import (
 )
 
 const (
-	// fileSuffix makes of a variable the one that names a file with its value.
+	// fileSuffix turns the name of a variable into that of the variable which
+	// names a file with its value.
 	fileSuffix = "_FILE"
-	// maxFile bounds the size in bytes of such a file.
+	// maxFile is the largest size of such a file, in bytes.
 	maxFile = 64 << 10
 	// minioAutoEncryption is MinIO's switch for SSE-KMS in every bucket.
 	minioAutoEncryption = "MINIO_KMS_AUTO_ENCRYPTION"
 )
 
-// Problem is one setting that is wrong.
+// Problem describes one wrong setting.
 type Problem struct {
 	Variable string // canonical name of the variable
-	Text     string // what is wrong: one line, without the value of any secret
+	Text     string // what is wrong, on one line, without any secret
 }
 
 // Error returns the text as one line.
 func (p *Problem) Error() string { return "config: " + p.Text }
 
-// value is the text of a setting and the variable that gave it.
+// value is the text of a setting and the variable that it came from.
 type value struct{ text, from string }
 
-// input is one reading of the environment: what was set, and what is wrong
-// with it. Only the first problem of a variable is kept, so that a file that
-// can't be read is not reported as a missing value too.
+// input holds the state of one Load: the values that were set and the problems
+// found. It keeps only the first problem of a variable, so that a file that
+// cannot be read is not also reported as a missing value.
 type input struct {
 	environ  map[string]string
 	values   map[string]value // by canonical name; absent when not set
@@ -54,7 +55,7 @@ func newInput(environ []string) *input {
 	}
 }
 
-// report notes that variable is wrong; the text is as [fmt.Sprintf] makes it.
+// report records a problem of variable. It formats the text with [fmt.Sprintf].
 func (in *input) report(variable, format string, args ...any) {
 	if in.wrong[variable] {
 		return
@@ -63,12 +64,11 @@ func (in *input) report(variable, format string, args ...any) {
 	in.problems = append(in.problems, &Problem{variable, oneLine(fmt.Sprintf(format, args...))})
 }
 
-// oneLine keeps a line break in a value or a file's name from making two
-// lines of a problem.
+// oneLine escapes line breaks in s, which may contain a value or a file name.
 func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
 
-// err joins the problems, unknown variables first and the others in the order
-// of the settings; nil when there are none.
+// err joins the problems: unknown variables first, then the others in the order
+// of the settings. It returns nil if there are no problems.
 func (in *input) err() error {
 	rank := func(p *Problem) int {
 		return slices.IndexFunc(settings, func(s setting) bool { return s.name == p.Variable })
@@ -81,7 +81,7 @@ func (in *input) err() error {
 	return errors.Join(errs...)
 }
 
-// isSet reports whether variable was set, be it to nothing.
+// isSet reports whether variable was set, even to the empty string.
 func (in *input) isSet(variable string) bool {
 	_, ok := in.values[variable]
 	return ok || in.wrong[variable]
@@ -95,7 +95,7 @@ func (in *input) shown(variable string) string {
 	return variable
 }
 
-// resolve finds the one value of every setting among its spellings and files.
+// resolve determines the value of each setting from its spellings and files.
 func (in *input) resolve() {
 	for _, s := range settings {
 		var sources []value
@@ -109,7 +109,7 @@ func (in *input) resolve() {
 	}
 }
 
-// The credentials that clients and the gateway use.
+// Variables of the credentials that clients and the gateway use.
 const (
 	rootAccess     = "SSEGW_ACCESS_KEY"
 	rootSecret     = "SSEGW_SECRET_KEY"
@@ -117,8 +117,9 @@ const (
 	upstreamSecret = "SSEGW_UPSTREAM_SECRET_KEY"
 )
 
-// shareCredential makes the store's credential the root credential where none is
-// set: clients that come from the store change nothing but the endpoint.
+// shareCredential makes the store's credential the root credential if no root
+// credential is set. Clients that move over from the store then change only the
+// endpoint.
 func (in *input) shareCredential() {
 	if in.isSet(rootAccess) || in.isSet(rootSecret) || !in.isSet(upstreamAccess) || !in.isSet(upstreamSecret) {
 		return
@@ -127,7 +128,8 @@ func (in *input) shareCredential() {
 	in.values[rootSecret] = in.values[upstreamSecret]
 }
 
-// appendSource appends what name, or the file that name_FILE names, sets s to.
+// appendSource appends the value that name, or a file named by name_FILE, gives
+// to s.
 func (in *input) appendSource(sources []value, s setting, name string) []value {
 	text, direct := in.environ[name]
 	path, filed := in.environ[name+fileSuffix]
@@ -148,8 +150,8 @@ func (in *input) appendSource(sources []value, s setting, name string) []value {
 	return sources
 }
 
-// appendMinIOAuto appends the rule that MinIO's own switch stands for. Other
-// MINIO_* variables that the tags do not name mean nothing to the gateway.
+// appendMinIOAuto appends the rule that MinIO's own switch selects. The gateway
+// ignores all other MINIO_* variables that are not in the tags.
 func (in *input) appendMinIOAuto(sources []value) []value {
 	switch text := in.environ[minioAutoEncryption]; text {
 	case "":
@@ -164,7 +166,7 @@ func (in *input) appendMinIOAuto(sources []value) []value {
 	}
 }
 
-// choose takes the value that all sources agree on.
+// choose sets s to the value that all sources agree on, or reports a problem.
 func (in *input) choose(s setting, sources []value) {
 	if len(sources) == 0 || in.wrong[s.name] {
 		return
@@ -179,7 +181,7 @@ func (in *input) choose(s setting, sources []value) {
 	in.values[s.name] = first
 }
 
-// readFile returns the content of a secret's file less one line break at its
+// readFile returns the content of a secret's file without a line break at the
 // end. The error names the file.
 func readFile(path string) (string, error) {
 	if path == "" {
@@ -203,7 +205,7 @@ func readFile(path string) (string, error) {
 
 // parse fills c from the values and the defaults.
 func (in *input) parse(c *Config) {
-	plain := make(map[string]string, len(in.values)) // not nil: that would mean the process's environment
+	plain := make(map[string]string, len(in.values)) // env takes nil to mean the environment of the process
 	for name, v := range in.values {
 		plain[name] = v.text
 	}
@@ -222,7 +224,7 @@ func (in *input) parse(c *Config) {
 	}
 }
 
-// reportParse words an error of package env for the operator.
+// reportParse translates an error of package env for the operator.
 func (in *input) reportParse(err error) {
 	var empty env.EmptyEnvVarError
 	if errors.As(err, &empty) {

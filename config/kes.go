@@ -1,6 +1,6 @@
 package config
 
-// The variables of KES, by MinIO's names.
+// The variables of KES, under MinIO's names.
 const (
 	kesEndpoint = "MINIO_KMS_KES_ENDPOINT"
 	kesAPIKey   = "MINIO_KMS_KES_API_KEY"
@@ -9,8 +9,9 @@ const (
 	kesKeyName  = "MINIO_KMS_KES_KEY_NAME"
 )
 
-// checkKES checks that KES is configured, fully and in one way. As in MinIO a
-// variable is present when it is set, be it to nothing.
+// checkKES checks that the configuration of KES is complete and uses one way of
+// authentication. As in MinIO, a variable counts as present even if it is
+// empty.
 func (in *input) checkKES() {
 	present := false
 	for _, name := range []string{kesEndpoint, kesAPIKey, kesCertFile, kesKeyFile, kesKeyName} {
@@ -38,7 +39,7 @@ func (in *input) checkKES() {
 	}
 }
 
-// requireKES reports name when it is absent or empty.
+// requireKES reports a problem if name is absent or empty.
 func (in *input) requireKES(name string) {
 	switch {
 	case !in.isSet(name):

@@ -17,7 +17,8 @@ func mustJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-// Every bad environment with the exact lines it gives, less "config: ".
+// TestLoadProblems loads bad environments and compares the exact error lines,
+// without "config: ".
 func TestLoadProblems(t *testing.T) {
 	dir := files(t)
 	for _, tt := range []struct {
@@ -39,7 +40,7 @@ func TestLoadProblems(t *testing.T) {
 		{"mistake in a file's variable", with("SSEGW_SECRET_KEYFILE=x"), []string{"unknown variable SSEGW_SECRET_KEYFILE: did you mean SSEGW_SECRET_KEY_FILE?"}},
 		{"KMS left out", with("SSEGW_KES_ENDPOINT=x"), []string{"unknown variable SSEGW_KES_ENDPOINT: did you mean SSEGW_KMS_KES_ENDPOINT?"}},
 		{"nothing near", with("SSEGW_SOMETHING_ELSE_ALTOGETHER=x"), []string{"unknown variable SSEGW_SOMETHING_ELSE_ALTOGETHER"}},
-		{"no file for what is no secret", with("SSEGW_STATE_FILE=x"), []string{"unknown variable SSEGW_STATE_FILE"}},
+		{"no file for a setting that is not secret", with("SSEGW_STATE_FILE=x"), []string{"unknown variable SSEGW_STATE_FILE"}},
 		{"a port that Kubernetes did not set", with("SSEGW_PORT=9000"), []string{"unknown variable SSEGW_PORT"}},
 		{"several", with("SSEGW_B_NO_SUCH_VARIABLE=", "SSEGW_A_NO_SUCH_VARIABLE=", "SSEGW_STATE=B", "SSEGW_MAX_REQUESTS=0"), []string{
 			"unknown variable SSEGW_A_NO_SUCH_VARIABLE",
@@ -58,7 +59,7 @@ func TestLoadProblems(t *testing.T) {
 
 		{"requirement without a bucket", with("SSEGW_REQUIRE=sse"), []string{`SSEGW_REQUIRE must be BUCKET=SCHEME, where BUCKET may end in *: "sse"`}},
 		{"requirement of no scheme", with("SSEGW_REQUIRE=b=aws:kms"), []string{`SSEGW_REQUIRE must require sse, sse-s3, sse-kms or sse-c: "b=aws:kms"`}},
-		{"requirement of keys", with("SSEGW_REQUIRE=b=sse-kms:k-*,b=sse-s3:k"), []string{`SSEGW_REQUIRE must name a KES key behind sse-kms: alone: "b=sse-kms:k-*"`}},
+		{"requirement of keys", with("SSEGW_REQUIRE=b=sse-kms:k-*,b=sse-s3:k"), []string{`SSEGW_REQUIRE may name a KES key only behind sse-kms: "b=sse-kms:k-*"`}},
 		{"proxy", with("SSEGW_TRUSTED_PROXIES=10.0.0.0/33"), []string{`SSEGW_TRUSTED_PROXIES must be addresses or ranges such as 10.0.0.0/8, not "10.0.0.0/33"`}},
 
 		{"empty access key", with("SSEGW_ACCESS_KEY="), []string{"SSEGW_ACCESS_KEY is required and empty"}},
@@ -82,7 +83,7 @@ func TestLoadProblems(t *testing.T) {
 		{"two environment files", with("SSEGW_CONFIG_ENV_FILE=DIR/other.env", "MINIO_CONFIG_ENV_FILE=DIR/minio.env"), []string{
 			"SSEGW_CONFIG_ENV_FILE and MINIO_CONFIG_ENV_FILE are set to different values: set one"}},
 
-		{"upstream is no URL", with("SSEGW_UPSTREAM_ENDPOINT=http://user:hunter2@store:port"), []string{"SSEGW_UPSTREAM_ENDPOINT is not a URL: want http://HOST:PORT or https://HOST:PORT"}},
+		{"upstream is not a URL", with("SSEGW_UPSTREAM_ENDPOINT=http://user:hunter2@store:port"), []string{"SSEGW_UPSTREAM_ENDPOINT is not a URL: want http://HOST:PORT or https://HOST:PORT"}},
 		{"upstream scheme", with("SSEGW_UPSTREAM_ENDPOINT=store:9000"), []string{"SSEGW_UPSTREAM_ENDPOINT must start with http:// or https://"}},
 		{"upstream path", with("SSEGW_UPSTREAM_ENDPOINT=http://store/s3"), []string{"SSEGW_UPSTREAM_ENDPOINT must not have a path or a query"}},
 		{"upstream query", with("SSEGW_UPSTREAM_ENDPOINT=http://store/?"), []string{"SSEGW_UPSTREAM_ENDPOINT must not have a path or a query"}},
@@ -172,8 +173,8 @@ func TestLoadProblems(t *testing.T) {
 	}
 }
 
-// FuzzLoad looks for an environment that makes Load panic, give a Config
-// beside an error, or repeat a secret in a problem.
+// FuzzLoad looks for an environment that makes Load panic, return a Config
+// together with an error, or repeat a secret in a problem.
 func FuzzLoad(f *testing.F) {
 	f.Add("SSEGW_ADDRESS", ":1", "secret-value-1")
 	f.Add("SSEGW_DOMAIN", "a,b,,", "\n")

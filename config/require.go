@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Requirement is one way in which a bucket lets its objects be sealed.
+// Requirement is one way in which objects of a bucket may be sealed.
 type Requirement struct {
 	Bucket string // a name, or a prefix that ends in *
 	Scheme string // one of requiredSchemes
-	KESKey string // of sse-kms alone; "": any
+	KESKey string // for sse-kms only; "" means any
 }
 
 // Values of Requirement.Scheme.
 const (
-	RequireAny    = "sse" // sealed, in whatever way
+	RequireAny    = "sse" // sealed under any scheme
 	RequireSSES3  = "sse-s3"
 	RequireSSEKMS = "sse-kms"
 	RequireSSEC   = "sse-c"
@@ -34,12 +34,13 @@ func ParseRequirement(text string) (Requirement, error) {
 	case !slices.Contains(requiredSchemes, scheme):
 		return Requirement{}, errors.New("must require " + orList(requiredSchemes))
 	case named && (scheme != RequireSSEKMS || key == "" || !keyPattern.MatchString(key) || strings.HasSuffix(key, "*")):
-		return Requirement{}, errors.New("must name a KES key behind sse-kms: alone")
+		return Requirement{}, errors.New("may name a KES key only behind sse-kms")
 	}
 	return Requirement{Bucket: bucket, Scheme: scheme, KESKey: key}, nil
 }
 
-// ParseProxy parses the address of a proxy, or a range of such in CIDR notation.
+// ParseProxy parses the address of a proxy, or a range of addresses in CIDR
+// notation.
 func ParseProxy(text string) (netip.Prefix, error) {
 	text = strings.TrimSpace(text)
 	if addr, err := netip.ParseAddr(text); err == nil {
@@ -48,7 +49,7 @@ func ParseProxy(text string) (netip.Prefix, error) {
 	return netip.ParsePrefix(text)
 }
 
-// checkLists checks the settings that are lists, item by item.
+// checkLists checks each item of the settings that are lists.
 func (c *Config) checkLists(in *input) {
 	for _, item := range c.Require {
 		if _, err := ParseRequirement(item); err != nil {

@@ -6,19 +6,19 @@ import (
 	"io"
 )
 
-// redacted is all that a Secret ever prints.
+// redacted is what every Secret prints.
 const redacted = "[secret]"
 
 // Secret is a setting that must not show in logs, errors, panics or answers.
-// Only Reveal gives it away. The text is behind a pointer because fmt does not
-// call the methods of a value in somebody's unexported field: there it prints
-// an address.
+// Only Reveal returns the text. The text is behind a pointer because fmt does
+// not call methods of values in unexported fields: for those it prints the
+// address.
 type Secret struct{ text *string }
 
 // NewSecret makes a Secret of text.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal returns the secret text; empty when it is not set.
+// Reveal returns the secret text, or "" if it is not set.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -26,11 +26,11 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// IsZero reports whether the secret is not set or empty.
+// IsZero reports whether the secret is empty or not set.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
-// Equal reports whether both secrets hold the same text. The time it takes
-// tells nothing of the texts but their lengths.
+// Equal reports whether both secrets hold the same text. Its running time
+// reveals only their lengths.
 func (s Secret) Equal(other Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// setting is what the tags of one field of Config say.
+// setting holds the tags of one field of Config.
 type setting struct {
 	name     string   // canonical variable
 	alias    string   // other spelling; empty for most
@@ -14,12 +14,14 @@ type setting struct {
 	values   []string // allowed values; nil for any
 	path     string   // "file", "file or folder" or empty
 	doc      string   // meaning
+	group    string   // heading of the table that begins here; mostly empty
+	common   bool     // listed in README.md
 	required bool     // must be set and not empty
 	secret   bool     // never printed
-	file     bool     // may come from the file that NAME_FILE names
+	file     bool     // may come from a file named by NAME_FILE
 }
 
-// settings lists the fields of Config in their order.
+// settings lists the fields of Config in order.
 var settings = readSettings(reflect.TypeFor[Config]())
 
 // readSettings reads the tags of the fields of t.
@@ -34,6 +36,8 @@ func readSettings(t reflect.Type) []setting {
 			def:      field.Tag.Get("envDefault"),
 			path:     field.Tag.Get("path"),
 			doc:      field.Tag.Get("doc"),
+			group:    field.Tag.Get("group"),
+			common:   field.Tag.Get("common") == "true",
 			required: option == "notEmpty",
 			secret:   field.Type == reflect.TypeFor[Secret](),
 		}
@@ -46,7 +50,7 @@ func readSettings(t reflect.Type) []setting {
 	return list
 }
 
-// spellings returns the names that the value itself can be set under.
+// spellings returns the variables that hold the value itself.
 func (s setting) spellings() []string {
 	if s.alias == "" {
 		return []string{s.name}
@@ -54,7 +58,7 @@ func (s setting) spellings() []string {
 	return []string{s.name, s.alias}
 }
 
-// variables returns every variable that sets s, files included.
+// variables returns every variable that sets s, including the NAME_FILE ones.
 func (s setting) variables() []string {
 	names := s.spellings()
 	if s.file {

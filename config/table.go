@@ -5,41 +5,51 @@ import (
 	"strings"
 )
 
-// Table returns the settings as a Markdown table with the columns variable,
-// meaning and default, in the order of Config's fields. It stands in README.md
-// between the markers <!-- config:begin --> and <!-- config:end -->.
-func Table() string {
+// Tables returns all settings as Markdown tables with the columns variable,
+// meaning and default, in the order of Config's fields. Each group of settings
+// is one table below a heading of level 2. docs/CONFIGURATION.md holds the
+// result.
+func Tables() string {
 	var b strings.Builder
-	b.WriteString("| variable | meaning | default |\n|---|---|---|\n")
 	for _, s := range settings {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", s.nameCell(), s.meaningCell(), s.defaultCell())
+		if s.group != "" {
+			fmt.Fprintf(&b, "\n## %s\n\n%s", s.group, tableHead)
+		}
+		b.WriteString(s.row(s.variables()))
+	}
+	return b.String() + "\n"
+}
+
+// CommonTable returns the settings that most people need as one table, each
+// under its canonical name. README.md holds the result.
+func CommonTable() string {
+	var b strings.Builder
+	b.WriteString(tableHead)
+	for _, s := range settings {
+		if s.common {
+			b.WriteString(s.row([]string{s.name}))
+		}
 	}
 	return b.String()
 }
 
-// nameCell shows all variables that set s.
-func (s setting) nameCell() string {
-	names := s.variables()
-	for i, name := range names {
-		names[i] = code(name)
-	}
-	return strings.Join(names, "<br>")
+const tableHead = "| variable | meaning | default |\n|---|---|---|\n"
+
+// row returns the row of s. Its first cell lists names.
+func (s setting) row(names []string) string {
+	return fmt.Sprintf("| %s | %s | %s |\n", codeList(names, "<br>"), s.meaningCell(), s.defaultCell())
 }
 
-// meaningCell shows the meaning of s and its values.
+// meaningCell returns the meaning of s and its allowed values.
 func (s setting) meaningCell() string {
 	text := s.doc
 	if s.values != nil {
-		values := make([]string, len(s.values))
-		for i, v := range s.values {
-			values[i] = code(v)
-		}
-		text += " One of " + strings.Join(values, ", ") + "."
+		text += " One of " + codeList(s.values, ", ") + "."
 	}
 	return strings.ReplaceAll(text, "|", `\|`)
 }
 
-// defaultCell shows the default of s, or that it must be set.
+// defaultCell returns the default of s, or "required".
 func (s setting) defaultCell() string {
 	if s.required {
 		return "required"
@@ -48,6 +58,15 @@ func (s setting) defaultCell() string {
 		return "none"
 	}
 	return code(s.def)
+}
+
+// codeList marks each item as code and joins them with separator.
+func codeList(items []string, separator string) string {
+	marked := make([]string, len(items))
+	for i, item := range items {
+		marked[i] = code(item)
+	}
+	return strings.Join(marked, separator)
 }
 
 // code marks text as code.

@@ -11,14 +11,15 @@ import (
 const (
 	// ours is the prefix of the gateway's own variables.
 	ours = "SSEGW_"
-	// maxDistance is the largest edit distance that still is a typing mistake;
-	// in a short name no more than half of what follows the prefix.
+	// maxDistance is the largest edit distance that still counts as a typing
+	// mistake. In a short name, at most half of what follows the prefix may
+	// differ.
 	maxDistance = 4
 )
 
-// kubernetes matches the variables that Kubernetes sets in every container for
-// a service whose name is ssegw or starts with ssegw-. The first form is told
-// by its name, the second by a value that is a URL of the service.
+// These patterns match the variables that Kubernetes sets in every container
+// for a service whose name is ssegw or starts with ssegw-. Some are recognised
+// by name alone. SSEGW_PORT is recognised by its value, a URL of the service.
 var (
 	kubernetesName = regexp.MustCompile(`^SSEGW(_[A-Z0-9_]+)?_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$` +
 		`|^SSEGW(_[A-Z0-9_]+)?_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)
@@ -26,8 +27,8 @@ var (
 	kubernetesURL  = regexp.MustCompile(`^(tcp|udp|sctp)://`)
 )
 
-// refuseUnknown reports every variable of ours that no setting reads, whatever
-// its letters' case: a typing mistake must not weaken the gateway in silence.
+// refuseUnknown reports every SSEGW_* variable, in upper or lower case, that is
+// not a setting: a typing mistake must not silently weaken the gateway.
 func (in *input) refuseUnknown() {
 	var known []string
 	for _, s := range settings {
@@ -46,13 +47,13 @@ func (in *input) refuseUnknown() {
 	}
 }
 
-// fromKubernetes reports whether Kubernetes sets a variable like this by itself.
+// fromKubernetes reports whether Kubernetes sets this variable by itself.
 func fromKubernetes(name, text string) bool {
 	return kubernetesName.MatchString(name) || kubernetesPort.MatchString(name) && kubernetesURL.MatchString(text)
 }
 
-// nearest returns the known name that is closest to name, the first in order
-// of several; empty when none is close.
+// nearest returns the known name that is closest to name, or "" if no name is
+// close. Of equally close names it returns the first.
 func nearest(name string, known []string) string {
 	best, least := "", min(maxDistance, (len(name)-len(ours))/2)+1
 	for _, candidate := range known {
@@ -63,9 +64,10 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// distance counts the bytes to insert, delete or replace to make b of a.
+// distance returns the number of bytes to insert, delete or replace to turn a
+// into b.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // distances of a's first i bytes to b's first j
+	row := make([]int, len(b)+1) // row[j] is the distance of a's first i bytes to b's first j
 	for j := range row {
 		row[j] = j
 	}

@@ -24,14 +24,14 @@ var (
 	domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 )
 
-// shippedSecrets are secret keys that object stores ship or that their
-// documentation shows, so that everybody knows them.
+// shippedSecrets are well-known secret keys: object stores ship them, or their
+// documentation shows them.
 var shippedSecrets = []string{"minioadmin", "rustfsadmin", "password", "changeme", "12345678"}
 
 func isShipped(secret string) bool { return slices.Contains(shippedSecrets, secret) }
 
-// validate checks what the types of the fields do not, and brings Domain into
-// its one form.
+// validate checks what the types of the fields cannot express, and normalises
+// Domain.
 func (c *Config) validate(in *input) {
 	for _, s := range settings {
 		in.checkTags(s)
@@ -67,9 +67,9 @@ func (c *Config) validate(in *input) {
 	}
 }
 
-// checkTags checks the value of s against its values and path tags, and keeps
-// control characters out of secrets: they are a second line break at the end
-// of a file, which would show as wrong signatures only.
+// checkTags checks the value of s against its values and path tags. It refuses
+// control characters in secrets: they come from a second line break at the end
+// of a file, and would only show as wrong signatures.
 func (in *input) checkTags(s setting) {
 	v := in.values[s.name]
 	if v.text == "" {
@@ -108,9 +108,9 @@ func (in *input) checkAddress(variable, address string) {
 	}
 }
 
-// checkCredentials checks the root credential and the store's. An access key
-// is a part of the credential scope of a signature, so that the characters
-// which end it there can't be in it.
+// checkCredentials checks the root credential and the store's. An access key is
+// part of the credential scope of a signature, so it cannot contain the
+// characters that end it there.
 func (c *Config) checkCredentials(in *input) {
 	in.checkPair(upstreamAccess, upstreamSecret, c.UpstreamAccessKey != "", !c.UpstreamSecretKey.IsZero())
 	if strings.ContainsFunc(c.UpstreamAccessKey, badInAccessKey) {
@@ -138,7 +138,8 @@ func (c *Config) checkCredentials(in *input) {
 	}
 }
 
-// checkCredentialsFile reads the file once, so that a mistake in it stops the start.
+// checkCredentialsFile reads the file once, so that a mistake in it stops the
+// start.
 func (c *Config) checkCredentialsFile(in *input) {
 	const name = "SSEGW_CREDENTIALS_FILE"
 	if c.CredentialsFile == "" || in.wrong[name] {
@@ -149,7 +150,7 @@ func (c *Config) checkCredentialsFile(in *input) {
 	}
 }
 
-// require reports variable when it is absent or empty.
+// require reports a problem if variable is absent or empty.
 func (in *input) require(variable string) {
 	switch {
 	case !in.isSet(variable):
@@ -159,7 +160,8 @@ func (in *input) require(variable string) {
 	}
 }
 
-// sharedHint says how the store's credential can be one that clients must not have.
+// sharedHint returns the remedy if the root credential is the store's and is
+// refused, or "".
 func (in *input) sharedHint() string {
 	if in.values[rootSecret] != in.values[upstreamSecret] {
 		return ""
@@ -167,12 +169,13 @@ func (in *input) sharedHint() string {
 	return ": set " + rootAccess + " and " + rootSecret
 }
 
-// badInAccessKey reports whether r can't be in an access key.
+// badInAccessKey reports whether r is not allowed in an access key.
 func badInAccessKey(r rune) bool {
 	return r <= ' ' || r > '~' || r == '/' || r == ',' || r == '='
 }
 
-// checkPair reports the missing one of two variables that belong together.
+// checkPair reports a problem if only one of two variables is set that belong
+// together.
 func (in *input) checkPair(a, b string, hasA, hasB bool) {
 	switch {
 	case in.wrong[a] || in.wrong[b] || hasA == hasB:
@@ -183,8 +186,8 @@ func (in *input) checkPair(a, b string, hasA, hasB bool) {
 	}
 }
 
-// bucketProblem says what is wrong with a bucket's name, by the rules of S3
-// for general purpose buckets; empty when it is fine.
+// bucketProblem describes how name breaks the rules of S3 for general purpose
+// buckets. It returns "" for a valid name.
 func bucketProblem(name string) string {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return "must not be an IP address"
@@ -195,15 +198,15 @@ func bucketProblem(name string) string {
 	return ""
 }
 
-// checkRegion checks the name of a region: it is a part of every signature.
+// checkRegion checks the name of a region, which is part of every signature.
 func (in *input) checkRegion(variable, want, region string) {
 	if !regionName.MatchString(region) {
 		in.report(variable, "%s must be %s, not %q", variable, want, region)
 	}
 }
 
-// checkDomain checks the domains and leaves them trimmed, in lower case, each
-// once, without empty items.
+// checkDomain checks the domains. It trims them, converts them to lower case,
+// and removes empty and duplicate items.
 func (c *Config) checkDomain(in *input) {
 	var domains []string
 	for _, item := range c.Domain {
@@ -219,8 +222,8 @@ func (c *Config) checkDomain(in *input) {
 	c.Domain = domains
 }
 
-// parseEndpoint parses the URL of the store. No error repeats the URL, which
-// may hold a password.
+// parseEndpoint parses the URL of the store. Its errors do not repeat the URL,
+// which may contain a password.
 func parseEndpoint(text string) (url.URL, error) {
 	u, err := url.Parse(text)
 	switch {

@@ -16,11 +16,11 @@ type checkCommand struct {
 
 // Help is the second part of the command's help.
 func (checkCommand) Help() string {
-	return `Each check is a line: ok, warn or FAIL and what was seen; below it, what to do. A check that others are in the
-way of is not tried. The exit status is 1 if one failed.
+	return `Each check prints one line: ok, warn or FAIL, and what was seen. The line below it says how to fix a problem.
+Checks that depend on a failed one are skipped. The exit status is 1 if a check failed.
 
-It takes half a minute at most and may run beside gateways that serve. Nothing is made but probe objects in the state
-bucket, which are removed again; without a state bucket, what needs it is not tried.`
+It takes at most half a minute and may run next to gateways that serve. It writes only probe objects to the state bucket
+and removes them again. Without a state bucket it skips the checks that need one.`
 }
 
 // report is what ssegw check --json prints.
@@ -67,7 +67,8 @@ func (c *checkCommand) Run(ctx context.Context, out io.Writer) error {
 	})
 }
 
-// settingsFinding says where settings came from; those that are wrong were refused before.
+// settingsFinding reports where the settings came from. Wrong settings never
+// get this far.
 func settingsFinding(cfg *config.Config) proxy.Finding {
 	from := "the environment"
 	if cfg.EnvFile != "" {

@@ -13,26 +13,26 @@ import (
 	"ssegw/proxy"
 )
 
-// credentialsPoll is how often the credentials file is looked at, and so about
-// how long one that was taken away still works.
+// credentialsPoll is the interval at which the credentials file is checked for
+// changes. A removed credential still works for about that long.
 const credentialsPoll = 2 * time.Second
 
-// accesses are the words of the credentials file.
+// accesses maps the words of the credentials file.
 var accesses = map[config.Access]proxy.Access{
 	config.AccessReadWrite: proxy.AccessReadWrite,
 	config.AccessRead:      proxy.AccessRead,
 	config.AccessWrite:     proxy.AccessWrite,
 }
 
-// credentials are those of the credentials file, as it was read last.
+// credentials holds the credentials file as last read.
 type credentials struct {
 	path, root string
 	log        *zap.Logger
 	current    atomic.Pointer[map[string]*proxy.Credential]
-	stamp      fileStamp // of what was read last, whether that was good or not
+	stamp      fileStamp // of the last attempt to read, successful or not
 }
 
-// fileStamp tells whether a file is another than before.
+// fileStamp identifies the content of a file. It changes when the file does.
 type fileStamp struct {
 	modified time.Time
 	size     int64
@@ -46,7 +46,7 @@ func stampOf(path string) fileStamp {
 	return fileStamp{info.ModTime(), info.Size()}
 }
 
-// openCredentials reads the file at path; "" is one without credentials.
+// openCredentials reads the file at path. An empty path means no credentials.
 func openCredentials(path, rootAccessKey string, log *zap.Logger) (*credentials, error) {
 	c := &credentials{path: path, root: rootAccessKey, log: log}
 	c.current.Store(&map[string]*proxy.Credential{})
@@ -93,8 +93,8 @@ func (c *credentials) load() error {
 	return nil
 }
 
-// watch reads the file again when it changes, until ctx ends. A file that is gone
-// or wrong leaves the credentials as they were.
+// watch reloads the file when it changes, until ctx ends. If the file is
+// missing or wrong, the last credentials stay in force.
 func (c *credentials) watch(ctx context.Context) {
 	if c.path == "" {
 		return
@@ -111,9 +111,9 @@ func (c *credentials) watch(ctx context.Context) {
 			continue
 		}
 		if err := c.load(); err != nil {
-			c.log.Error("the credentials stay as they were", zap.Error(err))
+			c.log.Error("cannot reload the credentials; the last ones stay in force", zap.Error(err))
 			continue
 		}
-		c.log.Info("credentials read again", zap.Int("count", len(*c.current.Load())))
+		c.log.Info("credentials reloaded", zap.Int("count", len(*c.current.Load())))
 	}
 }

@@ -22,7 +22,7 @@ func TestCredentials(t *testing.T) {
 		at := time.Now().Add(-time.Hour)
 		write := func(text string) {
 			t.Helper()
-			at = at.Add(time.Minute) // later by the clock of any file system
+			at = at.Add(time.Minute) // later on any file system
 			temporary := path + ".new"
 			if err := os.WriteFile(temporary, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
@@ -60,12 +60,12 @@ func TestCredentials(t *testing.T) {
 			}
 		}
 		write(`{"credentials": [{"access_key": "two", "secret_key": "canary"}]}`)
-		logged("the credentials stay as they were")
+		logged("cannot reload the credentials; the last ones stay in force")
 		if _, ok := c.find("one"); !ok {
 			t.Error("a file with a mistake took a credential away")
 		}
 		write(`{"credentials": [{"access_key": "two", "secret_key": "canary-two"}]}`)
-		logged("credentials read again")
+		logged("credentials reloaded")
 		if _, ok := c.find("one"); ok {
 			t.Error("a credential that was taken away works")
 		}

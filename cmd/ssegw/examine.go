@@ -16,8 +16,8 @@ import (
 	"ssegw/proxy"
 )
 
-// examine calls f with a gateway as the environment describes it, that serves
-// nobody and logs nothing. Settings that would stop a start stop this too.
+// examine calls f with a gateway that is set up from the environment but serves
+// no requests and logs nothing. Settings that prevent a start fail here too.
 func examine(ctx context.Context, f func(cfg *config.Config, s *proxy.Server) error) error {
 	cfg, err := settings()
 	if err != nil {
@@ -31,8 +31,8 @@ func examine(ctx context.Context, f func(cfg *config.Config, s *proxy.Server) er
 	return f(cfg, server)
 }
 
-// newExaminer wires what of a gateway looks at the store and at KES. It asks
-// nothing of the network.
+// newExaminer wires the parts of a gateway that look at the store and at KES.
+// It does not use the network.
 func newExaminer(ctx context.Context, cfg *config.Config) (s *proxy.Server, end func(), err error) {
 	log := zap.NewNop()
 	if _, err := openCredentials(cfg.CredentialsFile, cfg.AccessKey, log); err != nil {
@@ -60,7 +60,7 @@ func newExaminer(ctx context.Context, cfg *config.Config) (s *proxy.Server, end 
 	}), client.Close, nil
 }
 
-// printJSON prints a document.
+// printJSON prints document as indented JSON.
 func printJSON(out io.Writer, document any) error {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
@@ -68,12 +68,13 @@ func printJSON(out io.Writer, document any) error {
 	return e.Encode(document)
 }
 
-// words are the statuses of findings as they are printed.
+// words holds the printed form of each status.
 var words = map[proxy.Status]string{
 	proxy.StatusOK: "ok", proxy.StatusWarning: "warn", proxy.StatusFailed: "FAIL", proxy.StatusNotTried: "-",
 }
 
-// printable is text without what terminals obey: some of it is the store's.
+// printable replaces control characters, which a terminal would obey: some text
+// comes from the store.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -83,7 +84,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// printFinding prints a finding in a line, and what to do in another.
+// printFinding prints a finding on one line and its remedy on another.
 func printFinding(out io.Writer, f proxy.Finding) error {
 	why := ""
 	if f.Status == proxy.StatusNotTried {

@@ -14,8 +14,8 @@ import (
 	"ssegw/sealer"
 )
 
-// TestCheckCommand checks with KES down, in both forms: the exit status is 1, every
-// check is shown once, and what to do stands below what failed.
+// TestCheckCommand runs the checks with KES down, as text and as JSON. The exit
+// status is 1, every check is shown once, and a remedy follows each failure.
 func TestCheckCommand(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -46,7 +46,7 @@ func TestCheckCommand(t *testing.T) {
 	lines := strings.Split(text.stdout, "\n")
 	for _, f := range doc.Checks {
 		if f.Name == "clock" {
-			continue // not the same twice
+			continue // compare each check once
 		}
 		i := slices.IndexFunc(lines, func(line string) bool { return len(line) > 6 && strings.HasPrefix(line[6:], f.Name+": ") })
 		if i < 0 || !strings.HasPrefix(lines[i], words[f.Status]+" ") {
@@ -81,7 +81,7 @@ func TestInspectCommand(t *testing.T) {
 	}
 }
 
-// TestPrintInspection prints all there is to say about one object.
+// TestPrintInspection prints an inspection in which every field is set.
 func TestPrintInspection(t *testing.T) {
 	t.Parallel()
 	i := &proxy.Inspection{

@@ -18,8 +18,9 @@ import (
 	"ssegw/proxy/admin"
 )
 
-// gateway is everything that one configuration stands for, wired together: all
-// but the listeners and their HTTP servers, which outlive a restart.
+// gateway holds everything that depends on one configuration, wired together.
+// The listeners and their HTTP servers are not part of it: they outlive a
+// restart.
 type gateway struct {
 	cfg         *config.Config
 	log         *zap.Logger
@@ -27,19 +28,19 @@ type gateway struct {
 	state       *proxy.State
 	operator    *admin.Server
 	credentials *credentials
-	audit       *proxy.Audit // nil: none
-	tls         *tls.Config  // for S3 clients; nil: plain http
+	audit       *proxy.Audit // nil without an audit file
+	tls         *tls.Config  // for S3 clients; nil means plain http
 	s3          http.Handler
 	private     http.Handler
 
-	requests sync.WaitGroup // that this gateway serves
+	requests sync.WaitGroup // requests that this gateway serves
 	stop     context.CancelFunc
-	ended    chan error // what running the state ended with
+	ended    chan error // result of running the state
 }
 
-// newGateway wires a gateway. It asks nothing of the network: what fails here is
-// a setting.
-// like is the state of the gateway that this one is to replace; nil: none.
+// newGateway wires a gateway. It does not use the network, so an error means a
+// wrong setting. like is the state of the gateway that this one will replace,
+// or nil.
 func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error, like *proxy.State) (_ *gateway, err error) {
 	g := &gateway{cfg: cfg, ended: make(chan error, 1)}
 	defer func() {
@@ -107,7 +108,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	return g, nil
 }
 
-// auditKeyUse records what the operator did with a KES key.
+// auditKeyUse records an operator's use of a KES key.
 func (g *gateway) auditKeyUse(u admin.KeyUse) {
 	if g.audit == nil {
 		return
@@ -118,7 +119,7 @@ func (g *gateway) auditKeyUse(u admin.KeyUse) {
 	})
 }
 
-// start opens the state and keeps it fresh until the gateway is retired.
+// start opens the state and keeps it up to date until the gateway is retired.
 func (g *gateway) start() {
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
@@ -126,11 +127,11 @@ func (g *gateway) start() {
 	go func() { g.ended <- g.state.Run(ctx) }()
 }
 
-// failEarly is how long a state that did not open at the first attempt is waited for.
+// failEarly is how long waitReady tolerates failing attempts to open the state.
 const failEarly = 3 * time.Second
 
-// waitReady waits until the state is open, which takes the store and KES. The
-// error says what is missing.
+// waitReady waits until the state is open, which needs the store and KES. The
+// error names what is missing.
 func (g *gateway) waitReady(ctx context.Context) error {
 	began := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -156,12 +157,12 @@ func (g *gateway) retire() {
 	g.requests.Wait()
 	if g.stop != nil {
 		g.stop()
-		<-g.ended //nolint:errcheck // whoever waited for it has told
+		<-g.ended //nolint:errcheck // an earlier receiver has reported it
 	}
 	g.close()
 }
 
-// close gives back what newGateway has opened. Audit records that wait are written.
+// close releases what newGateway opened. It writes pending audit records first.
 func (g *gateway) close() {
 	if g.audit != nil {
 		g.audit.Close()

@@ -15,10 +15,10 @@ type healthCommand struct{}
 
 // Help is the second part of the command's help.
 func (healthCommand) Help() string {
-	return "Alive is a gateway that answers, whether KES and the store do or not. For containers that have no other program."
+	return "A gateway is alive if it answers, even while KES and the store do not. Meant for containers that have no other program."
 }
 
-// Run asks the gateway that the environment describes.
+// Run asks the gateway that was started with the same environment.
 func (healthCommand) Run(ctx context.Context) error {
 	cfg, err := settings()
 	if err != nil {
@@ -27,8 +27,8 @@ func (healthCommand) Run(ctx context.Context) error {
 	return health(ctx, cfg)
 }
 
-// health asks the gateway that the same environment started whether it is
-// alive. It is the health check of a container that has no other program.
+// health asks the gateway at the configured address whether it is alive. It is
+// the health check for containers that have no other program.
 func health(ctx context.Context, cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -48,8 +48,8 @@ func health(ctx context.Context, cfg *config.Config) error {
 		return fmt.Errorf("health: %w", err)
 	}
 	client := http.Client{Transport: &http.Transport{
-		// The certificate is for the name that clients use, not for this address, and
-		// nothing secret is sent.
+		// The certificate names the host that clients use, not this address.
+		// The request contains no secret.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
 	}}
 	resp, err := client.Do(r)

@@ -15,15 +15,15 @@ import (
 )
 
 type inspectCommand struct {
-	Object    string `arg:"" name:"bucket/key" help:"The object, by the names that clients use."`
-	VersionID string `name:"version-id" placeholder:"ID" help:"A version of it; without this, the current one."`
+	Object    string `arg:"" name:"bucket/key" help:"The object, under the name that clients use."`
+	VersionID string `name:"version-id" placeholder:"ID" help:"Version of the object; the default is the current one."`
 	JSON      bool   `name:"json" help:"Print JSON."`
 }
 
 // Help is the second part of the command's help.
 func (inspectCommand) Help() string {
-	return `It asks the store with the gateway's own credential, reads no body, and writes nothing. Without KES it shows what
-the header says, and what of that could not be verified. Keys are not shown. The exit status is 1 if something of the
+	return `It asks the store with the gateway's own credential. It reads no body and writes nothing. Without KES it shows the
+content of the header and lists what it could not verify. It never shows keys. The exit status is 1 if any part of the
 object is not authentic.`
 }
 
@@ -121,7 +121,8 @@ func printHeader(line func(name, format string, args ...any), h *proxy.Inspected
 	line("size", "%s", bytesOf(h.Size))
 }
 
-// bytesOf is a size; only a trailer that did not open says one of -1.
+// bytesOf formats a size. A size of -1 means that the trailer, which holds it,
+// did not open.
 func bytesOf(n int64) string {
 	if n < 0 {
 		return "not known without the trailer"
@@ -129,7 +130,8 @@ func bytesOf(n int64) string {
 	return strconv.FormatInt(n, 10) + " bytes"
 }
 
-// expected says which size the store should have, where it has another.
+// expected returns a note with the expected stored size if the store has
+// another.
 func expected(i *proxy.Inspection) string {
 	if i.Header == nil || i.Header.ExpectedSize < 0 || i.Header.ExpectedSize == i.StoredSize {
 		return ""
@@ -137,7 +139,8 @@ func expected(i *proxy.Inspection) string {
 	return fmt.Sprintf(", where %d are expected", i.Header.ExpectedSize)
 }
 
-// partSizes lists the sizes of parts, equal ones in a row as one.
+// partSizes lists the sizes of parts. It joins a run of equal sizes into one
+// item.
 func partSizes(parts []proxy.InspectedPart) string {
 	var runs []string
 	for i := 0; i < len(parts); {

@@ -3,15 +3,18 @@
 //
 // Usage:
 //
-//	ssegw                      serve, as the environment says (README.md lists the variables)
+//	ssegw                      serve; environment variables configure it
 //	ssegw health               exit 0 if the gateway of this environment is alive
-//	ssegw check                try what the gateway needs of KES and of the store
+//	ssegw check                test everything the gateway needs from KES and the store
 //	ssegw inspect BUCKET/KEY   show how an object is sealed, and whether it is authentic
 //	ssegw version              print the version
 //
-// Exit status 1 means that the gateway or a check failed, or that an object is not
-// authentic; 2 that arguments or settings are missing or wrong, with one line for
-// each on standard error. SIGTERM and SIGINT let requests in flight finish.
+// docs/CONFIGURATION.md lists the environment variables.
+//
+// Exit status 1 means that the gateway or a check failed, or that an object is
+// not authentic. Exit status 2 means that arguments or settings are missing or
+// wrong; standard error has one line for each. On SIGTERM and SIGINT the
+// gateway finishes requests in flight before it exits.
 package main
 
 import (
@@ -36,19 +39,19 @@ const (
 	exitUsage  = 2 // wrong arguments or settings
 )
 
-// commands are the sub-commands. Each has a file of its own.
+// commands lists the sub-commands. Each has its own file.
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"1" help:"Run the gateway (the default)."`
 	Health  healthCommand  `cmd:"" help:"Ask the gateway of this environment whether it is alive."`
-	Check   checkCommand   `cmd:"" help:"Try what the gateway needs of KES and of the store."`
+	Check   checkCommand   `cmd:"" help:"Test everything the gateway needs from KES and the store."`
 	Inspect inspectCommand `cmd:"" help:"Show how an object is sealed, and whether it is authentic."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
 const description = `An encryption gateway for S3.
 
-Settings come from environment variables, or from a file of them that
-MINIO_CONFIG_ENV_FILE names; README.md lists them.
+Settings come from environment variables, or from a file of them named by
+MINIO_CONFIG_ENV_FILE. docs/CONFIGURATION.md lists them.
 
 Exit status 1: the gateway or a check failed, or an object is not authentic.
 Exit status 2: arguments or settings are missing or wrong.`
@@ -68,7 +71,7 @@ func main() {
 
 var errUsage = errors.New("usage")
 
-// run parses the arguments and runs the command that they name.
+// run parses the arguments and runs the command they name.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	parser, err := kong.New(&commands{}, kong.Name("ssegw"), kong.Description(description), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(out, (*io.Writer)(nil)))
@@ -81,12 +84,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		for _, c := range parser.Model.Children {
 			names = append(names, c.Name)
 		}
-		return fmt.Errorf("%w: %w: ssegw [%s]; ssegw --help says more", errUsage, err, strings.Join(names, " | "))
+		return fmt.Errorf("%w: %w: ssegw [%s]; see ssegw --help", errUsage, err, strings.Join(names, " | "))
 	}
 	return parsed.Run()
 }
 
-// settings are those of the environment.
+// settings loads the settings from the environment.
 func settings() (*config.Config, error) {
 	cfg, err := config.Load(os.Environ())
 	if err != nil {
@@ -95,10 +98,10 @@ func settings() (*config.Config, error) {
 	return cfg, nil
 }
 
-// errSettings prefixes what config finds.
+// errSettings is the prefix of errors about settings. It matches errUsage.
 var errSettings = fmt.Errorf("settings%w", silent{errUsage})
 
-// silent matches an error without printing it.
+// silent wraps an error for errors.Is without printing it.
 type silent struct{ error }
 
 func (silent) Error() string   { return "" }

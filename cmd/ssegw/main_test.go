@@ -12,8 +12,8 @@ import (
 	"ssegw/sealer"
 )
 
-// TestSettings starts the command with settings that are missing or wrong: one
-// line that names the setting, exit status 2, and nothing asked of the network.
+// TestSettings starts the command with missing or wrong settings. It expects
+// one line that names the setting, exit status 2, and no use of the network.
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -82,7 +82,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestHelp sees that every command is told of.
+// TestHelp checks that the help lists every command.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	r := runCommand(t, []string{runMain + "=1"}, "--help")
@@ -99,7 +99,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestStartFails: what only the network tells is exit status 1, with one line.
+// TestStartFails covers problems that only show on the network: exit status 1,
+// and one line.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,7 +145,7 @@ func TestStartFails(t *testing.T) {
 }
 
 // TestHealthCommand asks a gateway that runs, one that has ended, and one that
-// is alive though not ready.
+// is alive but not ready.
 func TestHealthCommand(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -176,8 +177,8 @@ const (
 	size = 2 * half
 )
 
-// TestDrain sends SIGTERM in the middle of an upload. The gateway takes no new
-// connection, lets the upload finish, and ends with status 0.
+// TestDrain sends SIGTERM in the middle of an upload. The gateway accepts no
+// new connection, lets the upload finish, and exits with status 0.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -220,8 +221,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainTimeout: an upload that does not finish in time is cut off, and is no
-// object.
+// TestDrainTimeout checks that an upload which does not finish in time is cut
+// off and leaves no object.
 func TestDrainTimeout(t *testing.T) {
 	t.Parallel()
 	store, kes := newStore(t), kmstest.NewServer(t)
@@ -240,7 +241,7 @@ func TestDrainTimeout(t *testing.T) {
 	if p.logged("requests were cut off") == "" {
 		t.Errorf("not logged:\n%s", p.log())
 	}
-	body.Close() // the transport waits for whoever reads the body
+	body.Close() // the transport waits until the body is read
 	if got := <-answer; strings.HasPrefix(got, "200") {
 		t.Errorf("the upload: %s", got)
 	}

@@ -27,8 +27,8 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// The tests of this package run the command as a process: the test binary again,
-// with runMain set.
+// The tests of this package run the command in a process: they start the test
+// binary again with runMain set.
 const runMain = "TEST_RUN_SSEGW_MAIN"
 
 func TestMain(m *testing.M) {
@@ -45,8 +45,8 @@ const (
 	stateName = "gateway-state"
 )
 
-// store is an object store with just what a gateway needs to start and to write.
-// It believes every signature.
+// store is an object store with only what a gateway needs to start and to
+// write. It accepts every signature.
 type store struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -83,7 +83,7 @@ func (s *store) keep(path string, o stored) {
 }
 
 func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.Count(r.URL.Path, "/") == 1 { // a bucket: all are there, with nothing in them
+	if strings.Count(r.URL.Path, "/") == 1 { // every bucket exists and is empty
 		if r.Method == http.MethodGet {
 			_, _ = io.WriteString(w, "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>")
 		}
@@ -93,7 +93,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.began <- r.URL.Path
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // a body that broke off is no object
+			return // a truncated body is not an object
 		}
 		s.keep(r.URL.Path, stored{b, r.Header.Clone()})
 	}
@@ -119,7 +119,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// environment is a complete one; entries replace and add.
+// environment returns a complete environment. The entries replace or add to it.
 func environment(store *store, kes *kmstest.Server, entries ...string) []string {
 	env := map[string]string{
 		"SSEGW_ADDRESS": "127.0.0.1:0", "SSEGW_ADMIN_ADDRESS": "127.0.0.1:0",
@@ -154,7 +154,8 @@ type result struct {
 
 func command(ctx context.Context, t *testing.T, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	// Without a folder for it, a binary that measures its coverage complains at its end.
+	// A binary that measures coverage complains at exit if it has no folder for
+	// it.
 	cmd.Env = append(slices.Clone(env), "GOCOVERDIR="+t.TempDir())
 	return cmd
 }
@@ -175,7 +176,7 @@ func runCommand(t *testing.T, env []string, args ...string) result {
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// process is a gateway that runs.
+// process is a running gateway.
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
@@ -183,7 +184,7 @@ type process struct {
 	ended          chan error
 
 	mu    sync.Mutex
-	lines []string // of standard error
+	lines []string // from standard error
 }
 
 // start runs a gateway and waits until it serves.
@@ -221,7 +222,8 @@ func start(t *testing.T, env []string) *process {
 	return p
 }
 
-// logged returns the first line on standard error that has all the words, or "".
+// logged returns the first line on standard error that contains all words, or
+// "".
 func (p *process) logged(words ...string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -243,8 +245,8 @@ func (p *process) log() string {
 	return strings.Join(p.lines, "\n")
 }
 
-// giveUp is how long tests wait for what has to come. It matters to those alone
-// that fail: a busy machine may take long.
+// giveUp is how long tests wait for an expected event. It only matters to tests
+// that fail: a busy machine may be slow.
 const giveUp = 2 * time.Minute
 
 // eventually waits until ok holds.
@@ -284,7 +286,7 @@ func (p *process) signal(s syscall.Signal) {
 func (p *process) wait() int {
 	p.t.Helper()
 	select {
-	case <-p.ended: //nolint:errcheck // the status says it
+	case <-p.ended: //nolint:errcheck // see the status
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(giveUp):
 		p.t.Fatalf("still runs; its log:\n%s", p.log())

@@ -19,13 +19,14 @@ import (
 	"ssegw/proxy"
 )
 
-// restartTimeout bounds how long a restart waits for the new configuration to
-// open the state, before the one in force goes on. A store far away takes seconds.
+// restartTimeout is how long a restart waits for the new configuration to open
+// the state before it gives up and keeps the current one. A distant store takes
+// seconds.
 const restartTimeout = 20 * time.Second
 
 type serveCommand struct{}
 
-// Run serves until the stop signal.
+// Run serves until a stop signal arrives.
 func (serveCommand) Run(ctx context.Context) error {
 	cfg, err := settings()
 	if err != nil {
@@ -34,16 +35,16 @@ func (serveCommand) Run(ctx context.Context) error {
 	return serve(ctx, cfg)
 }
 
-// daemon is the running command: the gateway in force, and the listeners and
-// HTTP servers, which stay when another gateway takes its place.
+// daemon is the running command: the current gateway, and the listeners and
+// HTTP servers, which stay when a restart replaces the gateway.
 type daemon struct {
-	ctx     context.Context // ends with the stop signal
+	ctx     context.Context // ends at the stop signal
 	group   *errgroup.Group
 	s3      *front
 	private *front
 
-	restarting sync.Mutex     // one at a time
-	retiring   sync.WaitGroup // of the gateways before
+	restarting sync.Mutex     // held during a restart
+	retiring   sync.WaitGroup // replaced gateways that still serve requests
 
 	mu      sync.RWMutex // guards current
 	current *gateway
@@ -52,13 +53,14 @@ type daemon struct {
 // serve runs the gateway until ctx ends, then lets requests in flight finish.
 func serve(ctx context.Context, cfg *config.Config) error {
 	if os.Getenv("GOGC") == "" {
-		// Little is ever live, so Go's default collects garbage all the time: this
-		// costs some 10 MiB and saves a tenth of the processor on small objects.
+		// The live heap is small, so at Go's default the collector runs all the
+		// time. This costs about 10 MiB and saves a tenth of the CPU time on
+		// small objects.
 		debug.SetGCPercent(400)
 	}
 	d := &daemon{}
 	d.group, d.ctx = errgroup.WithContext(ctx)
-	// What fails before anything is asked of the network is a setting.
+	// newGateway does not use the network, so an error means a wrong setting.
 	g, err := newGateway(ctx, cfg, d.restart, nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSettings, err)
@@ -69,7 +71,7 @@ func serve(ctx context.Context, cfg *config.Config) error {
 	return d.run(g)
 }
 
-// run serves on both addresses until the stop signal or until a part fails for good.
+// run serves on both addresses until the stop signal or a permanent failure.
 func (d *daemon) run(g *gateway) error {
 	listener, err := listen(g.cfg.Address)
 	if err != nil {
@@ -84,7 +86,8 @@ func (d *daemon) run(g *gateway) error {
 	d.private.serve(private)
 	d.announce("serving")
 	d.group.Go(func() error {
-		// Only what no retry mends ends it before the signal.
+		// Before the signal, only an error that no retry can fix ends the
+		// state.
 		select {
 		case err := <-g.ended:
 			g.ended <- err // for retire
@@ -104,7 +107,8 @@ func (d *daemon) announce(what string) {
 		zap.Bool("tls", g.tls != nil), zap.String("version", version()))
 }
 
-// enter returns the gateway in force, which stays until its requests are done.
+// enter returns the current gateway and registers a request with it. The
+// gateway stays open until the caller calls requests.Done.
 func (d *daemon) enter() *gateway {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -112,11 +116,11 @@ func (d *daemon) enter() *gateway {
 	return d.current
 }
 
-// restart reads the settings again and puts a gateway with them in the place of
-// the one in force, once it has opened its state. On an error everything stays as
-// it was. Requests in flight are finished by the gateway that began them; no
-// connection is refused or cut meanwhile. dryRun checks the settings, and that
-// their addresses are free, and does no more.
+// restart reads the settings again and replaces the current gateway once the
+// new one has opened its state. On an error the current gateway stays. Each
+// request in flight is finished by the gateway that began it. No connection is
+// refused or cut meanwhile. With dryRun, restart only checks the settings and
+// that their addresses are free.
 func (d *daemon) restart(dryRun bool) error {
 	d.restarting.Lock()
 	defer d.restarting.Unlock()
@@ -132,7 +136,7 @@ func (d *daemon) restart(dryRun bool) error {
 	if err != nil {
 		return err
 	}
-	s3, private, err := d.listenAnew(cfg)
+	s3, private, err := d.listenChanged(cfg)
 	if err == nil && !dryRun {
 		g.start()
 		ctx, cancel := context.WithTimeout(d.ctx, restartTimeout)
@@ -148,8 +152,9 @@ func (d *daemon) restart(dryRun bool) error {
 	return nil
 }
 
-// listenAnew listens on the addresses that changed; nil for one that stays.
-func (d *daemon) listenAnew(cfg *config.Config) (s3, private net.Listener, err error) {
+// listenChanged listens on the addresses that changed. It returns nil for an
+// address that stays the same.
+func (d *daemon) listenChanged(cfg *config.Config) (s3, private net.Listener, err error) {
 	if cfg.Address != d.current.cfg.Address {
 		if s3, err = listen(cfg.Address); err != nil {
 			return nil, nil, err
@@ -172,7 +177,8 @@ func closeAll(listeners ...net.Listener) {
 	}
 }
 
-// replace makes g the gateway in force. No request begins while the rules change hands.
+// replace makes g the current gateway. No request begins while g takes over the
+// rules.
 func (d *daemon) replace(g *gateway, s3, private net.Listener) {
 	d.mu.Lock()
 	old := d.current
@@ -185,11 +191,12 @@ func (d *daemon) replace(g *gateway, s3, private net.Listener) {
 	d.retiring.Go(old.retire)
 }
 
-// drain waits for the stop signal, then stops the servers: the gateway stops
-// being ready and accepting, and requests in flight have DrainTimeout to finish.
+// drain waits for the stop signal and then stops the servers. The gateway is no
+// longer ready and accepts no connections. Requests in flight have DrainTimeout
+// to finish.
 func (d *daemon) drain() error {
 	<-d.ctx.Done()
-	d.restarting.Lock() // for good: no gateway takes the place of one that drains
+	d.restarting.Lock() // never unlocked: no restart may begin from here on
 	g := d.current
 	g.operator.Drain()
 	g.log.Info("draining", zap.Duration("timeout", g.cfg.DrainTimeout))
@@ -206,8 +213,8 @@ func (d *daemon) drain() error {
 	return nil
 }
 
-// finishRetiring lets the gateways before write what they have, now that their
-// requests are answered or cut off.
+// finishRetiring gives replaced gateways time to write pending records. Their
+// requests have been answered or cut off.
 func (d *daemon) finishRetiring() {
 	done := make(chan struct{})
 	go func() {
@@ -216,22 +223,22 @@ func (d *daemon) finishRetiring() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(time.Second): // one whose request does not end
+	case <-time.After(time.Second): // a request does not end
 	}
 }
 
-// front is an address with its HTTP server. The gateway in force answers.
+// front is an address with its HTTP server. The current gateway answers.
 type front struct {
 	daemon *daemon
 	server *http.Server
-	tls    func(*gateway) *tls.Config // nil: never
+	tls    func(*gateway) *tls.Config // nil means never TLS
 
 	mu       sync.Mutex
 	listener net.Listener // nil before the first serve
 }
 
-// newFront returns a front with the bounds that S3 needs: 8 KiB of headers are
-// allowed there, and no body has a total deadline.
+// newFront returns a front with limits that suit S3: S3 allows 8 KiB of
+// headers, and a body has no overall deadline.
 func (d *daemon) newFront(log *zap.Logger, handler func(*gateway) http.Handler, conf func(*gateway) *tls.Config) *front {
 	errorLog, err := zap.NewStdLogAt(log, zap.DebugLevel)
 	if err != nil {
@@ -253,8 +260,9 @@ func (d *daemon) newFront(log *zap.Logger, handler func(*gateway) http.Handler, 
 
 func listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 
-// serve accepts on listener, nil for the one before, whose place it takes.
-// Connections that the one before has accepted stay.
+// serve accepts connections on listener, which replaces the previous listener.
+// Connections that the previous one accepted stay open. A nil listener changes
+// nothing.
 func (f *front) serve(listener net.Listener) {
 	if listener == nil {
 		return
@@ -283,7 +291,7 @@ func (f *front) current() net.Listener {
 
 func (f *front) addr() string { return f.current().Addr().String() }
 
-// accepting is a listener that speaks TLS when the gateway in force does.
+// accepting is a listener that speaks TLS if the current gateway does.
 type accepting struct {
 	net.Listener
 	front *front

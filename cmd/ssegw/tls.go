@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// certificate is a certificate that is read again when its files change.
+// certificate is a certificate that is reloaded when its files change.
 type certificate struct {
 	certFile, keyFile string
 
@@ -18,10 +18,10 @@ type certificate struct {
 	checked time.Time
 }
 
-// certificateMaxAge is how long a changed file may go unnoticed.
+// certificateMaxAge is how long a change of the files may go unnoticed.
 const certificateMaxAge = 10 * time.Second
 
-// serverTLS returns the configuration for clients.
+// serverTLS returns the TLS configuration for connections from clients.
 func serverTLS(certFile, keyFile string) (*tls.Config, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile}
 	if err := c.load(); err != nil {
@@ -34,8 +34,8 @@ func serverTLS(certFile, keyFile string) (*tls.Config, error) {
 	}, nil
 }
 
-// get returns the certificate in force. Files that cannot be read, for instance
-// in the middle of their replacement, leave the one before.
+// get returns the current certificate. If the files cannot be read, for
+// instance while they are being replaced, it returns the last one.
 func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// newPair makes a certificate of that name and its key, both as PEM.
+// newPair makes a certificate for name and its key, both as PEM.
 func newPair(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -42,8 +42,8 @@ func newPair(t *testing.T, name string) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// files are a certificate's files. Each write is later than the one before by the clock of the
-// file system, however coarse it is.
+// files are the files of a certificate. Each write gets a later modification
+// time than the last, however coarse the clock of the file system is.
 type files struct {
 	t         *testing.T
 	cert, key string
@@ -121,8 +121,8 @@ func TestCertificateReload(t *testing.T) {
 	want("third.example.com", "after the damage")
 }
 
-// TestTLS runs a gateway with a certificate: clients get it, nothing below TLS
-// 1.2 is spoken, and the health command works.
+// TestTLS runs a gateway with a certificate. Clients get it, versions below TLS
+// 1.2 are refused, and the health command works.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	f := newFiles(t, "gw.example.com")

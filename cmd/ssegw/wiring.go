@@ -21,7 +21,7 @@ import (
 	"ssegw/sealer"
 )
 
-// The settings' words and what they mean to the packages.
+// These maps translate the values of settings into those of the packages.
 var (
 	autoEncryption = map[config.AutoEncryption]sealer.Scheme{
 		config.AutoEncryptionSSES3:  sealer.SSES3,
@@ -72,7 +72,7 @@ func newLogger(level string) (*zap.Logger, error) {
 	}
 	c := zap.NewProductionConfig()
 	c.Level = zap.NewAtomicLevelAt(l)
-	c.Sampling = nil // an access log that drops lines is none
+	c.Sampling = nil // an access log must not drop lines
 	c.DisableStacktrace = true
 	c.DisableCaller = true
 	c.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -92,7 +92,7 @@ func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
 	})
 }
 
-// newAudit opens the audit file; nil if there is to be none.
+// newAudit opens the audit file. It returns nil if none is configured.
 func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*proxy.Audit, error) {
 	if cfg.AuditFile == "" {
 		return nil, nil
@@ -104,9 +104,9 @@ func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*pr
 	return a, nil
 }
 
-// connsOfOwn is how many connections to the store the gateway has for looks at the
-// entries of listings and for its state, beside those of requests.
-const connsOfOwn = 256
+// internalConns is the number of connections to the store, in addition to those
+// of requests, that look up entries of listings and read and write the state.
+const internalConns = 256
 
 func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, error) {
 	roots, err := upstreamRoots(cfg.UpstreamCAPath)
@@ -120,11 +120,11 @@ func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, erro
 	return proxy.NewUpstream(proxy.UpstreamConfig{
 		Endpoint: cfg.UpstreamEndpoint, Region: cfg.UpstreamRegion, Credentials: credentials,
 		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
-		MaxConns: 2*cfg.MaxRequests + connsOfOwn,
+		MaxConns: 2*cfg.MaxRequests + internalConns,
 	}), nil
 }
 
-// upstreamCredentials are the configured keys, or those of the default chain.
+// upstreamCredentials returns the configured keys, or the default AWS chain.
 func upstreamCredentials(ctx context.Context, cfg *config.Config) (aws.CredentialsProvider, error) {
 	if cfg.UpstreamAccessKey != "" {
 		keys := aws.Credentials{AccessKeyID: cfg.UpstreamAccessKey, SecretAccessKey: cfg.UpstreamSecretKey.Reveal()}
@@ -137,8 +137,9 @@ func upstreamCredentials(ctx context.Context, cfg *config.Config) (aws.Credentia
 	return aws.NewCredentialsCache(chain.Credentials), nil
 }
 
-// upstreamRoots are the system's roots and the PEM certificates at path, a file
-// or a folder; nil stands for the system's alone.
+// upstreamRoots returns the system's roots and the PEM certificates at path, a
+// file or a folder. It returns nil, which means only the system's, if path is
+// "".
 func upstreamRoots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
@@ -160,7 +161,7 @@ func upstreamRoots(path string) (*x509.CertPool, error) {
 		pem, err := os.ReadFile(file)
 		if err != nil {
 			if len(files) > 1 {
-				continue // a folder in the folder
+				continue // a nested folder
 			}
 			return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
 		}

@@ -1,9 +1,9 @@
-// Package admin is what operators and their tools call: health for load
-// balancers and the part of MinIO's admin API that mc needs on the S3 address,
-// metrics and profiles on the private one.
+// Package admin serves operators and their tools. On the S3 address it serves
+// health checks for load balancers and the part of MinIO's admin API that mc
+// needs. On the private address it serves metrics and profiles.
 //
-// Only the root credential may use the admin API. Health checks tell anybody
-// which part is missing, and no more.
+// Only the root credential may use the admin API. Health checks need no
+// credential; on the S3 address they reveal only which part is missing.
 package admin
 
 import (
@@ -24,30 +24,30 @@ import (
 	"ssegw/proxy/sigv4"
 )
 
-// Config holds what a Server needs. All fields are required but Audit.
+// Config holds what a Server needs. All fields except Audit are required.
 type Config struct {
 	KMS      *kms.Client
 	State    func() error                // nil once the gateway's state is open
 	Upstream func(context.Context) error // nil when the object store answers
-	Restart  func(dryRun bool) error     // puts the settings as they are now in force, or tries them
+	Restart  func(dryRun bool) error     // applies the current settings, or with dryRun only checks them
 
-	// Audit takes note of a use of a KES key by the operator; nil: nobody does.
+	// Audit records an operator's use of a KES key. It may be nil.
 	Audit func(use KeyUse)
 
 	AccessKey string // of the root credential
 	SecretKey string // of the root credential
 
-	// Others returns the secret keys of the credentials that may not use the admin
-	// API, and are to be told so.
+	// Others returns the secret keys of the other credentials. They may not use
+	// the admin API; their requests are verified and then denied.
 	Others func(accessKey string) (secretKey string, ok bool)
 
-	Region  string // that S3 clients sign for, or sigv4.AnyRegion
+	Region  string // region that S3 clients sign for, or sigv4.AnyRegion
 	Version string // of the gateway
 	Log     *zap.Logger
 	Metrics prometheus.Gatherer
 }
 
-// Format prints no secret, whatever the verb.
+// Format prints no secrets under any verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "admin.Config{AccessKey: %q, Region: %q}", c.AccessKey, c.Region)
 }
@@ -61,10 +61,10 @@ type KeyUse struct {
 	Result    string // ok, or the code of the error
 }
 
-// Bounds of a health check.
+// Limits of a health check.
 const (
 	checkTimeout = 2 * time.Second
-	checkMaxAge  = time.Second // an answer serves that long, however many ask
+	checkMaxAge  = time.Second // all callers share a result for that long
 )
 
 // Server answers operators. It is safe for concurrent use.
@@ -74,27 +74,28 @@ type Server struct {
 	verifier *sigv4.Verifier
 	draining atomic.Bool
 
-	checking chan struct{} // of capacity 1: the one check under way is in it
-	last     health        // of the last check; for the one in checking, as is at
+	checking chan struct{} // of capacity 1; holds a token while a check runs
+	last     health        // result of the last check; owned by the holder of the token, like at
 	at       time.Time
 }
 
-// health is what the last check found, part by part.
+// health is the result of a check, part by part.
 type health struct {
 	State    string `json:"state"`
 	Upstream string `json:"upstream"`
 	KMS      string `json:"kms"`
 
-	// Endpoints are shown on the private address alone: on the other anybody may ask.
+	// Endpoints is only set on the private address: on the other, anyone may
+	// ask.
 	Endpoints []endpoint `json:"kms_endpoints,omitempty"`
 }
 
-// endpoint is a KES endpoint as calls have found it.
+// endpoint is the state of a KES endpoint, as calls have found it.
 type endpoint struct {
 	URL   string  `json:"endpoint"`
-	State string  `json:"state"`           // online, or offline from a failure until a probe is answered
+	State string  `json:"state"`           // online, or offline from a failure until a probe succeeds
 	Error string  `json:"error,omitempty"` // why it is offline
-	P50   float64 `json:"p50_ms"`          // of the time of its answers, rounded up
+	P50   float64 `json:"p50_ms"`          // latency of its answers, rounded up
 	P99   float64 `json:"p99_ms"`
 }
 
@@ -103,7 +104,7 @@ const (
 	offline = "offline"
 )
 
-// New returns the server that cfg describes.
+// New returns a server for cfg.
 func New(cfg Config) *Server {
 	return &Server{
 		Config:   cfg,
@@ -113,7 +114,7 @@ func New(cfg Config) *Server {
 	}
 }
 
-// secret returns the secret key of any credential.
+// secret returns the secret key for any access key.
 func (c *Config) secret(accessKey string) (string, bool) {
 	if accessKey == c.AccessKey {
 		return c.SecretKey, true
@@ -121,10 +122,11 @@ func (c *Config) secret(accessKey string) (string, bool) {
 	return c.Others(accessKey)
 }
 
-// Drain makes the gateway not ready, so that load balancers stop sending.
+// Drain reports the gateway as not ready, so that load balancers stop sending
+// requests.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Operator serves the paths below /minio/ on the S3 address, as MinIO has them.
+// Operator serves the paths below /minio/ on the S3 address, as MinIO does.
 func (s *Server) Operator() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/minio/health/", s.health(func(h health) health { return h }))
@@ -143,9 +145,10 @@ func (s *Server) Operator() http.Handler {
 	return mux
 }
 
-// health serves the health checks: live (the process serves), ready (state and
-// store, and a data key can be made), cluster (state and store: reads of what is known need no KMS).
-// detail adds what may be shown to who asks there.
+// health serves the health checks. live: the process serves. ready: the state
+// is open, the store answers, and a data key can be made. cluster: the state is
+// open and the store answers, which is enough to read cached data without KES.
+// detail adds what callers on this address may see.
 func (s *Server) health(detail func(health) health) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/minio/health/live", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -190,7 +193,8 @@ func (s *Server) withEndpoints(h health) health {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// answer says which parts are missing.
+// answer sends h. The status is 503 unless ok is true and the gateway is not
+// draining.
 func (s *Server) answer(w http.ResponseWriter, h health, ok bool) {
 	status := http.StatusOK
 	if s.draining.Load() {
@@ -203,7 +207,7 @@ func (s *Server) answer(w http.ResponseWriter, h health, ok bool) {
 	writeJSON(w, status, h)
 }
 
-// recovered logs a panic in the check of a part, which is offline then.
+// recovered logs a panic in the check of a part, which then counts as offline.
 func (s *Server) recovered(part string) {
 	if p := recover(); p != nil {
 		s.Log.Error("panic", zap.String("checking", part), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
@@ -217,7 +221,8 @@ func (s *Server) check(ctx context.Context) health {
 	if time.Since(s.at) < checkMaxAge {
 		return s.last
 	}
-	// Those who wait share the answer: one who leaves must not spoil it.
+	// All waiting callers share the answer, so one that leaves must not cancel
+	// it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	h := health{State: offline, Upstream: offline, KMS: offline}
@@ -230,7 +235,8 @@ func (s *Server) check(ctx context.Context) health {
 	})
 	wait.Go(func() {
 		defer s.recovered("KES")
-		// An endpoint that tells its version may still refuse keys: one is asked for.
+		// An endpoint that reports its version may still refuse keys, so make
+		// one.
 		if s.KMS.TryGenerate(ctx, s.KMS.DefaultKey()) == nil {
 			h.KMS = online
 		}

@@ -24,12 +24,12 @@ import (
 
 var errAway = errors.New("store.internal:9000 is away")
 
-// parts are what a Server asks, each to be switched off by a test.
+// parts are the dependencies of a Server. A test can switch each of them off.
 type parts struct {
 	kes             *kmstest.Server
 	state, upstream atomic.Pointer[error]
-	asked           atomic.Int32 // checks of the upstream
-	restarts        []bool       // dry or not
+	asked           atomic.Int32 // number of checks of the upstream
+	restarts        []bool       // the dryRun argument of each
 	restart         error
 }
 
@@ -37,7 +37,7 @@ const (
 	accessKey = "root-access"
 	secretKey = "canary-root-secret"
 
-	otherAccessKey = "other-access" // of a credential that may not do anything here
+	otherAccessKey = "other-access" // of a credential that may do nothing here
 	otherSecretKey = "canary-other-secret"
 )
 
@@ -135,8 +135,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestHealthAnswer sees that an answer names the parts that are missing, and
-// nothing about where they are.
+// TestHealthAnswer checks that an answer names the missing parts, but not where
+// they are.
 func TestHealthAnswer(t *testing.T) {
 	t.Parallel()
 	s, p := newServer(t)
@@ -159,7 +159,8 @@ func TestHealthAnswer(t *testing.T) {
 	}
 }
 
-// TestHealthEndpoints: operators see each KES endpoint as calls have found it.
+// TestHealthEndpoints checks that operators see each KES endpoint as calls have
+// found it.
 func TestHealthEndpoints(t *testing.T) {
 	t.Parallel()
 	s, p := newServer(t)
@@ -200,8 +201,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestHealthNeedsADataKey: a KES that answers, but makes no data key, is offline
-// for readiness, and that is found out once for all who ask.
+// TestHealthNeedsADataKey checks that a KES which answers but makes no data key
+// counts as offline for readiness, and that all callers share one attempt.
 func TestHealthNeedsADataKey(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*kmstest.Server){
@@ -238,8 +239,8 @@ func TestHealthNeedsADataKey(t *testing.T) {
 	}
 }
 
-// TestCheckIsShared sees that a crowd of probers costs the store one question,
-// and that an answer is asked for again when it is old.
+// TestCheckIsShared checks that many probers at once cost the store one
+// request, and that an old answer is refreshed.
 func TestCheckIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -264,8 +265,8 @@ func TestCheckIsShared(t *testing.T) {
 	})
 }
 
-// TestCheckOutlivesProber sees that a prober who leaves does not spoil the
-// answer of those who wait with him.
+// TestCheckOutlivesProber checks that a prober which leaves does not spoil the
+// answer for the others that wait.
 func TestCheckOutlivesProber(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -279,8 +280,9 @@ func TestCheckOutlivesProber(t *testing.T) {
 	})
 }
 
-// TestCheckIsBounded sees that a KES cluster and a store that hang are given up,
-// and that those who wait for them wait for one check, not one after the other.
+// TestCheckIsBounded checks that the gateway gives up on a hanging KES cluster
+// and store, and that all callers wait for the same check, not one after the
+// other.
 func TestCheckIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -308,7 +310,8 @@ func TestCheckIsBounded(t *testing.T) {
 	})
 }
 
-// A panic while a part is looked at does not end the process.
+// TestHealthPanic checks that a panic in the check of a part does not end the
+// process.
 func TestHealthPanic(t *testing.T) {
 	t.Parallel()
 	s, _ := newServer(t)
@@ -328,7 +331,7 @@ func TestPrivate(t *testing.T) {
 		{"/metrics", "test_total 0", 200},
 		{"/debug/pprof/", "goroutine", 200},
 		{"/debug/pprof/goroutine?debug=1", "goroutine profile", 200},
-		{"/debug/pprof/cmdline", "Unknown profile", 404}, // arguments and the environment are nobody's business
+		{"/debug/pprof/cmdline", "Unknown profile", 404}, // arguments and environment stay private
 		{"/", "", 404},
 		{"/bucket/key", "", 404},
 	}
@@ -339,7 +342,8 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// TestOperatorHidesPrivate sees that the S3 address serves neither metrics nor profiles.
+// TestOperatorHidesPrivate checks that the S3 address serves neither metrics
+// nor profiles.
 func TestOperatorHidesPrivate(t *testing.T) {
 	t.Parallel()
 	s, _ := newServer(t)

@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	maxBody     = 64 << 10         // bytes of a request
+	maxBody     = 64 << 10         // largest request body, in bytes
 	apiDeadline = 30 * time.Second // for a request and its answer
 )
 
-// apiError is an answer of the admin API. Its status is never 502, 503, 429 or
-// 408, with which MinIO's clients ask again for a minute.
+// apiError is an error answer of the admin API. Its status is never 502, 503,
+// 429 or 408: MinIO's clients retry those for a minute.
 type apiError struct {
 	status        int
 	code, message string
@@ -36,10 +36,10 @@ var (
 	errNotImplemented = &apiError{http.StatusNotImplemented, "NotImplemented", "The gateway does not have this operation: users, policies and the like are those of the object store behind it."}
 )
 
-// refusals says what the admin API makes of an error. The first match counts.
+// refusals maps errors to answers of the admin API. The first match counts.
 var refusals = []struct {
 	is     error
-	answer apiError // with an empty message, the error's own
+	answer apiError // an empty message means that of the error
 }{
 	{kms.ErrKeyExists, apiError{http.StatusConflict, "kms:KeyAlreadyExists", "key with given key ID already exists"}},
 	{kms.ErrKeyNotFound, apiError{http.StatusNotFound, "kms:KeyNotFound", "key with given key ID does not exist"}},
@@ -47,8 +47,8 @@ var refusals = []struct {
 	{kms.ErrInvalidKeyName, apiError{http.StatusBadRequest, "InvalidArgument", ""}},
 }
 
-// refusal is the answer that err stands for. Who gets it is the operator, so
-// that it may say what is wrong.
+// refusal returns the answer for err. It may contain details, because the
+// caller is the operator.
 func refusal(err error) *apiError {
 	var own *apiError
 	if errors.As(err, &own) {
@@ -70,11 +70,12 @@ func refusal(err error) *apiError {
 	return &apiError{http.StatusInternalServerError, "InternalError", "We encountered an internal error, please try again. (" + err.Error() + ")"}
 }
 
-// operation is one operation of the admin API. What it returns is the answer's
-// JSON document; nil is an answer without one.
+// operation is one operation of the admin API. It returns the JSON document of
+// the answer, or nil for an answer without a document.
 type operation func(r *http.Request) (any, error)
 
-// api makes a handler of an operation: only the root credential, bounded, logged.
+// api returns a handler for do. It authenticates the root credential, sets
+// deadlines and logs the request.
 func (s *Server) api(do operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -105,7 +106,7 @@ func (s *Server) api(do operation) http.HandlerFunc {
 
 const requestIDHeader = "X-Amz-Request-Id"
 
-// requestIDKey is where a request's context has the answer's ID.
+// requestIDKey is the context key of the request ID.
 type requestIDKey struct{}
 
 func requestID(r *http.Request) string {
@@ -113,8 +114,8 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// authenticate verifies that the root credential has signed the request, body
-// included. MinIO's admin clients sign for no region.
+// authenticate verifies that the root credential signed the request, including
+// its body. MinIO's admin clients sign for no region.
 func (s *Server) authenticate(r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -149,20 +150,20 @@ func (s *Server) authenticate(r *http.Request) error {
 func writeJSON(w http.ResponseWriter, status int, document any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(document) // a client that has gone needs no answer
+	_ = json.NewEncoder(w).Encode(document) // an error means that the client has gone
 }
 
-// writeError answers in the form that MinIO's clients show.
+// writeError answers with e in the form that MinIO's clients display.
 func writeError(w http.ResponseWriter, r *http.Request, e *apiError) {
 	writeJSON(w, e.status, struct {
 		Code, Message, Resource, RequestId, HostId string //nolint:revive // names of the wire
 	}{e.code, e.message, r.URL.Path, w.Header().Get(requestIDHeader), ""})
 }
 
-// notHere is every operation of MinIO's that the gateway does not have.
+// notHere serves all operations of MinIO that the gateway does not have.
 func notHere(*http.Request) (any, error) { return nil, errNotImplemented }
 
-// service is what `mc admin service` asks for.
+// service serves `mc admin service`.
 func (s *Server) service(r *http.Request) (any, error) {
 	query := r.URL.Query()
 	action, dryRun := query.Get("action"), query.Get("dry-run") == "true"
@@ -170,7 +171,7 @@ func (s *Server) service(r *http.Request) (any, error) {
 		return nil, errNotImplemented
 	}
 	if err := s.Restart(dryRun); err != nil {
-		// An error of several lines is one of several settings.
+		// Each line of the error is one setting.
 		text := strings.ReplaceAll(err.Error(), "\n", "; ")
 		return nil, &apiError{http.StatusBadRequest, "InvalidConfiguration", "The gateway goes on with the configuration it has: " + text}
 	}

@@ -22,18 +22,19 @@ import (
 
 const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// request is one as mc sends it: signed for no region, an empty body without a length.
+// request returns a request as mc sends it: signed for no region, with an empty
+// body of unknown length.
 func request(t *testing.T, server *httptest.Server, method, path, secret string) *http.Request {
 	t.Helper()
 	return requestOf(t, server, method, path, accessKey, secret)
 }
 
-// requestOf is request of somebody else than the root.
+// requestOf is like request, but signed with another credential than the root.
 func requestOf(t *testing.T, server *httptest.Server, method, path, accessKey, secret string) *http.Request {
 	t.Helper()
 	var body io.Reader
 	if method == http.MethodPost {
-		body = io.NopCloser(strings.NewReader("")) // goes in chunks
+		body = io.NopCloser(strings.NewReader("")) // sent in chunks
 	}
 	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, body)
 	if err != nil {
@@ -113,7 +114,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestKESAway: the statuses are ones that no client of MinIO's tries again on.
+// TestKESAway checks that no client of MinIO's retries the answers while KES is
+// away.
 func TestKESAway(t *testing.T) {
 	t.Parallel()
 	server, p := newAPI(t)
@@ -207,7 +209,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestAudit: what the operator does with KES keys is on record.
+// TestAudit checks that the operator's use of KES keys is recorded.
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	s, _ := newServer(t)
@@ -279,7 +281,8 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// TestScrape uses tokens as `mc admin prometheus generate` makes them, and others.
+// TestScrape uses valid tokens, as `mc admin prometheus generate` makes them,
+// and invalid ones.
 func TestScrape(t *testing.T) {
 	t.Parallel()
 	server, _ := newAPI(t)

@@ -8,7 +8,7 @@ import (
 	"ssegw/proxy/sigv4"
 )
 
-// info is `mc admin info`: the gateway as a server, and each KES endpoint.
+// info serves `mc admin info`: the gateway as a server, and each KES endpoint.
 func (s *Server) info(r *http.Request) (any, error) {
 	health := s.check(r.Context())
 	network := map[string]string{r.Host: health.Upstream}
@@ -47,7 +47,7 @@ func (s *Server) kmsServices(r *http.Request) []kmsInfo {
 	return list
 }
 
-// infoMessage has the fields of madmin's InfoMessage that mean something here.
+// infoMessage has the fields of madmin's InfoMessage that apply to the gateway.
 type infoMessage struct {
 	Mode     string       `json:"mode"`
 	Region   string       `json:"region"`
@@ -78,5 +78,5 @@ type serverInfo struct {
 	Runtime    string            `json:"runtime_version"`
 }
 
-// memoryInfo is in bytes and counts of runtime.MemStats.
+// memoryInfo holds bytes and counts from runtime.MemStats.
 type memoryInfo struct{ Alloc, TotalAlloc, Mallocs, Frees, HeapAlloc uint64 }

@@ -12,7 +12,7 @@ import (
 	"ssegw/kms"
 )
 
-// createKey is `mc admin kms key create`.
+// createKey serves `mc admin kms key create`.
 func (s *Server) createKey(r *http.Request) (any, error) {
 	name := r.URL.Query().Get("key-id")
 	err := s.KMS.Create(r.Context(), name)
@@ -31,15 +31,16 @@ func (s *Server) audit(r *http.Request, use KeyUse, err error) {
 	s.Audit(use)
 }
 
-// key is an element of a list of keys. KES does not tell who made a key and when.
+// key is an element of a list of keys. KES does not report who made a key, or
+// when.
 type key struct {
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy"`
 	Name      string    `json:"name"`
 }
 
-// listKeys is `mc admin kms key list`. The pattern's ? and * are MinIO's; KES
-// only knows prefixes.
+// listKeys serves `mc admin kms key list`. The wildcards ? and * are MinIO's;
+// KES knows only prefixes.
 func (s *Server) listKeys(r *http.Request) (any, error) {
 	pattern := cmp.Or(r.URL.Query().Get("pattern"), "*")
 	prefix := pattern
@@ -63,8 +64,8 @@ func (s *Server) listKeys(r *http.Request) (any, error) {
 	return keys, nil
 }
 
-// keyStatus is `mc admin kms key status`: a data key is made and opened again.
-// What goes wrong is part of the answer.
+// keyStatus serves `mc admin kms key status`. It makes a data key and opens it
+// again. Errors are part of the answer.
 func (s *Server) keyStatus(r *http.Request) (any, error) {
 	name := cmp.Or(r.URL.Query().Get("key-id"), s.KMS.DefaultKey())
 	status := struct {
@@ -84,7 +85,7 @@ func (s *Server) keyStatus(r *http.Request) (any, error) {
 	return status, nil
 }
 
-// reason is the one line that the operator reads of a KMS error.
+// reason returns one line that describes a KMS error to the operator.
 func reason(err error) string {
 	if e := refusal(err); e.status != http.StatusInternalServerError {
 		return e.message
@@ -92,7 +93,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// kmsStatus is madmin's KMS status.
+// kmsStatus serves madmin's KMS status.
 func (s *Server) kmsStatus(r *http.Request) (any, error) {
 	endpoints := map[string]string{}
 	for _, e := range s.KMS.Status(r.Context()) {
@@ -112,7 +113,8 @@ func state(e kms.EndpointStatus) string {
 	return offline
 }
 
-// kmsVersion is madmin's KMS version: that of the first endpoint that tells.
+// kmsVersion serves madmin's KMS version: that of the first endpoint that is
+// online.
 func (s *Server) kmsVersion(r *http.Request) (any, error) {
 	for _, e := range s.KMS.Status(r.Context()) {
 		if e.Online {
@@ -122,13 +124,14 @@ func (s *Server) kmsVersion(r *http.Request) (any, error) {
 	return nil, kms.ErrUnreachable
 }
 
-// kmsMetrics is madmin's KMS metrics: all endpoints together, since the start.
+// kmsMetrics serves madmin's KMS metrics: the sum over all endpoints since the
+// start.
 func (s *Server) kmsMetrics(*http.Request) (any, error) {
 	m := struct {
 		OK      uint64            `json:"kms_req_success"`
 		Refused uint64            `json:"kms_req_error"`   // by KES
-		Failed  uint64            `json:"kms_req_failure"` // without an answer that makes sense
-		Latency map[string]uint64 `json:"kms_resp_time"`   // answers within so many nanoseconds, cumulative
+		Failed  uint64            `json:"kms_req_failure"` // no valid answer
+		Latency map[string]uint64 `json:"kms_resp_time"`   // number of answers within so many nanoseconds, cumulative
 	}{Latency: map[string]uint64{}}
 	for _, e := range s.KMS.Endpoints() {
 		for _, r := range e.Requests {

@@ -9,14 +9,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// The token that `mc admin prometheus generate` writes into Prometheus's
-// configuration: the root credential's secret key signs its access key.
+// `mc admin prometheus generate` writes such a token into Prometheus's
+// configuration. The root credential's secret key signs its access key.
 const (
 	tokenIssuer    = "prometheus"
 	tokenAlgorithm = "HS512"
 )
 
-// scrape serves the metrics to those with such a token.
+// scrape serves the metrics to clients with a valid token.
 func (s *Server) scrape() http.Handler {
 	metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,7 @@
 package s3
 
-// The actions that the gateway itself knows by name: all but those that are only forwarded or refused.
+// The actions that the gateway's code names. Actions that are only forwarded or
+// refused are not among them.
 const (
 	AbortMultipartUpload    Action = "AbortMultipartUpload"
 	CompleteMultipartUpload Action = "CompleteMultipartUpload"
@@ -23,7 +24,7 @@ const (
 	ListObjectsV2           Action = "ListObjectsV2"
 	ListObjectVersions      Action = "ListObjectVersions"
 	ListParts               Action = "ListParts"
-	Preflight               Action = "Preflight" // OPTIONS, the CORS preflight; it has no name in the API
+	Preflight               Action = "Preflight" // OPTIONS, the CORS preflight, which has no name in the API
 	PostObject              Action = "PostObject"
 	PutBucketEncryption     Action = "PutBucketEncryption"
 	PutBucketInventory      Action = "PutBucketInventoryConfiguration"
@@ -37,5 +38,6 @@ const (
 	WriteGetObjectResponse  Action = "WriteGetObjectResponse"
 )
 
-// writeGetObjectResponsePath is the fixed path of the one operation that has neither bucket nor key in a path of its own.
+// writeGetObjectResponsePath is the fixed path of the one operation whose path
+// has neither bucket nor key.
 const writeGetObjectResponsePath = "/WriteGetObjectResponse"

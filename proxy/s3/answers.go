@@ -7,8 +7,10 @@ import (
 	"strings"
 )
 
-// ReplaceText returns an answer with another text in the element of that name directly below the root; all other bytes
-// stay as they are, and an answer without the element does. The error is [ErrDocument] for another root.
+// ReplaceText returns doc with value as the text of the element name directly
+// below the root. All other bytes stay the same. A document without the element
+// is returned unchanged. The error is [ErrDocument] if the root has another
+// name.
 func ReplaceText(doc []byte, root, name, value string) ([]byte, error) {
 	var patches []patch
 	err := walkRoot(doc, root, func(depth int, e element) {
@@ -26,12 +28,13 @@ func ReplaceText(doc []byte, root, name, value string) ([]byte, error) {
 
 const bucketsRoot = "ListAllMyBucketsResult"
 
-// A BucketPage is an answer of ListBuckets. Everything but what is changed by its methods stays as it is.
+// A BucketPage is an answer of ListBuckets. Its methods keep everything that
+// they do not change.
 type BucketPage struct {
 	doc     []byte
 	buckets []bucketEntry
-	list    element // the element around the buckets
-	token   element // the continuation token, if there is one
+	list    element // the element that contains the buckets
+	token   element // the continuation token, if any
 }
 
 type bucketEntry struct {
@@ -39,7 +42,8 @@ type bucketEntry struct {
 	whole span
 }
 
-// ParseBuckets reads an answer of ListBuckets. The error is [ErrDocument] for a document that is no such answer.
+// ParseBuckets parses an answer of ListBuckets. The error is [ErrDocument] for
+// any other document.
 func ParseBuckets(doc []byte) (*BucketPage, error) {
 	p := &BucketPage{doc: doc}
 	name := ""
@@ -62,12 +66,12 @@ func ParseBuckets(doc []byte) (*BucketPage, error) {
 	return p, nil
 }
 
-// Has reports whether the page has the bucket.
+// Has reports whether the page lists bucket.
 func (p *BucketPage) Has(bucket string) bool {
 	return slices.ContainsFunc(p.buckets, func(b bucketEntry) bool { return b.name == bucket })
 }
 
-// Token returns the token to continue with, or "" on the last page.
+// Token returns the continuation token, or "" on the last page.
 func (p *BucketPage) Token() string {
 	if p.token.whole.end == 0 {
 		return ""
@@ -75,8 +79,8 @@ func (p *BucketPage) Token() string {
 	return strings.TrimSpace(text(p.token.inner.of(p.doc)))
 }
 
-// Without returns the answer without the bucket. next, if not nil, is the page that follows: its buckets are added, and
-// its token is taken.
+// Without returns the answer without bucket. If next is not nil, it is the
+// following page: Without appends its buckets and takes over its token.
 func (p *BucketPage) Without(bucket string, next *BucketPage) []byte {
 	var patches []patch
 	for _, b := range p.buckets {
@@ -99,7 +103,7 @@ func (p *BucketPage) Without(bucket string, next *BucketPage) []byte {
 	return apply(p.doc, patches)
 }
 
-// walkRoot walks a document whose root has that name.
+// walkRoot walks a document whose root element is named root.
 func walkRoot(doc []byte, root string, visit func(depth int, e element)) error {
 	found := ""
 	err := walk(doc, maxListingDepth, func(depth int, e element) error {

@@ -26,7 +26,8 @@ func TestBucketPage(t *testing.T) {
 	}
 }
 
-// A page from which the state bucket is taken gets the next bucket in its place.
+// TestBucketPageRefill checks that a page without the state bucket gets the
+// next bucket in its place.
 func TestBucketPageRefill(t *testing.T) {
 	t.Parallel()
 	const first = `<ListAllMyBucketsResult><Owner><ID>o</ID></Owner><Buckets><Bucket><Name>a</Name></Bucket>` +

@@ -8,7 +8,7 @@ type apiOperation struct {
 	optional     string // query keys that may be present
 }
 
-// apiOperations are all operations of the model.
+// apiOperations lists all operations of the model.
 var apiOperations = []apiOperation{
 	{"AbortMultipartUpload", "DELETE", "/k", "uploadId", ""},
 	{"CompleteMultipartUpload", "POST", "/k", "uploadId", ""},

@@ -5,19 +5,21 @@ import (
 	"strings"
 )
 
-// CopySource is the object that x-amz-copy-source names.
+// CopySource is the object named by x-amz-copy-source.
 type CopySource struct {
 	Bucket, Key string
 	VersionID   string // "" for the current version
 
-	// Spaced is the key with each + that is not percent-encoded read as a space; "" if there is none. Amazon S3 reads the
-	// header so, other stores do not, and clients send both forms.
+	// Spaced is the key with each unescaped + read as a space, or "" if there
+	// is no unescaped +. Amazon S3 reads the header that way, other stores do
+	// not, and clients send both forms.
 	Spaced string
 }
 
-// ParseCopySource reads the value of x-amz-copy-source: "[/]bucket/key[?versionId=id]", percent-encoded. Bucket and key
-// obey the same rules as those of a request. Errors are InvalidArgument (also for URLs), or NotImplemented for access
-// points and other ARNs.
+// ParseCopySource parses the value of x-amz-copy-source:
+// "[/]bucket/key[?versionId=id]", percent-encoded. Bucket and key follow the
+// same rules as in a request. The error is InvalidArgument, also for URLs, or
+// NotImplemented for access points and other ARNs.
 func ParseCopySource(s string) (*CopySource, error) {
 	raw, query, hasQuery := strings.Cut(s, "?")
 	path, err := url.PathUnescape(raw)
@@ -40,7 +42,7 @@ func ParseCopySource(s string) (*CopySource, error) {
 		return nil, errCopySource(src.Key, "Invalid copy source object key").With(err)
 	}
 	if strings.Contains(raw, "+") {
-		spaced, _ := url.QueryUnescape(raw) // it was unescaped above
+		spaced, _ := url.QueryUnescape(raw) // cannot fail: PathUnescape accepted raw
 		_, src.Spaced, _ = strings.Cut(strings.TrimPrefix(spaced, "/"), "/")
 	}
 	if !hasQuery {
@@ -60,7 +62,8 @@ func errCopySource(value, message string) *Error {
 	return ErrArgument(HeaderCopySource, value, message)
 }
 
-// String returns the source in the form of the header, percent-encoded, without a leading slash.
+// String returns the source as the value of the header: percent-encoded,
+// without a leading slash.
 func (c *CopySource) String() string {
 	s := EscapePath(c.Bucket, c.Key)[1:]
 	if c.VersionID != "" {

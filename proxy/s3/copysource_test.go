@@ -77,7 +77,7 @@ func FuzzCopySource(f *testing.F) {
 			t.Fatalf("accepted %q %q %q", c.Bucket, c.Key, c.Spaced)
 		}
 		again, err := ParseCopySource(c.String())
-		c.Spaced = "" // a + is escaped
+		c.Spaced = "" // the + is escaped
 		if err != nil || *again != *c {
 			t.Fatalf("%+v became %+v, %v", c, again, err)
 		}

@@ -19,7 +19,7 @@ const (
 	tableEnds    = "<!-- operations:end -->"
 )
 
-// TestDocument holds the table of operations in docs/S3.md against the routes.
+// TestDocument compares the table of operations in docs/S3.md with the routes.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	old, err := os.ReadFile(documentFile)
@@ -33,7 +33,7 @@ func TestDocument(t *testing.T) {
 	}
 	want := before + tableBegins + operationsTable() + tableEnds + after
 	if *update {
-		if err := os.WriteFile(documentFile, []byte(want), 0o644); err != nil { //nolint:gosec // documentation is for everybody
+		if err := os.WriteFile(documentFile, []byte(want), 0o644); err != nil { //nolint:gosec // documentation may be read by anyone
 			t.Fatal(err)
 		}
 		return
@@ -43,7 +43,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// operationsTable is the table of operations in Markdown.
+// operationsTable returns the table of operations in Markdown.
 func operationsTable() string {
 	var b strings.Builder
 	b.WriteString("| operation | request | class |\n|---|---|---|\n")
@@ -53,7 +53,7 @@ func operationsTable() string {
 	return b.String()
 }
 
-// requestLine shows what tells a route apart.
+// requestLine shows the parts of a request that select the route.
 func requestLine(r Route) string {
 	line := r.Method + " " + map[Level]string{Service: "/", Bucket: "/bucket", Object: "/bucket/key"}[r.Level]
 	if r.Action == WriteGetObjectResponse {

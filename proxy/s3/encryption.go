@@ -10,12 +10,13 @@ import (
 	"strings"
 )
 
-// Encryption is a bucket's default encryption: the document of Get- and PutBucketEncryption with its one rule.
+// Encryption is a bucket's default encryption: the single rule in the document
+// of GetBucketEncryption and PutBucketEncryption.
 type Encryption struct {
 	Algorithm string   // AES256 or AWSKMS
-	KeyID     string   // key name or ARN as sent; "" for AES256, and for the default key
+	KeyID     string   // key name or ARN as sent; "" for AES256 and for the default key
 	BucketKey bool     // S3 Bucket Keys: one data key for many objects
-	Blocked   []string // BlockedEncryptionTypes: "SSE-C" or "NONE"; nil when not given
+	Blocked   []string // BlockedEncryptionTypes: "SSE-C" or "NONE"; nil if absent
 }
 
 // MaxEncryptionDocument is the largest encryption document in bytes.
@@ -23,8 +24,8 @@ const MaxEncryptionDocument = 64 << 10
 
 const (
 	s3Namespace   = "http://s3.amazonaws.com/doc/2006-03-01/"
-	maxKeyID      = 2048 // bytes; an ARN with the longest key name of any KMS is far below
-	maxDepth      = 8    // of the elements of an encryption document; it needs 5
+	maxKeyID      = 2048 // bytes; far more than an ARN with the longest key name of any KMS
+	maxDepth      = 8    // nesting of an encryption document, which needs 5
 	encryptionXML = "ServerSideEncryptionConfiguration"
 )
 
@@ -43,9 +44,10 @@ const (
 	pathObjectBucketKey = pathObjectKMS + "/BucketKeyEnabled"
 )
 
-// ParseEncryption reads the document of PutBucketEncryption. The error is MalformedXML with the reason: not well-formed,
-// unknown or repeated elements, more than one rule, an algorithm other than AES256 and aws:kms, a key ID with AES256.
-// aws:kms without a key ID is accepted and means the default key.
+// ParseEncryption parses the document of PutBucketEncryption. The error is
+// MalformedXML with the reason: not well-formed, unknown or repeated elements,
+// more than one rule, an algorithm other than AES256 and aws:kms, or a key ID
+// with AES256. aws:kms without a key ID means the default key.
 func ParseEncryption(doc []byte) (*Encryption, error) {
 	values, err := leaves(doc, []string{pathRule, pathDefault, pathBlocked}, []string{pathAlgorithm, pathKeyID, pathBucketKey, pathType})
 	if err != nil {
@@ -79,8 +81,9 @@ func ParseEncryption(doc []byte) (*Encryption, error) {
 	return e, nil
 }
 
-// ParseObjectEncryption reads the document of UpdateObjectEncryption, which always asks for aws:kms with a key. The
-// error is MalformedXML with the reason.
+// ParseObjectEncryption parses the document of UpdateObjectEncryption, which
+// always asks for aws:kms with a key. The error is MalformedXML with the
+// reason.
 func ParseObjectEncryption(doc []byte) (*Encryption, error) {
 	values, err := leaves(doc, []string{pathObjectKMS}, []string{pathObjectKeyID, pathObjectBucketKey})
 	if err != nil {
@@ -102,7 +105,8 @@ func ParseObjectEncryption(doc []byte) (*Encryption, error) {
 	return &Encryption{Algorithm: AWSKMS, KeyID: id[0], BucketKey: bucketKey}, nil
 }
 
-// parseKeyOptions checks a key ID and reads BucketKeyEnabled, of which there is at most one.
+// parseKeyOptions checks a key ID and parses BucketKeyEnabled, which occurs at
+// most once.
 func parseKeyOptions(keyID string, bucketKey []string) (bool, error) {
 	if len(keyID) > maxKeyID || !isHeaderValue(keyID) {
 		return false, malformed("the key ID is too long or has control characters")
@@ -152,9 +156,10 @@ func (e *Encryption) Marshal() []byte {
 	return b.Bytes()
 }
 
-// leaves reads a small strict document into the trimmed text of its elements by path ("Root/Child"), in order. Elements
-// in inner hold elements only (their text is ""), those in text hold text only; the root is that of the first path, and
-// nothing else may occur.
+// leaves parses a small document strictly. It returns the trimmed text of its
+// elements, in order, by path ("Root/Child"). Elements in inner contain only
+// elements, and their text is "". Elements in text contain only text. The root
+// is that of the first path. Anything else is an error.
 func leaves(doc []byte, inner, text []string) (map[string][]string, error) {
 	if len(doc) > MaxEncryptionDocument {
 		return nil, malformed("the document is too large")

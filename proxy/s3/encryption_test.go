@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rule returns an encryption document with the given content of its rule.
+// rule returns an encryption document whose rule has the given content.
 func rule(content string) string {
 	return "<ServerSideEncryptionConfiguration><Rule>" + content + "</Rule></ServerSideEncryptionConfiguration>"
 }

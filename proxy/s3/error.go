@@ -7,21 +7,23 @@ import (
 	"slices"
 )
 
-// Error is an answer that is an S3 error. Values of the table are shared and never changed; Msg and With make copies,
-// which errors.Is still takes for the original.
+// Error is an S3 error as an answer. The values of the table are shared and
+// never changed. Msg, With and the other methods return copies, which errors.Is
+// still matches with the original.
 type Error struct {
 	Code    string      // such as "NoSuchKey"
-	Message string      // the only text of the gateway that clients ever see
+	Message string      // the only text of the gateway that clients see
 	Status  int         // HTTP status
-	Header  http.Header // further headers of the answer, such as Retry-After; nil for most
-	Details []Detail    // further elements of the document, in order; nil for most
+	Header  http.Header // additional headers of the answer, such as Retry-After; usually nil
+	Details []Detail    // additional elements of the document, in order; usually nil
 	cause   error       // for logs, never sent
 }
 
-// A Detail is an element of an error document beside code and message, such as ArgumentName.
+// A Detail is an element of an error document other than code and message, such
+// as ArgumentName.
 type Detail struct{ Name, Value string }
 
-// Error returns code, message and cause, for logs.
+// Error returns code, message and cause. It is meant for logs.
 func (e *Error) Error() string {
 	if e.cause == nil {
 		return "s3: " + e.Code + ": " + e.Message
@@ -32,27 +34,31 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is reports whether target is an *Error of the same code and status, whatever its message and cause.
+// Is reports whether target is an *Error with the same code and status. It
+// ignores message and cause.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && t.Status == e.Status
 }
 
-// Msg returns a copy of e with another message. Clients see it: it must hold nothing secret.
+// Msg returns a copy of e with another message. Clients see it, so it must not
+// contain secrets.
 func (e *Error) Msg(format string, a ...any) *Error {
 	c := *e
 	c.Message = fmt.Sprintf(format, a...)
 	return &c
 }
 
-// Detail returns a copy of e whose document has one more element. Clients see it: it must hold nothing secret.
+// Detail returns a copy of e whose document has one more element. Clients see
+// it, so it must not contain secrets.
 func (e *Error) Detail(name, value string) *Error {
 	c := *e
 	c.Details = append(slices.Clip(e.Details), Detail{name, value})
 	return &c
 }
 
-// Headers returns a copy of e whose answer also has the headers of h. It takes the values as they are.
+// Headers returns a copy of e whose answer also has the headers of h. It uses
+// the value slices of h without copying them.
 func (e *Error) Headers(h http.Header) *Error {
 	c := *e
 	c.Header = maps.Clone(e.Header)
@@ -63,19 +69,20 @@ func (e *Error) Headers(h http.Header) *Error {
 	return &c
 }
 
-// ErrArgument is InvalidArgument for the value of a header or parameter.
+// ErrArgument returns InvalidArgument for the value of a header or parameter.
 func ErrArgument(name, value, message string) *Error {
 	return ErrInvalidArgument.Msg("%s", message).Detail("ArgumentName", name).Detail("ArgumentValue", value)
 }
 
-// With returns a copy of e with a cause.
+// With returns a copy of e with cause as its cause.
 func (e *Error) With(cause error) *Error {
 	c := *e
 	c.cause = cause
 	return &c
 }
 
-// ErrorByCode returns the table's error for an S3 error code, or InternalError for a code that is not in the table.
+// ErrorByCode returns the error of the table for an S3 error code, or
+// InternalError for an unknown code.
 func ErrorByCode(code string) *Error {
 	if e, ok := errorTable[code]; ok {
 		return e

@@ -88,7 +88,8 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// TestWriteErrorQuotes: there are clients that look for Amazon's words in the document itself.
+// TestWriteErrorQuotes checks that Amazon's wording appears literally in the
+// document, because some clients search for it.
 func TestWriteErrorQuotes(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()

@@ -2,7 +2,8 @@ package s3
 
 import "net/http"
 
-// The errors that the gateway gives by name. Each is an entry of the table below.
+// The errors that the gateway uses by name. Each is an entry of the table
+// below.
 var (
 	ErrAccessDenied         = mustError("AccessDenied")
 	ErrBadDigest            = mustError("BadDigest")
@@ -48,7 +49,8 @@ var (
 	ErrSSEMethod            = ErrInvalidArgument.Msg("The encryption method specified is not supported")
 )
 
-// mustError is ErrorByCode for the package's own variables, whose codes are in the table.
+// mustError is ErrorByCode for variables of this package. It panics if the code
+// is not in the table.
 func mustError(code string) *Error {
 	e, ok := errorTable[code]
 	if !ok {
@@ -57,7 +59,7 @@ func mustError(code string) *Error {
 	return e
 }
 
-// errorTable has every error code that the gateway can give, by code.
+// errorTable holds every error that the gateway can return, by code.
 var errorTable = func() map[string]*Error {
 	table := make(map[string]*Error)
 	for _, rows := range [][]Error{requestErrors, resourceErrors, authErrors, serverErrors} {
@@ -110,7 +112,7 @@ var requestErrors = []Error{
 	{Code: "XAmzContentSHA256Mismatch", Status: 400, Message: "The provided 'x-amz-content-sha256' header does not match what was computed."},
 }
 
-// resourceErrors are about what is there.
+// resourceErrors are about buckets, objects and their settings.
 var resourceErrors = []Error{
 	{Code: "BucketAlreadyExists", Status: 409, Message: "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again."},
 	{Code: "BucketAlreadyOwnedByYou", Status: 409, Message: "Your previous request to create the named bucket succeeded and you already own it."},
@@ -139,7 +141,7 @@ var resourceErrors = []Error{
 	{Code: "kms:KeyNotFound", Status: 404, Message: "key with given key ID does not exist"},
 }
 
-// authErrors are about who asks.
+// authErrors are about the caller.
 var authErrors = []Error{
 	{Code: "AccessDenied", Status: 403, Message: "Access Denied."},
 	{Code: "AuthorizationHeaderMalformed", Status: 400, Message: "The authorization header you provided is not valid."},
@@ -156,7 +158,7 @@ var authErrors = []Error{
 	{Code: "kms:NotAuthorized", Status: 403, Message: "insufficient permissions to perform KMS operation"},
 }
 
-// serverErrors are the gateway's or the upstream's.
+// serverErrors are faults of the gateway or the upstream.
 var serverErrors = []Error{
 	{Code: "BadGateway", Status: 502, Message: "The object store gave no valid answer."},
 	{Code: "InternalError", Status: 500, Message: "We encountered an internal error. Please try again."},

@@ -14,28 +14,32 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what comes before the file of a form, in bytes.
+// Limits of what precedes the file in a form, in bytes.
 const (
-	maxFormFields = 20 << 10 // names and values of all fields: Amazon S3's bound
-	maxFormHead   = 64 << 10 // as sent, with boundaries and the headers of the parts
+	maxFormFields = 20 << 10 // names and values of all fields, as on Amazon S3
+	maxFormHead   = 64 << 10 // as sent, including boundaries and the headers of parts
 	maxBoundary   = 70       // RFC 2046, section 5.1.1
 )
 
 // fileVariable stands for the name of the file in the key of a form.
 const fileVariable = "${filename}"
 
-// Form is a browser's form upload. What comes after the file is not looked at.
+// Form is a browser's form upload. Anything after the file is ignored.
 type Form struct {
-	// Fields are the fields before the file by lower-cased name, as they were sent; in the key ${filename} is replaced.
+	// Fields holds the fields before the file as sent, by lower-cased name. In
+	// the key, ${filename} has been replaced.
 	Fields map[string]string
-	// File is the content of the file. It ends with io.EOF where the form says so, and with ErrMalformedPOSTRequest
-	// where the body ends before that; errors of the body are passed on.
+	// File is the content of the file. It ends with io.EOF where the form ends
+	// it, and with ErrMalformedPOSTRequest if the body ends earlier. It passes
+	// on errors of the body.
 	File io.Reader
 }
 
-// ReadForm reads the fields of the multipart/form-data body up to the file, at most 64 KiB of it. Errors: those of body,
-// MalformedPOSTRequest, MaxPostPreDataLengthExceededError for fields over 20 KiB, and InvalidArgument for a field that
-// occurs twice or is not UTF-8, or a form without key or file.
+// ReadForm parses the fields of the multipart/form-data body up to the file, at
+// most 64 KiB. It returns errors of body, MalformedPOSTRequest,
+// MaxPostPreDataLengthExceededError for fields over 20 KiB, and InvalidArgument
+// for a repeated field, a field that is not UTF-8, or a form without key or
+// file.
 //
 // Specification: "POST Object" of the Amazon S3 API reference, and RFC 7578.
 func ReadForm(body io.Reader, contentType string) (*Form, error) {
@@ -47,7 +51,7 @@ func ReadForm(body io.Reader, contentType string) (*Form, error) {
 	parts := multipart.NewReader(head, params["boundary"])
 	f := &Form{Fields: map[string]string{}}
 	for room := maxFormFields; ; {
-		// Not NextPart, which decodes quoted-printable.
+		// NextPart would decode quoted-printable.
 		part, err := parts.NextRawPart()
 		if err == io.EOF {
 			return nil, ErrInvalidArgument.Msg("POST requires exactly one file upload per request.")
@@ -77,7 +81,8 @@ func ReadForm(body io.Reader, contentType string) (*Form, error) {
 	}
 }
 
-// partName returns the lower-cased name of a part and the file name that it gives, "" for none.
+// partName returns the lower-cased name of a part and its file name, or "" if
+// it has none.
 func partName(part *multipart.Part) (name, filename string, err error) {
 	disposition, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 	if err != nil || disposition != "form-data" || params["name"] == "" {
@@ -97,7 +102,8 @@ func (f *Form) add(name, value string) error {
 	return nil
 }
 
-// expand puts the last segment of the file's name, which may be a path on the client, into the key.
+// expand replaces ${filename} in the key by the last segment of the file's
+// name, which may be a path on the client.
 func (f *Form) expand(filename string) error {
 	key, given := f.Fields["key"]
 	if !given {
@@ -114,12 +120,12 @@ func (f *Form) expand(filename string) error {
 
 var errFormHead = mustError("MaxPostPreDataLengthExceededError")
 
-// formHead passes a body on, of which no more than left bytes may come before the file.
+// formHead passes the body on. At most left bytes may precede the file.
 type formHead struct {
 	r      io.Reader
 	left   int
-	open   bool  // the file was reached
-	failed error // of r, io.EOF not counted
+	open   bool  // the file has been reached
+	failed error // error of r, except io.EOF
 }
 
 func (h *formHead) Read(p []byte) (int, error) {
@@ -138,7 +144,8 @@ func (h *formHead) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusal is the body's own error, or else what is wrong with the form.
+// refusal returns the error of the body if there was one, and otherwise err as
+// MalformedPOSTRequest.
 func (h *formHead) refusal(err error) error {
 	if h.failed != nil {
 		return h.failed
@@ -146,7 +153,7 @@ func (h *formHead) refusal(err error) error {
 	return ErrMalformedPOSTRequest.With(err)
 }
 
-// formFile is the content of a form's file.
+// formFile reads the content of a form's file.
 type formFile struct {
 	part *multipart.Part
 	head *formHead
@@ -160,22 +167,25 @@ func (f *formFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// formHeaders are the standard headers that a form can set with a field of the same name.
+// formHeaders are the standard headers that a form sets with fields of the same
+// name.
 var formHeaders = []string{
 	"cache-control", "content-disposition", "content-encoding", "content-language", "content-md5", "content-type", "expires",
 }
 
-// formOnly are the lower-cased fields that are the form's signature.
+// formOnly lists the lower-cased fields of the form's signature.
 var formOnly = []string{"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", HeaderSecurityToken}
 
-// notInForms are the x-amz-* fields that would be about a body that a form does not have. To ignore a digest or a source
-// of the object would store something else than was asked for.
+// notInForms lists x-amz-* fields that describe a body, which a form does not
+// have. To ignore a digest or an object's source would store something other
+// than what the client asked for.
 var notInForms = []string{HeaderContentSHA256, HeaderDecodedContentLength, HeaderTrailer, HeaderSDKChecksumAlgorithm}
 
-// Header returns the headers of a PUT that asks for what the form's fields ask for: content headers, x-amz-* fields, acl
-// and tagging. Fields that are none of these, which a policy may cover for the application's own use, are not in it.
-// Errors: InvalidArgument for a field that is no header, or that is given under both of its names; MalformedXML and
-// InvalidTag for tagging; NotImplemented.
+// Header returns the headers of a PUT that asks for the same as the form:
+// content headers, x-amz-* fields, acl and tagging. It leaves out all other
+// fields, which a policy may cover for the application's own use. Errors:
+// InvalidArgument for a field that is not a valid header or appears under both
+// of its names; MalformedXML and InvalidTag for tagging; NotImplemented.
 func (f *Form) Header() (http.Header, error) {
 	h := http.Header{}
 	for _, name := range slices.Sorted(maps.Keys(f.Fields)) {
@@ -210,7 +220,7 @@ func (f *Form) Header() (http.Header, error) {
 	return h, nil
 }
 
-// tagsHeader returns a Tagging document as the value of x-amz-tagging.
+// tagsHeader returns a Tagging document as a value of x-amz-tagging.
 func tagsHeader(doc string) (string, error) {
 	var tagging struct {
 		XMLName xml.Name `xml:"Tagging"`

@@ -14,7 +14,7 @@ import (
 
 const formType = "multipart/form-data; boundary=b"
 
-// formBody is a form of fields as name, value pairs and a file.
+// formBody returns a form with the given name and value pairs and a file.
 func formBody(file string, pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(pairs); i += 2 {
@@ -30,7 +30,7 @@ func TestReadForm(t *testing.T) {
 	for _, content := range files {
 		body := strings.Replace(formBody("FILE", "KEY", "a/${filename}", "Acl", " private "), "FILE", content, 1)
 		if content == files[2] {
-			body = strings.Replace(body, content, content+"x", 1) // alone it is the boundary
+			body = strings.Replace(body, content, content+"x", 1) // "x" alone is the boundary
 			content += "x"
 		}
 		for _, r := range []io.Reader{strings.NewReader(body), iotest.OneByteReader(strings.NewReader(body)), iotest.DataErrReader(strings.NewReader(body))} {
@@ -98,7 +98,7 @@ func TestReadFormRefusals(t *testing.T) {
 	}
 }
 
-// zeros never ends.
+// zeros is a reader that never ends.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -147,8 +147,8 @@ func TestFormHeader(t *testing.T) {
 	}
 }
 
-// FuzzReadForm: whatever the body, the fields stay in their bounds, and every
-// header that comes of them can be sent.
+// FuzzReadForm checks that for any body the fields stay within their limits,
+// and that every resulting header can be sent.
 func FuzzReadForm(f *testing.F) {
 	f.Add([]byte(formBody("content", "key", "${filename}", "tagging", "<Tagging><TagSet/></Tagging>")), "b")
 	f.Add([]byte("--b\nContent-Disposition: form-data; name=file\n\nx\n--b--"), "b")

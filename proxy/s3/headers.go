@@ -81,23 +81,25 @@ const (
 const (
 	// MetaPrefix begins the name of every header of user metadata.
 	MetaPrefix = "x-amz-meta-"
-	// HeaderSealed is the header of upstream user metadata that makes an object a sealed one. Clients neither send nor
-	// see it.
+	// HeaderSealed is the upstream metadata header that marks an object as
+	// sealed. Clients neither send nor see it.
 	HeaderSealed = MetaPrefix + "ssegw"
-	// ChecksumPrefix begins the name of every checksum header, and of the three that only speak about checksums.
+	// ChecksumPrefix begins the name of every checksum header, and of the three
+	// headers that describe checksums.
 	ChecksumPrefix = "x-amz-checksum-"
 
 	amzPrefix = "x-amz-"
 )
 
-// singleHeaders are the lower-cased standard headers that must not have two values, because two readers of the request
-// could each take another.
+// singleHeaders are the lower-cased standard headers that must not have two
+// values, because two readers of the request could each use a different one.
 var singleHeaders = []string{"authorization", "content-md5", "content-type", "date", "range"}
 
-// listHeaders are the lower-cased x-amz-* headers whose lines make one list.
+// listHeaders are the lower-cased x-amz-* headers whose lines form one list.
 var listHeaders = []string{HeaderObjectAttributes, HeaderOptionalAttributes}
 
-// isJoined reports whether several lines of the lower-cased header mean one comma-separated value.
+// isJoined reports whether several lines of a header form one comma-separated
+// value. lower is its lower-cased name.
 func isJoined(lower string) bool {
 	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(listHeaders, lower)
 }

@@ -8,43 +8,46 @@ import (
 	"strings"
 )
 
-// maxListingDepth bounds the nesting of a listing; metadata of an entry is at depth 4.
+// maxListingDepth limits the nesting of a listing. The metadata of an entry is
+// at depth 4.
 const maxListingDepth = 16
 
-// Listing is a page of a listing as the upstream sent it, with the places of what encryption changes.
+// Listing is a page of a listing as the upstream sent it, with the positions of
+// the elements that encryption changes.
 type Listing struct {
 	Entries      []Entry // Contents, Version, DeleteMarker or Part elements, in document order
-	EncodingType string  // "url" when keys are percent-encoded in the document; Entry.Key is decoded
-	Bucket       string  // Name or, for parts, Bucket
+	EncodingType string  // "url" if keys are percent-encoded in the document; Entry.Key is decoded
+	Bucket       string  // from Name or, for parts, Bucket
 	IsTruncated  bool    // there are more pages
-	NextUploadID string  // of uploads: the upload-id-marker of the next page
+	NextUploadID string  // the upload-id-marker of the next page of uploads
 
 	doc []byte
 }
 
-// Entry is an object, a version, a delete marker, a part or an upload of a listing.
+// Entry is an object, a version, a delete marker, a part or an upload of a
+// listing.
 type Entry struct {
 	Key          string // decoded; "" for parts
 	VersionID    string // "" in listings without versions
 	ETag         string // as in the document, quoted or not
-	Size         int64  // upstream's, in bytes
+	Size         int64  // the upstream's size in bytes
 	LastModified string // as in the document
-	PartNumber   int    // of parts, else 0
-	UploadID     string // of uploads, else ""
+	PartNumber   int    // for parts, otherwise 0
+	UploadID     string // for uploads, otherwise ""
 	DeleteMarker bool
-	IsLatest     bool   // of versions: the current one
+	IsLatest     bool   // for versions: whether it is the current one
 	HasMetadata  bool   // the upstream sent user metadata (MinIO's metadata=true)
-	Sealed       string // value of the gateway's own metadata in it, "" if absent
+	Sealed       string // value of the gateway's own metadata, "" if absent
 
-	place     element // of the entry itself
-	size      element // whole.end is 0 for elements that are absent
+	place     element // the entry itself
+	size      element // whole.end is 0 if the element is absent
 	etag      element
 	upload    element
 	checksums []element // ChecksumAlgorithm, ChecksumType
 	own       []element // the gateway's own metadata
 }
 
-// listRoots are the known listings, with the names of the elements that are entries.
+// listRoots maps the root of each known listing to the names of its entries.
 var listRoots = map[string][]string{
 	"ListBucketResult":   {"Contents"},
 	"ListVersionsResult": {"Version", "DeleteMarker"},
@@ -53,15 +56,19 @@ var listRoots = map[string][]string{
 	"ListMultipartUploadsResult": {"Upload"},
 }
 
-// ParseListing reads the answer of ListObjects, ListObjectsV2, ListObjectVersions, ListParts or ListMultipartUploads. doc is kept and must not
-// be changed. Keys with control characters, which XML 1.0 cannot hold, are read as stores send them. The error is
-// [ErrDocument] for anything else, or for an entry without a number as Size.
+// ParseListing parses the answer of ListObjects, ListObjectsV2,
+// ListObjectVersions, ListParts or ListMultipartUploads. It keeps doc, which
+// must not change. It accepts keys with control characters in the form in which
+// stores send them, although XML 1.0 cannot hold them. The error is
+// [ErrDocument] for any other document, and for an entry whose Size is not a
+// number.
 func ParseListing(doc []byte) (*Listing, error) {
 	return parseEntries(doc, listRoots)
 }
 
-// ParseDelete reads the document of a DeleteObjects, as ParseListing does that of a listing: its entries are the objects
-// to delete, with the conditions on their ETag and Size.
+// ParseDelete parses the document of DeleteObjects as ParseListing does a
+// listing. The entries are the objects to delete, with the conditions on their
+// ETag and Size.
 func ParseDelete(doc []byte) (*Listing, error) {
 	return parseEntries(doc, map[string][]string{"Delete": {"Object"}})
 }
@@ -74,17 +81,17 @@ func parseEntries(doc []byte, roots map[string][]string) (*Listing, error) {
 	return p.finish(roots)
 }
 
-// HasSize reports whether the entry says a size.
+// HasSize reports whether the entry has a size.
 func (e *Entry) HasSize() bool { return e.size.whole.end > 0 }
 
 // listingParser collects a listing bottom up: elements arrive when they end.
 type listingParser struct {
 	list  *Listing
 	root  string
-	leafs []element // at depth 2, of all elements at depth 1
-	own   []element // what isOwn at depth 3, of all elements at depth 1
+	leafs []element // elements at depth 2, below any element at depth 1
+	own   []element // elements at depth 3 that isOwn accepts, below any element at depth 1
 	kids  []entryElement
-	seen  struct{ leafs, own int } // those of the elements in kids
+	seen  struct{ leafs, own int } // how many of them belong to kids
 }
 
 // entryElement is an element at depth 1 with its children.
@@ -111,8 +118,8 @@ func (p *listingParser) visit(depth int, e element) error {
 	return nil
 }
 
-// finish interprets what was collected, now that the root's name is known. roots are
-// the known ones, with the names of the elements that are entries.
+// finish interprets the collected elements once the name of the root is known.
+// roots maps each known root to the names of its entries.
 func (p *listingParser) finish(roots map[string][]string) (*Listing, error) {
 	names, ok := roots[p.root]
 	if !ok {
@@ -145,7 +152,7 @@ func (p *listingParser) finish(roots map[string][]string) (*Listing, error) {
 	return l, nil
 }
 
-// read reads the entry e.
+// read fills e from the element k.
 func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 	e.place, e.DeleteMarker = k.element, k.name == "DeleteMarker"
 	for _, c := range k.children {
@@ -184,12 +191,15 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 
 func (l *Listing) text(e element) string { return text(e.inner.of(l.doc)) }
 
-// isOwn reports whether metadata of that name is the gateway's, or says how the store encrypted an object.
+// isOwn reports whether metadata of that name is the gateway's, or describes
+// how the store encrypted an object.
 func isOwn(name string) bool {
 	return strings.EqualFold(name, HeaderSealed) || len(name) >= len(HeaderSSE) && strings.EqualFold(name[:len(HeaderSSE)], HeaderSSE)
 }
 
-// readOwn finds the gateway's metadata in the user metadata. How the store encrypted a sealed object is not for clients.
+// readOwn finds the gateway's metadata in the user metadata. For a sealed
+// object it also marks the metadata about the store's encryption, which clients
+// must not see.
 func (e *Entry) readOwn(doc []byte, metadata element, own []element) {
 	sealed := false
 	for _, o := range own {
@@ -217,7 +227,7 @@ func (l *Listing) key(s string) (string, error) {
 	return k, nil
 }
 
-// number reads a decimal number between 0 and limit.
+// number parses a decimal number from 0 to limit.
 func number(s string, limit int64) (int64, error) {
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
 	if err != nil || n < 0 || n > limit {

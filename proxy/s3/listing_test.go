@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// sample returns a document of testdata.
+// sample returns a document from testdata.
 func sample(t testing.TB, name string) []byte {
 	t.Helper()
 	doc, err := os.ReadFile(filepath.Join("testdata", name))
@@ -23,7 +23,7 @@ func sample(t testing.TB, name string) []byte {
 	return doc
 }
 
-// publicFields compares entries without their places in the document.
+// publicFields compares entries without their positions in the document.
 var publicFields = cmpopts.IgnoreUnexported(Entry{}, Listing{})
 
 func TestParseListing(t *testing.T) {
@@ -76,7 +76,7 @@ func TestSplice(t *testing.T) {
 	tests := []struct {
 		name, file string
 		edit       func(i int) Edit
-		replace    []string // old, new: what the upstream's document becomes
+		replace    []string // pairs of old and new text in the upstream's document
 	}{
 		{"nothing", "list_v2.xml", func(int) Edit { return Edit{} }, nil},
 		{"size and ETag of the first", "list_v2.xml", func(i int) Edit {

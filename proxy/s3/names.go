@@ -7,11 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxKeyLength is the longest key in bytes of UTF-8.
+// maxKeyLength is the longest key, in bytes of UTF-8.
 const maxKeyLength = 1024
 
-// CheckBucket returns InvalidBucketName unless s is a bucket name by Amazon's current rules: 3 to 63 lower-case
-// letters, digits, dots and hyphens, a letter or digit at both ends and around dots, not an IP address.
+// CheckBucket returns InvalidBucketName unless s is a bucket name under
+// Amazon's current rules: 3 to 63 lower-case letters, digits, dots and hyphens,
+// with a letter or digit at both ends and around dots, and not an IP address.
 func CheckBucket(s string) error {
 	if len(s) < 3 || len(s) > 63 || !isLowerAlphanumeric(s[0]) || !isLowerAlphanumeric(s[len(s)-1]) {
 		return ErrInvalidBucketName
@@ -30,9 +31,10 @@ func CheckBucket(s string) error {
 	return nil
 }
 
-// CheckKey returns an error unless s can be kept byte for byte by every store: 1 to 1,024 bytes of UTF-8 without NUL
-// (else KeyTooLongError or InvalidURI). Segments "." and ".." are refused because stores on file systems resolve them;
-// empty segments are fine.
+// CheckKey returns an error unless every store can keep s byte for byte: 1 to
+// 1,024 bytes of UTF-8 without NUL. The error is KeyTooLongError or InvalidURI.
+// Segments "." and ".." are refused because stores on file systems resolve
+// them. Empty segments are allowed.
 func CheckKey(s string) error {
 	switch {
 	case s == "":
@@ -50,8 +52,10 @@ func CheckKey(s string) error {
 	return nil
 }
 
-// EscapePath returns the path of a path-style URL for bucket and key: the bytes of A-Z a-z 0-9 - . _ ~ and / as they
-// are, all others percent-encoded in upper case, as signatures need it. Without key it is "/bucket", without both "/".
+// EscapePath returns the path of a path-style URL for bucket and key. It keeps
+// A-Z a-z 0-9 - . _ ~ and / and percent-encodes all other bytes in upper case,
+// as signatures require. Without key the result is "/bucket", without both it
+// is "/".
 func EscapePath(bucket, key string) string {
 	var b strings.Builder
 	b.Grow(len(bucket) + len(key) + 2)

@@ -9,39 +9,46 @@ import (
 	"strings"
 )
 
-// Request is the one parsed view of a client's request. Signature, authorization, rules, the binding of sealed
-// objects and the upstream's URL are all made from it.
+// Request is the single parsed view of a client's request. The signature,
+// authorization, rules, the binding of sealed objects and the upstream's URL
+// are all based on it.
 type Request struct {
 	Route  Route
 	Bucket string // "" at the service level
-	Key    string // "" but at the object level
-	// Path is the path as it was sent, percent-decoded once: with the bucket in path style, without it in
-	// virtual-host style. Signatures are made over it.
+	Key    string // "" except at the object level
+	// Path is the path as sent, percent-decoded once. In path style it contains
+	// the bucket, in virtual-host style it does not. Signatures cover it.
 	Path        string
-	VirtualHost bool // the bucket was named by the Host header
+	VirtualHost bool // the Host header names the bucket
 
-	// Query has the parameters of the operation, decoded, one value each: those in Route.Query and Route.Optional and
-	// no others. Signature parameters, values that count as headers and custom "x-" parameters are not in it.
+	// Query holds the operation's parameters, decoded, with one value each:
+	// only those in Route.Query and Route.Optional. It leaves out signature
+	// parameters, values that count as headers, and custom "x-" parameters.
 	Query url.Values
-	// SignedQuery has every parameter as it was sent, decoded.
+	// SignedQuery holds every parameter as sent, decoded.
 	SignedQuery url.Values
-	// Moved has the headers, other than x-amz-* ones, that a presigner moved into the query. They are in Header too.
+	// Moved holds the headers, other than x-amz-* ones, that a presigner moved
+	// into the query. Header contains them too.
 	Moved http.Header
-	// Header is a copy of the request's headers with the values that a presigner moved into the query. A content header
-	// that the query has goes before one that was sent, unless the signature lists it.
-	// Except for user metadata and lists, whose lines are joined with a comma, every x-amz-* header has one value.
+	// Header is a copy of the request's headers, with the values that a
+	// presigner moved into the query. A content header in the query overrides
+	// one that was sent, unless the signature lists it. Every x-amz-* header
+	// has one value, except user metadata and lists, whose lines are joined
+	// with commas.
 	Header http.Header
 
 	CopySource    *CopySource // set when Route.CopySource is, unless CopySourceErr is
 	CopySourceErr error       // an *Error: what is wrong with a malformed copy source
 }
 
-// Parse finds out which operation r is. domains are the virtual-host domains: a Host "bucket.domain" names the bucket.
+// Parse determines which operation r is. domains are the virtual-host domains:
+// a Host of "bucket.domain" names the bucket.
 //
-// The error is an *Error: a request that is not exactly one route of the table is refused with NotImplemented,
-// MethodNotAllowed or InvalidArgument, a path that no store could keep as it is with InvalidURI. Operations of class
-// Refuse and malformed copy sources are not errors here, so that they can be authenticated and counted under their names
-// first.
+// The error is an *Error. A request that does not match exactly one route is
+// refused with NotImplemented, MethodNotAllowed or InvalidArgument. A path that
+// some store could not keep as it is gets InvalidURI. Operations of class
+// Refuse and malformed copy sources are not errors here, so that they can first
+// be authenticated and counted under their names.
 func Parse(r *http.Request, domains []string) (*Request, error) {
 	if err := checkHeaderSize(r.Header); err != nil {
 		return nil, err
@@ -81,7 +88,8 @@ func Parse(r *http.Request, domains []string) (*Request, error) {
 	return req, nil
 }
 
-// maxHeaderSection is Amazon S3's bound on the bytes of all header names and values.
+// maxHeaderSection is Amazon S3's limit for all header names and values, in
+// bytes.
 const maxHeaderSection = 8 << 10
 
 func checkHeaderSize(h http.Header) error {
@@ -101,8 +109,9 @@ var errHeaderSection = mustError("RequestHeaderSectionTooLarge")
 
 // parseTarget splits host and path into bucket and key.
 func (req *Request) parseTarget(r *http.Request, domains []string) (Level, error) {
-	// net/http decodes the path of the request line once into URL.Path, without cleaning it, and has refused bad
-	// percent-encoding. RawPath is only a hint for encoding it again, and is not looked at.
+	// net/http has decoded the path of the request line once into URL.Path,
+	// without cleaning it, and has refused bad percent-encoding. RawPath is
+	// only a hint for re-encoding, so it is not used.
 	path := r.URL.Path
 	if !strings.HasPrefix(path, "/") {
 		return 0, ErrInvalidURI
@@ -127,7 +136,7 @@ func (req *Request) parseTarget(r *http.Request, domains []string) (Level, error
 	return Object, CheckKey(req.Key)
 }
 
-// BucketOfHost returns the bucket that a Host header names in virtual-host style.
+// BucketOfHost returns the bucket named by a Host header in virtual-host style.
 func BucketOfHost(host string, domains []string) (bucket string, ok bool) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -140,7 +149,7 @@ func BucketOfHost(host string, domains []string) (bucket string, ok bool) {
 			bucket, ok, longest = b, true, len(d)
 		}
 		if host == d {
-			return "", false // one domain can be a sub-domain of another
+			return "", false // one domain may be a sub-domain of another
 		}
 	}
 	return bucket, ok

@@ -6,22 +6,24 @@ import (
 	"strings"
 )
 
-// maxDetails bounds the further elements of an upstream's error document.
+// maxDetails limits the additional elements of an upstream's error document.
 const maxDetails = 16
 
 var (
 	errorCode  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$`)
 	detailName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
 
-	// notDetails are the elements that are about the upstream itself, or that WriteError writes.
+	// notDetails lists elements that describe the upstream itself or that
+	// WriteError writes.
 	notDetails = []string{"Resource", "RequestId", "HostId", "Endpoint"}
 )
 
-// ParseError reads an S3 error document of the upstream: code, message and the further elements that hold text alone, as
-// Details. Header is nil. It returns nil for a document that is no S3 error.
+// ParseError parses an S3 error document of the upstream. Details gets the
+// additional elements that contain only text. Header stays nil. ParseError
+// returns nil if doc is not an S3 error.
 func ParseError(doc []byte, status int) *Error {
 	e := &Error{Status: status}
-	nested := false // in the element whose end comes next
+	nested := false // an element inside the next one to end has been seen
 	err := walkRoot(doc, "Error", func(depth int, el element) {
 		if depth != 1 {
 			nested = depth == 2

@@ -8,32 +8,34 @@ import (
 	"unicode/utf8"
 )
 
-// maxParameters bounds the query parameters of a request. S3 knows no operation with more than a dozen; presigners add
-// up to eight, and the headers that they move.
+// maxParameters limits the query parameters of a request. No S3 operation has
+// more than a dozen; presigners add up to eight, and the headers that they
+// move.
 const maxParameters = 64
 
-// signatureKeys are the lower-cased query parameters of a signature itself.
+// signatureKeys are the lower-cased query parameters of a signature.
 var signatureKeys = []string{
 	"x-amz-algorithm", "x-amz-content-sha256", "x-amz-credential", "x-amz-date", "x-amz-expires",
 	"x-amz-region-set", "x-amz-security-token", "x-amz-signature", "x-amz-signedheaders",
 }
 
-// signatureV2Keys are the query parameters of a signature of version 2, in requests that have its access key.
+// signatureV2Keys are the query parameters of a version 2 signature, in
+// requests that have its access key.
 var signatureV2Keys = []string{"AWSAccessKeyId", "Expires", "Signature"}
 
-// movableContent are the lower-cased content headers that SDKs put into the query of a presigned request, whether they
-// are signed as headers or not.
+// movableContent are the lower-cased content headers that SDKs move into the
+// query of a presigned request, even if they are not signed as headers.
 var movableContent = []string{
 	"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
 }
 
-// movable are the further headers, other than x-amz-* ones, that SDKs put there.
+// movable are the other headers, except x-amz-* ones, that SDKs move there.
 var movable = []string{
 	"content-md5", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range",
 }
 
-// presigned returns which parameters of the query that is being parsed are headers which a presigner moved there. No
-// request that is signed otherwise has any.
+// presigned returns a function that reports which parameters of the query are
+// headers moved there by a presigner. Only presigned requests have any.
 func (req *Request) presigned() (isMoved func(name string) bool) {
 	version2 := req.SignedQuery.Has("AWSAccessKeyId")
 	if !version2 && !req.SignedQuery.Has("X-Amz-Signature") {
@@ -51,15 +53,17 @@ func (req *Request) listsSigned(lower string) bool {
 	return slices.Contains(strings.Split(strings.ToLower(req.SignedQuery.Get("X-Amz-SignedHeaders")), ";"), lower)
 }
 
-// overrides reports whether the value of a moved header goes before that of the header itself. The signer chose the one;
-// a browser adds the other by itself, such as the type of a text. A signature of version 2 is over the Content-Type that
-// is sent, and lists nothing.
+// overrides reports whether the value of a moved header takes precedence over
+// the header itself. The signer chose the moved value, while a browser adds
+// some headers by itself, such as the type of a text. A version 2 signature
+// covers the Content-Type that is sent and lists no headers.
 func (req *Request) overrides(k string) bool {
 	lower := strings.ToLower(k)
 	return req.SignedQuery.Has("X-Amz-Signature") && slices.Contains(movableContent, lower) && !req.listsSigned(lower)
 }
 
-// parseQuery decodes the raw query into SignedQuery and, less what is not the operation's, into Query and Moved.
+// parseQuery decodes the raw query into SignedQuery. It puts the operation's
+// own parameters into Query and moved headers into Moved.
 func (req *Request) parseQuery(raw string) error {
 	if strings.Count(raw, "&") >= maxParameters {
 		return ErrInvalidArgument.Msg("Too many query parameters.")
@@ -81,7 +85,8 @@ func (req *Request) parseQuery(raw string) error {
 			return ErrInvalidArgument.Msg("A query parameter is not valid UTF-8.")
 		case values.Has("AWSAccessKeyId") && slices.Contains(signatureV2Keys, k):
 		case strings.HasPrefix(lower, "x-"):
-			// Signature, moved header (mergeHeaders), or a note for the access log, such as the SDKs' x-id.
+			// A signature, a moved header (see mergeHeaders), or a note for the
+			// access log, such as the SDKs' x-id.
 		case isMoved(k):
 			if _, twice := req.Moved[http.CanonicalHeaderKey(k)]; twice {
 				return ErrInvalidArgument.Msg("Duplicate query parameter.")
@@ -94,7 +99,8 @@ func (req *Request) parseQuery(raw string) error {
 	return nil
 }
 
-// movedHeaders returns the parameters of the query that are headers which a presigner moved there.
+// movedHeaders returns the query parameters that are headers moved there by a
+// presigner.
 func (req *Request) movedHeaders() []string {
 	var moved []string
 	for k := range req.SignedQuery {
@@ -107,8 +113,8 @@ func (req *Request) movedHeaders() []string {
 	return moved
 }
 
-// mergeHeaders makes Header of the request's headers and of those in the query. The headers are taken as they came: what
-// a Connection header lists stays.
+// mergeHeaders sets Header to the headers of the request and those in the
+// query. It keeps all headers, including those that a Connection header lists.
 func (req *Request) mergeHeaders(r *http.Request) error {
 	req.Header = r.Header.Clone()
 	if req.Header == nil {
@@ -142,7 +148,7 @@ func (req *Request) mergeHeaders(r *http.Request) error {
 	return nil
 }
 
-// moveHeader adds a header that stood in the query.
+// moveHeader adds a header from the query.
 func (req *Request) moveHeader(k, v string) error {
 	if !isHeaderName(k) || !isHeaderValue(v) {
 		return ErrInvalidArgument.Msg("A query parameter is not a valid header.")
@@ -155,8 +161,9 @@ func (req *Request) moveHeader(k, v string) error {
 	return nil
 }
 
-// checkValues refuses values of operation parameters that would change the meaning of a request on a store which
-// takes an empty value for an absent parameter: DELETE ?uploadId= must not delete the object.
+// checkValues refuses empty values that would change the meaning of a request
+// on a store which treats an empty parameter as absent: DELETE ?uploadId= must
+// not delete the object.
 func checkValues(q url.Values) error {
 	for k, v := range q {
 		switch k {
@@ -192,7 +199,8 @@ func isHeaderName(s string) bool {
 	return s != ""
 }
 
-// isHeaderValue reports whether s can be a field value of RFC 9110, section 5.5.
+// isHeaderValue reports whether s can be a field value of RFC 9110, section
+// 5.5.
 func isHeaderValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {

@@ -6,19 +6,22 @@ import (
 	"strings"
 )
 
-// Range is a single byte range as a client asks for it, before the size of the object is known.
+// Range is a single byte range as the client requests it, before the size of
+// the object is known.
 type Range struct {
-	first, last int64 // inclusive; last is math.MaxInt64 for an open end
-	length      int64 // of a suffix, in bytes
+	first, last int64 // inclusive; last is math.MaxInt64 if the end is open
+	length      int64 // length of a suffix in bytes
 	suffix      bool
 }
 
-// maxRangeHeader bounds a Range header in bytes. One range needs 45.
+// maxRangeHeader limits a Range header, in bytes. One range needs 45.
 const maxRangeHeader = 1024
 
-// ParseRange reads a Range header: "bytes=a-b", "bytes=a-" or "bytes=-n" (RFC 9110, section 14.1.2). It returns nil for
-// everything that S3 ignores: no header, another unit, several ranges, or not a range. Numbers too large to count are
-// taken as the largest. The error is InvalidArgument for a header over 1 KiB.
+// ParseRange parses a Range header: "bytes=a-b", "bytes=a-" or "bytes=-n" (RFC
+// 9110, section 14.1.2). It returns nil for everything that S3 ignores: no
+// header, another unit, several ranges, or not a range. A number that overflows
+// counts as the largest int64. The error is InvalidArgument for a header over 1
+// KiB.
 func ParseRange(h string) (*Range, error) {
 	if len(h) > maxRangeHeader {
 		return nil, ErrInvalidArgument.Msg("The Range header is too long.")
@@ -44,7 +47,8 @@ func ParseRange(h string) (*Range, error) {
 	return nil, nil
 }
 
-// parseDigits reads a decimal number of digits only; one over the largest int64 becomes the largest.
+// parseDigits parses a decimal number that consists only of digits. A number
+// that overflows becomes the largest int64.
 func parseDigits(s string) (int64, bool) {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -56,19 +60,20 @@ func parseDigits(s string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return math.MaxInt64, true // the only error left is one of range
+		return math.MaxInt64, true // the only possible error is overflow
 	}
 	return n, true
 }
 
-// Suffix reports whether r asks for the last bytes, so that its place depends on the size.
+// Suffix reports whether r asks for the last bytes, so that its offset depends
+// on the size.
 func (r *Range) Suffix() bool { return r.suffix }
 
 // First returns the first byte position. It is 0 for a suffix.
 func (r *Range) First() int64 { return r.first }
 
-// Last returns the last byte position, inclusive, or math.MaxInt64 for an open end. For a suffix it is the number of
-// bytes asked for, less one.
+// Last returns the last byte position, inclusive, or math.MaxInt64 if the end
+// is open. For a suffix it returns its length minus one.
 func (r *Range) Last() int64 {
 	if r.suffix {
 		return r.length - 1
@@ -76,8 +81,9 @@ func (r *Range) Last() int64 {
 	return r.last
 }
 
-// Resolve returns which bytes of an object of the given size r means; length is at least 1. The error is InvalidRange
-// when there are none: r begins at or after the end, is a suffix of zero bytes, or the object is empty.
+// Resolve returns the bytes that r selects from an object of the given size;
+// length is at least 1. The error is InvalidRange if there are none: r begins
+// at or after the end, is a suffix of zero bytes, or the object is empty.
 func (r *Range) Resolve(size int64) (offset, length int64, err error) {
 	if r.suffix {
 		n := min(r.length, size)
@@ -92,7 +98,7 @@ func (r *Range) Resolve(size int64) (offset, length int64, err error) {
 	return r.first, min(r.last, size-1) - r.first + 1, nil
 }
 
-// String returns r as the value of a Range header.
+// String returns r as a value of the Range header.
 func (r *Range) String() string {
 	switch {
 	case r.suffix:
@@ -104,8 +110,8 @@ func (r *Range) String() string {
 	}
 }
 
-// ContentRange returns the Content-Range of length bytes at offset of size, for length at least 1. With length 0 it is
-// that of a 416 answer.
+// ContentRange returns the Content-Range for length bytes at offset of an
+// object of size bytes. A length of 0 gives the header of a 416 answer.
 func ContentRange(offset, length, size int64) string {
 	total := strconv.FormatInt(size, 10)
 	if length <= 0 {

@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// Action is the name of an S3 operation as Amazon's API reference spells it, such as "PutObject". It is the label of
-// metrics, logs and audit records.
+// Action is the name of an S3 operation as Amazon's API reference spells it,
+// such as "PutObject". It is the label of metrics, logs and audit records.
 type Action string
 
-// Class says what the gateway does with an operation.
+// Class is what the gateway does with an operation.
 type Class uint8
 
 const (
 	Seal    Class = iota // the body or the header of an object is sealed on its way upstream
-	Unseal               // an object, or what its header knows, is opened on its way to the client
+	Unseal               // an object, or the facts in its header, is opened on its way to the client
 	Rewrite              // forwarded, and the answer or the request is changed
 	Own                  // answered by the gateway itself
 	Forward              // forwarded as it is
@@ -26,7 +26,7 @@ func (c Class) String() string {
 	return nameAt([]string{"seal", "unseal", "rewrite", "own", "forward", "refuse"}, int(c))
 }
 
-// Level says what an operation addresses.
+// Level is what an operation addresses.
 type Level uint8
 
 const (
@@ -45,26 +45,28 @@ func nameAt(names []string, i int) string {
 	return "invalid"
 }
 
-// Route is one row of the table of operations. Values are shared: do not change the slices.
+// Route is one row of the table of operations. Values are shared: do not change
+// the slices.
 type Route struct {
 	Action     Action
 	Class      Class
 	Method     string   // HTTP method
 	Level      Level    // what is addressed
-	Query      []string // query keys that must be present; they tell the operation apart
-	Optional   []string // further query keys known to the operation
-	CopySource bool     // takes x-amz-copy-source, and must have it
+	Query      []string // query keys that must be present; they identify the operation
+	Optional   []string // additional query keys that the operation knows
+	CopySource bool     // requires x-amz-copy-source
 	Write      bool     // changes something upstream
-	XMLBody    bool     // the body is a small document: read it whole, at most BodyLimit bytes
+	XMLBody    bool     // the body is a small document, read whole, of at most BodyLimit bytes
 }
 
-// Limits of small document bodies in bytes.
+// Limits of documents in bodies, in bytes.
 const (
 	documentLimit     = 1 << 20
 	longDocumentLimit = 4 << 20 // CompleteMultipartUpload with 10,000 parts and their SHA-512s, DeleteObjects with 1,000 long keys
 )
 
-// BodyLimit returns the largest document in bytes that the operation accepts, or 0 when its body is not a document.
+// BodyLimit returns the size in bytes of the largest document that the
+// operation accepts, or 0 if its body is not a document.
 func (r Route) BodyLimit() int64 {
 	switch {
 	case !r.XMLBody:
@@ -76,7 +78,8 @@ func (r Route) BodyLimit() int64 {
 	}
 }
 
-// Routes returns the whole table: all operations of the S3 API, the form upload and the CORS preflight.
+// Routes returns the whole table: all operations of the S3 API, the form upload
+// and the CORS preflight.
 func Routes() []Route { return slices.Concat(serviceRoutes, bucketRoutes, objectRoutes) }
 
 // routesOf returns the rows of one level.
@@ -91,18 +94,19 @@ func routesOf(l Level) []Route {
 	}
 }
 
-// call is what decides on the route of a request.
+// call is the part of a request that determines its route.
 type call struct {
 	method     string
 	level      Level
 	path       string
-	keys       []string // decoded query keys, sorted, without those that never name a route
+	keys       []string // decoded query keys, sorted, without those that never select a route
 	copySource bool
 	source     string // the value of x-amz-copy-source
 	form       bool   // the body is multipart/form-data
 }
 
-// match returns the one route of c, or the error that S3 gives for a request that is none.
+// match returns the route of c. If there is none, the error is the one that S3
+// gives.
 func match(c call) (Route, error) {
 	best, found := Route{}, false
 	methodKnown := false
@@ -124,7 +128,8 @@ func match(c call) (Route, error) {
 	unknown := c.unknownTo(best)
 	switch {
 	case c.method == "OPTIONS":
-		// A preflight repeats the query of the request it asks for; none of it is acted upon.
+		// A preflight repeats the query of the request it asks about. None of
+		// it has an effect.
 		return best, nil
 	case found && len(unknown) == 0:
 		if c.copySource && !best.CopySource {
@@ -136,7 +141,7 @@ func match(c call) (Route, error) {
 	}
 }
 
-// admits reports whether the parts of c other than its query fit r.
+// admits reports whether c fits r, apart from the query.
 func (r Route) admits(c call) bool {
 	switch r.Action {
 	case WriteGetObjectResponse:
@@ -158,9 +163,9 @@ func (c call) unknownTo(r Route) []string {
 	return unknown
 }
 
-// refusal explains why c, whose nearest route is best, is none.
+// refusal explains why c has no route. best is the nearest one.
 func (c call) refusal(best Route, unknown []string) error {
-	var sub []string // unknown keys that name a sub-resource of this level, whatever the method
+	var sub []string // unknown keys that select a sub-resource of this level under any method
 	for _, k := range unknown {
 		if slices.ContainsFunc(routesOf(c.level), func(r Route) bool { return slices.Contains(r.Query, k) }) {
 			sub = append(sub, k)
@@ -189,7 +194,7 @@ func (c call) refusal(best Route, unknown []string) error {
 	}
 }
 
-// notAllowed says that the method is none of the resource's.
+// notAllowed returns MethodNotAllowed for the resource that c addresses.
 func (c call) notAllowed() error {
 	resource := strings.ToUpper(c.level.String())
 	if c.level == Object && slices.Contains(c.keys, "uploadId") {

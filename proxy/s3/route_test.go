@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// newRequest returns a request as a server gets it for the raw target.
+// newRequest returns a request as a server receives it for the raw target.
 func newRequest(t testing.TB, method, target string, header ...string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
@@ -21,7 +21,7 @@ func newRequest(t testing.TB, method, target string, header ...string) *http.Req
 	return r
 }
 
-// headersFor returns the headers that op needs beside its URL.
+// headersFor returns the headers that op needs in addition to its URL.
 func headersFor(name string) []string {
 	switch Action(name) {
 	case CopyObject, UploadPartCopy:
@@ -151,7 +151,7 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		header         []string
 		want           string // action, or error code
 	}{
-		// Sub-resources that fall through to the plain operation elsewhere.
+		// Sub-resources that other servers take for the plain operation.
 		{"PUT", "/bkt/k?encryption", nil, "UpdateObjectEncryption"},
 		{"PUT", "/bkt/k?renameObject", nil, "RenameObject"},
 		{"PUT", "/bkt/k?annotation", nil, "PutObjectAnnotation"},
@@ -181,17 +181,17 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		{"POST", "/bkt/k?tagging", nil, "MethodNotAllowed"},
 		{"GET", "/bkt?events=x", nil, "NotImplemented"},
 		{"GET", "/bkt/k?lambdaArn=x", nil, "NotImplemented"},
-		// Sub-resources are told apart by their exact names.
+		// Sub-resources are recognised by their exact names.
 		{"PUT", "/bkt/k?Tagging", nil, "NotImplemented"},
 		{"PUT", "/bkt/k?%74agging", nil, "PutObjectTagging"},
 		{"PUT", "/bkt/k?tagging=x", nil, "PutObjectTagging"},
 		{"PUT", "/bkt/k?tagging&acl", nil, "InvalidArgument"},
 		{"GET", "/bkt/k?uploadId=1&partNumber=1", nil, "InvalidArgument"},
-		// Half of a multipart request.
+		// Incomplete multipart requests.
 		{"PUT", "/bkt/k?uploadId=1", nil, "MethodNotAllowed"},
 		{"PUT", "/bkt/k?partNumber=1", nil, "InvalidArgument"},
 		{"POST", "/bkt/k", nil, "MethodNotAllowed"},
-		// Empty values that some stores take for absent parameters.
+		// Empty values that some stores treat as absent parameters.
 		{"DELETE", "/bkt/k?uploadId=", nil, "NoSuchUpload"},
 		{"DELETE", "/bkt/k?versionId", nil, "InvalidArgument"},
 		{"PUT", "/bkt/k?uploadId=1&partNumber=", nil, "InvalidArgument"},
@@ -231,7 +231,8 @@ func TestRequestsThatAreNoPlainOperation(t *testing.T) {
 		{"GET", "/bkt/", nil, "ListObjects"},
 		{"GET", "/?x-id=ListBuckets", nil, "ListBuckets"},
 		{"GET", "/?max-directory-buckets=3", nil, "ListDirectoryBuckets"},
-		// Presigned requests: signatures of version 2, and headers that SDKs move into the query.
+		// Presigned requests: signatures of version 2, and headers that SDKs
+		// move into the query.
 		{"GET", "/bkt/k?AWSAccessKeyId=a&Expires=1&Signature=s", nil, "GetObject"},
 		{"GET", "/bkt/k?Expires=1&Signature=s", nil, "NotImplemented"},
 		{"PUT", "/bkt/k?X-Amz-Signature=s&Content-Type=a&Cache-Control=b&Content-MD5=c", nil, "PutObject"},

@@ -22,13 +22,15 @@ var (
 var serviceRoutes = []Route{
 	{Action: ListBuckets, Class: Rewrite, Method: "GET", Level: Service,
 		Optional: []string{"bucket-region", "continuation-token", "max-buckets", "prefix"}},
-	// Told from ListBuckets by x-id alone, or by its own parameter; x-id is never looked at.
+	// Only x-id or its own parameter distinguishes it from ListBuckets, and
+	// x-id is ignored.
 	{Action: "ListDirectoryBuckets", Class: Refuse, Method: "GET", Level: Service,
 		Query: []string{"max-directory-buckets"}, Optional: pageKey},
 	{Action: WriteGetObjectResponse, Class: Refuse, Method: "POST", Level: Service, Write: true},
 }
 
-// read, write and document make the rows of bucket sub-resources, which nearly all have one form.
+// read, remove and document return rows for sub-resources of buckets, which
+// nearly all have one of these forms.
 func read(a Action, c Class, query []string, optional ...string) Route {
 	return Route{Action: a, Class: c, Method: "GET", Level: Bucket, Query: query, Optional: optional}
 }

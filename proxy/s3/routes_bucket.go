@@ -51,13 +51,14 @@ var bucketReads = []Route{
 	read("GetBucketMetricsConfiguration", Forward, keys("metrics", "id")),
 	read("ListBucketMetricsConfigurations", Forward, keys("metrics"), pageKey...),
 
-	// Sessions of directory buckets would move encryption settings and credentials past the gateway.
+	// Sessions of directory buckets would carry encryption settings and
+	// credentials past the gateway.
 	read("CreateSession", Refuse, keys("session")),
 }
 
 var bucketWrites = []Route{
 	document(PutBucketEncryption, Own, "PUT", "encryption"),
-	// Copies made by the store under other names could not be opened.
+	// Copies that the store makes under other names could not be opened.
 	document(PutBucketReplication, Refuse, "PUT", "replication"),
 
 	document("PutBucketAbac", Forward, "PUT", "abac"),

@@ -25,7 +25,8 @@ var objectUploads = []Route{
 	{Action: ListParts, Class: Rewrite, Method: "GET", Level: Object, Query: keys("uploadId"), Optional: partKeys},
 }
 
-// objectAttributes are what a store keeps beside an object's bytes.
+// objectAttributes are operations on what a store keeps for an object apart
+// from its bytes.
 var objectAttributes = []Route{
 	{Action: "GetObjectAcl", Class: Forward, Method: "GET", Level: Object, Query: keys("acl"), Optional: versionKey},
 	{Action: "PutObjectAcl", Class: Forward, Method: "PUT", Level: Object, Query: keys("acl"), Optional: versionKey, Write: true, XMLBody: true},
@@ -39,8 +40,8 @@ var objectAttributes = []Route{
 	{Action: "RestoreObject", Class: Forward, Method: "POST", Level: Object, Query: keys("restore"), Optional: versionKey, Write: true, XMLBody: true},
 }
 
-// objectRefused would read ciphertext as plaintext, store plaintext beside the object, or change the name that it is
-// bound to.
+// objectRefused are operations that would read ciphertext as plaintext, store
+// plaintext next to the object, or change the name that the object is bound to.
 var objectRefused = []Route{
 	{Action: "GetObjectTorrent", Class: Refuse, Method: "GET", Level: Object, Query: keys("torrent")},
 	{Action: SelectObjectContent, Class: Refuse, Method: "POST", Level: Object, Query: keys("select"), Optional: keys("select-type"), XMLBody: true},

@@ -8,16 +8,16 @@ import (
 	"strconv"
 )
 
-// Edit says what changes in one entry of a listing. The zero Edit changes nothing but that the gateway's own metadata is
-// removed, as it always is.
+// Edit holds the changes to one entry of a listing. The zero Edit only removes
+// the gateway's own metadata, which every Edit does.
 type Edit struct {
 	Size      *int64     // plaintext size in bytes
 	ETag      *string    // quoted, as ETagShown returns it
-	Checksums *Checksums // in place of those of the upstream
-	UploadID  *string    // of an upload
+	Checksums *Checksums // replaces the upstream's
+	UploadID  *string    // for uploads
 }
 
-// Checksums are the checksum fields of an entry. Its zero value removes them.
+// Checksums holds the checksum fields of an entry. The zero value removes them.
 type Checksums struct {
 	Algorithms []string // such as "CRC32"
 	Type       string   // FULL_OBJECT, COMPOSITE or "" for none
@@ -32,15 +32,17 @@ func (c *Checksums) write(b *bytes.Buffer) {
 	}
 }
 
-// patch is a replacement of a part of a document.
+// patch replaces a part of a document.
 type patch struct {
 	span
 	text []byte
 }
 
-// Splice returns the document with the edits that edit gives for each index of Entries. All other bytes are copied as
-// they are. What an edit changes is replaced where the entry has it, and added at the entry's end where it does not,
-// but for checksums, which come behind the ETag. Delete markers, which have none of it, get nothing added.
+// Splice returns the document with the changes that edit returns for each index
+// of Entries. All other bytes stay the same. An element that the entry has is
+// replaced. An element that it lacks is added at its end, except checksums,
+// which follow the ETag. Delete markers have none of these elements and get
+// none.
 func (l *Listing) Splice(edit func(i int) Edit) []byte {
 	s := splicer{patches: make([]patch, 0, 4*len(l.Entries))}
 	for i := range l.Entries {
@@ -52,16 +54,17 @@ func (l *Listing) Splice(edit func(i int) Edit) []byte {
 // splicer collects the patches of a document.
 type splicer struct {
 	patches []patch
-	texts   bytes.Buffer // of the patches, one behind the other
-	missing bytes.Buffer // what goes to the end of the present entry
+	texts   bytes.Buffer // the texts of the patches, one after the other
+	missing bytes.Buffer // elements to add at the end of the current entry
 }
 
-// patch puts what texts has from an offset on in the place of a part of the document.
+// patch replaces a part of the document by the bytes of texts from an offset
+// on.
 func (s *splicer) patch(at span, from int) {
 	s.patches = append(s.patches, patch{at, s.texts.Bytes()[from:]})
 }
 
-// set gives an element of e another text.
+// set changes the text of an element of e, or adds the element.
 func (s *splicer) set(e *Entry, el element, name, value string) {
 	switch {
 	case el.whole.end > 0:
@@ -72,7 +75,7 @@ func (s *splicer) set(e *Entry, el element, name, value string) {
 	}
 }
 
-// add collects the patches that ed means for e.
+// add collects the patches for the changes ed of e.
 func (s *splicer) add(e *Entry, ed Edit) {
 	s.missing.Reset()
 	if ed.ETag != nil {
@@ -85,7 +88,7 @@ func (s *splicer) add(e *Entry, ed Edit) {
 		s.set(e, e.upload, "UploadId", *ed.UploadID)
 	}
 	if ed.Checksums != nil && !e.DeleteMarker {
-		if at := e.etag.whole.end; at > 0 { // where Amazon S3 has them
+		if at := e.etag.whole.end; at > 0 { // where Amazon S3 puts them
 			from := s.texts.Len()
 			ed.Checksums.write(&s.texts)
 			s.patch(span{at, at}, from)
@@ -106,17 +109,18 @@ func (s *splicer) add(e *Entry, ed Edit) {
 	}
 }
 
-// write writes what gives e another text, and returns where that goes.
+// write writes the replacement that gives e another text, and returns the span
+// to replace.
 func (e element) write(b *bytes.Buffer, value string) span {
 	if e.selfClosing() {
 		writeElement(b, e.name, value)
 		return e.whole
 	}
-	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer never fails
+	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer does not fail
 	return e.inner
 }
 
-// apply returns doc with patches, which do not overlap.
+// apply returns doc with patches applied. They must not overlap.
 func apply(doc []byte, patches []patch) []byte {
 	slices.SortStableFunc(patches, func(a, b patch) int { return cmp.Compare(a.start, b.start) })
 	added := 0

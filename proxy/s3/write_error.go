@@ -8,21 +8,25 @@ import (
 	"strings"
 )
 
-// Headers of a HEAD answer that has no body to say what is wrong; clients of MinIO print them.
+// Headers that describe an error in the answer to a HEAD request, which has no
+// body. Clients of MinIO print them.
 const (
 	headerErrorCode = "x-minio-error-code"
 	headerErrorDesc = "x-minio-error-desc"
 )
 
-// entityHeaders describe a body that an error answer does not have. A handler may have set them before it failed.
+// entityHeaders describe a body that an error answer does not have. A handler
+// may have set them before it failed.
 var entityHeaders = []string{
 	"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length",
 	"Content-Range", "Content-Type", "Etag", "Expires", "Last-Modified",
 }
 
-// WriteError answers r with e: status, e.Header and the XML error document of S3; for HEAD and 304 no document but, for
-// HEAD, the code and the quoted message in two headers. Nothing of the request is reflected unescaped. requestID also
-// becomes the x-amz-request-id header unless it is empty. The answer must not have been begun.
+// WriteError answers r with e: the status, e.Header and S3's XML error
+// document. The answer to HEAD has no document but two headers with the code
+// and the quoted message. A 304 has neither. Nothing from the request is
+// reflected unescaped. Unless requestID is empty, it also becomes the
+// x-amz-request-id header. The answer must not have begun.
 func WriteError(w http.ResponseWriter, r *http.Request, e *Error, requestID string) {
 	h := w.Header()
 	for _, k := range entityHeaders {
@@ -46,11 +50,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *Error, requestID stri
 	h.Set("Content-Type", "application/xml")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Status)
-	_, _ = w.Write(body) // the client has gone: there is nobody left to tell
+	_, _ = w.Write(body) // an error means that the client has gone
 }
 
-// quotes undoes the escaping of quotes, which in text mean nothing: Amazon's messages have them as they are, and there
-// are clients that look for those.
+// quotes undoes the escaping of quotes, which is not needed in text. Amazon's
+// messages contain them literally, and some clients search for them.
 var quotes = strings.NewReplacer("&#34;", `"`, "&#39;", "'")
 
 // document returns e as S3's XML error document.
@@ -70,14 +74,16 @@ func (e *Error) document(resource, requestID string) []byte {
 	return []byte(quotes.Replace(b.String()))
 }
 
-// writeElement writes an element with escaped text. Characters that XML cannot hold become U+FFFD.
+// writeElement writes an element with escaped text. It replaces characters that
+// XML cannot hold with U+FFFD.
 func writeElement(b *bytes.Buffer, name, text string) {
 	b.WriteString("<" + name + ">")
-	_ = xml.EscapeText(b, []byte(text)) // a bytes.Buffer never fails
+	_ = xml.EscapeText(b, []byte(text)) // a bytes.Buffer does not fail
 	b.WriteString("</" + name + ">")
 }
 
-// plain returns s with everything but printable ASCII replaced, fit for a header.
+// plain returns s with everything except printable ASCII replaced, fit for a
+// header.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {

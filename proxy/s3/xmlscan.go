@@ -7,23 +7,24 @@ import (
 	"strings"
 )
 
-// scanner reads the markup of a document, whose text may be long, without copying any of it. It knows the constructs of
-// XML 1.0 but for document types, and takes less than the standard allows, never more: a document that a client reads in
-// another way than the gateway is refused.
+// scanner parses the markup of a document without copying the text, which may
+// be long. It knows the constructs of XML 1.0 except document types. It accepts
+// less than the standard allows, never more: a document that a client might
+// read differently than the gateway is refused.
 type scanner struct {
 	doc   []byte
-	pos   int // of what comes next
-	limit int // of nesting
+	pos   int // position of the next byte
+	limit int // largest depth of nesting
 	open  []opened
-	ended bool // the root element is over
+	ended bool // the root element has ended
 	names map[string]string
 	visit func(depth int, e element) error
 }
 
-// opened is an element whose end has not come yet.
+// opened is an element whose end has not been read yet.
 type opened struct {
 	element
-	raw []byte // the name with its namespace prefix
+	raw []byte // the name, including its namespace prefix
 }
 
 var (
@@ -35,8 +36,8 @@ var (
 	declaration   = regexp.MustCompile(`^xml[ \t\r\n]+version=["']1\.0["']([ \t\r\n]+encoding=["'](?i:utf-8)["'])?([ \t\r\n]+standalone=["'](yes|no)["'])?[ \t\r\n]*$`)
 )
 
-// CheckDocument returns an error unless doc is a well-formed XML document without a document type, and without anything
-// that a browser would run.
+// CheckDocument returns an error unless doc is a well-formed XML document
+// without a document type and without content that a browser would run.
 func CheckDocument(doc []byte) error {
 	return walk(doc, maxCheckedDepth, func(depth int, e element) error {
 		if depth == 0 && strings.EqualFold(e.name, "html") {
@@ -46,12 +47,13 @@ func CheckDocument(doc []byte) error {
 	})
 }
 
-// maxCheckedDepth bounds the nesting of documents that are only checked.
+// maxCheckedDepth limits the nesting of documents that are only checked.
 const maxCheckedDepth = 64
 
-// walk calls visit for each element of doc when it ends, with the number of elements around it; children come before
-// their parents. visit gets the element and may stop the walk with an error. Nesting deeper than limit, a document
-// type and trailing elements are errors.
+// walk calls visit for each element of doc when it ends, with the number of
+// elements around it. Children come before their parents. visit may stop the
+// walk by returning an error. Nesting deeper than limit, a document type and
+// trailing elements are errors.
 func walk(doc []byte, limit int, visit func(depth int, e element) error) error {
 	s := &scanner{doc: maskControls(doc), limit: limit, names: map[string]string{}, visit: visit}
 	if bytes.HasPrefix(s.doc, byteOrderMark) {
@@ -68,7 +70,7 @@ func walk(doc []byte, limit int, visit func(depth int, e element) error) error {
 	return nil
 }
 
-// next reads text up to markup, and that markup.
+// next reads text up to the next markup, and that markup.
 func (s *scanner) next(first bool) error {
 	rest := s.doc[s.pos:]
 	length := bytes.IndexByte(rest, '<')
@@ -98,7 +100,8 @@ func (s *scanner) next(first bool) error {
 	}
 }
 
-// instruction reads a processing instruction, or the document's declaration if it is the first thing in it.
+// instruction reads a processing instruction, or the XML declaration if it is
+// first in the document.
 func (s *scanner) instruction(first bool) error {
 	b, err := s.until(2, "?>")
 	if err != nil {
@@ -116,7 +119,8 @@ func (s *scanner) instruction(first bool) error {
 	return nil
 }
 
-// until returns what is between the skipped bytes that are next and the mark, and moves behind that.
+// until skips bytes and returns what follows up to mark. It moves past the
+// mark.
 func (s *scanner) until(skip int, mark string) ([]byte, error) {
 	rest := s.doc[s.pos+skip:]
 	n := bytes.Index(rest, []byte(mark))
@@ -135,7 +139,8 @@ func (s *scanner) characters(b []byte) error {
 	return checkReferences(b)
 }
 
-// checkReferences refuses every '&' that begins none of the references that text decodes.
+// checkReferences refuses every '&' that does not begin a reference that text
+// decodes.
 func checkReferences(b []byte) error {
 	for {
 		i := bytes.IndexByte(b, '&')
@@ -155,7 +160,7 @@ func checkReferences(b []byte) error {
 	}
 }
 
-// startTag reads the tag of an element that begins.
+// startTag reads a start tag or an empty-element tag.
 func (s *scanner) startTag() error {
 	start := s.pos
 	s.pos++
@@ -186,7 +191,7 @@ func (s *scanner) startTag() error {
 	}
 }
 
-// attribute reads an attribute. Only a namespace means something here.
+// attribute reads an attribute. Only namespaces have a meaning here.
 func (s *scanner) attribute() error {
 	n := nameLength(s.doc[s.pos:])
 	name := s.doc[s.pos : s.pos+n]
@@ -214,14 +219,14 @@ func (s *scanner) attribute() error {
 	return nil
 }
 
-// isActive reports whether a browser may run what is in a namespace, such as the scripts of XHTML and SVG. S3 has one
-// namespace of the W3C, that of xsi:type.
+// isActive reports whether a browser may run elements of namespace, such as the
+// scripts of XHTML and SVG. S3 uses one namespace of the W3C, that of xsi:type.
 func isActive(namespace string) bool {
 	namespace = strings.ToLower(strings.TrimSpace(namespace))
 	return strings.Contains(namespace, "w3.org/") && !strings.HasSuffix(namespace, "/xmlschema-instance")
 }
 
-// endTag reads the tag of an element that ends.
+// endTag reads an end tag.
 func (s *scanner) endTag() error {
 	start := s.pos
 	s.pos += 2
@@ -248,7 +253,7 @@ func (s *scanner) end(inner int) error {
 	return s.visit(depth, e)
 }
 
-// spaces moves over white space and returns its length.
+// spaces skips white space and returns its length.
 func (s *scanner) spaces() int {
 	from := s.pos
 	for s.pos < len(s.doc) && bytes.IndexByte(whiteSpace, s.doc[s.pos]) >= 0 {
@@ -257,7 +262,8 @@ func (s *scanner) spaces() int {
 	return s.pos - from
 }
 
-// local returns a name without its prefix. There are few names in a document.
+// local returns a name without its prefix. It interns names, since a document
+// has few.
 func (s *scanner) local(raw []byte) string {
 	if i := bytes.IndexByte(raw, ':'); i >= 0 {
 		raw = raw[i+1:]
@@ -270,10 +276,11 @@ func (s *scanner) local(raw []byte) string {
 	return name
 }
 
-// nameLength returns the length of the name that b begins with: of ASCII letters, digits, '_', '-' and '.', with at
-// most one colon, inside. It is 0 if there is none.
+// nameLength returns the length of the name at the start of b: ASCII letters,
+// digits, '_', '-' and '.', with at most one colon, inside. It returns 0 if
+// there is no name.
 func nameLength(b []byte) int {
-	start, n := 0, 0 // of the part behind the colon
+	start, n := 0, 0 // start is where the part after the colon begins
 	for ; n < len(b); n++ {
 		switch c := b[n]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
@@ -287,5 +294,5 @@ func nameLength(b []byte) int {
 			return n
 		}
 	}
-	return 0 // no name is the end of a document
+	return 0 // a document does not end with a name
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// visited is what walk says of an element.
+// visited is an element as walk reports it.
 type visited struct {
 	Depth          int
 	Name           string
-	Start, End     int // with the tags
-	Inside, Before int // without them
+	Start, End     int // including the tags
+	Inside, Before int // without the tags
 }
 
 func scan(doc []byte) (seen []visited, err error) {
@@ -26,7 +26,7 @@ func scan(doc []byte) (seen []visited, err error) {
 	return seen, err
 }
 
-// decode is scan by encoding/xml.
+// decode does the same as walk, with encoding/xml.
 func decode(doc []byte) (seen []visited, err error) {
 	d := xml.NewDecoder(bytes.NewReader(maskControls(doc)))
 	var open []visited
@@ -52,7 +52,8 @@ func decode(doc []byte) (seen []visited, err error) {
 	}
 }
 
-// FuzzScan: what the scanner takes, encoding/xml takes, and finds the same elements in it.
+// FuzzScan checks that encoding/xml accepts what the scanner accepts, and finds
+// the same elements.
 func FuzzScan(f *testing.F) {
 	for _, name := range []string{"list_v2.xml", "list_metadata.xml", "list_versions.xml", "list_parts.xml", "buckets.xml"} {
 		f.Add(sample(f, name))
@@ -81,7 +82,7 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// scanned are documents with constructs that stores seldom send.
+// scanned are documents with constructs that stores rarely send.
 var scanned = []string{
 	"<a/>", " \r\n<a\t/>\n", "\xef\xbb\xbf<a></a >", "<a b='>' c = \"/>\"/>", "<x:a xmlns:x='u'><x:b/></x:a>",
 	"<?xml version='1.0' encoding='utf-8' standalone=\"yes\" ?><!-- a - b --><a/><!----><?pi x?>",
@@ -89,7 +90,8 @@ var scanned = []string{
 	"<a>ü\x01&#x1;\xff</a>", "<a-1.b_C/>", "<a>]] ></a>",
 }
 
-// refused are documents that are none, or are written in ways that are not read.
+// refused are texts that are not XML documents, or use constructs that the
+// scanner does not accept.
 var refused = []string{
 	"<a/><?A\xe3\x90\x9a?>", "<\x01a?><a/>",
 	"<a>&&amp;</a>",

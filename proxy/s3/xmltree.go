@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrDocument is the error of an upstream's document that cannot be understood.
+// ErrDocument means that a document of the upstream cannot be understood.
 var ErrDocument = errors.New("s3: unexpected XML document")
 
 // span is a half-open interval of bytes in a document.
@@ -18,8 +18,9 @@ type span struct{ start, end int }
 
 func (s span) of(doc []byte) []byte { return doc[s.start:s.end] }
 
-// element is an element's place in a document: with its tags, and the content between them. A self-closing element has
-// an empty content at its end.
+// element is the position of an element in a document: with its tags, and the
+// content between them. The content of a self-closing element is empty and at
+// its end.
 type element struct {
 	name         string // without namespace
 	whole, inner span
@@ -28,8 +29,9 @@ type element struct {
 // selfClosing reports whether e is written as <Name/>.
 func (e element) selfClosing() bool { return e.inner.end == e.whole.end }
 
-// maskControls returns doc with everything replaced, byte for byte, that XML 1.0 cannot hold but stores send for keys
-// with odd characters: control characters, references to them, and bytes that are not UTF-8. Offsets stay the same.
+// maskControls returns doc with everything masked, byte for byte, that XML 1.0
+// cannot hold but stores send for keys with odd characters: control characters,
+// references to them, and bytes that are not UTF-8. Offsets stay the same.
 func maskControls(doc []byte) []byte {
 	var masked []byte
 	for i := 0; i < len(doc); {
@@ -49,7 +51,7 @@ func maskControls(doc []byte) []byte {
 				masked = slices.Clone(doc)
 			}
 			for k := i; k < i+n; k++ {
-				masked[k] = '*' // which is no markup
+				masked[k] = '*' // '*' is not markup
 			}
 		}
 		i += n
@@ -60,11 +62,11 @@ func maskControls(doc []byte) []byte {
 	return masked
 }
 
-// maxReference is the longest character reference in bytes that is looked at.
+// maxReference is the longest character reference that is decoded, in bytes.
 const maxReference = 16
 
-// reference reads the numeric character reference that s, which begins with '&', begins with. n is its length, or 0 if
-// there is none.
+// reference decodes the numeric character reference at the start of s, which
+// begins with '&'. n is its length, or 0 if there is none.
 func reference(s []byte) (r rune, n int) {
 	end := bytes.IndexByte(s[:min(len(s), maxReference)], ';')
 	if end < 3 || s[1] != '#' {
@@ -87,11 +89,12 @@ func isXMLChar(r rune) bool {
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= utf8.MaxRune
 }
 
-// entities are the named references of XML without a document type.
+// entities decodes the named references of XML without a document type.
 var entities = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&apos;", "'", "&amp;", "&")
 
-// text returns the character data of element content that holds no other elements. References to control characters,
-// which XML 1.0 forbids, are decoded too.
+// text returns the character data of an element that contains no other
+// elements. It also decodes references to control characters, which XML 1.0
+// forbids.
 func text(content []byte) string {
 	if bytes.IndexByte(content, '<') >= 0 {
 		return markedText(content)
@@ -108,7 +111,7 @@ func text(content []byte) string {
 		b.WriteString(entities.Replace(string(content[:i])))
 		r, n := reference(content[i:])
 		if n == 0 {
-			r, n = '&', 1 // the decoder has refused it before: not reached for what walk has passed
+			r, n = '&', 1 // unreachable for documents that walk has accepted
 		}
 		b.WriteRune(r)
 		content = content[i+n:]

@@ -14,12 +14,14 @@ import (
 	"strings"
 )
 
-// maxEmptyReads bounds how often in a row the raw body may return neither bytes nor an error.
+// maxEmptyReads limits how often in a row the raw body may return neither bytes
+// nor an error.
 const maxEmptyReads = 100
 
-// Body reads the decoded bytes of a request body and verifies them. It is not safe for concurrent use.
+// Body decodes and verifies a request body while it is read. It is not safe for
+// concurrent use.
 type Body struct {
-	src      io.Reader // decoded bytes; io.EOF once the framing has ended well
+	src      io.Reader // decoded bytes; io.EOF once the framing has ended correctly
 	frames   *frames   // src, if framed
 	size     int64     // -1 if unknown
 	read     int64
@@ -29,25 +31,28 @@ type Body struct {
 	declared []Checksum
 	trailer  string
 	verified []Checksum
-	err      error // sticky
+	err      error // returned by all later calls
 }
 
-// check is one digest to compare at the end.
+// check is a digest to compare at the end.
 type check struct {
 	algorithm string
 	want      []byte
 	refusal   func(computed []byte) *Error
 }
 
-// limits is a content-length-range of a POST policy, in bytes.
+// limits is the content-length-range of a POST policy, in bytes.
 type limits struct {
 	min, max int64
 }
 
-// Body wraps the raw request body with the decoding and verification that the request's headers declare. raw may be nil
-// for an empty body. It reads nothing yet. Errors: *Error for declarations that are malformed or contradict each other.
+// Body wraps the raw request body with the decoding and verification that the
+// request's headers declare. raw may be nil for an empty body. Body does not
+// read from raw yet. The error is an *Error if declarations are malformed or
+// contradict each other.
 //
-// The x-amz-checksum headers of CompleteMultipartUpload describe the object and are not compared with the body.
+// The x-amz-checksum headers of CompleteMultipartUpload describe the object.
+// They are not compared with the body.
 func (a *Auth) Body(raw io.Reader) (*Body, error) {
 	d, err := a.declare()
 	if err != nil {
@@ -81,7 +86,7 @@ func newBody(raw io.Reader, size int64) *Body {
 	return &Body{src: raw, size: size, limits: limits{max: -1}, hashes: map[string]hash.Hash{}}
 }
 
-// frame puts the aws-chunked decoder between the raw body and b.
+// frame inserts the aws-chunked decoder between the raw body and b.
 func (b *Body) frame(a *Auth, d declaration) {
 	b.frames = newFrames(b.src, d.size)
 	b.src = b.frames
@@ -98,7 +103,7 @@ func (b *Body) frame(a *Auth, d declaration) {
 	}
 }
 
-// hash starts the hash of a known algorithm, once.
+// hash starts the hash of a known algorithm unless it has been started.
 func (b *Body) hash(algorithm string) {
 	if b.hashes[algorithm] == nil {
 		b.hashes[algorithm], _ = NewHash(algorithm)
@@ -127,24 +132,30 @@ func errChecksum(algorithm string) *Error {
 	return newError(CodeBadDigest, "The "+algorithm+" you specified did not match the calculated checksum.")
 }
 
-// Size returns the number of decoded bytes, or -1 if it is unknown: a plain body in HTTP chunks, or a form's file.
+// Size returns the number of decoded bytes. It is -1 if that is unknown, as for
+// a plain body in HTTP chunks or the file of a form.
 func (b *Body) Size() int64 { return b.size }
 
 // Framed reports whether the raw body is aws-chunked.
 func (b *Body) Framed() bool { return b.frames != nil }
 
-// TrailerAlgorithm returns the algorithm of the announced trailing checksum, or "".
+// TrailerAlgorithm returns the algorithm of the announced trailing checksum, or
+// "".
 func (b *Body) TrailerAlgorithm() string { return b.trailer }
 
-// Declared returns the x-amz-checksum values that are known before the body is read. They are verified at io.EOF.
+// Declared returns the x-amz-checksum values that are known before the body is
+// read. They are only verified at io.EOF.
 func (b *Body) Declared() []Checksum { return slices.Clone(b.declared) }
 
-// Checksums returns all verified x-amz-checksum values, from headers and trailer; nil before io.EOF.
+// Checksums returns all verified x-amz-checksum values, from headers and
+// trailer. It returns nil before io.EOF.
 func (b *Body) Checksums() []Checksum { return slices.Clone(b.verified) }
 
-// Read reads decoded bytes; large reads go from the raw body straight into p. It returns io.EOF only after everything
-// declared was verified. The bytes that complete a known size are returned only after that, too: if verification
-// fails, they are withheld. Errors other than io.EOF are *Error and stay.
+// Read reads decoded bytes. Large reads go from the raw body straight into p.
+// Read returns io.EOF only after it has verified everything that was declared.
+// If the size is known, it withholds the last bytes until then, too: they are
+// never returned if verification fails. Errors other than io.EOF are *Error,
+// and all later calls return the same error.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
@@ -195,7 +206,8 @@ func (b *Body) next(p []byte) (int, error) {
 	return n, nil
 }
 
-// finish expects the end of a body whose declared size has been read, and verifies it.
+// finish expects the end of a body whose declared size has been read, and
+// verifies the body.
 func (b *Body) finish() error {
 	var more [1]byte
 	switch n, err := readSome(b.src, more[:]); {
@@ -232,7 +244,8 @@ func (b *Body) verify() error {
 	return io.EOF
 }
 
-// readSome reads at least one byte into p, which is not empty, or returns an error.
+// readSome reads at least one byte into p, which must not be empty, or returns
+// an error.
 func readSome(r io.Reader, p []byte) (int, error) {
 	for range maxEmptyReads {
 		if n, err := r.Read(p); n > 0 || err != nil {
@@ -242,7 +255,7 @@ func readSome(r io.Reader, p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// readError turns an error of the raw body into an *Error.
+// readError converts an error of the raw body to an *Error.
 func readError(err error) error {
 	var own *Error
 	var network net.Error
@@ -263,7 +276,8 @@ func errTooLarge() *Error {
 	return newError(CodeEntityTooLarge, "Your proposed upload exceeds the maximum allowed size")
 }
 
-// errOverLimit says that so many bytes have come, which may not be all, where a policy allows less.
+// errOverLimit reports that size bytes have arrived so far and the policy
+// allows most.
 func errOverLimit(size, most int64) *Error {
 	return newError(CodeEntityTooLarge, "Your proposed upload exceeds the maximum allowed object size.",
 		sizeDetail("ProposedSize", size), sizeDetail("MaxSizeAllowed", most))

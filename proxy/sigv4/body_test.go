@@ -115,7 +115,7 @@ func TestDeclarationRefusals(t *testing.T) {
 	}
 }
 
-// Published check values.
+// TestHashes compares the hashes with published check values.
 func TestHashes(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ algorithm, data, want string }{
@@ -311,8 +311,9 @@ type stuckReader struct{}
 
 func (stuckReader) Read([]byte) (int, error) { return 0, nil }
 
-// A consumer that copies exactly the declared length, as an HTTP client does, must not get all of it before the end
-// was verified.
+// TestLastBytesAreWithheld checks that a consumer that copies exactly the
+// declared length, as an HTTP client does, does not get all of it before the
+// end is verified.
 func TestLastBytesAreWithheld(t *testing.T) {
 	t.Parallel()
 	content := strings.Repeat("x", 100_000)

@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// canonicalRequest builds the canonical request from the decoded request ("Task 1" of the specification). signed holds
-// the names of the signed headers, lower case and sorted; payload is the value of the last line. text is the form of white
-// space in values of free text.
+// canonicalRequest builds the canonical request from the decoded request ("Task
+// 1" of the specification). signed holds the names of the signed headers, lower
+// case and sorted. payload is the last line. text normalises white space in
+// free-text values.
 func canonicalRequest(r *Request, signed []string, payload string, text func(string) string) (string, error) {
 	var b strings.Builder
 	b.Grow(1024)
@@ -42,13 +43,14 @@ func canonicalRequest(r *Request, signed []string, payload string, text func(str
 	return b.String(), nil
 }
 
-// stringToSign is the string to sign of a request ("Task 2").
+// stringToSign returns the string to sign of a request ("Task 2").
 func stringToSign(c *credential, canonical string) string {
 	sum := sha256.Sum256([]byte(canonical))
 	return algorithmV4 + "\n" + c.time + "\n" + c.scope.String() + "\n" + hex.EncodeToString(sum[:])
 }
 
-// canonicalURI encodes the decoded path once; S3 neither cleans nor encodes it twice.
+// canonicalURI encodes the decoded path once. S3 neither cleans the path nor
+// encodes it twice.
 func canonicalURI(path string) string {
 	if path == "" {
 		return "/"
@@ -65,7 +67,8 @@ func canonicalURI(path string) string {
 	return b.String()
 }
 
-// canonicalQuery encodes all parameters but X-Amz-Signature, sorted by encoded name and then value.
+// canonicalQuery encodes all parameters except X-Amz-Signature, sorted by
+// encoded name and then value.
 func canonicalQuery(query url.Values) string {
 	pairs := make([][2]string, 0, len(query))
 	for name, values := range query {
@@ -90,9 +93,10 @@ func canonicalQuery(query url.Values) string {
 	return b.String()
 }
 
-// canonicalHeader returns the canonical value of a signed header. ok is false when the request has no such header: a
-// hop that removed a signed header must not go unnoticed. net/http takes some headers out of the map; their values
-// follow from the request. form is the form of white space.
+// canonicalHeader returns the canonical value of a signed header. ok is false
+// if the request has no such header: a hop that removed a signed header must
+// not go unnoticed. net/http removes some headers from the map; their values
+// follow from the request. form normalises white space.
 func canonicalHeader(r *Request, name string, form func(string) string) (value string, ok bool) {
 	switch name {
 	case "host":
@@ -120,7 +124,7 @@ func canonicalHeader(r *Request, name string, form func(string) string) (value s
 	return "", false
 }
 
-// moved returns the values of a header that a presigner put into the query.
+// moved returns the values of a header that a presigner moved into the query.
 func (r *Request) moved(name string) []string {
 	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, amzPrefix) {
 		return values
@@ -133,7 +137,7 @@ func (r *Request) moved(name string) []string {
 	return nil
 }
 
-// collapse trims a header value and turns inner runs of spaces into one.
+// collapse trims a header value and collapses inner runs of spaces.
 func collapse(value string) string {
 	value = strings.Trim(value, " \t")
 	if !strings.Contains(value, "  ") {
@@ -150,8 +154,9 @@ func collapse(value string) string {
 	return b.String()
 }
 
-// canonicalRequests returns the canonical requests that signers make of r: one, or up to three where a value of free text
-// has white space other than the space, on which they do not agree.
+// canonicalRequests returns the canonical requests that signers may have made
+// of r. There is one, or up to three if a free-text value contains white space
+// other than the space, because signers disagree on it.
 func canonicalRequests(r *Request, signed []string, payload string) ([]string, error) {
 	usual, err := canonicalRequest(r, signed, payload, collapse)
 	if err != nil {
@@ -173,8 +178,9 @@ func canonicalRequests(r *Request, signed []string, payload string) ([]string, e
 	return all, nil
 }
 
-// isText reports whether a header (lower-case name) may hold free text. The values of others are keywords, numbers and
-// names, in which another white space would be another value.
+// isText reports whether a header (name in lower case) may hold free text. The
+// values of other headers are keywords, numbers and names. Changing their white
+// space would change the value.
 func isText(name string) bool {
 	return strings.HasPrefix(name, amzPrefix+"meta-") || !strings.HasPrefix(name, amzPrefix) && name != "host"
 }
@@ -186,14 +192,17 @@ func hasOddSpace(r *Request, name string) bool {
 	return usual != other
 }
 
-// joinFields is the form of minio-go, mc, boto3 and the SDKs for Java and JavaScript: all white space counts as spaces.
-// Only some of them know that of Unicode.
+// joinFields is the form of minio-go, mc, boto3 and the SDKs for Java and
+// JavaScript: all white space counts as spaces. Only some of them include
+// Unicode white space.
 func joinFields(value string) string { return strings.Join(strings.Fields(value), " ") }
 
-// trimmed is the form of the SDK for Go: collapse, without white space of Unicode at the ends.
+// trimmed is the form of the SDK for Go: collapse, and then no Unicode white
+// space at the ends.
 func trimmed(value string) string { return strings.TrimSpace(collapse(value)) }
 
-// parseSignedHeaders returns the sorted, lower-case names of a SignedHeaders list, or false if it is malformed.
+// parseSignedHeaders returns the sorted, lower-case names of a SignedHeaders
+// list. It returns false if the list is malformed.
 func parseSignedHeaders(list string) ([]string, bool) {
 	names := strings.Split(strings.ToLower(list), ";")
 	slices.Sort(names)
@@ -203,7 +212,8 @@ func parseSignedHeaders(list string) ([]string, bool) {
 	return names, true
 }
 
-// checkSigned refuses requests whose host or other guarded headers are not all signed.
+// checkSigned refuses a request unless its host and all guarded headers are
+// signed.
 func checkSigned(r *Request, signed []string) error {
 	isSigned := func(name string) bool {
 		_, found := slices.BinarySearch(signed, name)
@@ -225,9 +235,9 @@ func checkSigned(r *Request, signed []string) error {
 	return nil
 }
 
-// isGuarded reports whether a header (lower-case name) must be signed. MinIO's
-// extension headers change the meaning of a request just as much as x-amz-* ones,
-// and its clients sign them.
+// isGuarded reports whether a header (name in lower case) must be signed.
+// MinIO's extension headers change the meaning of a request as much as x-amz-*
+// headers do, and its clients sign them.
 func isGuarded(name string) bool {
 	return strings.HasPrefix(name, amzPrefix) || strings.HasPrefix(name, "x-minio-")
 }
@@ -239,7 +249,8 @@ func escaped(s string) string {
 	return b.String()
 }
 
-// escape percent-encodes every byte outside A-Z a-z 0-9 - . _ ~ with upper-case digits.
+// escape percent-encodes every byte other than A-Z a-z 0-9 - . _ ~ with
+// upper-case digits.
 func escape(b *strings.Builder, s string) {
 	const digits = "0123456789ABCDEF"
 	for i := range len(s) {

@@ -17,10 +17,10 @@ import (
 
 // Checksum is a digest of a body's decoded bytes.
 type Checksum struct {
-	// Algorithm is the S3 name in upper case: CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5, XXHASH64, XXHASH3 or
-	// XXHASH128.
+	// Algorithm is the S3 name in upper case: CRC32, CRC32C, CRC64NVME, SHA1,
+	// SHA256, SHA512, MD5, XXHASH64, XXHASH3 or XXHASH128.
 	Algorithm string
-	// Value is the digest; integers are big-endian.
+	// Value is the digest. Integers are big-endian.
 	Value []byte
 }
 
@@ -46,8 +46,9 @@ var hashes = map[string]func() hash.Hash{
 	"XXHASH128":     func() hash.Hash { return xxh3.New128() },
 }
 
-// NewHash returns a hash of an S3 checksum algorithm, named in upper case; ok is false for unknown names. Its Sum is the
-// digest as S3 encodes it, before base64.
+// NewHash returns a hash for an S3 checksum algorithm, named in upper case. ok
+// is false for unknown names. Its Sum is the digest as S3 encodes it, before
+// base64.
 func NewHash(algorithm string) (h hash.Hash, ok bool) {
 	construct, ok := hashes[algorithm]
 	if !ok {
@@ -56,10 +57,12 @@ func NewHash(algorithm string) (h hash.Hash, ok bool) {
 	return construct(), true
 }
 
-// HeaderName returns the header, and trailer, of an S3 checksum algorithm: "x-amz-checksum-crc32" for "CRC32".
+// HeaderName returns the name of the header and trailer for an S3 checksum
+// algorithm, such as "x-amz-checksum-crc32" for "CRC32".
 func HeaderName(algorithm string) string { return checksumPrefix + strings.ToLower(algorithm) }
 
-// checksumAlgorithm returns the algorithm of a lower-case checksum header name.
+// checksumAlgorithm returns the algorithm for the lower-case name of a checksum
+// header.
 func checksumAlgorithm(header string) (algorithm string, ok bool) {
 	name, found := strings.CutPrefix(header, checksumPrefix)
 	if !found {
@@ -70,7 +73,8 @@ func checksumAlgorithm(header string) (algorithm string, ok bool) {
 	return algorithm, ok
 }
 
-// DecodeChecksum decodes the base64 digest of a known algorithm; ok is false for bad base64 and wrong lengths.
+// DecodeChecksum decodes the base64 digest of a known algorithm. ok is false
+// for invalid base64 and wrong lengths.
 func DecodeChecksum(algorithm, value string) (digest []byte, ok bool) {
 	digest, err := base64.StdEncoding.Strict().DecodeString(value)
 	if err != nil || strings.ContainsAny(value, "\r\n") {

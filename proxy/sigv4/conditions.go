@@ -20,13 +20,14 @@ type policy struct {
 
 // condition constrains one form field.
 type condition struct {
-	field  string // lower case; "" holds for no form
+	field  string // lower case; a condition with "" fails for every form
 	value  string
-	prefix bool   // starts-with, else equal
-	text   string // as refusals quote it
+	prefix bool   // starts-with instead of eq
+	text   string // as quoted in refusals
 }
 
-// parsePolicy parses a policy document: an expiration and a list of conditions, both required, and nothing else.
+// parsePolicy parses a policy document. It must have an expiration and a list
+// of conditions, and nothing else.
 func parsePolicy(document []byte) (*policy, error) {
 	members, err := policyMembers(document)
 	if err != nil {
@@ -77,8 +78,8 @@ func policyMembers(document []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// add parses one condition: {"field": "value"}, ["eq", "$field", "value"], ["starts-with", "$field", "prefix"] or
-// ["content-length-range", min, max].
+// add parses one condition: {"field": "value"}, ["eq", "$field", "value"],
+// ["starts-with", "$field", "prefix"] or ["content-length-range", min, max].
 func (p *policy) add(message json.RawMessage) error {
 	var simple map[string]json.RawMessage
 	if err := json.Unmarshal(message, &simple); err == nil && simple != nil {
@@ -116,7 +117,7 @@ func (p *policy) add(message json.RawMessage) error {
 	return nil
 }
 
-// addSimple adds {"field": "value"}.
+// addSimple adds the condition {"field": "value"}.
 func (p *policy) addSimple(simple map[string]json.RawMessage) error {
 	if len(simple) != 1 {
 		return errPolicyDocument("Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")
@@ -133,7 +134,7 @@ func (p *policy) addSimple(simple map[string]json.RawMessage) error {
 	return nil
 }
 
-// addRange narrows the allowed size of the file.
+// addRange narrows the allowed size of the file, in bytes.
 func (p *policy) addRange(low, high json.RawMessage) error {
 	least, lowOK := jsonSize(low)
 	most, highOK := jsonSize(high)
@@ -158,7 +159,7 @@ func jsonString(message json.RawMessage) (s string, ok bool) {
 	return *value, true
 }
 
-// jsonSize reads a size, which policies write as a number or as a string.
+// jsonSize parses a size, which policies write as a number or a string.
 func jsonSize(message json.RawMessage) (size int64, ok bool) {
 	digits, ok := jsonString(message)
 	if !ok {
@@ -168,7 +169,8 @@ func jsonSize(message json.RawMessage) (size int64, ok bool) {
 	return int64(value), err == nil
 }
 
-// check evaluates all conditions on the form's values, and refuses values that no condition covers.
+// check evaluates all conditions on the form's values. It refuses values that
+// no condition covers.
 func (p *policy) check(values map[string]string) error {
 	covered := map[string]bool{}
 	for _, c := range p.conditions {
@@ -190,7 +192,8 @@ func (p *policy) check(values map[string]string) error {
 	return nil
 }
 
-// holds evaluates the condition. A Content-Type with commas is a list, and each member must begin with the prefix.
+// holds evaluates the condition. A Content-Type with commas is a list, of which
+// each member must begin with the prefix.
 func (c condition) holds(value string) bool {
 	if !c.prefix {
 		return value == c.value

@@ -16,7 +16,8 @@ const (
 	timeFormat = "20060102T150405Z"
 	maxSkew    = 15 * time.Minute
 
-	// dummySecret stands in for the secret of an unknown access key, so that such a request costs the same work.
+	// dummySecret replaces the secret of an unknown access key, so that such a
+	// request costs the same work.
 	dummySecret = "an unknown access key is answered after the same work"
 )
 
@@ -25,12 +26,12 @@ type scope struct {
 	date, region, service string
 }
 
-// String is the scope as it appears in a string to sign.
+// String returns the scope as it appears in a string to sign.
 func (s scope) String() string {
 	return s.date + "/" + s.region + "/" + s.service + "/" + scopeTerminal
 }
 
-// credential is what a client claims, whatever the mechanism.
+// credential is what a client claims, under any mechanism.
 type credential struct {
 	accessKey string
 	scope     scope
@@ -38,7 +39,7 @@ type credential struct {
 	signature string
 }
 
-// mechanism words the refusals of one way to send a credential.
+// mechanism determines the errors for one way to send a credential.
 type mechanism struct {
 	code   string
 	prefix string
@@ -52,7 +53,8 @@ var (
 
 func (m mechanism) refuse(detail string) *Error { return newError(m.code, m.prefix+detail) }
 
-// parseCredential splits "access key/date/region/service/aws4_request". An access key may itself contain slashes.
+// parseCredential splits "access key/date/region/service/aws4_request". The
+// access key may contain slashes.
 func (m mechanism) parseCredential(value string) (accessKey string, s scope, err error) {
 	fields := strings.Split(value, "/")
 	n := len(fields)
@@ -71,7 +73,8 @@ func (m mechanism) parseCredential(value string) (accessKey string, s scope, err
 	return accessKey, scope{date: fields[n-4], region: fields[n-3], service: fields[n-2]}, nil
 }
 
-// check compares the scope with what the gateway stands for and with the time of the request.
+// check compares the scope with the gateway's service and region and with the
+// time of the request.
 func (m mechanism) check(c *credential, region string, allowEmptyRegion bool) error {
 	if c.scope.service != serviceS3 {
 		return m.refuse(`incorrect service "` + c.scope.service + `". This endpoint belongs to "s3".`)
@@ -91,18 +94,19 @@ func (m mechanism) check(c *credential, region string, allowEmptyRegion bool) er
 	return nil
 }
 
-// otherDay words that the credential is of another day than the request.
+// otherDay refuses a credential whose date is not that of the request.
 func (m mechanism) otherDay(c *credential) *Error {
 	if m.code != CodeAuthorizationQuery {
-		// The words before the semicolon are there twice on Amazon S3 too.
+		// Amazon S3 also repeats the words before the semicolon.
 		return m.refuse(byHeader.prefix + "Invalid credential date. Date is not the same as X-Amz-Date.")
 	}
 	day, _, _ := strings.Cut(c.time, "T")
 	return newError(m.code, `Invalid credential date "`+c.scope.date+`". This date is not the same as X-Amz-Date: "`+day+`".`)
 }
 
-// verifySignature checks that the credential's signature is that of one of the strings to sign and returns the signing
-// key. It does the same work for unknown access keys.
+// verifySignature checks that the credential's signature matches one of the
+// strings to sign, and returns the signing key. It does the same work for
+// unknown access keys.
 func (v *Verifier) verifySignature(c *credential, stringsToSign ...string) (signingKey, error) {
 	secret, known := v.cfg.Secret(c.accessKey)
 	if !known || secret == "" {
@@ -125,7 +129,8 @@ func (v *Verifier) verifySignature(c *credential, stringsToSign ...string) (sign
 	return key, nil
 }
 
-// accept verifies the request's signature over its canonical form and returns the Auth.
+// accept verifies the request's signature over its canonical form and returns
+// the Auth.
 func (v *Verifier) accept(w *view, c *credential, signed []string, p payload) (*Auth, error) {
 	candidates, err := canonicalRequests(w.request, signed, p.canonical)
 	if err != nil {

@@ -29,14 +29,16 @@ const (
 	CodeSignatureDoesNotMatch  = "SignatureDoesNotMatch"
 )
 
-// Error is a refusal, in Amazon's words. Message and Details may quote what the client sent, and are to be escaped where
-// they are shown; they hold no secret, and nothing of one that the client does not know.
+// Error is a refusal, in Amazon's words. Message and Details may quote what the
+// client sent, so they must be escaped for display. They contain no secret that
+// the client does not know.
 type Error struct {
 	// Code is the S3 error code; the caller maps it to an HTTP status.
 	Code string
 	// Message is the text for the client.
 	Message string
-	// Details are further elements of the error document; clients read the region to sign for from it.
+	// Details are additional elements of the error document. Clients take the
+	// region to sign for from them.
 	Details []Detail
 
 	cause error
@@ -62,7 +64,8 @@ func (e *Error) Error() string {
 	return "sigv4: " + e.Code + ": " + e.Message
 }
 
-// Unwrap returns what made the body fail: the transport's error, or a word on its framing.
+// Unwrap returns what made the body fail: an error of the transport, or a
+// description of the bad framing.
 func (e *Error) Unwrap() error { return e.cause }
 
 func errNotV4() *Error {
@@ -75,7 +78,8 @@ func errSignature() *Error {
 		"provided. Check your key and signing method.")
 }
 
-// errUnsignedHeaders names the headers that should have been signed, lower case and sorted.
+// errUnsignedHeaders lists headers that must be signed. names are lower case
+// and sorted.
 func errUnsignedHeaders(names []string) *Error {
 	return newError(CodeAccessDenied, "There were headers present in the request which were not signed",
 		Detail{"HeadersNotSigned", strings.Join(names, ", ")})
@@ -90,10 +94,11 @@ func errTruncated(cause error) *Error {
 	return &Error{Code: CodeIncompleteBody, Message: "The request body terminated unexpectedly", cause: cause}
 }
 
-// errFraming says that the body is not aws-chunked. What is wrong with it is for logs.
+// errFraming refuses a body that is not valid aws-chunked. detail is only for
+// logs.
 func errFraming(detail string) *Error { return errTruncated(errors.New(detail)) }
 
-// errTrailer refuses the lines after the final chunk. What is wrong with them is for logs.
+// errTrailer refuses the lines after the final chunk. detail is only for logs.
 func errTrailer(detail string) *Error {
 	return &Error{
 		Code: CodeMalformedTrailer,

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// maxLine bounds a chunk header and a line of the trailer, in bytes.
+	// maxLine is the longest chunk header or line of the trailer, in bytes.
 	maxLine = 4 << 10
-	// maxTrailer bounds all lines after the final chunk, in bytes.
+	// maxTrailer limits all lines after the final chunk, in bytes.
 	maxTrailer = 8 << 10
 
 	trailerSignature = "x-amz-trailer-signature"
@@ -21,16 +21,18 @@ const (
 //
 //	1*( hex-size [";chunk-signature=" 64hex] CRLF data CRLF ) 0 [";chunk-signature=" 64hex] CRLF trailer CRLF
 //
-// Lines end in CRLF, sizes have at most 16 digits, and the sizes add up to the declared length. Data is read from the
-// raw body directly into the caller's buffer, hashed on the way, and the chunk's signature is checked at its end.
+// Lines end in CRLF, sizes have at most 16 digits, and the sizes add up to the
+// declared length. frames reads data from the raw body directly into the
+// caller's buffer, hashes it on the way, and checks the chunk's signature at
+// the end of the chunk.
 type frames struct {
 	raw     *bufio.Reader
-	budget  int64 // declared bytes that no chunk header has claimed yet
+	budget  int64 // declared bytes that no chunk header has used yet
 	left    int64 // bytes left in the current chunk
 	inChunk bool
 	ended   bool
 
-	signer *chunkSigner // nil where chunks are unsigned
+	signer *chunkSigner // nil if chunks are unsigned
 
 	readsTrailer bool
 	trailerName  string // the announced trailer, lower case; "" for none
@@ -41,7 +43,8 @@ func newFrames(raw io.Reader, size int64) *frames {
 	return &frames{raw: bufio.NewReaderSize(raw, maxLine), budget: size}
 }
 
-// Read returns decoded bytes, and io.EOF after the end of the whole raw body.
+// Read returns decoded bytes. It returns io.EOF only after the end of the whole
+// raw body.
 func (f *frames) Read(p []byte) (int, error) {
 	if !f.inChunk && !f.ended {
 		if err := f.openChunk(); err != nil {
@@ -69,7 +72,8 @@ func (f *frames) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// openChunk reads a chunk header, and after the final one the rest of the body.
+// openChunk reads a chunk header. After the final one it also reads the rest of
+// the body.
 func (f *frames) openChunk() error {
 	line, err := f.line()
 	if err != nil {
@@ -185,7 +189,8 @@ func (f *frames) crlf(otherwise string) error {
 	return err
 }
 
-// line returns the next line with its line feed. It is valid until the next read.
+// line returns the next line with its line feed. It is valid until the next
+// read.
 func (f *frames) line() ([]byte, error) {
 	line, err := f.raw.ReadSlice('\n')
 	switch {

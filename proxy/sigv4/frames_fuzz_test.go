@@ -11,7 +11,8 @@ import (
 	"testing/iotest"
 )
 
-// referenceDecode decodes an unsigned aws-chunked body held in memory. It returns the data and the trailer lines.
+// referenceDecode decodes an unsigned aws-chunked body in memory. It returns
+// the data and the trailer lines.
 func referenceDecode(raw string) (data string, trailer []string, err error) {
 	malformed := errors.New("malformed")
 	for {
@@ -42,7 +43,8 @@ func referenceDecode(raw string) (data string, trailer []string, err error) {
 	return data, trailer, nil
 }
 
-// FuzzChunkedUnsignedTrailer compares the decoder with a reference on arbitrary bytes.
+// FuzzChunkedUnsignedTrailer compares the decoder with a reference on arbitrary
+// bytes.
 func FuzzChunkedUnsignedTrailer(f *testing.F) {
 	sum := digest(f, "CRC32", hello)
 	for _, seed := range []string{
@@ -85,14 +87,16 @@ func FuzzChunkedUnsignedTrailer(f *testing.F) {
 	})
 }
 
-// sameButForm reports whether two framed bodies differ only in what has no meaning: the case of chunk sizes and trailer
-// names, and white space at the ends of trailer lines.
+// sameButForm reports whether two framed bodies differ only in ways without a
+// meaning: the case of chunk sizes and trailer names, and white space at the
+// ends of trailer lines.
 func sameButForm(a, b string) bool {
 	form := strings.NewReplacer(" ", "", "\t", "", "\r", "")
 	return strings.EqualFold(form.Replace(a), form.Replace(b))
 }
 
-// FuzzChunkedSigned frames and signs fuzzed data, checks that it decodes, and that no changed byte goes unnoticed.
+// FuzzChunkedSigned frames and signs fuzzed data. It checks that the result
+// decodes, and that every changed byte is noticed.
 func FuzzChunkedSigned(f *testing.F) {
 	f.Add([]byte(hello), uint8(5), uint16(3), false)
 	f.Add([]byte{}, uint8(0), uint16(50), true)

@@ -177,7 +177,7 @@ func TestTrailerRefusals(t *testing.T) {
 	sum := digest(t, "CRC32", hello)
 	line := crcTrailer + ":" + sum + "\r\n"
 	tests := []struct {
-		name, tail string // what follows the header of the final chunk
+		name, tail string // bytes after the header of the final chunk
 		want       string
 	}{
 		{"wrong value", crcTrailer + ":" + digest(t, "CRC32", "other") + "\r\n\r\n", CodeBadDigest},
@@ -267,7 +267,8 @@ func TestMD5OfFramedBody(t *testing.T) {
 	}
 }
 
-// An endless chunk header must be refused after a bounded number of bytes, with bounded memory.
+// TestEndlessHeader checks that an endless chunk header is refused after a
+// limited number of bytes and with limited memory.
 func TestEndlessHeader(t *testing.T) {
 	r, _ := framed(t, modeUnsignedTrailer, 1<<40)
 	auth, err := testVerifier().Verify(r)

@@ -11,11 +11,13 @@ import (
 	"github.com/aws/smithy-go/encoding/httpbinding"
 )
 
-// fuzzRequest builds a client request from fuzzed parts, or returns nil where HTTP has no such request.
+// fuzzRequest builds a client request from fuzzed parts. It returns nil if they
+// make no valid HTTP request.
 func fuzzRequest(method, path, name, value, header string) *http.Request {
 	validMethod := method != "" && !strings.ContainsFunc(method, func(r rune) bool { return r < 'A' || r > 'Z' })
 	lower := strings.ToLower(name)
-	// url.Values holds any bytes, but those two are given a meaning by the test or by the verifier.
+	// url.Values can hold any bytes, but the test and the verifier give these
+	// names a meaning.
 	reserved := strings.HasPrefix(lower, "x-amz-") || name == "Signature" || name == "AWSAccessKeyId"
 	validHeader := utf8.ValidString(header) && !strings.ContainsFunc(header, func(r rune) bool { return r < ' ' || r > '~' })
 	if !validMethod || reserved || !validHeader {
@@ -26,7 +28,8 @@ func fuzzRequest(method, path, name, value, header string) *http.Request {
 	return &http.Request{
 		Method: method,
 		Host:   testHost,
-		// The SDK encodes the path itself, as S3 asks for, and hands it to the signer as RawPath.
+		// The SDK encodes the path itself, as S3 requires, and passes it to the
+		// signer as RawPath.
 		URL: &url.URL{Scheme: "http", Host: testHost, Path: path, RawPath: httpbinding.EscapePath(path, false),
 			RawQuery: strings.ReplaceAll(query.Encode(), "+", "%20")},
 		Header: http.Header{"X-Amz-Meta-Fuzz": {header}},
@@ -40,7 +43,8 @@ func addSeeds(f *testing.F) {
 	f.Add("POST", "b/../c/%2e", "uploads", "", "a,b", uint16(500))
 }
 
-// FuzzVerifyAgainstSDK checks that what the SDK signs verifies, and no longer does after one byte has changed.
+// FuzzVerifyAgainstSDK checks that a request signed by the SDK verifies, and no
+// longer does after a change of one byte.
 func FuzzVerifyAgainstSDK(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, method, path, name, value, header string, where uint16) {
@@ -78,7 +82,7 @@ func FuzzPresign(f *testing.F) {
 	})
 }
 
-// checkSignature verifies r, then with one byte of it changed.
+// checkSignature verifies r, and then r with one byte changed.
 func checkSignature(t *testing.T, r *Request, where uint16) {
 	if _, err := testVerifier().Verify(r); err != nil {
 		t.Fatalf("%v\n%+v", err, r)
@@ -121,7 +125,7 @@ func checkSignature(t *testing.T, r *Request, where uint16) {
 		change(changed)
 		before, after := r.Header.Get("Authorization"), changed.Header.Get("Authorization")
 		if strings.EqualFold(before, after) && before != after {
-			continue // SignedHeaders are compared without their case
+			continue // the case of SignedHeaders does not matter
 		}
 		if auth, err := testVerifier().Verify(changed); err == nil && !auth.Anonymous() {
 			t.Fatalf("change %d verifies:\n%+v\n%+v", i, r, changed)
@@ -129,7 +133,8 @@ func checkSignature(t *testing.T, r *Request, where uint16) {
 	}
 }
 
-// FuzzAuthorizationHeader looks for panics and for anything but the one valid header that verifies.
+// FuzzAuthorizationHeader looks for panics, and for headers other than the one
+// valid header that verify.
 func FuzzAuthorizationHeader(f *testing.F) {
 	for _, seed := range []string{
 		"", " ", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 ", "AWS a:b", "Basic x", "AWS4-HMAC-SHA256 Credential=" + strings.Repeat("/", 5000),

@@ -45,8 +45,9 @@ func (v *Verifier) verifyHeader(w *view, authorization string) (*Auth, error) {
 	return v.accept(w, c, signed, p)
 }
 
-// parseAuthorization reads "AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., Signature=...". The parts may come in
-// any order, with or without spaces after the commas.
+// parseAuthorization parses "AWS4-HMAC-SHA256 Credential=...,
+// SignedHeaders=..., Signature=...". The components may be in any order, with
+// or without spaces after the commas.
 func parseAuthorization(value string) (*credential, []string, error) {
 	algorithm, rest, found := strings.Cut(strings.TrimSpace(value), " ")
 	switch {
@@ -73,7 +74,8 @@ func parseAuthorization(value string) (*credential, []string, error) {
 	return &credential{accessKey: accessKey, scope: s, signature: parts["Signature"]}, signed, nil
 }
 
-// authorizationParts splits the part behind the algorithm. There are exactly three components, all with a value.
+// authorizationParts splits the text after the algorithm. It must have exactly
+// three components, each with a value.
 func authorizationParts(text string) (map[string]string, error) {
 	parts := map[string]string{}
 	list := strings.Split(text, ",")
@@ -97,7 +99,8 @@ func authorizationParts(text string) (map[string]string, error) {
 	return parts, nil
 }
 
-// requestTime returns the time a header-signed request was made: x-amz-date, else Date.
+// requestTime returns the time at which a request with a signed header was
+// made: x-amz-date, or else Date.
 func requestTime(r *Request) (time.Time, error) {
 	if values := r.Header.Values(headerDate); len(values) > 0 {
 		if at, err := time.Parse(timeFormat, values[0]); err == nil && len(values) == 1 {

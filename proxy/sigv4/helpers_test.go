@@ -43,7 +43,8 @@ func verifierAt(now time.Time) *Verifier {
 	})
 }
 
-// newTestRequest makes an unsigned client request; headers are name, value pairs.
+// newTestRequest returns an unsigned client request. headers are name and value
+// pairs.
 func newTestRequest(t testing.TB, method, target, body string, headers ...string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+testHost+target, strings.NewReader(body))
@@ -64,7 +65,8 @@ func credentials(secret string) aws.Credentials {
 	return aws.Credentials{AccessKeyID: testKey, SecretAccessKey: secret}
 }
 
-// signHeader signs with the SDK's signer; the payload line is the x-amz-content-sha256 header, set here if absent.
+// signHeader signs with the SDK's signer. The payload line is the
+// x-amz-content-sha256 header, which signHeader sets if it is absent.
 func signHeader(t testing.TB, req *http.Request, payload string) {
 	t.Helper()
 	if req.Header.Get(headerContentSHA256) == "" {
@@ -75,7 +77,8 @@ func signHeader(t testing.TB, req *http.Request, payload string) {
 	}
 }
 
-// presign returns the presigned request made at a time for a number of seconds.
+// presign returns the request presigned at the given time for a number of
+// seconds.
 func presign(t testing.TB, req *http.Request, at time.Time, expires string) *http.Request {
 	t.Helper()
 	query := req.URL.Query()
@@ -94,7 +97,7 @@ func presign(t testing.TB, req *http.Request, at time.Time, expires string) *htt
 	return out
 }
 
-// received is the request as a server sees it.
+// received returns the request as a server sees it.
 func received(t testing.TB, req *http.Request) *Request {
 	t.Helper()
 	query, err := url.ParseQuery(req.URL.RawQuery)
@@ -107,7 +110,8 @@ func received(t testing.TB, req *http.Request) *Request {
 	}
 }
 
-// put is a signed PUT of body with headers in the given payload mode, as the server sees it.
+// put returns a signed PUT of body in the given payload mode, as the server
+// sees it.
 func put(t testing.TB, payload, body string, headers ...string) *Request {
 	t.Helper()
 	req := newTestRequest(t, http.MethodPut, "/bucket/key", body, headers...)
@@ -141,7 +145,8 @@ func code(err error) string {
 	return "not an *Error: " + err.Error()
 }
 
-// readBody verifies r and reads its body; it returns what was handed out, even if an error followed.
+// readBody verifies r and reads its body. It returns the bytes it got, even if
+// an error followed.
 func readBody(t testing.TB, r *Request, raw string) (string, *Body, error) {
 	t.Helper()
 	auth, err := testVerifier().Verify(r)
@@ -158,7 +163,7 @@ func readBody(t testing.TB, r *Request, raw string) (string, *Body, error) {
 
 // chunker frames bodies as a client does. It shares no code with the package.
 type chunker struct {
-	seed string // signature of the request; "" leaves chunks unsigned
+	seed string // signature of the request; chunks are unsigned if it is ""
 	out  bytes.Buffer
 }
 
@@ -209,7 +214,8 @@ func (c *chunker) trailer(name, value string) string {
 	return c.out.String() + "\r\n"
 }
 
-// framed is a signed request in a framed mode and the chunker for its body.
+// framed returns a signed request in a framed mode, and the chunker for its
+// body.
 func framed(t testing.TB, mode string, decoded int, headers ...string) (*Request, *chunker) {
 	t.Helper()
 	headers = append(headers, "X-Amz-Decoded-Content-Length", fmt.Sprint(decoded), "Content-Encoding", "aws-chunked")

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Requests as net/http hands them to a server, which takes Host, Transfer-Encoding and more out of the header map.
+// TestOverHTTP verifies requests as net/http passes them to a server. It
+// removes Host, Transfer-Encoding and others from the header map.
 func TestOverHTTP(t *testing.T) {
 	t.Parallel()
 	var got []byte

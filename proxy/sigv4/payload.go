@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// payloadMode says how a body is framed and signed.
+// payloadMode is how a body is framed and signed.
 type payloadMode int
 
 const (
-	payloadPlain           payloadMode = iota // the bytes as they are, unsigned
-	payloadHash                               // the bytes as they are, SHA-256 signed
+	payloadPlain           payloadMode = iota // plain bytes, unsigned
+	payloadHash                               // plain bytes, SHA-256 signed
 	payloadSigned                             // aws-chunked, every chunk signed
 	payloadSignedTrailer                      // aws-chunked, every chunk and the trailer signed
-	payloadUnsignedTrailer                    // aws-chunked, a trailer, nothing signed
+	payloadUnsignedTrailer                    // aws-chunked with a trailer, nothing signed
 )
 
 func (m payloadMode) framed() bool  { return m >= payloadSigned }
@@ -40,10 +40,10 @@ var payloadModes = map[string]payloadMode{
 type payload struct {
 	mode      payloadMode
 	canonical string // last line of the canonical request
-	sum       []byte // SHA-256, of payloadHash only
+	sum       []byte // SHA-256, only for payloadHash
 }
 
-// parsePayload parses x-amz-content-sha256; "" stands for UNSIGNED-PAYLOAD.
+// parsePayload parses x-amz-content-sha256. "" means UNSIGNED-PAYLOAD.
 func parsePayload(value string) (payload, error) {
 	if mode, ok := payloadModes[value]; ok {
 		if value == "" {
@@ -64,15 +64,15 @@ func parsePayload(value string) (payload, error) {
 	return payload{mode: payloadHash, canonical: value, sum: sum}, nil
 }
 
-// declaration is what the headers say about a body.
+// declaration is what the headers declare about a body.
 type declaration struct {
-	size     int64 // decoded bytes, -1 if unknown
+	size     int64 // decoded bytes; -1 if unknown
 	md5      []byte
 	checksum *Checksum
-	trailer  string // algorithm of the announced trailer
+	trailer  string // algorithm of the announced trailer; "" for none
 }
 
-// declare reads the declaration of a verified request.
+// declare returns the declaration of a verified request.
 func (a *Auth) declare() (d declaration, err error) {
 	if d.size, err = a.declaredSize(); err != nil {
 		return d, err
@@ -84,7 +84,7 @@ func (a *Auth) declare() (d declaration, err error) {
 		return d, err
 	}
 	if a.view.completesUpload() {
-		return d, nil // its checksum headers describe the object, not this body
+		return d, nil // its checksum headers describe the object, not the body
 	}
 	if d.checksum, err = a.view.checksum(); err != nil {
 		return d, err
@@ -95,7 +95,8 @@ func (a *Auth) declare() (d declaration, err error) {
 	return d, a.view.checkSDKAlgorithm(d)
 }
 
-// declaredSize returns the number of decoded bytes: x-amz-decoded-content-length, which framed bodies must have, else
+// declaredSize returns the number of decoded bytes:
+// x-amz-decoded-content-length, which framed bodies must have, or else
 // Content-Length.
 func (a *Auth) declaredSize() (int64, error) {
 	value, given, err := a.view.value(headerDecodedLength)
@@ -119,8 +120,8 @@ func (a *Auth) declaredSize() (int64, error) {
 	return int64(size), nil
 }
 
-// announcedTrailer returns the algorithm that x-amz-trailer announces: exactly one, and only where the payload mode has
-// a trailer.
+// announcedTrailer returns the algorithm announced by x-amz-trailer. There must
+// be exactly one, and only in a payload mode with a trailer.
 func (a *Auth) announcedTrailer() (string, error) {
 	name, given, err := a.view.value(headerTrailer)
 	if err != nil {
@@ -129,7 +130,7 @@ func (a *Auth) announcedTrailer() (string, error) {
 	mode := a.payload.mode
 	switch {
 	case !given:
-		return "", nil // a trailer that comes all the same is malformed
+		return "", nil // an unannounced trailer is then malformed
 	case !mode.trailer():
 		return "", newError(CodeInvalidRequest,
 			"The x-amz-trailer header needs an x-amz-content-sha256 value that ends in -TRAILER.")
@@ -149,7 +150,7 @@ func contentMD5(r *Request) ([]byte, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
-	// Like Amazon S3, without a look at the bits behind the digest.
+	// Like Amazon S3, ignore the unused bits after the digest.
 	digest, err := base64.StdEncoding.DecodeString(values[0])
 	if err != nil || len(digest) != md5.Size || len(values) > 1 {
 		return nil, errInvalidMD5(values[0])
@@ -166,7 +167,7 @@ func (w *view) completesUpload() bool {
 	return w.request.Method == http.MethodPost && w.request.Query.Has("uploadId")
 }
 
-// checksum returns the one x-amz-checksum value of headers and query, or nil.
+// checksum returns the only x-amz-checksum value of headers and query, or nil.
 func (w *view) checksum() (*Checksum, error) {
 	var sum *Checksum
 	names := w.checksumNames()
@@ -194,15 +195,17 @@ func (w *view) checksum() (*Checksum, error) {
 	return sum, nil
 }
 
-// presignedWithoutBody reports whether a checksum says only that an SDK presigned an upload before it had the body: SDKs
-// compute their default checksum over nothing then and move it to the query, and Amazon S3 does not hold the body
-// against it.
+// presignedWithoutBody reports whether a checksum only shows that an SDK
+// presigned an upload before it had the body. SDKs then compute their default
+// checksum over nothing and move it to the query. Amazon S3 does not compare it
+// with the body.
 func (w *view) presignedWithoutBody(name, algorithm string, digest []byte) bool {
 	h, _ := NewHash(algorithm)
 	return w.has(headerSDKChecksum) && len(w.request.Header.Values(name)) == 0 && bytes.Equal(digest, h.Sum(nil))
 }
 
-// checksumNames collects the lower-case names of all x-amz-checksum-* values that are meant to be digests.
+// checksumNames returns the lower-case names of all x-amz-checksum-* values
+// that hold digests.
 func (w *view) checksumNames() map[string]bool {
 	names := map[string]bool{}
 	add := func(name string) {
@@ -223,8 +226,9 @@ func (w *view) checksumNames() map[string]bool {
 	return names
 }
 
-// checkSDKAlgorithm compares x-amz-sdk-checksum-algorithm with the checksum that was sent. In a query it is a left-over
-// of presigning: whoever uses the URL may send no checksum.
+// checkSDKAlgorithm compares x-amz-sdk-checksum-algorithm with the checksum
+// that was sent. In a query it may be left over from presigning: the client
+// that uses the URL need not send a checksum.
 func (w *view) checkSDKAlgorithm(d declaration) error {
 	value, given, err := w.value(headerSDKChecksum)
 	if err != nil || !given {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Form field names, lower case.
+// Names of form fields, lower case.
 const (
 	fieldAlgorithm  = "x-amz-algorithm"
 	fieldBucket     = "bucket"
@@ -30,25 +30,29 @@ type PolicyAuth struct {
 	checksum  *Checksum
 }
 
-// AccessKey is the verified access key, "" for anonymous forms.
+// AccessKey returns the verified access key, or "" for anonymous forms.
 func (p *PolicyAuth) AccessKey() string { return p.accessKey }
 
-// Anonymous reports whether the form carried no credential at all.
+// Anonymous reports whether the form had no credential.
 func (p *PolicyAuth) Anonymous() bool { return p.accessKey == "" }
 
-// Auth returns the form's credential as that of a request without a body.
+// Auth returns the form's credential as if it were that of a request without a
+// body.
 func (p *PolicyAuth) Auth() *Auth {
 	return &Auth{view: &view{request: &Request{}, amz: map[string]string{}}, accessKey: p.accessKey}
 }
 
-// String names the access key and nothing else.
+// String shows only the access key.
 func (p *PolicyAuth) String() string { return fmt.Sprintf("sigv4.PolicyAuth(%q)", p.accessKey) }
 
-// LengthRange returns the smallest and the largest file in bytes that the policy allows; max is -1 without a limit.
+// LengthRange returns the smallest and the largest file that the policy allows,
+// in bytes. max is -1 if there is no limit.
 func (p *PolicyAuth) LengthRange() (min, max int64) { return p.limits.min, p.limits.max }
 
-// Body wraps the form's file: it enforces the policy's content-length-range and verifies the Content-MD5 and
-// x-amz-checksum fields. The file's size is not known beforehand, so verification fails in place of io.EOF.
+// Body wraps the form's file. It enforces the policy's content-length-range and
+// verifies the Content-MD5 and x-amz-checksum fields. The size of the file is
+// not known beforehand, so a failed verification is reported in place of
+// io.EOF.
 func (p *PolicyAuth) Body(file io.Reader) *Body {
 	b := newBody(file, -1)
 	b.limits = p.limits
@@ -61,13 +65,15 @@ func (p *PolicyAuth) Body(file io.Reader) *Body {
 	return b
 }
 
-// VerifyPolicy authenticates a POST form that uploads to bucket (the addressed one). fields holds all form fields but
-// the file, under lower-case names, with ${filename} in the key already replaced; a name given twice is refused by the
-// caller. The policy must cover the bucket and every field but x-amz-signature, policy, file and x-ignore-*. A form
-// without policy, credential and signature is anonymous. Errors: *Error.
+// VerifyPolicy authenticates a POST form that uploads to bucket, the addressed
+// one. fields holds all form fields except the file, under lower-case names,
+// with ${filename} in the key already replaced. The caller must have refused
+// repeated names. The policy must cover the bucket and every field except
+// x-amz-signature, policy, file and x-ignore-*. A form without policy,
+// credential and signature is anonymous. Errors are *Error.
 //
-// Specification: "Creating a POST policy" and "Authenticating requests in browser-based uploads using POST" of the
-// Amazon S3 documentation.
+// Specification: "Creating a POST policy" and "Authenticating requests in
+// browser-based uploads using POST" of the Amazon S3 documentation.
 func (v *Verifier) VerifyPolicy(bucket string, fields map[string]string) (*PolicyAuth, error) {
 	if named, given := fields[fieldBucket]; given && named != bucket {
 		return nil, newError(CodeAccessDenied, "The bucket field does not name the bucket of the request.")
@@ -106,7 +112,7 @@ func (v *Verifier) VerifyPolicy(bucket string, fields map[string]string) (*Polic
 	return auth, nil
 }
 
-// declare reads the digests that the form declares for its file.
+// declare parses the digests that the form declares for its file.
 func (p *PolicyAuth) declare(fields map[string]string) error {
 	w := &view{request: &Request{}, amz: map[string]string{}}
 	for name, value := range fields {
@@ -127,7 +133,7 @@ func (p *PolicyAuth) declare(fields map[string]string) error {
 	return nil
 }
 
-// formCredential reads the credential of a form.
+// formCredential parses the credential of a form.
 func (v *Verifier) formCredential(fields map[string]string) (*credential, error) {
 	for _, name := range []string{fieldPolicy, fieldAlgorithm, fieldCredential, headerDate, fieldSignature} {
 		if _, given := fields[name]; !given {
@@ -154,7 +160,8 @@ func (v *Verifier) formCredential(fields map[string]string) (*credential, error)
 	return c, err
 }
 
-// formMismatch adds to a refused signature what was signed: the policy as it was sent.
+// formMismatch adds the signed text, the policy as sent, to the refusal of a
+// signature.
 func formMismatch(err error, c *credential, policy string) error {
 	var refused *Error
 	if errors.As(err, &refused) && refused.Code == CodeSignatureDoesNotMatch {
@@ -166,7 +173,8 @@ func formMismatch(err error, c *credential, policy string) error {
 	return err
 }
 
-// checkPolicy decodes the signed policy document and checks its expiration and conditions.
+// checkPolicy decodes the signed policy document and checks its expiration and
+// conditions.
 func (v *Verifier) checkPolicy(auth *PolicyAuth, bucket string, fields map[string]string) error {
 	document, err := base64.StdEncoding.DecodeString(fields[fieldPolicy])
 	if err != nil {

@@ -22,7 +22,8 @@ func policyDocument(conditions string) string {
 	return `{"expiration":"` + testExpiration + `","conditions":[` + conditions + `]}`
 }
 
-// form is a signed form with a policy document and further fields as name, value pairs.
+// form returns a signed form with a policy document and additional fields,
+// given as name and value pairs.
 func form(document string, fields ...string) map[string]string {
 	policy := base64.StdEncoding.EncodeToString([]byte(document))
 	f := map[string]string{
@@ -147,7 +148,8 @@ func TestPolicyRefusals(t *testing.T) {
 	}
 }
 
-// TestPolicyWords: a refusal quotes what does not fit, as Amazon S3 does.
+// TestPolicyWords checks that a refusal quotes the condition that failed, as
+// Amazon S3 does.
 func TestPolicyWords(t *testing.T) {
 	t.Parallel()
 	standard := policyDocument(standardConditions)

@@ -8,8 +8,8 @@ import (
 
 const maxExpires = 7 * 24 * 60 * 60 // seconds
 
-// verifyQuery authenticates a presigned request. It is valid from X-Amz-Date, with maxSkew for a client whose clock is
-// ahead, for X-Amz-Expires seconds.
+// verifyQuery authenticates a presigned request. It is valid from X-Amz-Date,
+// with maxSkew for a client whose clock is ahead, for X-Amz-Expires seconds.
 func (v *Verifier) verifyQuery(w *view) (*Auth, error) {
 	q := w.request.Query
 	for _, name := range authParams {
@@ -64,7 +64,8 @@ func (v *Verifier) verifyQuery(w *view) (*Auth, error) {
 	return auth, nil
 }
 
-// unsupportedAlgorithm is the refusal of an algorithm, which says whether it is one of Amazon's.
+// unsupportedAlgorithm returns the refusal of an algorithm. It depends on
+// whether Amazon has the algorithm.
 func unsupportedAlgorithm(algorithm string) string {
 	if algorithm == algorithmV4A {
 		return `X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"`
@@ -72,7 +73,8 @@ func unsupportedAlgorithm(algorithm string) string {
 	return `X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"`
 }
 
-// checkValidity checks the window of a presigned request made at a time for a number of seconds.
+// checkValidity checks the validity of a request presigned at the given time
+// for a number of seconds.
 func (v *Verifier) checkValidity(at time.Time, expires string) error {
 	seconds, err := strconv.ParseInt(expires, 10, 64)
 	switch {

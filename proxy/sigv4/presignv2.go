@@ -2,7 +2,7 @@ package sigv4
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // the specification says so, and HMAC does not rest on collisions
+	"crypto/sha1" //nolint:gosec // the specification requires it, and HMAC does not depend on collision resistance
 	"encoding/base64"
 	"maps"
 	"net/http"
@@ -12,34 +12,34 @@ import (
 	"time"
 )
 
-// Query parameters of a request that was presigned with Signature Version 2.
+// Query parameters of a request presigned with Signature Version 2.
 const (
 	paramV2AccessKey = "AWSAccessKeyId"
 	paramV2Expires   = "Expires"
 	paramV2Signature = "Signature"
 )
 
-// signedV2 are the query parameters that a signature covers, beside response-*:
-// those that the specification and the SDKs know between them.
+// signedV2 lists the query parameters that a signature covers, in addition to
+// response-*: the union of those in the specification and in the SDKs.
 var signedV2 = []string{
 	"accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "inventory", "lifecycle", "location", "logging",
 	"metrics", "notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "restore", "select",
 	"select-type", "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
 }
 
-// listingV2 are the parameters that are taken though no signature of this version
-// covers them: they choose a page of a listing, and nothing else.
+// listingV2 lists parameters that are accepted although no version 2 signature
+// covers them. They only choose a page of a listing.
 var listingV2 = []string{
 	"continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys",
 	"max-parts", "max-uploads", "part-number-marker", "prefix", "start-after", "upload-id-marker", "version-id-marker",
 }
 
-// methodsV2 are the methods that are presigned.
+// methodsV2 lists the methods that may be presigned.
 var methodsV2 = []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete}
 
-// verifyQueryV2 authenticates a request that was presigned with Signature
-// Version 2, which boto3 and aws-cli 1 make by default. It is valid until
-// Expires, a time in seconds since 1970, which is a week ahead at most.
+// verifyQueryV2 authenticates a request presigned with Signature Version 2,
+// which boto3 and aws-cli 1 make by default. The request is valid until
+// Expires, in seconds since 1970, which may be at most a week ahead.
 //
 // Specification: "Signing and authenticating REST requests (AWS Signature
 // Version 2)", section "Query string request authentication alternative".
@@ -68,7 +68,7 @@ func (v *Verifier) verifyQueryV2(w *view) (*Auth, error) {
 		return nil, err
 	}
 	if p.mode.signed() {
-		return nil, errNotV4() // chunks are signed with a key of Version 4
+		return nil, errNotV4() // chunks need a signing key of Version 4
 	}
 	if err := v.checkSignatureV2(w, accessKey, expires, signature); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (v *Verifier) verifyQueryV2(w *view) (*Auth, error) {
 	return &Auth{view: w, accessKey: accessKey, presigned: true, payload: p}, nil
 }
 
-// checkExpiresV2 checks the end of the request's validity.
+// checkExpiresV2 checks that the request is still valid, and not for too long.
 func (v *Verifier) checkExpiresV2(expires string) error {
 	seconds, err := strconv.ParseInt(expires, 10, 64)
 	if err != nil {
@@ -93,8 +93,9 @@ func (v *Verifier) checkExpiresV2(expires string) error {
 	return nil
 }
 
-// checkCoveredV2 refuses parameters and guarded headers that no signature of this
-// version covers: anybody could have added them. It covers x-amz-* headers.
+// checkCoveredV2 refuses parameters and guarded headers that no version 2
+// signature covers: any holder of the URL could have added them. The signature
+// does cover x-amz-* headers.
 func checkCoveredV2(r *Request) error {
 	for name := range r.Header {
 		lower := strings.ToLower(name)
@@ -106,7 +107,7 @@ func checkCoveredV2(r *Request) error {
 		lower := strings.ToLower(name)
 		switch {
 		case name == paramV2AccessKey, name == paramV2Expires, name == paramV2Signature:
-		case strings.HasPrefix(lower, "x-"): // counts as a header, which is signed, or has no effect
+		case strings.HasPrefix(lower, "x-"): // a header, which is signed, or without effect
 		case len(r.Moved.Values(name)) > 0:
 		case slices.Contains(signedV2, name), strings.HasPrefix(name, "response-"), slices.Contains(listingV2, name):
 		default:
@@ -125,7 +126,7 @@ func (v *Verifier) checkSignatureV2(w *view, accessKey, expires, signature strin
 		known, secret = false, dummySecret
 	}
 	valid := false
-	// An empty value has two forms, which a parsed query does not tell apart.
+	// An empty value has two forms. A parsed query does not distinguish them.
 	for _, equals := range [...]string{"", "="} {
 		h := hmac.New(sha1.New, []byte(secret))
 		h.Write([]byte(stringToSignV2(w, expires, equals)))
@@ -143,7 +144,7 @@ func (v *Verifier) checkSignatureV2(w *view, accessKey, expires, signature strin
 	return nil
 }
 
-// stringToSignV2 is the string to sign; equals follows the name of a
+// stringToSignV2 returns the string to sign. equals follows the name of a
 // sub-resource without a value.
 func stringToSignV2(w *view, expires, equals string) string {
 	r := w.request

@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// verifierV2 is testVerifier with presigned requests of version 2.
+// verifierV2 is testVerifier that also accepts presigned requests of version 2.
 func verifierV2(now time.Time) *Verifier {
 	v := verifierAt(now)
 	v.cfg.PresignedV2 = true
 	return v
 }
 
-// presignV2 signs as botocore's HmacV1QueryAuth does: it reads the raw query, and
-// moves x-amz-* headers, Content-Type and Content-MD5 into it.
+// presignV2 signs as botocore's HmacV1QueryAuth does. It signs the raw query,
+// and moves x-amz-* headers, Content-Type and Content-MD5 into it.
 func presignV2(t testing.TB, method, target, hostBucket string, expires int64, headers ...string) *Request {
 	t.Helper()
 	req := newTestRequest(t, method, target, "", headers...)
@@ -80,7 +80,7 @@ func presignV2(t testing.TB, method, target, hostBucket string, expires int64, h
 
 var soon = testTime.Add(time.Minute).Unix()
 
-// TestDocumentedV2 is the example of the documentation.
+// TestDocumentedV2 verifies the example of the documentation.
 func TestDocumentedV2(t *testing.T) {
 	r := &Request{
 		Method: "GET", Path: "/photos/puppy.jpg", Header: http.Header{}, Host: "johnsmith.s3.amazonaws.com", HostBucket: "johnsmith",
@@ -114,7 +114,7 @@ func TestPresignedV2(t *testing.T) {
 		if _, err := testVerifier().Verify(r); code(err) != CodeInvalidRequest {
 			t.Errorf("%s where version 2 is off: %v", name, err)
 		}
-		sent := cloneRequest(r) // the headers themselves, beside the query or in its place
+		sent := cloneRequest(r) // the headers themselves, in addition to the query or instead of it
 		for name, values := range r.Query {
 			if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-amz-") || lower == "content-type" || lower == "content-md5" {
 				sent.Header[http.CanonicalHeaderKey(name)] = values
@@ -172,15 +172,15 @@ func TestPresignedV2Refusals(t *testing.T) {
 			}
 		})
 	}
-	// The header form stays refused.
+	// A signature in the Authorization header is still refused.
 	r := &Request{Method: "GET", Path: "/b/k", Query: url.Values{}, Header: http.Header{"Authorization": {"AWS " + testKey + ":frJIUN8DYpKDtOLCwo//yllqDzg="}}, Host: testHost}
 	if _, err := verifierV2(testTime).Verify(r); code(err) != CodeInvalidRequest {
 		t.Errorf("header form: %v", err)
 	}
 }
 
-// FuzzPresignV2 checks that what an SDK presigns with version 2 verifies, and no
-// longer does after one byte of what the signature covers has changed.
+// FuzzPresignV2 checks that a request presigned with version 2 verifies, and no
+// longer does after a change of one signed byte.
 func FuzzPresignV2(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, method, path, _, value, header string, where uint16) {
@@ -216,10 +216,12 @@ func FuzzPresignV2(f *testing.F) {
 	})
 }
 
-// TestSignedHeadersInQuery: SDKs put headers into the query of a presigned request
-// and list them as signed, or do not; the client that has the URL sends neither.
+// TestSignedHeadersInQuery covers SDKs that move headers into the query of a
+// presigned request and may list them as signed. The client that uses the URL
+// does not send these headers.
 func TestSignedHeadersInQuery(t *testing.T) {
-	// As the signer of aws-sdk-js v2 does for Content-Type, Cache-Control and Content-MD5.
+	// As the signer of aws-sdk-js v2 does with Content-Type, Cache-Control and
+	// Content-MD5.
 	req := newTestRequest(t, "PUT", "/bucket/key?Content-Type=text%2Fplain&Content-MD5=CY9rzUYh03PK3k6DJie09g%3D%3D&Cache-Control=no-cache", "",
 		"Cache-Control", "no-cache", "Content-Md5", "CY9rzUYh03PK3k6DJie09g==")
 	signed := received(t, presign(t, req, testTime, "60"))

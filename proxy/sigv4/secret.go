@@ -9,12 +9,14 @@ import (
 
 const redacted = "[secret]"
 
-// signingKey is the key of one day, region and service. It is a function that returns the HMAC-SHA256 of a message,
-// because fmt reaches into unexported fields of enclosing structs, past all methods, and even through pointers when a
-// verb does not fit; it cannot look into a closure.
+// signingKey is the key for one day, region and service. It is a function that
+// returns the HMAC-SHA256 of a message. fmt prints unexported fields of
+// enclosing structs without calling methods, and even follows pointers when a
+// verb does not fit, but it cannot look into a closure.
 type signingKey func(message string) []byte
 
-// deriveKey derives the signing key: HMAC over date, region, service and the terminal string.
+// deriveKey derives the signing key: an HMAC over date, region, service and the
+// terminal string.
 func deriveKey(secret string, s scope) signingKey {
 	key := mac([]byte("AWS4"+secret), s.date)
 	key = mac(key, s.region)
@@ -29,20 +31,20 @@ func mac(key []byte, message string) []byte {
 	return h.Sum(nil)
 }
 
-// sign returns the signature of a string to sign as 64 lower-case hex digits.
+// sign returns the signature of stringToSign as 64 lower-case hex digits.
 func (k signingKey) sign(stringToSign string) string { return hex.EncodeToString(k(stringToSign)) }
 
-// String implements fmt.Stringer and prints no key.
+// String implements fmt.Stringer. It does not print the key.
 func (k signingKey) String() string { return redacted }
 
-// GoString implements fmt.GoStringer and prints no key.
+// GoString implements fmt.GoStringer. It does not print the key.
 func (k signingKey) GoString() string { return redacted }
 
-// Format implements fmt.Formatter and prints no key, whatever the verb.
+// Format implements fmt.Formatter. It prints the key under no verb.
 func (k signingKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 
-// MarshalText implements encoding.TextMarshaler and prints no key.
+// MarshalText implements encoding.TextMarshaler. It does not print the key.
 func (k signingKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalJSON implements json.Marshaler and prints no key.
+// MarshalJSON implements json.Marshaler. It does not print the key.
 func (k signingKey) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

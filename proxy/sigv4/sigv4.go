@@ -1,23 +1,30 @@
-// Package sigv4 is the server side of AWS Signature Version 4 as Amazon S3 uses it: it verifies requests signed in the
-// Authorization header, in the query string (presigned) and by a POST policy, and it decodes and verifies request bodies.
-// Of Signature Version 2 it knows presigned requests, if told to.
+// Package sigv4 is the server side of AWS Signature Version 4 as Amazon S3 uses
+// it. It verifies requests signed in the Authorization header, in the query
+// string (presigned) and by a POST policy. It also decodes and verifies request
+// bodies. Optionally it verifies presigned requests of Signature Version 2.
 //
 // Invariants:
 //
-//   - One view. Everything that is verified is taken from [Request], and the caller must route, authorize and forward
-//     from the same values.
-//   - Nothing unsigned has an effect. The host and every x-amz-* (and x-minio-*) header of a signed request must be
-//     listed in SignedHeaders, unless the caller says that it means nothing, and every listed header must be there.
-//   - A body reader fails instead of ending. [Body.Read] returns io.EOF only after the chunk signatures, the SHA-256,
-//     Content-MD5, the x-amz-checksum value, the trailer and the length were verified. When the size is known
-//     beforehand, the last bytes are handed out only after that too, so that a consumer which stops at the declared
-//     length cannot miss a failure.
-//   - Secrets do not print, comparisons of signatures and digests take constant time, and an unknown access key costs as
-//     much work as a wrong signature.
-//   - Memory per body is constant: a 4 KiB buffer for framed bodies, none for plain ones.
+//   - One view. Everything that is verified comes from [Request]. The caller
+//     must route, authorize and forward the same values.
+//   - Nothing unsigned has an effect. SignedHeaders must list the host and
+//     every x-amz-* and x-minio-* header of a signed request, except headers
+//     that the caller declares to have no effect. Every listed header must be
+//     present.
+//   - A body that fails verification never ends cleanly. [Body.Read] returns
+//     io.EOF only after the chunk signatures, the SHA-256, Content-MD5, the
+//     x-amz-checksum value, the trailer and the length were verified. If the
+//     size is known beforehand, it also withholds the last bytes until then, so
+//     that a consumer which stops at the declared length cannot miss a failure.
+//   - Secrets do not print. Signatures and digests are compared in constant
+//     time. An unknown access key costs as much work as a wrong signature.
+//   - Memory per body is constant: a 4 KiB buffer for framed bodies, none for
+//     plain ones.
 //
-// Every error is an [*Error] whose Code is the S3 error code. Specifications: "Authenticating Requests (AWS Signature
-// Version 4)" and "Checking object integrity" of the Amazon S3 documentation.
+// Every error is an [*Error] whose Code is the S3 error code.
+//
+// Specifications: "Authenticating Requests (AWS Signature Version 4)" and
+// "Checking object integrity" of the Amazon S3 documentation.
 package sigv4
 
 import (
@@ -27,16 +34,18 @@ import (
 	"time"
 )
 
-// AnyRegion in the place of a region accepts credential scopes that name any region, or none.
+// AnyRegion as a region accepts credential scopes that name any region, or none.
 const AnyRegion = "*"
 
-// Config says what a [Verifier] accepts.
+// Config configures a [Verifier].
 type Config struct {
 	// Region is the region that credential scopes must name, or AnyRegion.
 	Region string
-	// Secret returns the secret key of an access key. It is called concurrently.
+	// Secret returns the secret key for an access key. It must be safe for
+	// concurrent use.
 	Secret func(accessKey string) (secret string, ok bool)
-	// PresignedV2 also accepts requests that were presigned with Signature Version 2: GET, HEAD, PUT and DELETE.
+	// PresignedV2 also accepts requests presigned with Signature Version 2:
+	// GET, HEAD, PUT and DELETE.
 	PresignedV2 bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -47,7 +56,8 @@ type Verifier struct {
 	cfg Config
 }
 
-// New returns a Verifier for cfg. It panics if cfg.Secret is nil: a verifier that knows no secret is a programming error.
+// New returns a Verifier for cfg. It panics if cfg.Secret is nil, which is a
+// programming error.
 func New(cfg Config) *Verifier {
 	if cfg.Secret == nil {
 		panic("sigv4: Config.Secret is nil")
@@ -58,34 +68,43 @@ func New(cfg Config) *Verifier {
 	return &Verifier{cfg: cfg}
 }
 
-// Request is the one parsed view of a client's request; everything that is signed is taken from here. It must not be
-// changed between [Verifier.Verify] and [Auth.Body].
+// Request is the single parsed view of a client's request. Everything that is
+// signed comes from it. It must not change between [Verifier.Verify] and
+// [Auth.Body].
 type Request struct {
 	Method string
-	// Path is the decoded path as the client addressed it, "/" first; in path style it includes the bucket.
+	// Path is the decoded path as the client addressed it. It begins with "/"
+	// and in path style includes the bucket.
 	Path string
-	// Query holds all decoded parameters, X-Amz-* included. Duplicates are refused by the caller; duplicates of
-	// x-amz-* names, in any case, are refused here as well.
+	// Query holds all decoded parameters, including X-Amz-* ones. The caller
+	// refuses duplicates. Duplicates of x-amz-* names, in any case, are refused
+	// here as well.
 	Query url.Values
-	// Header holds the headers as received; for presigned requests without values moved there from the query.
+	// Header holds the headers as received. For presigned requests it does not
+	// contain values moved there from the query.
 	Header http.Header
-	// Moved holds the headers, other than x-amz-* ones, that a presigner put into the query. A header of the same name
-	// goes first. The caller checks that the two agree where the header is signed as such, and otherwise that they agree
-	// or that the header has no effect.
+	// Moved holds the headers, other than x-amz-* ones, that a presigner moved
+	// into the query. A header of the same name takes precedence. The caller
+	// checks that the two agree if the header is signed as such, and otherwise
+	// that they agree or that the header has no effect.
 	Moved http.Header
 	Host  string
-	// NoEffect reports whether a header (lower-case name) means nothing to the caller, so that it need not be signed: proxies
-	// such as CloudFront add x-amz-cf-id to signed requests. nil stands for a function that returns false.
+	// NoEffect reports whether the caller ignores a header (name in lower
+	// case), so that it need not be signed. Proxies such as CloudFront add
+	// x-amz-cf-id to signed requests. A nil NoEffect always returns false.
 	NoEffect func(name string) bool
-	// RawPath is Path as it was sent, percent-encoded; "" stands for the encoding of Version 4.
+	// RawPath is Path as sent, percent-encoded. "" means the encoding of
+	// Version 4.
 	RawPath string
-	// HostBucket is the bucket that Host names in virtual-host style, else "".
+	// HostBucket is the bucket that Host names in virtual-host style, or "".
 	HostBucket string
-	// ContentLength is the length of the raw body in bytes, -1 when it is chunked or unknown.
+	// ContentLength is the length of the raw body in bytes, or -1 if it is
+	// chunked or unknown.
 	ContentLength int64
-	// TLS says whether the request came over TLS. It takes no part in verification.
+	// TLS is true if the request came over TLS. Verification ignores it.
 	TLS bool
-	// AllowEmptyRegion also accepts an empty region in the credential scope. MinIO's admin clients sign so.
+	// AllowEmptyRegion also accepts an empty region in the credential scope,
+	// which MinIO's admin clients use.
 	AllowEmptyRegion bool
 }
 
@@ -105,26 +124,27 @@ type Auth struct {
 	accessKey string
 	presigned bool
 	payload   payload
-	chunks    *chunkSigner // nil without a credential
+	chunks    *chunkSigner // nil if there is no credential
 }
 
-// AccessKey is the verified access key, "" for anonymous requests.
+// AccessKey returns the verified access key, or "" for anonymous requests.
 func (a *Auth) AccessKey() string { return a.accessKey }
 
-// Anonymous reports whether the request carried no credential at all.
+// Anonymous reports whether the request had no credential.
 func (a *Auth) Anonymous() bool { return a.accessKey == "" }
 
 // Presigned reports whether the request was authenticated by its query string.
 func (a *Auth) Presigned() bool { return a.presigned }
 
-// Framed reports whether the request says that its body is aws-chunked.
+// Framed reports whether the request declares an aws-chunked body.
 func (a *Auth) Framed() bool { return a.payload.mode.framed() }
 
-// String names the access key and nothing else.
+// String shows only the access key.
 func (a *Auth) String() string { return fmt.Sprintf("sigv4.Auth(%q)", a.accessKey) }
 
-// Verify authenticates r. Without any credential it returns an Auth that is Anonymous; a partial or malformed
-// credential is always an error. Errors: *Error.
+// Verify authenticates r. Without a credential it returns an Auth that is
+// Anonymous. A partial or malformed credential is always an error. Errors are
+// *Error.
 func (v *Verifier) Verify(r *Request) (*Auth, error) {
 	w, err := newView(r)
 	if err != nil {
@@ -156,11 +176,13 @@ func verifyAnonymous(w *view) (*Auth, error) {
 	}
 	p, err := parsePayload(value)
 	if err != nil {
-		// Without a signature it is no more than a digest, one that no body has.
+		// Nothing signs this malformed digest, so it counts as a digest that no
+		// body has.
 		p = payload{mode: payloadHash, canonical: value}
 	}
 	if p.mode == payloadPlain && w.request.Header.Get(headerTrailer) != "" {
-		// SDKs without credentials frame the body but leave out x-amz-content-sha256, which only the signer adds.
+		// SDKs without credentials frame the body, but only their signer adds
+		// x-amz-content-sha256.
 		p.mode = payloadUnsignedTrailer
 	}
 	if p.mode.signed() {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWhiteSpace: signers write white space in values in forms of their own. Each
-// form of the value that was sent verifies, in free text alone.
+// TestWhiteSpace covers the forms that signers give to white space in values.
+// Each form of the sent value verifies, but only in free text.
 func TestWhiteSpace(t *testing.T) {
 	const value = " \u3000a\tb  c\u00a0d\u3000e\u3000"
 	forms := map[string]func(string) string{
@@ -37,8 +37,8 @@ func TestWhiteSpace(t *testing.T) {
 	}
 }
 
-// TestWhiteSpaceCandidates: the usual request has one canonical form, no request
-// has more than three.
+// TestWhiteSpaceCandidates checks that an ordinary request has one canonical
+// form, and that no request has more than three.
 func TestWhiteSpaceCandidates(t *testing.T) {
 	for value, want := range map[string]int{
 		"": 1, "a": 1, "a  b ": 1, "\u00fc": 1, "\t a": 1, "a\tb": 2, "a\u3000b": 2, "\u3000a": 2, "\u3000a\tb": 3, "\xa0": 1,
@@ -51,7 +51,8 @@ func TestWhiteSpaceCandidates(t *testing.T) {
 	}
 }
 
-// signedAs is a request with a header that its signer saw with another value.
+// signedAs returns a request with a header that its signer saw with another
+// value.
 func signedAs(t *testing.T, name, sent, signed string) *Request {
 	t.Helper()
 	req := newTestRequest(t, "PUT", "/bucket/key", "", headerContentSHA256, unsignedPayload, headerDate, testTime.Format(timeFormat))
@@ -63,7 +64,7 @@ func signedAs(t *testing.T, name, sent, signed string) *Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The value stands in the canonical request as the signer wrote it.
+	// The canonical request must contain the value as the signer wrote it.
 	canonical = strings.Replace(canonical, name+":"+collapse(signed)+"\n", name+":"+signed+"\n", 1)
 	c := &credential{accessKey: testKey, time: testTime.Format(timeFormat), scope: scope{testTime.Format(dayFormat), testRegion, serviceS3}}
 	signature := deriveKey(testSecret, c.scope).sign(stringToSign(c, canonical))

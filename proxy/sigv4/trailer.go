@@ -10,9 +10,11 @@ import (
 	"strings"
 )
 
-// readTrailer reads the lines after the final chunk up to the end of the body: the announced checksum, and its
-// signature where chunks are signed, each exactly once, then an empty line. Clients differ in line ends and in where
-// they put empty lines, so LF ends a line too and empty lines may come anywhere.
+// readTrailer reads the lines after the final chunk up to the end of the body.
+// They are the announced checksum and, if chunks are signed, its signature,
+// each exactly once, and then an empty line. Clients differ in line ends and in
+// the places of empty lines, so LF also ends a line and empty lines may come
+// anywhere.
 func (f *frames) readTrailer() error {
 	var signature string
 	seen := map[string]bool{}
@@ -65,14 +67,16 @@ func (f *frames) readTrailer() error {
 	return f.signer.checkTrailer(f.trailerName+":"+f.trailerValue+"\n", signature)
 }
 
-// emptySHA256 is the SHA-256 of nothing, which every chunk's string to sign includes.
+// emptySHA256 is the SHA-256 of the empty string, which is part of every
+// chunk's string to sign.
 const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// chunkSigner checks the chain of chunk signatures, which begins with the signature of the request.
+// chunkSigner checks the chain of chunk signatures. The chain begins with the
+// signature of the request.
 type chunkSigner struct {
 	key      signingKey
 	context  string // time and scope, with line feeds
-	previous string // signature of the request or the chunk before, 64 hex digits
+	previous string // signature of the request or the previous chunk, 64 hex digits
 	claimed  string // signature of the current chunk, as sent
 	data     hash.Hash
 }
@@ -81,14 +85,14 @@ func newChunkSigner(key signingKey, c *credential) *chunkSigner {
 	return &chunkSigner{key: key, context: c.time + "\n" + c.scope.String() + "\n", previous: c.signature}
 }
 
-// start returns a signer at the head of the chain.
+// start returns a signer at the beginning of the chain.
 func (s *chunkSigner) start() *chunkSigner {
 	head := *s
 	head.data = sha256.New()
 	return &head
 }
 
-// open notes the signature that a chunk header's extension claims.
+// open stores the signature claimed by the extension of a chunk header.
 func (s *chunkSigner) open(extension []byte) error {
 	value, found := bytes.CutPrefix(extension, []byte("chunk-signature="))
 	if !found || len(value) != 2*sha256.Size {
@@ -99,14 +103,15 @@ func (s *chunkSigner) open(extension []byte) error {
 	return nil
 }
 
-// close compares the claimed signature with that of the data seen since open.
+// close compares the claimed signature with that of the data since open.
 func (s *chunkSigner) close() error {
 	want := s.key.sign(algorithmV4 + "-PAYLOAD\n" + s.context + s.previous + "\n" + emptySHA256 + "\n" +
 		hex.EncodeToString(s.data.Sum(nil)))
 	return s.advance(want, s.claimed)
 }
 
-// checkTrailer compares the claimed signature of the canonical trailer lines.
+// checkTrailer compares the claimed signature with that of the canonical
+// trailer lines.
 func (s *chunkSigner) checkTrailer(canonical, claimed string) error {
 	sum := sha256.Sum256([]byte(canonical))
 	want := s.key.sign(algorithmV4 + "-TRAILER\n" + s.context + s.previous + "\n" + hex.EncodeToString(sum[:]))

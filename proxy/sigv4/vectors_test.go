@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// The examples of Amazon's documentation: "Signature Calculations for the Authorization Header", "Transferring Payload
-// in Multiple Chunks", "... Including Trailing Headers" and "Authenticating Requests: Using Query Parameters".
+// Examples of Amazon's documentation: "Signature Calculations for the
+// Authorization Header", "Transferring Payload in Multiple Chunks", "...
+// Including Trailing Headers" and "Authenticating Requests: Using Query
+// Parameters".
 
 const vectorDate = "20130524T000000Z"
 
@@ -90,7 +92,7 @@ func TestDocumentedChunks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // an Auth can start a body more than once
+	for range 2 { // an Auth can start more than one body
 		body, err := auth.Body(strings.NewReader(signed))
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ func presignedGet(t testing.TB) *Request {
 	return received(t, presign(t, newTestRequest(t, http.MethodGet, getTarget, ""), testTime, "60"))
 }
 
-// mutate is one way to break a request; want is the code of the refusal.
+// mutation breaks a request in one way. want is the code of the refusal.
 type mutation struct {
 	name   string
 	change func(r *Request)
@@ -199,7 +199,7 @@ func TestVerifyPresignedWindow(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
-		now  time.Duration // after the request's date
+		now  time.Duration // relative to the request's date
 		want string
 	}{
 		{"at once", 0, ""},

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Header names of this package, lower case.
+// Names of the headers that this package uses, lower case.
 const (
 	amzPrefix = "x-amz-"
 
@@ -31,12 +31,13 @@ var authParams = []string{
 	paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignature, paramSignedHeaders, paramToken,
 }
 
-// view indexes the x-amz-* query parameters of a request, which count as headers: presigners move headers there.
+// view indexes the x-amz-* query parameters of a request. They count as
+// headers, because presigners move headers there.
 type view struct {
 	request   *Request
-	amz       map[string]string // lower-case name -> value, from the query
-	queryAuth bool              // any parameter of a V4 credential is present, whatever its case
-	queryV2   bool              // any parameter of a V2 credential is present
+	amz       map[string]string // from the query, by lower-case name
+	queryAuth bool              // a parameter of a V4 credential is present, in any case
+	queryV2   bool              // a parameter of a V2 credential is present
 }
 
 func newView(r *Request) (*view, error) {
@@ -66,8 +67,8 @@ func (w *view) has(name string) bool {
 	return ok
 }
 
-// header returns the value of a header (name in lower case), which may stand in the query, in canonical form; "" if
-// there is none.
+// header returns the canonical value of a header (name in lower case), which
+// may be in the query. It returns "" if there is none.
 func (w *view) header(name string) string {
 	if value, ok := canonicalHeader(w.request, name, collapse); ok {
 		return value
@@ -75,8 +76,8 @@ func (w *view) header(name string) string {
 	return ""
 }
 
-// value returns an x-amz-* value (name in lower case) from the headers or the query. Given in both places, or twice,
-// the two must agree.
+// value returns an x-amz-* value (name in lower case) from the headers or the
+// query. If there are several values, they must agree.
 func (w *view) value(name string) (value string, ok bool, err error) {
 	values := w.request.Header.Values(name)
 	if moved, ok := w.amz[name]; ok {

@@ -11,12 +11,20 @@ import (
 // maxCached bounds the data keys that are kept for reading, in about 10 MiB.
 const maxCached = 32_768
 
+// keyID names a KES key and a context in canonical form, which data keys are
+// sealed under.
+type keyID struct{ name, context string }
+
+func newKeyID(name string, kctx Context) keyID {
+	return keyID{name, string(kctx.Canonical())}
+}
+
 // cacheKey is what a sealed data key opens with: a digest of the KES key's name, the context and the sealed form.
 type cacheKey [sha256.Size]byte
 
-func newCacheKey(name string, sealed []byte, kctx Context) cacheKey {
+func newCacheKey(id keyID, sealed []byte) cacheKey {
 	h := sha256.New()
-	for _, b := range [][]byte{[]byte(name), kctx.Canonical(), sealed} {
+	for _, b := range [][]byte{[]byte(id.name), []byte(id.context), sealed} {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(b))))
 		h.Write(b)
 	}
@@ -31,30 +39,28 @@ type keyCache struct {
 	misses  atomic.Uint64
 }
 
-func newKeyCache(ttl time.Duration) *keyCache {
+func newKeyCache(ttl, timeout time.Duration) *keyCache {
 	return &keyCache{
 		keys:    newExpiring[cacheKey](ttl, maxCached, (*Secret).Wipe),
-		flights: newFlights[cacheKey]((*Secret).Wipe),
+		flights: newFlights[cacheKey](timeout, (*Secret).Wipe),
 	}
 }
 
-// UnsealCached returns the same as Unseal, for reading objects: where the data key was opened less than Config.CacheTTL ago,
-// KES is not asked, and cached is true. Calls for one data key that come while KES is asked for it share the answer; so KES
-// may go on being asked, for up to four attempts, when ctx has ended. The caller wipes the key.
-func (c *Client) UnsealCached(ctx context.Context, name string, sealed []byte, kctx Context) (key Secret, cached bool, err error) {
-	k := newCacheKey(name, sealed, kctx)
-	if c.cache.keys.use(k, func(s *Secret) { key = *s }) {
-		c.cache.hits.Add(1)
+// get returns the data key that k opens, from the cache or else from unseal,
+// whose answer is kept and shared by all who ask for k in the meantime.
+func (c *keyCache) get(ctx context.Context, k cacheKey, unseal func(context.Context) (Secret, error)) (key Secret, cached bool, err error) {
+	if c.keys.use(k, func(s *Secret) { key = *s }) {
+		c.hits.Add(1)
 		return key, true, nil
 	}
-	c.cache.misses.Add(1)
+	c.misses.Add(1)
 	if ctx.Err() != nil {
 		return key, false, interrupted(ctx, nil)
 	}
-	key, err = c.cache.flights.do(ctx, k, func(ctx context.Context) (Secret, error) {
-		key, err := c.Unseal(ctx, name, sealed, kctx)
+	key, err = c.flights.do(ctx, k, func(ctx context.Context) (Secret, error) {
+		key, err := unseal(ctx)
 		if err == nil {
-			c.cache.keys.put(k, key)
+			c.keys.put(k, key)
 		}
 		return key, err
 	})

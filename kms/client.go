@@ -1,17 +1,16 @@
 package kms
 
 import (
-	"context"
-	"crypto/subtle"
-	"crypto/tls"
-	"crypto/x509"
+	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
-	"github.com/minio/kms-go/kes"
+	"go.uber.org/zap"
 )
+
+// watchInterval is how often certificates are looked at: whether their files have changed, or their end is near.
+const watchInterval = 5 * time.Second
 
 // MaxSealedLen is the longest sealed form of a data key, in bytes. That of KES has 124.
 const MaxSealedLen = 1024
@@ -19,11 +18,53 @@ const MaxSealedLen = 1024
 // Client gets data keys from KES. It is safe for concurrent use.
 type Client struct {
 	pool       *pool
-	identity   *source[*tls.Certificate]
-	roots      *source[*x509.CertPool]
+	certs      certificates
 	defaultKey string
 	cache      *keyCache
 	shared     *sharedKeys
+}
+
+// New returns a client of the KES cluster that c describes. It reads files but does not connect: use Status, Ensure or Check
+// to learn whether KES is there. Errors name the setting or the file that is wrong.
+func New(c Config) (*Client, error) {
+	if len(c.Endpoints) == 0 {
+		return nil, errors.New("kms: no KES endpoint given")
+	}
+	endpoints := make([]string, 0, len(c.Endpoints))
+	for _, s := range c.Endpoints {
+		e, err := parseEndpoint(s)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, e)
+	}
+	if err := ValidKeyName(c.DefaultKey); err != nil {
+		return nil, fmt.Errorf("default key: %w", err)
+	}
+	switch {
+	case c.AttemptTimeout < 0:
+		return nil, errors.New("kms: negative attempt timeout")
+	case c.CacheTTL < 0:
+		return nil, errors.New("kms: negative cache time")
+	case c.SharedInterval < 0 || c.SharedUses < 0:
+		return nil, errors.New("kms: negative bound of shared data keys")
+	}
+	certs, err := newCertificates(c)
+	if err != nil {
+		return nil, err
+	}
+	log, attempt := cmp.Or(c.Log, zap.NewNop()), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout)
+	p := newPool(endpoints, c.Dial, certs.tlsConfig(), attempt, log)
+	interval, uses := cmp.Or(c.SharedInterval, DefaultSharedInterval), cmp.Or(c.SharedUses, DefaultSharedUses)
+	client := &Client{
+		pool:       p,
+		certs:      certs,
+		defaultKey: c.DefaultKey,
+		cache:      newKeyCache(c.CacheTTL, p.long),
+		shared:     newSharedKeys(interval, uses, p.long),
+	}
+	client.pool.background.Go(client.watch)
+	return client, nil
 }
 
 // Close ends what goes on in the background, wipes the keys that are kept and closes the connections. It is called when no
@@ -41,204 +82,25 @@ func (c *Client) Close() {
 func (c *Client) DefaultKey() string { return c.defaultKey }
 
 // Identity returns what KES calls this client, for its policy: the SHA-256 of the public key, in hex.
-func (c *Client) Identity() string { return kesIdentity(c.identity.get()).String() }
+func (c *Client) Identity() string { return c.certs.kesIdentity().String() }
 
-// checkContext is what TryGenerate and Check bind the data key to that they try KES with.
-func checkContext() Context { return Context{"healthcheck": ""} }
-
-// Generate returns a new data key, sealed under the named KES key and bound to kctx, which must not be empty
-// (ErrContextRequired). The caller wipes the plaintext.
-func (c *Client) Generate(ctx context.Context, name string, kctx Context) (DataKey, error) {
-	if err := ValidKeyName(name); err != nil {
-		return DataKey{}, err
+// watch reloads the certificates until the client is closed.
+func (c *Client) watch() {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			c.reload()
+		case <-c.pool.ctx.Done():
+			return
+		}
 	}
-	dk, err := c.generate(ctx, name, kctx)
-	if err != nil {
-		c.dropShared(name, err)
-		return DataKey{}, fmt.Errorf("generating a data key under %q: %w", name, err)
-	}
-	return dk, nil
 }
 
-func (c *Client) generate(ctx context.Context, name string, kctx Context) (DataKey, error) {
-	if len(kctx) == 0 {
-		return DataKey{}, ErrContextRequired
+// reload makes connections anew when a certificate has changed, so that those of before do not outlive it.
+func (c *Client) reload() {
+	if c.certs.refresh(c.pool.log) {
+		c.pool.reconnect(c.certs.tlsConfig())
 	}
-	ans, err := c.pool.do(ctx, call{
-		op:     opGenerate,
-		method: http.MethodPost,
-		path:   pathGenerate + name,
-		body:   encode(generateRequest{Context: kctx.Canonical()}),
-	})
-	if err != nil {
-		return DataKey{}, err
-	}
-	defer clear(ans.body)
-	var r generateResponse
-	if err := ans.decode(&r); err != nil {
-		return DataKey{}, err
-	}
-	plaintext, err := takeSecret(r.Plaintext)
-	if err != nil {
-		return DataKey{}, err
-	}
-	if n := len(r.Ciphertext); n == 0 || n > MaxSealedLen {
-		plaintext.Wipe()
-		return DataKey{}, badAnswer("sealed data key has %d bytes", n)
-	}
-	return DataKey{KeyName: name, Plaintext: plaintext, Sealed: r.Ciphertext}, nil
-}
-
-// Unseal has KES open a sealed data key with the named KES key. The context must equal that of Generate. ErrInvalidCiphertext
-// means that KES, or the length, says it is not authentic. The caller wipes the key.
-func (c *Client) Unseal(ctx context.Context, name string, sealed []byte, kctx Context) (Secret, error) {
-	if err := ValidKeyName(name); err != nil {
-		return Secret{}, err
-	}
-	key, err := c.unseal(ctx, name, sealed, kctx)
-	if err != nil {
-		c.dropShared(name, err)
-		return Secret{}, fmt.Errorf("unsealing a data key with %q: %w", name, err)
-	}
-	return key, nil
-}
-
-func (c *Client) unseal(ctx context.Context, name string, sealed []byte, kctx Context) (Secret, error) {
-	if len(kctx) == 0 {
-		return Secret{}, ErrContextRequired
-	}
-	if n := len(sealed); n == 0 || n > MaxSealedLen {
-		return Secret{}, fmt.Errorf("%w: it has %d bytes", ErrInvalidCiphertext, n)
-	}
-	ans, err := c.pool.do(ctx, call{
-		op:     opUnseal,
-		method: http.MethodPost,
-		path:   pathDecrypt + name,
-		body:   encode(decryptRequest{Ciphertext: sealed, Context: kctx.Canonical()}),
-	})
-	if err != nil {
-		return Secret{}, err
-	}
-	defer clear(ans.body)
-	var r decryptResponse
-	if err := ans.decode(&r); err != nil {
-		return Secret{}, err
-	}
-	return takeSecret(r.Plaintext)
-}
-
-// takeSecret moves a data key out of b, which it wipes.
-func takeSecret(b []byte) (Secret, error) {
-	defer clear(b)
-	var s Secret
-	if len(b) != len(s) {
-		return Secret{}, badAnswer("data key has %d bytes", len(b))
-	}
-	copy(s[:], b)
-	if subtle.ConstantTimeCompare(s[:], make([]byte, len(s))) == 1 {
-		return Secret{}, badAnswer("data key is all zero")
-	}
-	return s, nil
-}
-
-// Create makes a new KES key. ErrKeyExists means that there is one of that name, which is then as it was.
-func (c *Client) Create(ctx context.Context, name string) error {
-	if err := ValidKeyName(name); err != nil {
-		return err
-	}
-	if err := c.create(ctx, name); err != nil {
-		return fmt.Errorf("creating key %q: %w", name, err)
-	}
-	return nil
-}
-
-func (c *Client) create(ctx context.Context, name string) error {
-	start := time.Now()
-	ans, err := c.pool.do(ctx, call{op: opCreate, method: http.MethodPost, path: pathCreate + name})
-	if err != nil {
-		return err
-	}
-	err = ans.decode(nil)
-	if errors.Is(err, ErrKeyExists) && ans.tries > 1 && c.madeSince(ctx, name, start) {
-		return nil // by an attempt of this call whose answer was lost
-	}
-	return err
-}
-
-// dateSlack is what the date of an answer and the time a key was made, in whole seconds and from two servers, can be off.
-const dateSlack = 2 * time.Second
-
-// madeSince reports whether KES knows this client as the one who made the key, and that it was not made before start. Both
-// times compared are of KES's clock.
-func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bool {
-	r, date, err := c.describe(ctx, name)
-	if err != nil || date.IsZero() || kes.Identity(r.CreatedBy) != kesIdentity(c.identity.get()) {
-		return false
-	}
-	return date.Sub(r.CreatedAt) <= time.Since(start)+dateSlack
-}
-
-// Ensure makes the KES key where it is absent. It looks by generating a data key, so that a KES policy which allows no more
-// than create, generate and decrypt is enough. Another client that makes the key at the same time does no harm.
-func (c *Client) Ensure(ctx context.Context, name string) error {
-	if err := c.TryGenerate(ctx, name); !errors.Is(err, ErrKeyNotFound) {
-		return err
-	}
-	if err := c.Create(ctx, name); err != nil && !errors.Is(err, ErrKeyExists) {
-		return err
-	}
-	return nil
-}
-
-// Describe returns nil when KES has the key, and ErrKeyNotFound when it has not. It needs the KES policy to allow
-// /v1/key/describe.
-func (c *Client) Describe(ctx context.Context, name string) error {
-	if err := ValidKeyName(name); err != nil {
-		return err
-	}
-	if _, _, err := c.describe(ctx, name); err != nil {
-		return fmt.Errorf("describing key %q: %w", name, err)
-	}
-	return nil
-}
-
-func (c *Client) describe(ctx context.Context, name string) (describeResponse, time.Time, error) {
-	var r describeResponse
-	ans, err := c.pool.do(ctx, call{op: opDescribe, method: http.MethodGet, path: pathDescribe + name})
-	if err != nil {
-		return r, time.Time{}, err
-	}
-	if err := ans.decode(&r); err != nil {
-		return r, time.Time{}, err
-	}
-	if r.Name != "" && r.Name != name {
-		return r, time.Time{}, badAnswer("it describes another key")
-	}
-	return r, ans.date, nil
-}
-
-// TryGenerate generates a data key that nobody uses: nil means that objects can be sealed under the named KES key. The error is
-// that of Generate.
-func (c *Client) TryGenerate(ctx context.Context, name string) error {
-	dk, err := c.Generate(ctx, name, checkContext())
-	dk.Plaintext.Wipe()
-	return err
-}
-
-// Check generates a data key and opens it again. An error of the second step also matches ErrCheckUnseal.
-func (c *Client) Check(ctx context.Context, name string) error {
-	dk, err := c.Generate(ctx, name, checkContext())
-	if err != nil {
-		return err
-	}
-	defer dk.Plaintext.Wipe()
-	key, err := c.Unseal(ctx, name, dk.Sealed, checkContext())
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCheckUnseal, err)
-	}
-	defer key.Wipe()
-	if subtle.ConstantTimeCompare(key[:], dk.Plaintext[:]) != 1 {
-		return fmt.Errorf("%w: %w", ErrCheckUnseal, badAnswer("it opens to another key"))
-	}
-	return nil
 }

@@ -1,9 +1,7 @@
 package kms
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -80,50 +78,3 @@ func (c Config) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // MarshalText returns the same as String.
 func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// New returns a client of the KES cluster that c describes. It reads files but does not connect: use Status, Ensure or Check
-// to learn whether KES is there. Errors name the setting or the file that is wrong.
-func New(c Config) (*Client, error) {
-	if len(c.Endpoints) == 0 {
-		return nil, errors.New("kms: no KES endpoint given")
-	}
-	endpoints := make([]string, 0, len(c.Endpoints))
-	for _, s := range c.Endpoints {
-		e, err := parseEndpoint(s)
-		if err != nil {
-			return nil, err
-		}
-		endpoints = append(endpoints, e)
-	}
-	if err := ValidKeyName(c.DefaultKey); err != nil {
-		return nil, fmt.Errorf("default key: %w", err)
-	}
-	switch {
-	case c.AttemptTimeout < 0:
-		return nil, errors.New("kms: negative attempt timeout")
-	case c.CacheTTL < 0:
-		return nil, errors.New("kms: negative cache time")
-	case c.SharedInterval < 0 || c.SharedUses < 0:
-		return nil, errors.New("kms: negative bound of shared data keys")
-	}
-	identity, err := newIdentity(c, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := newRoots(c.CAPath)
-	if err != nil {
-		return nil, err
-	}
-	log, attempt := cmp.Or(c.Log, zap.NewNop()), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout)
-	client := &Client{
-		pool:       newPool(endpoints, c.Dial, tlsConfig(roots, identity), attempt, log),
-		identity:   identity,
-		roots:      roots,
-		defaultKey: c.DefaultKey,
-		cache:      newKeyCache(c.CacheTTL),
-		shared:     newSharedKeys(cmp.Or(c.SharedInterval, DefaultSharedInterval), cmp.Or(c.SharedUses, DefaultSharedUses)),
-	}
-	client.cache.flights.timeout, client.shared.flights.timeout = client.pool.long, client.pool.long
-	client.pool.background.Go(client.watch)
-	return client, nil
-}

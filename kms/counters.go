@@ -112,29 +112,6 @@ type Latency struct {
 	Buckets map[float64]uint64 // answers up to that many seconds; cumulative
 }
 
-// Endpoints returns the state of each endpoint, in the order of Config.Endpoints.
-func (c *Client) Endpoints() []EndpointState {
-	p := c.pool
-	states := make([]EndpointState, 0, len(p.endpoints))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.endpoints {
-		s := EndpointState{
-			Endpoint: e.url,
-			Open:     e.health.open,
-			Requests: e.counters.requestCounts(),
-			Latency:  e.counters.answers.latency(),
-			Hedges:   e.counters.hedges.Load(),
-			Strikes:  e.counters.strikes.Load(),
-		}
-		if s.Open {
-			s.Err = shortReason(e.health.lastErr)
-		}
-		states = append(states, s)
-	}
-	return states
-}
-
 func (c *counters) requestCounts() []RequestCount {
 	var counts []RequestCount
 	for o := range numOps {

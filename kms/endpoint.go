@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"github.com/minio/kms-go/kes"
 )
 
 const (
@@ -24,10 +22,6 @@ const (
 	// minDialTimeout bounds dialing, which goes on in the background after the attempt that began it has given up.
 	minDialTimeout = 2 * time.Second
 )
-
-// errNoAnswer is what an attempt that took too long fails with. It is not context.DeadlineExceeded, which would be the
-// caller's deadline.
-var errNoAnswer = errors.New("no answer in time")
 
 // endpoint is one KES server with connections of its own.
 type endpoint struct {
@@ -122,10 +116,4 @@ func (e *endpoint) roundTrip(ctx context.Context, c call) (answer, error) {
 	date, _ := http.ParseTime(resp.Header.Get("Date"))
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return answer{status: resp.StatusCode, date: date, json: mediaType == "application/json", body: b}, nil
-}
-
-// kesError returns the error of KES in an answer that is not 200. The message is KES's own where the body is what KES sends,
-// made safe to print.
-func (a answer) kesError() kes.Error {
-	return kes.NewError(a.status, a.message())
 }

@@ -40,6 +40,13 @@ var (
 	ErrCheckUnseal = errors.New("kms: a new data key does not open")
 )
 
+// errNoAnswer is what an attempt that took too long fails with. It is not context.DeadlineExceeded, which would be the
+// caller's deadline.
+var errNoAnswer = errors.New("no answer in time")
+
+// errClosed is why a closed client reaches nobody.
+var errClosed = errors.New("the client is closed")
+
 // unreachableError lists what happened at each endpoint.
 type unreachableError struct {
 	causes []error

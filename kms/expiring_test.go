@@ -97,7 +97,7 @@ func TestFlightIsWiped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var w wiped
-		g := newFlights[string](w.wipe)
+		g := newFlights[string](longTimeout, w.wipe)
 		m := make(chan struct{})
 		var callers sync.WaitGroup
 		for range 5 {

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// longTimeout bounds a flight, whose callers may all have left, and Status, where an attempt may take a quarter of it at most.
-const longTimeout = 2 * time.Second
-
 // flights makes one call at a time for each key, whose result is for all who ask for it in the meantime. The call is not
 // bound to the context of the caller who began it: one who leaves does not spoil it for the others.
 type flights[K comparable, V any] struct {
@@ -29,8 +26,8 @@ type flight[V any] struct {
 	landed  bool
 }
 
-func newFlights[K comparable, V any](wipe func(*V)) *flights[K, V] {
-	return &flights[K, V]{wipe: wipe, timeout: longTimeout, flying: make(map[K]*flight[V])}
+func newFlights[K comparable, V any](timeout time.Duration, wipe func(*V)) *flights[K, V] {
+	return &flights[K, V]{wipe: wipe, timeout: timeout, flying: make(map[K]*flight[V])}
 }
 
 // do returns the result of call, or of the one for k that is under way. Each caller gets a copy of the value, and the original

@@ -11,7 +11,7 @@ import (
 // A panic in a flight, or while an endpoint answers, is an error of the call.
 func TestPanics(t *testing.T) {
 	t.Parallel()
-	flights := newFlights[string](func(*int) {})
+	flights := newFlights[string](longTimeout, func(*int) {})
 	_, err := flights.do(t.Context(), "k", func(context.Context) (int, error) { panic("boom") })
 	var p *panicError
 	if !errors.As(err, &p) || p.value != "boom" || !strings.Contains(string(p.stack), "TestPanics") {

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -27,9 +26,6 @@ const (
 	// settled is how long an endpoint has to be well for its next failure not to count as the last one's.
 	settled = 10 * time.Second
 )
-
-// errClosed is why a closed client reaches nobody.
-var errClosed = errors.New("the client is closed")
 
 // health is what a pool knows about an endpoint. Its breaker is open from the first failure on until a probe is answered: calls
 // then prefer other endpoints, and wait for the next probe where there is none. So a call fails only when every endpoint

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -106,13 +105,4 @@ func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, e
 		return nil, fmt.Errorf("kms: client certificate %s with key %s: %w", certFile, keyFile, err)
 	}
 	return &cert, nil
-}
-
-// fileError names a file once, however err was made.
-func fileError(what, name string, err error) error {
-	var perr *fs.PathError
-	if errors.As(err, &perr) {
-		err = perr.Err
-	}
-	return fmt.Errorf("kms: %s %s: %w", what, name, err)
 }

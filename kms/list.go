@@ -2,10 +2,7 @@ package kms
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -17,25 +14,6 @@ const (
 	// nameAlphabet is what names are made of, in ASCII order, which is the order KES sorts names in.
 	nameAlphabet = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 )
-
-// List returns the names of all KES keys that begin with prefix, sorted; an empty prefix lists all. The prefix is literal: no
-// character in it stands for others, and one with a character that no name may have is ErrInvalidKeyName. More than 100,000
-// names are ErrBadAnswer, never a part of them.
-func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
-	for i := range len(prefix) {
-		if !nameByte(prefix[i]) {
-			return nil, fmt.Errorf("%w: no name begins with %q", ErrInvalidKeyName, prefix)
-		}
-	}
-	if len(prefix) > MaxKeyNameLen || strings.HasPrefix(prefix, "-") {
-		return nil, nil // no name is so long or begins so
-	}
-	l := listing{pool: c.pool, prefix: prefix, names: make(map[string]struct{})}
-	if err := l.visit(ctx, listable(prefix)); err != nil {
-		return nil, fmt.Errorf("listing keys: %w", err)
-	}
-	return slices.Sorted(maps.Keys(l.names)), nil
-}
 
 // listing collects the names of one List.
 //

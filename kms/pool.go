@@ -14,6 +14,9 @@ import (
 // KES answers more than 10,000 of them in a second, so more at one time only wait in another place.
 const maxInFlight = 64
 
+// longTimeout bounds a flight, whose callers may all have left, and Status, where an attempt may take a quarter of it at most.
+const longTimeout = 2 * time.Second
+
 // pool chooses the endpoint of each call.
 type pool struct {
 	endpoints []*endpoint
@@ -33,44 +36,6 @@ type pool struct {
 
 	mu      sync.Mutex    // guards the health of all endpoints
 	changed chan struct{} // closed, and replaced, when a probe has ended
-}
-
-// op is an operation of the KES API that the client uses.
-type op uint8
-
-const (
-	opGenerate op = iota
-	opUnseal
-	opCreate
-	opDescribe
-	opList
-	opVersion
-	numOps
-)
-
-var opNames = [numOps]string{"generate", "unseal", "create", "describe", "list", "version"}
-
-func (o op) String() string { return opNames[o] }
-
-// idempotent reports whether sending a call twice does no harm, to one endpoint or to two.
-func (o op) idempotent() bool { return o != opCreate }
-
-// call is one request in a form that can be sent again.
-type call struct {
-	op     op
-	method string
-	path   string
-	body   []byte // nil for none
-}
-
-// answer is what an endpoint said: any status but a 5xx, and the whole body.
-type answer struct {
-	status int
-	date   time.Time // by the clock of KES, zero when it did not say
-	json   bool      // says its content type
-	body   []byte
-	took   time.Duration
-	tries  int // attempts that were made, this one included
 }
 
 func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/minio/kms-go/kes"
 )
 
 // Paths of the KES API, version 1. A name follows those that end in a slash.
@@ -18,6 +20,44 @@ const (
 	pathDescribe = "/v1/key/describe/"
 	pathList     = "/v1/key/list/"
 )
+
+// op is an operation of the KES API that the client uses.
+type op uint8
+
+const (
+	opGenerate op = iota
+	opUnseal
+	opCreate
+	opDescribe
+	opList
+	opVersion
+	numOps
+)
+
+var opNames = [numOps]string{"generate", "unseal", "create", "describe", "list", "version"}
+
+func (o op) String() string { return opNames[o] }
+
+// idempotent reports whether sending a call twice does no harm, to one endpoint or to two.
+func (o op) idempotent() bool { return o != opCreate }
+
+// call is one request in a form that can be sent again.
+type call struct {
+	op     op
+	method string
+	path   string
+	body   []byte // nil for none
+}
+
+// answer is what an endpoint said: any status but a 5xx, and the whole body.
+type answer struct {
+	status int
+	date   time.Time // by the clock of KES, zero when it did not say
+	json   bool      // says its content type
+	body   []byte
+	took   time.Duration
+	tries  int // attempts that were made, this one included
+}
 
 type generateRequest struct {
 	Context []byte `json:"context"`
@@ -74,6 +114,12 @@ func (a answer) decode(v any) error {
 		return badAnswer("body is not the JSON of this call") // the cause may quote it
 	}
 	return nil
+}
+
+// kesError returns the error of KES in an answer that is not 200. The message is KES's own where the body is what KES sends,
+// made safe to print.
+func (a answer) kesError() kes.Error {
+	return kes.NewError(a.status, a.message())
 }
 
 // maxMessage bounds what is kept of an error message of KES, in bytes.

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -18,42 +17,41 @@ const (
 type sharedKeys struct {
 	interval time.Duration
 	uses     int
-	keys     *expiring[sharedID, sharedKey]
-	flights  *flights[sharedID, struct{}]
+	keys     *expiring[keyID, sharedKey]
+	flights  *flights[keyID, struct{}]
 	made     atomic.Uint64
 	used     atomic.Uint64
 }
 
-// sharedID says what a shared data key is for.
-type sharedID struct{ name, context string }
-
 type sharedKey struct {
 	DataKey
-	cached  cacheKey  // what it is kept for reading under
 	left    int       // uses
 	renewAt time.Time // a use from then on replaces it ahead of time
 }
 
-func newSharedKeys(interval time.Duration, uses int) *sharedKeys {
+func newSharedKeys(interval time.Duration, uses int, timeout time.Duration) *sharedKeys {
 	return &sharedKeys{
 		interval: interval,
 		uses:     uses,
-		keys:     newExpiring[sharedID](interval, maxShared, func(k *sharedKey) { k.Plaintext.Wipe() }),
-		flights:  newFlights[sharedID](func(*struct{}) {}),
+		keys:     newExpiring[keyID](interval, maxShared, func(k *sharedKey) { k.Plaintext.Wipe() }),
+		flights:  newFlights[keyID](timeout, func(*struct{}) {}),
 	}
 }
 
-// GenerateShared returns the same as Generate, but the same data key to all who ask for the name and context within
-// Config.SharedInterval, up to Config.SharedUses of them. After that KES must answer, or there is an error. A key is replaced
-// ahead of time by a use in its last fifth, so that nobody waits for KES, and dropped as soon as KES says to any call that the
-// KES key is gone or not allowed. The caller wipes its copy of the plaintext and leaves the sealed form as it is.
-func (c *Client) GenerateShared(ctx context.Context, name string, kctx Context) (DataKey, error) {
-	id := sharedID{name, string(kctx.Canonical())}
-	generate := func(ctx context.Context) (struct{}, error) { return struct{}{}, c.newShared(ctx, id, kctx) }
+// get returns the data key of id, or one that generate has made for it.
+func (s *sharedKeys) get(ctx context.Context, id keyID, generate func(context.Context) (DataKey, error)) (DataKey, error) {
+	replace := func(ctx context.Context) (struct{}, error) {
+		dk, err := generate(ctx)
+		if err == nil {
+			s.put(id, dk)
+			dk.Plaintext.Wipe()
+		}
+		return struct{}{}, err
+	}
 	for {
-		dk, renew, ok := c.shared.take(id)
+		dk, renew, ok := s.take(id)
 		if renew {
-			c.shared.flights.begin(ctx, id, generate)
+			s.flights.begin(ctx, id, replace)
 		}
 		if ok {
 			return dk, nil
@@ -61,14 +59,20 @@ func (c *Client) GenerateShared(ctx context.Context, name string, kctx Context) 
 		if ctx.Err() != nil {
 			return DataKey{}, interrupted(ctx, nil)
 		}
-		if _, err := c.shared.flights.do(ctx, id, generate); err != nil {
+		if _, err := s.flights.do(ctx, id, replace); err != nil {
 			return DataKey{}, err
 		}
 	}
 }
 
+// put puts a new data key in the place of the one that id had.
+func (s *sharedKeys) put(id keyID, dk DataKey) {
+	s.made.Add(1)
+	s.keys.put(id, sharedKey{DataKey: dk, left: s.uses, renewAt: time.Now().Add(s.interval / 5 * 4)})
+}
+
 // take uses the key of id once more, if there is one. Whoever gets renew replaces it.
-func (s *sharedKeys) take(id sharedID) (dk DataKey, renew, ok bool) {
+func (s *sharedKeys) take(id keyID) (dk DataKey, renew, ok bool) {
 	s.keys.use(id, func(k *sharedKey) {
 		now := time.Now()
 		if renew = !now.Before(k.renewAt); renew {
@@ -88,60 +92,15 @@ func (s *sharedKeys) take(id sharedID) (dk DataKey, renew, ok bool) {
 	return dk, renew, ok
 }
 
-// newShared gets a data key and puts it in the place of the one that id had. It is kept for reading, too.
-func (c *Client) newShared(ctx context.Context, id sharedID, kctx Context) error {
-	dk, err := c.Generate(ctx, id.name, kctx)
-	if err != nil {
-		return err
-	}
-	c.shared.made.Add(1)
-	k := newCacheKey(id.name, dk.Sealed, kctx)
-	c.cache.keys.put(k, dk.Plaintext)
-	c.shared.keys.put(id, sharedKey{DataKey: dk, cached: k, left: c.shared.uses, renewAt: time.Now().Add(c.shared.interval / 5 * 4)})
-	dk.Plaintext.Wipe()
-	return nil
-}
-
-// dropShared forgets the shared data keys of a KES key, also for reading, when err says that the key is gone or may not be
-// used: nothing more is to be sealed with what may never be opened again.
-func (c *Client) dropShared(name string, err error) {
-	if !errors.Is(err, ErrKeyNotFound) && !errors.Is(err, ErrNotAllowed) {
-		return
-	}
+// drop forgets the data keys of a KES key, and returns what they are kept for
+// reading under.
+func (s *sharedKeys) drop(name string) []cacheKey {
 	var dropped []cacheKey
-	c.shared.keys.drop(func(id sharedID, k *sharedKey) bool {
+	s.keys.drop(func(id keyID, k *sharedKey) bool {
 		if id.name == name {
-			dropped = append(dropped, k.cached)
+			dropped = append(dropped, newCacheKey(id, k.Sealed))
 		}
 		return id.name == name
 	})
-	for _, k := range dropped {
-		c.cache.keys.dropOne(k)
-	}
-}
-
-// Stats is what the client has done, and with the data keys that it keeps.
-type Stats struct {
-	// Calls is how long calls took, with all that they waited for, whether KES answered or not.
-	Calls Latency
-
-	CacheHits   uint64 // data keys opened without asking KES
-	CacheMisses uint64 // data keys that KES was asked for, or that were being asked for
-	Cached      int    // data keys kept for reading
-	SharedMade  uint64 // shared data keys that KES made
-	SharedUsed  uint64 // objects that were given one
-	Shared      int    // shared data keys in use
-}
-
-// Stats returns counts since the client was made, and what it keeps.
-func (c *Client) Stats() Stats {
-	return Stats{
-		Calls:       c.pool.calls.latency(),
-		CacheHits:   c.cache.hits.Load(),
-		CacheMisses: c.cache.misses.Load(),
-		Cached:      c.cache.keys.len(),
-		SharedMade:  c.shared.made.Load(),
-		SharedUsed:  c.shared.used.Load(),
-		Shared:      c.shared.keys.len(),
-	}
+	return dropped
 }

@@ -1,18 +1,15 @@
 package kms
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 )
-
-// watchInterval is how often certificates are looked at: whether their files have changed, or their end is near.
-const watchInterval = 5 * time.Second
 
 // source is something that connections are made with, and that can change. A change that cannot be used leaves the last good
 // value, so that files replaced one after the other do no harm.
@@ -102,36 +99,11 @@ func sameVersion(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// tlsConfig is for connections with what the sources have now.
-func tlsConfig(roots *source[*x509.CertPool], identity *source[*tls.Certificate]) *tls.Config {
-	cert := identity.get()
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    roots.get(),
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return cert, nil // whatever CA the server names: KES goes by the public key
-		},
+// fileError names a file once, however err was made.
+func fileError(what, name string, err error) error {
+	var perr *fs.PathError
+	if errors.As(err, &perr) {
+		err = perr.Err
 	}
-}
-
-// watch reloads the certificates until the client is closed.
-func (c *Client) watch() {
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			c.reload()
-		case <-c.pool.ctx.Done():
-			return
-		}
-	}
-}
-
-// reload makes connections anew when a certificate has changed, so that those of before do not outlive it.
-func (c *Client) reload() {
-	roots := c.roots.refresh(c.pool.log)
-	if c.identity.refresh(c.pool.log) || roots {
-		c.pool.reconnect(tlsConfig(c.roots, c.identity))
-	}
+	return fmt.Errorf("kms: %s %s: %w", what, name, err)
 }

@@ -76,3 +76,52 @@ func shortReason(err error) string {
 	msg := err.Error()
 	return msg[:min(len(msg), maxMessage)]
 }
+
+// Endpoints returns the state of each endpoint, in the order of Config.Endpoints.
+func (c *Client) Endpoints() []EndpointState {
+	p := c.pool
+	states := make([]EndpointState, 0, len(p.endpoints))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.endpoints {
+		s := EndpointState{
+			Endpoint: e.url,
+			Open:     e.health.open,
+			Requests: e.counters.requestCounts(),
+			Latency:  e.counters.answers.latency(),
+			Hedges:   e.counters.hedges.Load(),
+			Strikes:  e.counters.strikes.Load(),
+		}
+		if s.Open {
+			s.Err = shortReason(e.health.lastErr)
+		}
+		states = append(states, s)
+	}
+	return states
+}
+
+// Stats is what the client has done, and with the data keys that it keeps.
+type Stats struct {
+	// Calls is how long calls took, with all that they waited for, whether KES answered or not.
+	Calls Latency
+
+	CacheHits   uint64 // data keys opened without asking KES
+	CacheMisses uint64 // data keys that KES was asked for, or that were being asked for
+	Cached      int    // data keys kept for reading
+	SharedMade  uint64 // shared data keys that KES made
+	SharedUsed  uint64 // objects that were given one
+	Shared      int    // shared data keys in use
+}
+
+// Stats returns counts since the client was made, and what it keeps.
+func (c *Client) Stats() Stats {
+	return Stats{
+		Calls:       c.pool.calls.latency(),
+		CacheHits:   c.cache.hits.Load(),
+		CacheMisses: c.cache.misses.Load(),
+		Cached:      c.cache.keys.len(),
+		SharedMade:  c.shared.made.Load(),
+		SharedUsed:  c.shared.used.Load(),
+		Shared:      c.shared.keys.len(),
+	}
+}

@@ -94,6 +94,12 @@ func (ObjectKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // MarshalJSON returns "[secret]" as a JSON string.
 func (ObjectKey) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
+// flags returns the flags of a header that say how the body is built.
+func (k *ObjectKey) flags() uint8 {
+	h := Header{Trailer: k.trailer, Multipart: k.multipart}
+	return h.bodyFlags()
+}
+
 // TrailerKey returns the key that the trailer of the object is sealed under
 // (section 4.5). It opens nothing else.
 func (k *ObjectKey) TrailerKey() Key {

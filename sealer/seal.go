@@ -70,11 +70,6 @@ func (h *Header) Reseal(k *ObjectKey, p SealParams) (*Header, error) {
 // bodyFlags are the flags that say how the body is built, and never change.
 func (h *Header) bodyFlags() uint8 { return h.flags() &^ flagShared }
 
-func (k *ObjectKey) flags() uint8 {
-	h := Header{Trailer: k.trailer, Multipart: k.multipart}
-	return h.bodyFlags()
-}
-
 // sealHeader seals the object key and the facts (sections 4.1 and 4.2).
 func sealHeader(k *ObjectKey, p *SealParams) (*Header, error) {
 	h := &Header{

@@ -28,6 +28,7 @@
 package sigv4
 
 import (
+	"crypto/hmac"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -167,6 +168,48 @@ func (v *Verifier) Verify(r *Request) (*Auth, error) {
 		return v.verifyHeader(w, authorization[0])
 	}
 	return verifyAnonymous(w)
+}
+
+// verifySignature checks that the credential's signature matches one of the
+// strings to sign, and returns the signing key. It does the same work for
+// unknown access keys.
+func (v *Verifier) verifySignature(c *credential, stringsToSign ...string) (signingKey, error) {
+	secret, known := v.cfg.Secret(c.accessKey)
+	if !known || secret == "" {
+		known, secret = false, dummySecret
+	}
+	key := deriveKey(secret, c.scope)
+	valid := false
+	for _, s := range stringsToSign {
+		if hmac.Equal([]byte(key.sign(s)), []byte(c.signature)) {
+			valid = true
+		}
+	}
+	switch {
+	case !known:
+		return nil, newError(CodeInvalidAccessKeyID, "The AWS Access Key Id you provided does not exist in our records.",
+			Detail{"AWSAccessKeyId", c.accessKey})
+	case !valid:
+		return nil, errSignature()
+	}
+	return key, nil
+}
+
+// accept verifies the request's signature over its canonical form and returns
+// the Auth.
+func (v *Verifier) accept(w *view, c *credential, signed []string, p payload) (*Auth, error) {
+	candidates, err := canonicalRequests(w.request, signed, p.canonical)
+	if err != nil {
+		return nil, err
+	}
+	for i, canonical := range candidates {
+		candidates[i] = stringToSign(c, canonical)
+	}
+	key, err := v.verifySignature(c, candidates...)
+	if err != nil {
+		return nil, err
+	}
+	return &Auth{view: w, accessKey: c.accessKey, payload: p, chunks: newChunkSigner(key, c)}, nil
 }
 
 func verifyAnonymous(w *view) (*Auth, error) {

@@ -34,7 +34,7 @@ func newTransport(cfg UpstreamConfig, idle, answer time.Duration) *http.Transpor
 			if err != nil {
 				return nil, err
 			}
-			return &bodyConn{c, idle}, nil
+			return &bodyConn{Conn: c, idle: idle, ended: make(chan struct{})}, nil
 		},
 		TLSClientConfig:       cfg.TLS,
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
@@ -54,24 +54,46 @@ func newTransport(cfg UpstreamConfig, idle, answer time.Duration) *http.Transpor
 // would cut every sealed package in two.
 type bodyConn struct {
 	net.Conn
-	idle time.Duration
+	idle  time.Duration
+	ended chan struct{} // closed when there is nothing more to read
+	end   sync.Once
 }
 
 func (c *bodyConn) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.stop()
+	}
+	return n, err
 }
 
 // Write renews the deadline of the read that waits for the answer, too: an
 // upload may take longer than the upstream's silence.
+//
+// A store that refuses a write may answer before it has read the body, and close.
+// net/http takes the first of the two that it hears about, the answer and the
+// write that fails. So a failure is reported only when the answer has been read.
 func (c *bodyConn) Write(p []byte) (int, error) {
 	if err := c.SetDeadline(time.Now().Add(c.idle)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		<-c.ended // by the deadline of the read under way, or the handshake's, at the latest
+	}
+	return n, err
 }
+
+// Close lets a write that waits go.
+func (c *bodyConn) Close() error {
+	c.stop()
+	return c.Conn.Close()
+}
+
+func (c *bodyConn) stop() { c.end.Do(func() { close(c.ended) }) }
 
 func (c *bodyConn) ReadFrom(r io.Reader) (int64, error) {
 	return copyBody(c, r)

@@ -22,7 +22,8 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// benchConfig describes the KES server that the environment names, or one in this process.
+// benchConfig describes the KES server that the environment names, or one in
+// this process.
 func benchConfig(b *testing.B) kms.Config {
 	b.Helper()
 	if endpoint := os.Getenv("BENCH_KES_ENDPOINT"); endpoint != "" {
@@ -53,7 +54,8 @@ func throughPool(client *kms.Client) dataKeys {
 	}
 }
 
-// throughBare is the least that a client of KES can do: net/http with one transport, and no time limit.
+// throughBare is the least that a client of KES can do: net/http with one
+// transport, and no time limit.
 func throughBare(b *testing.B, config kms.Config, http2 bool) dataKeys {
 	b.Helper()
 	key, err := kes.ParseAPIKey(config.APIKey)
@@ -116,7 +118,8 @@ func throughBare(b *testing.B, config kms.Config, http2 bool) dataKeys {
 	}
 }
 
-// BenchmarkDataKeys compares the client with bare ones, for 1, 8 and 64 callers at a time.
+// BenchmarkDataKeys compares the client with bare ones, for 1, 8 and 64 callers
+// at a time.
 func BenchmarkDataKeys(b *testing.B) {
 	config := benchConfig(b)
 	client, err := kms.New(config)
@@ -152,8 +155,9 @@ func BenchmarkDataKeys(b *testing.B) {
 	}
 }
 
-// callAtOnce makes b.N calls, some at a time, and reports how many a second and how long they took. Calls before that, which do
-// not count, make the connections.
+// callAtOnce makes b.N calls, some at a time, and reports how many a second and
+// how long they took. Calls before that, which do not count, make the
+// connections.
 func callAtOnce(b *testing.B, callers int, call func() error) {
 	b.Helper()
 	run := func(n int) []time.Duration {

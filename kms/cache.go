@@ -19,7 +19,8 @@ func newKeyID(name string, kctx Context) keyID {
 	return keyID{name, string(kctx.Canonical())}
 }
 
-// cacheKey is what a sealed data key opens with: a digest of the KES key's name, the context and the sealed form.
+// cacheKey is what a sealed data key opens with: a digest of the KES key's
+// name, the context and the sealed form.
 type cacheKey [sha256.Size]byte
 
 func newCacheKey(id keyID, sealed []byte) cacheKey {

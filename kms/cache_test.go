@@ -12,7 +12,8 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// keeper starts a server, and a client of it that keeps data keys as change says.
+// keeper starts a server, and a client of it that keeps data keys as change
+// says.
 func keeper(t *testing.T, change func(*kms.Config)) (*kmstest.Server, *kms.Client) {
 	t.Helper()
 	server := kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}), kmstest.WithKeys("other"))
@@ -167,7 +168,8 @@ func TestErrorsAreNotCached(t *testing.T) {
 	}
 }
 
-// All who ask for one data key while KES is asked for it get that answer, also those who come when the first has left.
+// All who ask for one data key while KES is asked for it get that answer, also
+// those who come when the first has left.
 func TestOneFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,9 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// Canonical returns the one JSON form of c (docs/FORMAT.md, section 4.1.1): names ascending by their bytes, no white space,
-// and nothing escaped but the quotation mark, the backslash, control characters below U+0020, '<', '>', '&', U+2028 and
-// U+2029. It is never empty: a context without entries is "{}". c is UTF-8, as ObjectContext and ParseContext see to.
+// Canonical returns the one JSON form of c (docs/FORMAT.md, section 4.1.1):
+// names ascending by their bytes, no white space, and nothing escaped but the
+// quotation mark, the backslash, control characters below U+0020, '<', '>',
+// '&', U+2028 and U+2029. It is never empty: a context without entries is "{}".
+// c is UTF-8, as ObjectContext and ParseContext see to.
 func (c Context) Canonical() []byte {
 	b := []byte{'{'}
 	for i, name := range slices.Sorted(maps.Keys(c)) {

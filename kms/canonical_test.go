@@ -14,7 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "write the vectors of the associated data")
 
-// contextVector is an entry of testdata/contexts.json (docs/FORMAT.md, section 12.1).
+// contextVector is an entry of testdata/contexts.json (docs/FORMAT.md, section
+// 12.1).
 type contextVector struct {
 	Comment string            `json:"comment"`
 	Bucket  string            `json:"bucket"`

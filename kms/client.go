@@ -9,10 +9,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// watchInterval is how often certificates are looked at: whether their files have changed, or their end is near.
+// watchInterval is how often certificates are looked at: whether their files
+// have changed, or their end is near.
 const watchInterval = 5 * time.Second
 
-// MaxSealedLen is the longest sealed form of a data key, in bytes. That of KES has 124.
+// MaxSealedLen is the longest sealed form of a data key, in bytes. That of KES
+// has 124.
 const MaxSealedLen = 1024
 
 // Client gets data keys from KES. It is safe for concurrent use.
@@ -24,8 +26,9 @@ type Client struct {
 	shared     *sharedKeys
 }
 
-// New returns a client of the KES cluster that c describes. It reads files but does not connect: use Status, Ensure or Check
-// to learn whether KES is there. Errors name the setting or the file that is wrong.
+// New returns a client of the KES cluster that c describes. It reads files but
+// does not connect: use Status, Ensure or Check to learn whether KES is there.
+// Errors name the setting or the file that is wrong.
 func New(c Config) (*Client, error) {
 	if len(c.Endpoints) == 0 {
 		return nil, errors.New("kms: no KES endpoint given")
@@ -67,8 +70,8 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// Close ends what goes on in the background, wipes the keys that are kept and closes the connections. It is called when no
-// more calls are made.
+// Close ends what goes on in the background, wipes the keys that are kept and
+// closes the connections. It is called when no more calls are made.
 func (c *Client) Close() {
 	c.pool.end()
 	c.cache.flights.close()
@@ -81,7 +84,8 @@ func (c *Client) Close() {
 // DefaultKey returns the name of the KES key to use where none is asked for.
 func (c *Client) DefaultKey() string { return c.defaultKey }
 
-// Identity returns what KES calls this client, for its policy: the SHA-256 of the public key, in hex.
+// Identity returns what KES calls this client, for its policy: the SHA-256 of
+// the public key, in hex.
 func (c *Client) Identity() string { return c.certs.kesIdentity().String() }
 
 // watch reloads the certificates until the client is closed.
@@ -98,7 +102,8 @@ func (c *Client) watch() {
 	}
 }
 
-// reload makes connections anew when a certificate has changed, so that those of before do not outlive it.
+// reload makes connections anew when a certificate has changed, so that those
+// of before do not outlive it.
 func (c *Client) reload() {
 	if c.certs.refresh(c.pool.log) {
 		c.pool.reconnect(c.certs.tlsConfig())

@@ -316,7 +316,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// wantBadAnswer checks that err is ErrBadAnswer, and that it quotes nothing which may be a key.
+// wantBadAnswer checks that err is ErrBadAnswer, and that it quotes nothing
+// which may be a key.
 func wantBadAnswer(t *testing.T, err error) {
 	t.Helper()
 	if !errors.Is(err, kms.ErrBadAnswer) {
@@ -387,7 +388,8 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestStatusSkew asks servers whose clocks are off, or that do not say what time it is.
+// TestStatusSkew asks servers whose clocks are off, or that do not say what
+// time it is.
 func TestStatusSkew(t *testing.T) {
 	t.Parallel()
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {

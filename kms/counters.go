@@ -83,22 +83,27 @@ func (c *counters) count(o op, ans answer, err error) {
 	}
 }
 
-// EndpointState is what the client has seen of one endpoint since it was made. Unlike Status it asks nobody.
+// EndpointState is what the client has seen of one endpoint since it was made.
+// Unlike Status it asks nobody.
 type EndpointState struct {
 	Endpoint string // https://host[:port]
-	// Open says that the endpoint has failed, and that no probe has been answered since: calls go to the others.
+	// Open says that the endpoint has failed, and that no probe has been
+	// answered since: calls go to the others.
 	Open bool
-	// Err is why it is open, one short line without secrets; empty when it is not.
+	// Err is why it is open, one short line without secrets; empty when it is
+	// not.
 	Err      string
 	Requests []RequestCount
 	Latency  Latency // of answers, from the dialing or the first byte sent to the last byte read
 	// Hedges are requests to this endpoint because another one was slow.
 	Hedges uint64
-	// Strikes are calls that another endpoint answered first, though it was asked later.
+	// Strikes are calls that another endpoint answered first, though it was
+	// asked later.
 	Strikes uint64
 }
 
-// RequestCount says how many requests of an operation ended in one way. Those that never happened are left out.
+// RequestCount says how many requests of an operation ended in one way. Those
+// that never happened are left out.
 type RequestCount struct {
 	Op     string // generate, unseal, create, describe, list or version
 	Result string // ok, refused (by KES), failed or timeout
@@ -124,8 +129,9 @@ func (c *counters) requestCounts() []RequestCount {
 	return counts
 }
 
-// Quantile returns the upper bound of the bucket that the q-quantile of the answers' times is in, for q from 0 to 1. It is 0
-// without answers, and the largest bound for all above it.
+// Quantile returns the upper bound of the bucket that the q-quantile of the
+// answers' times is in, for q from 0 to 1. It is 0 without answers, and the
+// largest bound for all above it.
 func (l Latency) Quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(q * float64(l.Count)))
 	if l.Count == 0 {

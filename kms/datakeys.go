@@ -8,11 +8,13 @@ import (
 	"net/http"
 )
 
-// checkContext is what TryGenerate and Check bind the data key to that they try KES with.
+// checkContext is what TryGenerate and Check bind the data key to that they try
+// KES with.
 func checkContext() Context { return Context{"healthcheck": ""} }
 
-// Generate returns a new data key, sealed under the named KES key and bound to kctx, which must not be empty
-// (ErrContextRequired). The caller wipes the plaintext.
+// Generate returns a new data key, sealed under the named KES key and bound to
+// kctx, which must not be empty (ErrContextRequired). The caller wipes the
+// plaintext.
 func (c *Client) Generate(ctx context.Context, name string, kctx Context) (DataKey, error) {
 	if err := ValidKeyName(name); err != nil {
 		return DataKey{}, err
@@ -54,8 +56,9 @@ func (c *Client) generate(ctx context.Context, name string, kctx Context) (DataK
 	return DataKey{KeyName: name, Plaintext: plaintext, Sealed: r.Ciphertext}, nil
 }
 
-// Unseal has KES open a sealed data key with the named KES key. The context must equal that of Generate. ErrInvalidCiphertext
-// means that KES, or the length, says it is not authentic. The caller wipes the key.
+// Unseal has KES open a sealed data key with the named KES key. The context
+// must equal that of Generate. ErrInvalidCiphertext means that KES, or the
+// length, says it is not authentic. The caller wipes the key.
 func (c *Client) Unseal(ctx context.Context, name string, sealed []byte, kctx Context) (Secret, error) {
 	if err := ValidKeyName(name); err != nil {
 		return Secret{}, err
@@ -106,15 +109,16 @@ func takeSecret(b []byte) (Secret, error) {
 	return s, nil
 }
 
-// TryGenerate generates a data key that nobody uses: nil means that objects can be sealed under the named KES key. The error is
-// that of Generate.
+// TryGenerate generates a data key that nobody uses: nil means that objects can
+// be sealed under the named KES key. The error is that of Generate.
 func (c *Client) TryGenerate(ctx context.Context, name string) error {
 	dk, err := c.Generate(ctx, name, checkContext())
 	dk.Plaintext.Wipe()
 	return err
 }
 
-// Check generates a data key and opens it again. An error of the second step also matches ErrCheckUnseal.
+// Check generates a data key and opens it again. An error of the second step
+// also matches ErrCheckUnseal.
 func (c *Client) Check(ctx context.Context, name string) error {
 	dk, err := c.Generate(ctx, name, checkContext())
 	if err != nil {
@@ -132,19 +136,24 @@ func (c *Client) Check(ctx context.Context, name string) error {
 	return nil
 }
 
-// UnsealCached returns the same as Unseal, for reading objects: where the data key was opened less than Config.CacheTTL ago,
-// KES is not asked, and cached is true. Calls for one data key that come while KES is asked for it share the answer; so KES
-// may go on being asked, for up to four attempts, when ctx has ended. The caller wipes the key.
+// UnsealCached returns the same as Unseal, for reading objects: where the data
+// key was opened less than Config.CacheTTL ago, KES is not asked, and cached is
+// true. Calls for one data key that come while KES is asked for it share the
+// answer; so KES may go on being asked, for up to four attempts, when ctx has
+// ended. The caller wipes the key.
 func (c *Client) UnsealCached(ctx context.Context, name string, sealed []byte, kctx Context) (key Secret, cached bool, err error) {
 	return c.cache.get(ctx, newCacheKey(newKeyID(name, kctx), sealed), func(ctx context.Context) (Secret, error) {
 		return c.Unseal(ctx, name, sealed, kctx)
 	})
 }
 
-// GenerateShared returns the same as Generate, but the same data key to all who ask for the name and context within
-// Config.SharedInterval, up to Config.SharedUses of them. After that KES must answer, or there is an error. A key is replaced
-// ahead of time by a use in its last fifth, so that nobody waits for KES, and dropped as soon as KES says to any call that the
-// KES key is gone or not allowed. The caller wipes its copy of the plaintext and leaves the sealed form as it is.
+// GenerateShared returns the same as Generate, but the same data key to all who
+// ask for the name and context within Config.SharedInterval, up to
+// Config.SharedUses of them. After that KES must answer, or there is an error.
+// A key is replaced ahead of time by a use in its last fifth, so that nobody
+// waits for KES, and dropped as soon as KES says to any call that the KES key
+// is gone or not allowed. The caller wipes its copy of the plaintext and leaves
+// the sealed form as it is.
 func (c *Client) GenerateShared(ctx context.Context, name string, kctx Context) (DataKey, error) {
 	id := newKeyID(name, kctx)
 	return c.shared.get(ctx, id, func(ctx context.Context) (DataKey, error) {
@@ -156,8 +165,9 @@ func (c *Client) GenerateShared(ctx context.Context, name string, kctx Context) 
 	})
 }
 
-// dropShared forgets the shared data keys of a KES key, also for reading, when err says that the key is gone or may not be
-// used: nothing more is to be sealed with what may never be opened again.
+// dropShared forgets the shared data keys of a KES key, also for reading, when
+// err says that the key is gone or may not be used: nothing more is to be
+// sealed with what may never be opened again.
 func (c *Client) dropShared(name string, err error) {
 	if !errors.Is(err, ErrKeyNotFound) && !errors.Is(err, ErrNotAllowed) {
 		return

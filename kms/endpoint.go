@@ -17,9 +17,11 @@ import (
 const (
 	// maxAnswer bounds the body of an answer of KES.
 	maxAnswer = 1 << 20
-	// idleTimeout is how long an idle connection is kept. KES closes its side after 90 seconds.
+	// idleTimeout is how long an idle connection is kept. KES closes its side
+	// after 90 seconds.
 	idleTimeout = 60 * time.Second
-	// minDialTimeout bounds dialing, which goes on in the background after the attempt that began it has given up.
+	// minDialTimeout bounds dialing, which goes on in the background after the
+	// attempt that began it has given up.
 	minDialTimeout = 2 * time.Second
 )
 
@@ -34,9 +36,11 @@ type endpoint struct {
 // dialFunc is Config.Dial.
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// newTransport returns a transport that speaks HTTP/1.1: it is faster than HTTP/2 here, and an attempt that is given up
-// takes its connection with it, so that no later call waits on the same dead connection. All connections that calls can
-// have open at one time can be kept: a new one costs about ten times what a request does.
+// newTransport returns a transport that speaks HTTP/1.1: it is faster than
+// HTTP/2 here, and an attempt that is given up takes its connection with it, so
+// that no later call waits on the same dead connection. All connections that
+// calls can have open at one time can be kept: a new one costs about ten times
+// what a request does.
 func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.Transport {
 	dialTimeout := max(attempt, minDialTimeout)
 	if dial == nil {
@@ -58,15 +62,17 @@ func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.
 	}
 }
 
-// reconnect makes every later attempt use a new connection, made as conf says. Those of before end with the request that
-// uses them, or when they have been idle.
+// reconnect makes every later attempt use a new connection, made as conf says.
+// Those of before end with the request that uses them, or when they have been
+// idle.
 func (e *endpoint) reconnect(dial dialFunc, conf *tls.Config, attempt time.Duration) {
 	if old := e.transport.Swap(newTransport(dial, conf, attempt)); old != nil {
 		old.CloseIdleConnections()
 	}
 }
 
-// send makes one attempt. Every error means that the endpoint gave no answer of use; a 5xx status is one too.
+// send makes one attempt. Every error means that the endpoint gave no answer of
+// use; a 5xx status is one too.
 func (e *endpoint) send(ctx context.Context, c call, timeout time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()

@@ -9,14 +9,18 @@ import (
 	"strings"
 )
 
-// maxEndpoints bounds what a list of endpoints expands to, so that a slip like {1...10000000} is an error and not an outage.
+// maxEndpoints bounds what a list of endpoints expands to, so that a slip like
+// {1...10000000} is an error and not an outage.
 const maxEndpoints = 256
 
-// ParseEndpoints splits a comma list of KES endpoints like "https://kes{1...3}.example.net:7373, https://10.0.0.9:7373".
-// Spaces around items are trimmed, empty items skipped, and ranges {a...b} expanded: decimal, or lower-case hexadecimal where
-// a bound has a letter, zero padded where a bound is ({01...10}), and several in an item in every combination. Endpoints are
-// https://host or https://host:port, nothing more than a final slash after them; one that is there twice is taken once.
-// Errors are one line and name the item.
+// ParseEndpoints splits a comma list of KES endpoints like
+// "https://kes{1...3}.example.net:7373, https://10.0.0.9:7373". Spaces around
+// items are trimmed, empty items skipped, and ranges {a...b} expanded: decimal,
+// or lower-case hexadecimal where a bound has a letter, zero padded where a
+// bound is ({01...10}), and several in an item in every combination. Endpoints
+// are https://host or https://host:port, nothing more than a final slash after
+// them; one that is there twice is taken once. Errors are one line and name the
+// item.
 func ParseEndpoints(s string) ([]string, error) {
 	var endpoints []string
 	for item := range strings.SplitSeq(s, ",") {
@@ -83,7 +87,8 @@ func parseEndpoint(s string) (string, error) {
 	return "https://" + u.Host, nil
 }
 
-// redactUserinfo hides what may be a password in an endpoint that does not parse.
+// redactUserinfo hides what may be a password in an endpoint that does not
+// parse.
 func redactUserinfo(s string) string {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return "..." + s[i:]
@@ -91,7 +96,8 @@ func redactUserinfo(s string) string {
 	return s
 }
 
-// expand replaces every {a...b} in item by the numbers of that range, the last range counting fastest.
+// expand replaces every {a...b} in item by the numbers of that range, the last
+// range counting fastest.
 func expand(item string) ([]string, error) {
 	before, rest, ok := strings.Cut(item, "{")
 	if !ok {
@@ -124,7 +130,8 @@ func expand(item string) ([]string, error) {
 	return out, nil
 }
 
-// expandRange returns the numbers of the range "a...b", formatted like its bounds.
+// expandRange returns the numbers of the range "a...b", formatted like its
+// bounds.
 func expandRange(item, r string) ([]string, error) {
 	from, to, ok := strings.Cut(r, "...")
 	if !ok {
@@ -160,7 +167,8 @@ func expandRange(item, r string) ([]string, error) {
 	return numbers, nil
 }
 
-// maxBoundLen keeps bounds, and so the zeros they are padded with, to a sensible length.
+// maxBoundLen keeps bounds, and so the zeros they are padded with, to a
+// sensible length.
 const maxBoundLen = 10
 
 func parseBound(s string, base int) (uint64, error) {

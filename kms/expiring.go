@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// expiring is a map of bounded size. An entry stays for a fixed time from when it was put, whether it is used or not, and is
-// wiped when that time is up, also when nobody calls. Since all stay equally long, entries end in the order in which they
-// were put; where there are too many, the oldest goes early.
+// expiring is a map of bounded size. An entry stays for a fixed time from when
+// it was put, whether it is used or not, and is wiped when that time is up,
+// also when nobody calls. Since all stay equally long, entries end in the order
+// in which they were put; where there are too many, the oldest goes early.
 type expiring[K comparable, V any] struct {
 	ttl  time.Duration // 0 keeps nothing
 	size int
@@ -30,7 +31,8 @@ func newExpiring[K comparable, V any](ttl time.Duration, size int, wipe func(*V)
 	return &expiring[K, V]{ttl: ttl, size: size, wipe: wipe, entries: make(map[K]*list.Element), ages: list.New()}
 }
 
-// use calls f with the value of k, which stays as it is for as long as f runs, and reports whether there is one.
+// use calls f with the value of k, which stays as it is for as long as f runs,
+// and reports whether there is one.
 func (m *expiring[K, V]) use(k K, f func(*V)) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -63,7 +63,8 @@ func TestExpiringKeepsNothingWithoutTime(t *testing.T) {
 	}
 }
 
-// Entries end by themselves, each in its own time, also after a while with none.
+// Entries end by themselves, each in its own time, also after a while with
+// none.
 func TestExpiringEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -92,7 +93,8 @@ func TestExpiringEnds(t *testing.T) {
 	})
 }
 
-// A value that is out of the map by the time the flight lands is wiped when the last caller has its copy.
+// A value that is out of the map by the time the flight lands is wiped when the
+// last caller has its copy.
 func TestFlightIsWiped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -25,8 +25,9 @@ const (
 	patience = time.Minute
 )
 
-// cluster starts n servers in memory that share a store, and a client of them all whose attempts take as long as timeout at
-// most. Where time matters a test calls it in a bubble, whose clock does not depend on the machine.
+// cluster starts n servers in memory that share a store, and a client of them
+// all whose attempts take as long as timeout at most. Where time matters a test
+// calls it in a bubble, whose clock does not depend on the machine.
 func cluster(t *testing.T, n int, timeout time.Duration) ([]*kmstest.Server, *kms.Client, *observer.ObservedLogs) {
 	t.Helper()
 	return newCluster(t, n, timeout, kmstest.WithNetwork(&kmstest.Network{}))
@@ -119,7 +120,8 @@ func TestOneEndpointFails(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					// One attempt may find out; all other calls must pass the endpoint by.
+					// One attempt may find out; all other calls must pass the
+					// endpoint by.
 					if d := time.Since(start); d > 5*attempt {
 						t.Errorf("20 calls took %v", d)
 					}
@@ -141,7 +143,8 @@ func TestBodyIsSentWholeToTheNextEndpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Bound to the context: a body cut short would be refused, an empty one bound to nothing.
+		// Bound to the context: a body cut short would be refused, an empty one
+		// bound to nothing.
 		if _, err := client.Unseal(t.Context(), kmstest.DefaultKey, dk.Sealed, kctx); err != nil {
 			t.Fatal(err)
 		}
@@ -173,8 +176,8 @@ func TestRefusalIsFinal(t *testing.T) {
 	})
 }
 
-// fast returns the error of f, which must take less than 100 ms by the clock of the test's bubble: a retry that sleeps takes
-// longer.
+// fast returns the error of f, which must take less than 100 ms by the clock of
+// the test's bubble: a retry that sleeps takes longer.
 func fast(t *testing.T, f func() error) error {
 	t.Helper()
 	start := time.Now()
@@ -361,7 +364,8 @@ func TestFailureAndRecoveryAreLoggedOnce(t *testing.T) {
 	})
 }
 
-// A restart of KES closes idle connections. A call that finds one so must not fail, nor be sent without its body.
+// A restart of KES closes idle connections. A call that finds one so must not
+// fail, nor be sent without its body.
 func TestRestartBetweenCalls(t *testing.T) {
 	t.Parallel()
 	servers, client, logs := tcpCluster(t, 1)
@@ -396,7 +400,8 @@ func TestCreateWhoseAnswerIsLost(t *testing.T) {
 		if err := client.Create(t.Context(), "k1"); !errors.Is(err, kms.ErrKeyExists) {
 			t.Errorf("got %v, want ErrKeyExists", err)
 		}
-		// One makes the key and loses the answer, the other says that the key exists: it is ours.
+		// One makes the key and loses the answer, the other says that the key
+		// exists: it is ours.
 		servers[0].SetFault(lost)
 		confirmed := 0
 		for _, name := range []string{"k2", "k3"} { // the one that loses the answer is asked first in one of two calls
@@ -433,7 +438,8 @@ func TestCreateAfterAFailureOfAKeyThatWasThere(t *testing.T) {
 	})
 }
 
-// One server is killed and comes back, again and again, while eight callers go on. None of them may notice.
+// One server is killed and comes back, again and again, while eight callers go
+// on. None of them may notice.
 func TestNoErrorsWhileServersRestart(t *testing.T) {
 	t.Parallel()
 	servers, client, _ := tcpCluster(t, 2)
@@ -451,7 +457,8 @@ func TestNoErrorsWhileServersRestart(t *testing.T) {
 			}
 		})
 	}
-	// renewed waits until every call that is under way has begun after renewed did.
+	// renewed waits until every call that is under way has begun after renewed
+	// did.
 	renewed := func() {
 		for i := range calls {
 			for before := calls[i].Load(); calls[i].Load() < before+2 && !t.Failed(); {

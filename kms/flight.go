@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// flights makes one call at a time for each key, whose result is for all who ask for it in the meantime. The call is not
-// bound to the context of the caller who began it: one who leaves does not spoil it for the others.
+// flights makes one call at a time for each key, whose result is for all who
+// ask for it in the meantime. The call is not bound to the context of the
+// caller who began it: one who leaves does not spoil it for the others.
 type flights[K comparable, V any] struct {
 	wipe    func(*V)
 	timeout time.Duration
@@ -30,8 +31,9 @@ func newFlights[K comparable, V any](timeout time.Duration, wipe func(*V)) *flig
 	return &flights[K, V]{wipe: wipe, timeout: timeout, flying: make(map[K]*flight[V])}
 }
 
-// do returns the result of call, or of the one for k that is under way. Each caller gets a copy of the value, and the original
-// is wiped when the last has it.
+// do returns the result of call, or of the one for k that is under way. Each
+// caller gets a copy of the value, and the original is wiped when the last has
+// it.
 func (g *flights[K, V]) do(ctx context.Context, k K, call func(context.Context) (V, error)) (V, error) {
 	f := g.join(ctx, k, call, 1)
 	select {

@@ -5,7 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// panicError is a panic while a call was made. Calls run on goroutines of their own, where a panic would end the process.
+// panicError is a panic while a call was made. Calls run on goroutines of their
+// own, where a panic would end the process.
 type panicError struct {
 	value any
 	stack []byte

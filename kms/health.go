@@ -11,25 +11,33 @@ import (
 )
 
 const (
-	// strikeLimit is how many calls in a row an endpoint may lose to another one before it counts as failed.
+	// strikeLimit is how many calls in a row an endpoint may lose to another
+	// one before it counts as failed.
 	strikeLimit = 3
-	// probeTimeout bounds one probe, connection and TLS handshake included, where an attempt may take twice as long at most.
+	// probeTimeout bounds one probe, connection and TLS handshake included,
+	// where an attempt may take twice as long at most.
 	probeTimeout = 250 * time.Millisecond
-	// firstPause is the time from a failure to the first probe. Each probe that fails doubles it, up to lastPause.
+	// firstPause is the time from a failure to the first probe. Each probe that
+	// fails doubles it, up to lastPause.
 	firstPause, lastPause = 200 * time.Millisecond, time.Second
-	// lastSlowPause is the bound for an endpoint that was put aside for being slow: probes are quick where it is keys that
-	// are slow, so that each good one lets a few calls find that out again.
+	// lastSlowPause is the bound for an endpoint that was put aside for being
+	// slow: probes are quick where it is keys that are slow, so that each good
+	// one lets a few calls find that out again.
 	lastSlowPause = 5 * time.Second
-	// firstRest is the least time between probes that callers wait for. It doubles, up to lastRest, each time the endpoint
-	// fails soon after a probe found it well.
+	// firstRest is the least time between probes that callers wait for. It
+	// doubles, up to lastRest, each time the endpoint fails soon after a probe
+	// found it well.
 	firstRest, lastRest = 50 * time.Millisecond, 200 * time.Millisecond
-	// settled is how long an endpoint has to be well for its next failure not to count as the last one's.
+	// settled is how long an endpoint has to be well for its next failure not
+	// to count as the last one's.
 	settled = 10 * time.Second
 )
 
-// health is what a pool knows about an endpoint. Its breaker is open from the first failure on until a probe is answered: calls
-// then prefer other endpoints, and wait for the next probe where there is none. So a call fails only when every endpoint
-// has failed it, or a probe that ended while it waited, and an endpoint that is down gets probes alone, however many callers
+// health is what a pool knows about an endpoint. Its breaker is open from the
+// first failure on until a probe is answered: calls then prefer other
+// endpoints, and wait for the next probe where there is none. So a call fails
+// only when every endpoint has failed it, or a probe that ended while it
+// waited, and an endpoint that is down gets probes alone, however many callers
 // there are.
 type health struct {
 	open     bool
@@ -62,8 +70,9 @@ func (p *pool) failed(e *endpoint, era int, err error) {
 	}
 }
 
-// struck takes note of a call that another endpoint answered first, though it was asked later. The breaker of the last
-// endpoint in good health is not opened for that: when all are slow, none is at fault.
+// struck takes note of a call that another endpoint answered first, though it
+// was asked later. The breaker of the last endpoint in good health is not
+// opened for that: when all are slow, none is at fault.
 func (p *pool) struck(e *endpoint, era int) {
 	e.counters.strikes.Add(1)
 	p.mu.Lock()
@@ -109,7 +118,8 @@ func (h *health) lastPause() time.Duration {
 	return lastPause
 }
 
-// probeUntilWell probes an endpoint whose breaker was opened in the given era, until the era ends or the pool is closed.
+// probeUntilWell probes an endpoint whose breaker was opened in the given era,
+// until the era ends or the pool is closed.
 func (p *pool) probeUntilWell(e *endpoint, era int) {
 	for {
 		// Connections of before may be dead without anybody having noticed.
@@ -124,7 +134,8 @@ func (p *pool) probeUntilWell(e *endpoint, era int) {
 	}
 }
 
-// pause waits until the endpoint is to be probed, and reports false when the pool is closed before.
+// pause waits until the endpoint is to be probed, and reports false when the
+// pool is closed before.
 func (p *pool) pause(e *endpoint) bool {
 	p.mu.Lock()
 	rest, pause := e.health.rest, e.health.pause
@@ -146,7 +157,8 @@ func (p *pool) pause(e *endpoint) bool {
 	return true
 }
 
-// judge closes the breaker after a probe that was answered. It reports whether the era is over.
+// judge closes the breaker after a probe that was answered. It reports whether
+// the era is over.
 func (p *pool) judge(e *endpoint, era int, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +181,8 @@ func (p *pool) judge(e *endpoint, era int, err error) bool {
 	return false
 }
 
-// well closes the breaker of an endpoint that has answered Status. That says nothing where it is keys that are slow.
+// well closes the breaker of an endpoint that has answered Status. That says
+// nothing where it is keys that are slow.
 func (p *pool) well(e *endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,8 +214,9 @@ func (p *pool) wakeCallers() {
 	p.changed = make(chan struct{})
 }
 
-// await returns the first of the given endpoints whose breaker is closed, nil and why when a probe of each has failed in the
-// meantime, and an error when ctx ends or the pool is closed.
+// await returns the first of the given endpoints whose breaker is closed, nil
+// and why when a probe of each has failed in the meantime, and an error when
+// ctx ends or the pool is closed.
 func (p *pool) await(ctx context.Context, endpoints []*endpoint) (*endpoint, []error, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,7 +256,8 @@ func (p *pool) await(ctx context.Context, endpoints []*endpoint) (*endpoint, []e
 	}
 }
 
-// firstWell returns the first endpoint whose breaker is closed, or nil. The caller holds pool.mu.
+// firstWell returns the first endpoint whose breaker is closed, or nil. The
+// caller holds pool.mu.
 func firstWell(endpoints []*endpoint) *endpoint {
 	for _, e := range endpoints {
 		if !e.health.open {
@@ -260,5 +275,6 @@ func (e *endpoint) want() {
 	}
 }
 
-// versionCall is what endpoints are probed with: it needs no policy. Any answer but a 5xx will do.
+// versionCall is what endpoints are probed with: it needs no policy. Any answer
+// but a 5xx will do.
 var versionCall = call{op: opVersion, method: http.MethodGet, path: pathVersion}

@@ -15,7 +15,8 @@ import (
 	"github.com/minio/kms-go/kes"
 )
 
-// newIdentity returns a source of the client certificates that c describes: what the client shows KES.
+// newIdentity returns a source of the client certificates that c describes:
+// what the client shows KES.
 func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], error) {
 	hasFiles := c.CertFile != "" || c.KeyFile != "" || c.KeyPassword != ""
 	switch {
@@ -44,15 +45,17 @@ func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], err
 	})
 }
 
-// kesIdentity returns what KES calls the holder of cert: the SHA-256 of its public key, in hex.
+// kesIdentity returns what KES calls the holder of cert: the SHA-256 of its
+// public key, in hex.
 func kesIdentity(cert *tls.Certificate) kes.Identity {
 	sum := sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)
 	return kes.Identity(hex.EncodeToString(sum[:]))
 }
 
 const (
-	// renewBefore is how long before its end the certificate of an API key is replaced. KES can check the dates, and
-	// kes.GenerateCertificate makes them valid for 90 days.
+	// renewBefore is how long before its end the certificate of an API key is
+	// replaced. KES can check the dates, and kes.GenerateCertificate makes them
+	// valid for 90 days.
 	renewBefore = 30 * 24 * time.Hour
 	// clockSkew is by how much the clock of KES may be behind ours.
 	clockSkew = time.Hour
@@ -70,7 +73,8 @@ func apiKeyCertificate(key kes.APIKey, now time.Time) (*tls.Certificate, error) 
 	return &cert, nil
 }
 
-// loadKeyPair reads a certificate and a private key that the password opens where it is encrypted.
+// loadKeyPair reads a certificate and a private key that the password opens
+// where it is encrypted.
 func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
@@ -90,7 +94,8 @@ func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, e
 	case block.Type == "ENCRYPTED PRIVATE KEY":
 		return nil, fmt.Errorf("kms: client key %s: encrypted PKCS #8 is not supported, RFC 1423 encryption is", keyFile)
 	}
-	// RFC 1423 encryption is weak, but it is what MinIO takes, and so what is on operators' disks.
+	// RFC 1423 encryption is weak, but it is what MinIO takes, and so what is
+	// on operators' disks.
 	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // see above
 		der, err := x509.DecryptPEMBlock(block, password) //nolint:staticcheck // see above
 		if err != nil {

@@ -44,7 +44,8 @@ type keyPair struct {
 	id                kes.Identity
 }
 
-// writeKeyPair makes a client certificate and writes it to dir, in place of any before. A password encrypts the key.
+// writeKeyPair makes a client certificate and writes it to dir, in place of any
+// before. A password encrypts the key.
 func writeKeyPair(t *testing.T, dir, password string) keyPair {
 	t.Helper()
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

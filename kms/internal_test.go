@@ -71,7 +71,8 @@ func newTestPool(t *testing.T, urls ...string) *pool {
 	return p
 }
 
-// What an attempt finds that began before the last outage ended says nothing about the time after it.
+// What an attempt finds that began before the last outage ended says nothing
+// about the time after it.
 func TestOldFailuresDoNotCount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +117,8 @@ func TestStrikesInARow(t *testing.T) {
 	})
 }
 
-// Probes of an endpoint that fails soon after each good one get rarer, and so do the calls that follow them.
+// Probes of an endpoint that fails soon after each good one get rarer, and so
+// do the calls that follow them.
 func TestProbesGetRarer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -143,7 +145,8 @@ func TestProbesGetRarer(t *testing.T) {
 	})
 }
 
-// An endpoint that is put aside for being slow, again and again, is tried less and less often, whatever Status finds.
+// An endpoint that is put aside for being slow, again and again, is tried less
+// and less often, whatever Status finds.
 func TestSlowEndpointIsTriedLess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

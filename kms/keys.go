@@ -13,7 +13,8 @@ import (
 	"github.com/minio/kms-go/kes"
 )
 
-// Create makes a new KES key. ErrKeyExists means that there is one of that name, which is then as it was.
+// Create makes a new KES key. ErrKeyExists means that there is one of that
+// name, which is then as it was.
 func (c *Client) Create(ctx context.Context, name string) error {
 	if err := ValidKeyName(name); err != nil {
 		return err
@@ -37,11 +38,13 @@ func (c *Client) create(ctx context.Context, name string) error {
 	return err
 }
 
-// dateSlack is what the date of an answer and the time a key was made, in whole seconds and from two servers, can be off.
+// dateSlack is what the date of an answer and the time a key was made, in whole
+// seconds and from two servers, can be off.
 const dateSlack = 2 * time.Second
 
-// madeSince reports whether KES knows this client as the one who made the key, and that it was not made before start. Both
-// times compared are of KES's clock.
+// madeSince reports whether KES knows this client as the one who made the key,
+// and that it was not made before start. Both times compared are of KES's
+// clock.
 func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bool {
 	r, date, err := c.describe(ctx, name)
 	if err != nil || date.IsZero() || kes.Identity(r.CreatedBy) != c.certs.kesIdentity() {
@@ -50,8 +53,10 @@ func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bo
 	return date.Sub(r.CreatedAt) <= time.Since(start)+dateSlack
 }
 
-// Ensure makes the KES key where it is absent. It looks by generating a data key, so that a KES policy which allows no more
-// than create, generate and decrypt is enough. Another client that makes the key at the same time does no harm.
+// Ensure makes the KES key where it is absent. It looks by generating a data
+// key, so that a KES policy which allows no more than create, generate and
+// decrypt is enough. Another client that makes the key at the same time does no
+// harm.
 func (c *Client) Ensure(ctx context.Context, name string) error {
 	if err := c.TryGenerate(ctx, name); !errors.Is(err, ErrKeyNotFound) {
 		return err
@@ -62,8 +67,8 @@ func (c *Client) Ensure(ctx context.Context, name string) error {
 	return nil
 }
 
-// Describe returns nil when KES has the key, and ErrKeyNotFound when it has not. It needs the KES policy to allow
-// /v1/key/describe.
+// Describe returns nil when KES has the key, and ErrKeyNotFound when it has
+// not. It needs the KES policy to allow /v1/key/describe.
 func (c *Client) Describe(ctx context.Context, name string) error {
 	if err := ValidKeyName(name); err != nil {
 		return err
@@ -89,9 +94,10 @@ func (c *Client) describe(ctx context.Context, name string) (describeResponse, t
 	return r, ans.date, nil
 }
 
-// List returns the names of all KES keys that begin with prefix, sorted; an empty prefix lists all. The prefix is literal: no
-// character in it stands for others, and one with a character that no name may have is ErrInvalidKeyName. More than 100,000
-// names are ErrBadAnswer, never a part of them.
+// List returns the names of all KES keys that begin with prefix, sorted; an
+// empty prefix lists all. The prefix is literal: no character in it stands for
+// others, and one with a character that no name may have is ErrInvalidKeyName.
+// More than 100,000 names are ErrBadAnswer, never a part of them.
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 	for i := range len(prefix) {
 		if !nameByte(prefix[i]) {

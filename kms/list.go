@@ -9,17 +9,21 @@ import (
 const (
 	// maxListed bounds the names that List returns.
 	maxListed = 100_000
-	// maxListCalls bounds the requests of one List. Names spread over all characters need about 64 for each page.
+	// maxListCalls bounds the requests of one List. Names spread over all
+	// characters need about 64 for each page.
 	maxListCalls = 20_000
-	// nameAlphabet is what names are made of, in ASCII order, which is the order KES sorts names in.
+	// nameAlphabet is what names are made of, in ASCII order, which is the
+	// order KES sorts names in.
 	nameAlphabet = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 )
 
 // listing collects the names of one List.
 //
-// KES answers with the first 1024 names at most, and with the name after them. It has no way to go on from there: what it
-// takes is a prefix, and the next name used as one, as its own tools do, lists that name alone. So the names under a prefix
-// that has more than a page are listed by the prefixes that are one character longer.
+// KES answers with the first 1024 names at most, and with the name after them.
+// It has no way to go on from there: what it takes is a prefix, and the next
+// name used as one, as its own tools do, lists that name alone. So the names
+// under a prefix that has more than a page are listed by the prefixes that are
+// one character longer.
 type listing struct {
 	pool   *pool
 	prefix string // what the names asked for begin with
@@ -27,7 +31,8 @@ type listing struct {
 	calls  int
 }
 
-// listable returns the longest start of prefix that KES lists names by: it refuses a hyphen at the end and a lone underscore.
+// listable returns the longest start of prefix that KES lists names by: it
+// refuses a hyphen at the end and a lone underscore.
 func listable(prefix string) string {
 	if prefix = strings.TrimRight(prefix, "-"); prefix == "_" {
 		return ""
@@ -58,7 +63,8 @@ func (l *listing) visit(ctx context.Context, q string) error {
 	return l.descend(ctx, q, page.ContinueAt)
 }
 
-// descend collects the names that begin with q and do not sort before next, which begins with q and is longer.
+// descend collects the names that begin with q and do not sort before next,
+// which begins with q and is longer.
 func (l *listing) descend(ctx context.Context, q, next string) error {
 	if len(q) >= MaxKeyNameLen {
 		return nil
@@ -76,8 +82,9 @@ func (l *listing) descend(ctx context.Context, q, next string) error {
 		case i == at && len(next) > len(child):
 			err = l.descend(ctx, child, next)
 		case child == "_":
-			// All names that begin with an underscore. Those with a hyphen next, which nothing lists but a lone underscore
-			// would, are not found in a store of more than a page.
+			// All names that begin with an underscore. Those with a hyphen
+			// next, which nothing lists but a lone underscore would, are not
+			// found in a store of more than a page.
 			err = l.descend(ctx, child, "_0")
 		}
 		if err != nil {

@@ -5,8 +5,9 @@ import "fmt"
 // MaxKeyNameLen is the longest name of a KES key, in bytes.
 const MaxKeyNameLen = 80
 
-// ValidKeyName returns an error that wraps ErrInvalidKeyName unless name can be that of a KES key: 1 to MaxKeyNameLen of the
-// characters 0-9, A-Z, a-z, '_' and '-', with a hyphen neither first nor last, and not only underscores.
+// ValidKeyName returns an error that wraps ErrInvalidKeyName unless name can be
+// that of a KES key: 1 to MaxKeyNameLen of the characters 0-9, A-Z, a-z, '_'
+// and '-', with a hyphen neither first nor last, and not only underscores.
 func ValidKeyName(name string) error {
 	switch {
 	case name == "":

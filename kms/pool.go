@@ -10,11 +10,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxInFlight bounds the calls under way, each until its last attempt has ended: what callers have left is still work for KES.
-// KES answers more than 10,000 of them in a second, so more at one time only wait in another place.
+// maxInFlight bounds the calls under way, each until its last attempt has
+// ended: what callers have left is still work for KES. KES answers more than
+// 10,000 of them in a second, so more at one time only wait in another place.
 const maxInFlight = 64
 
-// longTimeout bounds a flight, whose callers may all have left, and Status, where an attempt may take a quarter of it at most.
+// longTimeout bounds a flight, whose callers may all have left, and Status,
+// where an attempt may take a quarter of it at most.
 const longTimeout = 2 * time.Second
 
 // pool chooses the endpoint of each call.
@@ -49,7 +51,8 @@ func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Durati
 	return p
 }
 
-// reconnect makes new connections, as conf says, for all that is sent from now on.
+// reconnect makes new connections, as conf says, for all that is sent from now
+// on.
 func (p *pool) reconnect(conf *tls.Config) {
 	for _, e := range p.endpoints {
 		e.reconnect(p.dial, conf.Clone(), p.attempt)
@@ -72,8 +75,9 @@ func (p *pool) shut() {
 	}
 }
 
-// do sends c until an endpoint answers, to each at most once. The error is unreachableError when none did, and that of the
-// caller's context when it ended first.
+// do sends c until an endpoint answers, to each at most once. The error is
+// unreachableError when none did, and that of the caller's context when it
+// ended first.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	start := time.Now()
 	defer func() { p.calls.observe(time.Since(start)) }()
@@ -95,7 +99,8 @@ func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	return r.run(ctx)
 }
 
-// order returns every endpoint once, from a starting point that moves on with each call.
+// order returns every endpoint once, from a starting point that moves on with
+// each call.
 func (p *pool) order() []*endpoint {
 	n := len(p.endpoints)
 	start := int(p.turn.Add(1) % uint32(n))

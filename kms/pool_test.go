@@ -55,8 +55,9 @@ func TestSlowEndpointIsHedgedAndPutAside(t *testing.T) {
 	})
 }
 
-// An endpoint whose keys are late, though not as late as an attempt may take, costs callers little, and is not let in again
-// and again because its version is quick.
+// An endpoint whose keys are late, though not as late as an attempt may take,
+// costs callers little, and is not let in again and again because its version
+// is quick.
 func TestLateEndpointCostsLittle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -132,7 +133,8 @@ func TestSlowClusterStaysInUse(t *testing.T) {
 	})
 }
 
-// storm lets callers make calls, again and again, until stop is closed, and returns how many failed.
+// storm lets callers make calls, again and again, until stop is closed, and
+// returns how many failed.
 func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) int64 {
 	t.Helper()
 	var failed atomic.Int64
@@ -163,7 +165,8 @@ func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) 
 	return failed.Load()
 }
 
-// A hundred callers that come back at once with each error must not keep a cluster busy that is down or ill.
+// A hundred callers that come back at once with each error must not keep a
+// cluster busy that is down or ill.
 func TestNoStorm(t *testing.T) {
 	t.Parallel()
 	const callers, seconds = 100, 2
@@ -175,7 +178,8 @@ func TestNoStorm(t *testing.T) {
 		{"connections are closed", kmstest.Fault{Drop: true}, 30},
 		{"hung", kmstest.Fault{Hang: true}, 30},
 		{"503 to all", kmstest.Fault{Status: 503}, 30},
-		// Probes are answered, so that each time the calls which wait are sent, up to 64, and no more often than each 200 ms.
+		// Probes are answered, so that each time the calls which wait are sent,
+		// up to 64, and no more often than each 200 ms.
 		{"503 to data keys alone", kmstest.Fault{Status: 503, Ops: generate}, 500},
 	}
 	for _, tt := range tests {
@@ -221,7 +225,8 @@ func TestNoStorm(t *testing.T) {
 	}
 }
 
-// Once one endpoint is back, callers notice within a second, however long all were away.
+// Once one endpoint is back, callers notice within a second, however long all
+// were away.
 func TestRecoveryIsNoticedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -38,7 +38,8 @@ var opNames = [numOps]string{"generate", "unseal", "create", "describe", "list",
 
 func (o op) String() string { return opNames[o] }
 
-// idempotent reports whether sending a call twice does no harm, to one endpoint or to two.
+// idempotent reports whether sending a call twice does no harm, to one endpoint
+// or to two.
 func (o op) idempotent() bool { return o != opCreate }
 
 // call is one request in a form that can be sent again.
@@ -101,8 +102,8 @@ func encode(v any) []byte {
 	return b
 }
 
-// decode reads the body of a 200 answer into v, or returns the error that another status stands for. A nil v means that the
-// body does not matter.
+// decode reads the body of a 200 answer into v, or returns the error that
+// another status stands for. A nil v means that the body does not matter.
 func (a answer) decode(v any) error {
 	if a.status != http.StatusOK {
 		return refusal(a.kesError())
@@ -116,8 +117,8 @@ func (a answer) decode(v any) error {
 	return nil
 }
 
-// kesError returns the error of KES in an answer that is not 200. The message is KES's own where the body is what KES sends,
-// made safe to print.
+// kesError returns the error of KES in an answer that is not 200. The message
+// is KES's own where the body is what KES sends, made safe to print.
 func (a answer) kesError() kes.Error {
 	return kes.NewError(a.status, a.message())
 }
@@ -125,7 +126,8 @@ func (a answer) kesError() kes.Error {
 // maxMessage bounds what is kept of an error message of KES, in bytes.
 const maxMessage = 200
 
-// message returns the error message in an answer, on one line. Of a body that is not KES's JSON nothing is kept.
+// message returns the error message in an answer, on one line. Of a body that
+// is not KES's JSON nothing is kept.
 func (a answer) message() string {
 	var m struct {
 		Message string `json:"message"`

@@ -11,17 +11,22 @@ import (
 const (
 	// minHedge is the least time after which another endpoint is asked as well.
 	minHedge = 25 * time.Millisecond
-	// maxHedges bounds how often one call does so, and with it the load on a cluster that is slow as a whole.
+	// maxHedges bounds how often one call does so, and with it the load on a
+	// cluster that is slow as a whole.
 	maxHedges = 2
-	// slowness is how many times the mean latency of the fastest endpoint an attempt takes before it counts as slow.
+	// slowness is how many times the mean latency of the fastest endpoint an
+	// attempt takes before it counts as slow.
 	slowness = 4
 )
 
-// race is one call. It asks one endpoint, and the next at once when that fails; where the call is idempotent it asks another
-// also when the first is slow, and takes the answer that comes first.
+// race is one call. It asks one endpoint, and the next at once when that fails;
+// where the call is idempotent it asks another also when the first is slow, and
+// takes the answer that comes first.
 //
-// Attempts are not the caller's: one that is under way when the race is over goes on until it is answered or its own time
-// is up. So its connection stays of use, and its endpoint is judged by what it does, not by when callers leave.
+// Attempts are not the caller's: one that is under way when the race is over
+// goes on until it is answered or its own time is up. So its connection stays
+// of use, and its endpoint is judged by what it does, not by when callers
+// leave.
 type race struct {
 	pool     *pool
 	call     call
@@ -95,8 +100,9 @@ func (r *race) next(ctx context.Context) (*endpoint, error) {
 	return e, nil
 }
 
-// hedgeAfter is how long an attempt may take before another endpoint is asked: the longer, the slower the fastest endpoint in
-// good health is. An endpoint does not earn time by being slow itself. The caller holds p.mu.
+// hedgeAfter is how long an attempt may take before another endpoint is asked:
+// the longer, the slower the fastest endpoint in good health is. An endpoint
+// does not earn time by being slow itself. The caller holds p.mu.
 func (p *pool) hedgeAfter() time.Duration {
 	fastest := p.attempt
 	for _, e := range p.endpoints {
@@ -107,8 +113,9 @@ func (p *pool) hedgeAfter() time.Duration {
 	return min(max(minHedge, slowness*fastest), max(p.attempt/2, minHedge))
 }
 
-// hedge asks another endpoint in good health. Where there is none left, it asks for a probe of those that have failed and comes
-// back. Those that were put aside for being slow are of no help to a call that is slow.
+// hedge asks another endpoint in good health. Where there is none left, it asks
+// for a probe of those that have failed and comes back. Those that were put
+// aside for being slow are of no help to a call that is slow.
 func (r *race) hedge(timer *time.Timer) {
 	if r.hedges == maxHedges {
 		return
@@ -132,7 +139,8 @@ func (r *race) hedge(timer *time.Timer) {
 	}
 }
 
-// start makes an attempt and sets the timer to the time of the next. It reports false when the pool is closed.
+// start makes an attempt and sets the timer to the time of the next. It reports
+// false when the pool is closed.
 func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	p, c, results, over := r.pool, r.call, r.results, r.over
 	a := &attempt{endpoint: e, start: time.Now()}
@@ -171,7 +179,8 @@ func (r *race) release() {
 	}
 }
 
-// won takes the first answer. Those who were asked before, and long enough ago to have answered, have lost.
+// won takes the first answer. Those who were asked before, and long enough ago
+// to have answered, have lost.
 func (r *race) won(res result) answer {
 	winner := res.attempt
 	r.pool.answered(winner.endpoint)

@@ -8,8 +8,9 @@ import (
 // redacted is what a secret prints as, however it is printed.
 const redacted = "[secret]"
 
-// Secret is the plaintext of a data key. It prints and marshals as "[secret]" only. Package fmt does not ask a value in an
-// unexported field how to print itself, so types that hold a Secret in one must not be printed.
+// Secret is the plaintext of a data key. It prints and marshals as "[secret]"
+// only. Package fmt does not ask a value in an unexported field how to print
+// itself, so types that hold a Secret in one must not be printed.
 type Secret [32]byte
 
 // Wipe overwrites the key with zeros.

@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	// maxShared bounds the shared data keys that are kept: one for each KES key and context, which is a bucket.
+	// maxShared bounds the shared data keys that are kept: one for each KES key
+	// and context, which is a bucket.
 	maxShared = 4096
-	// renewPause is the least time between attempts to replace a shared key ahead of time.
+	// renewPause is the least time between attempts to replace a shared key
+	// ahead of time.
 	renewPause = time.Second
 )
 
@@ -71,7 +73,8 @@ func (s *sharedKeys) put(id keyID, dk DataKey) {
 	s.keys.put(id, sharedKey{DataKey: dk, left: s.uses, renewAt: time.Now().Add(s.interval / 5 * 4)})
 }
 
-// take uses the key of id once more, if there is one. Whoever gets renew replaces it.
+// take uses the key of id once more, if there is one. Whoever gets renew
+// replaces it.
 func (s *sharedKeys) take(id keyID) (dk DataKey, renew, ok bool) {
 	s.keys.use(id, func(k *sharedKey) {
 		now := time.Now()

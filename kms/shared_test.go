@@ -167,7 +167,8 @@ func TestSharedInterval(t *testing.T) {
 	})
 }
 
-// Once KES has said, to a renewal or to another call, that a KES key is gone or not allowed, nothing is sealed under it.
+// Once KES has said, to a renewal or to another call, that a KES key is gone or
+// not allowed, nothing is sealed under it.
 func TestSharedKeyIsDroppedWithItsKESKey(t *testing.T) {
 	t.Parallel()
 	const uses = 10

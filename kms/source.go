@@ -11,8 +11,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// source is something that connections are made with, and that can change. A change that cannot be used leaves the last good
-// value, so that files replaced one after the other do no harm.
+// source is something that connections are made with, and that can change. A
+// change that cannot be used leaves the last good value, so that files replaced
+// one after the other do no harm.
 type source[T any] struct {
 	what  string
 	files func() ([]string, error) // what it is read from; nil for none
@@ -38,7 +39,8 @@ func (s *source[T]) get() T {
 	return s.value
 }
 
-// refresh loads the value again where that is due, and reports whether there is another one. What goes wrong is logged once.
+// refresh loads the value again where that is due, and reports whether there is
+// another one. What goes wrong is logged once.
 func (s *source[T]) refresh(log *zap.Logger) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +59,8 @@ func (s *source[T]) refresh(log *zap.Logger) bool {
 	return changed
 }
 
-// reload loads the value if it never was, if a file has changed, or if it is stale.
+// reload loads the value if it never was, if a file has changed, or if it is
+// stale.
 func (s *source[T]) reload() (changed bool, err error) {
 	seen, err := s.stat()
 	if err != nil {
@@ -94,7 +97,8 @@ func (s *source[T]) stat() ([]os.FileInfo, error) {
 	return infos, nil
 }
 
-// sameVersion reports whether a file was neither written nor replaced in between.
+// sameVersion reports whether a file was neither written nor replaced in
+// between.
 func sameVersion(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

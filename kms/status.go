@@ -18,9 +18,11 @@ type EndpointStatus struct {
 	Skew     time.Duration // how far its clock is ahead of ours, to about a second; 0 where it does not say
 }
 
-// Status asks each endpoint for its version, all at once, and returns an element for each in the order of Config.Endpoints,
-// when all have answered, ctx has ended or four attempts' time has passed, which is two seconds unless configured. The version needs no certificate and no policy, so
-// an endpoint that is online may still refuse this client: see Check.
+// Status asks each endpoint for its version, all at once, and returns an
+// element for each in the order of Config.Endpoints, when all have answered,
+// ctx has ended or four attempts' time has passed, which is two seconds unless
+// configured. The version needs no certificate and no policy, so an endpoint
+// that is online may still refuse this client: see Check.
 func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	ctx, cancel := context.WithTimeout(ctx, c.pool.long)
 	defer cancel()
@@ -33,7 +35,8 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	return status
 }
 
-// status asks one endpoint for its version, and takes note for later calls of what comes of it.
+// status asks one endpoint for its version, and takes note for later calls of
+// what comes of it.
 func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
 	p.mu.Lock()
@@ -55,13 +58,15 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 		s.Err = shortReason(err)
 	}
 	if !ans.date.IsZero() {
-		// The date of an answer is cut to the second, so that half of one is missing on average.
+		// The date of an answer is cut to the second, so that half of one is
+		// missing on average.
 		s.Skew = time.Until(ans.date.Add(time.Second / 2)).Round(time.Second)
 	}
 	return s
 }
 
-// shortReason returns the innermost description of err that still says what happened.
+// shortReason returns the innermost description of err that still says what
+// happened.
 func shortReason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNoAnswer) {
 		return errNoAnswer.Error()
@@ -77,7 +82,8 @@ func shortReason(err error) string {
 	return msg[:min(len(msg), maxMessage)]
 }
 
-// Endpoints returns the state of each endpoint, in the order of Config.Endpoints.
+// Endpoints returns the state of each endpoint, in the order of
+// Config.Endpoints.
 func (c *Client) Endpoints() []EndpointState {
 	p := c.pool
 	states := make([]EndpointState, 0, len(p.endpoints))
@@ -102,7 +108,8 @@ func (c *Client) Endpoints() []EndpointState {
 
 // Stats is what the client has done, and with the data keys that it keeps.
 type Stats struct {
-	// Calls is how long calls took, with all that they waited for, whether KES answered or not.
+	// Calls is how long calls took, with all that they waited for, whether KES
+	// answered or not.
 	Calls Latency
 
 	CacheHits   uint64 // data keys opened without asking KES

@@ -82,8 +82,8 @@ type Checksum struct {
 }
 
 // sortChecksums returns a copy of cs in the order of the format. It returns
-// ErrParams if an algorithm is unknown or occurs twice, or a digest has the wrong
-// length.
+// ErrParams if an algorithm is unknown or occurs twice, or a digest has the
+// wrong length.
 func sortChecksums(cs []Checksum) ([]Checksum, error) {
 	sorted := slices.SortedFunc(slices.Values(cs), func(a, b Checksum) int {
 		return cmp.Compare(a.Algorithm, b.Algorithm)

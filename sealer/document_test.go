@@ -29,8 +29,8 @@ var exampleFields = []string{
 	"header", "sealed body", "sealed trailer", "footer", "stored",
 }
 
-// TestDocument reads the worked example of docs/FORMAT.md as an implementer would: every value
-// follows from those before it.
+// TestDocument reads the worked example of docs/FORMAT.md as an implementer
+// would: every value follows from those before it.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile(document)
@@ -56,8 +56,8 @@ func TestDocument(t *testing.T) {
 	checkExampleReads(t, example)
 }
 
-// parseExample reads lines of "name = value"; a line that starts with white space goes on with
-// the value before it.
+// parseExample reads lines of "name = value"; a line that starts with white
+// space goes on with the value before it.
 func parseExample(block string) (map[string]string, error) {
 	example := make(map[string]string)
 	var names []string
@@ -146,7 +146,8 @@ func derivedExample(t *testing.T, h *Header, k *ObjectKey, b Binding, dataKey Ke
 	}
 }
 
-// checkExampleReads reads the object of the example with the exported functions.
+// checkExampleReads reads the object of the example with the exported
+// functions.
 func checkExampleReads(t *testing.T, e map[string]string) {
 	t.Helper()
 	b, dataKey, root := exampleParams(e)

@@ -36,7 +36,8 @@ func Example() {
 	}
 	metadata := header.Encode()
 
-	// The other way: everything below comes from the upstream, but for the client's key.
+	// The other way: everything below comes from the upstream, but for the
+	// client's key.
 	if header, err = sealer.ParseHeader(metadata); err != nil {
 		log.Fatal(err)
 	}

@@ -11,15 +11,15 @@ type Facts struct {
 	Headers   [32]byte   // SHA-256 of the content headers and user metadata, by the caller
 	Checksums []Checksum // of the plaintext, those that were known before the body
 
-	// Announced is the checksum that the trailer holds. It is none where there is
-	// no trailer, and none of Checksums.
+	// Announced is the checksum that the trailer holds. It is none where there
+	// is no trailer, and none of Checksums.
 	Announced Announcement
 
 	trailerKey secret // nil if there is no trailer
 }
 
-// Announcement names a checksum of a trailer before the trailer is read, so that a
-// listing need not. Its zero value is none.
+// Announcement names a checksum of a trailer before the trailer is read, so
+// that a listing need not. Its zero value is none.
 type Announcement struct {
 	Algorithm Algorithm
 	Composite bool // the type, as in [Checksum]
@@ -43,8 +43,8 @@ func (a Announcement) in(cs []Checksum) bool {
 	})
 }
 
-// TrailerKey returns the key for [OpenTrailer]. It returns false if the object has
-// no trailer, and for facts that were neither sealed nor opened.
+// TrailerKey returns the key for [OpenTrailer]. It returns false if the object
+// has no trailer, and for facts that were neither sealed nor opened.
 func (f *Facts) TrailerKey() (Key, bool) {
 	if f.trailerKey == nil {
 		return Key{}, false
@@ -89,9 +89,9 @@ func parseFacts(b []byte, trailer bool) (*Facts, error) {
 	return f, nil
 }
 
-// Facts returns what is known of the object's facts without a root: the trailer key.
-// Headers and checksums are not. The size is that of the header, which [Header.Open] has
-// authenticated.
+// Facts returns what is known of the object's facts without a root: the trailer
+// key. Headers and checksums are not. The size is that of the header, which
+// [Header.Open] has authenticated.
 func (k *ObjectKey) Facts() *Facts {
 	f := &Facts{}
 	if k.trailer {
@@ -100,9 +100,9 @@ func (k *ObjectKey) Facts() *Facts {
 	return f
 }
 
-// OpenTrailer opens the trailer of the object that the facts are of, as the function
-// [OpenTrailer] does with the trailer key. It also returns ErrNotAuthentic if the checksum that
-// was announced is missing.
+// OpenTrailer opens the trailer of the object that the facts are of, as the
+// function [OpenTrailer] does with the trailer key. It also returns
+// ErrNotAuthentic if the checksum that was announced is missing.
 func (f *Facts) OpenTrailer(h *Header, sealed []byte) (*Trailer, error) {
 	key, ok := f.TrailerKey()
 	if !ok {

@@ -140,8 +140,9 @@ func FuzzFooter(f *testing.F) {
 	})
 }
 
-// FuzzLocate opens the extent that Locate gives, and compares with the slice of the plaintext.
-// What LocateUnknown asks for without the size must begin with the same byte and hold the extent.
+// FuzzLocate opens the extent that Locate gives, and compares with the slice of
+// the plaintext. What LocateUnknown asks for without the size must begin with
+// the same byte and hold the extent.
 func FuzzLocate(f *testing.F) {
 	const limit = 3*PackageSize + 100
 	k := &ObjectKey{key: keep(NewKey())}
@@ -181,8 +182,8 @@ func FuzzLocate(f *testing.F) {
 	})
 }
 
-// FuzzOpenBody: whatever is stored, what comes out is a prefix of the plaintext, and the end is
-// clean only if the right body is stored.
+// FuzzOpenBody: whatever is stored, what comes out is a prefix of the
+// plaintext, and the end is clean only if the right body is stored.
 func FuzzOpenBody(f *testing.F) {
 	const size = PackageSize + 300
 	k := &ObjectKey{key: keep(NewKey()), size: size}
@@ -216,8 +217,8 @@ func FuzzOpenBody(f *testing.F) {
 	})
 }
 
-// FuzzSealBody: whatever the source's length, the stream ends cleanly only for the declared
-// one, and gives out a final package only then.
+// FuzzSealBody: whatever the source's length, the stream ends cleanly only for
+// the declared one, and gives out a final package only then.
 func FuzzSealBody(f *testing.F) {
 	plaintext := pattern(3 * PackageSize)
 	f.Add(100, 100, 1000)

@@ -27,9 +27,10 @@ const (
 	unknownSize = 1<<64 - 1 // the size field of a multipart object
 )
 
-// Header is what is stored beside a sealed body (section 3). It holds no secrets
-// in the clear. Headers are made by [Seal], [Header.Reseal] and [ParseHeader]; what
-// they say is to be believed only after [Header.Open] or [Header.OpenFacts].
+// Header is what is stored beside a sealed body (section 3). It holds no
+// secrets in the clear. Headers are made by [Seal], [Header.Reseal] and
+// [ParseHeader]; what they say is to be believed only after [Header.Open] or
+// [Header.OpenFacts].
 type Header struct {
 	Scheme    Scheme
 	Trailer   bool // a trailer follows the body
@@ -51,9 +52,9 @@ type Header struct {
 	SealedFacts     []byte
 }
 
-// ParseHeader parses a metadata value strictly: Encode of the result is value. It
-// returns ErrNotSealed for an empty value and ErrMalformed for one that breaks a rule of
-// section 3.
+// ParseHeader parses a metadata value strictly: Encode of the result is value.
+// It returns ErrNotSealed for an empty value and ErrMalformed for one that
+// breaks a rule of section 3.
 func ParseHeader(value string) (*Header, error) {
 	if value == "" {
 		return nil, ErrNotSealed
@@ -143,7 +144,8 @@ func (h *Header) flags() uint8 {
 	return f
 }
 
-// encodeToCommitment returns the bytes that the sealed object key authenticates.
+// encodeToCommitment returns the bytes that the sealed object key
+// authenticates.
 func (h *Header) encodeToCommitment() encoder {
 	size := uint64(h.Size)
 	if h.Multipart {
@@ -158,8 +160,8 @@ func (h *Header) encodeToCommitment() encoder {
 		bytes(h.Commitment[:])
 }
 
-// encodeToFactsNonce returns the bytes that the sealed facts authenticate, after the
-// binding.
+// encodeToFactsNonce returns the bytes that the sealed facts authenticate,
+// after the binding.
 func (h *Header) encodeToFactsNonce() encoder {
 	return h.encodeToCommitment().
 		bytes(h.SealedObjectKey[:]).bytes(h.RootID[:]).bytes(h.FactsNonce[:])

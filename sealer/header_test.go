@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestHeaderBudget holds the header of a usual object under 600 characters, since S3 allows
-// 2 KB of user metadata in all.
+// TestHeaderBudget holds the header of a usual object under 600 characters,
+// since S3 allows 2 KB of user metadata in all.
 func TestHeaderBudget(t *testing.T) {
 	t.Parallel()
 	p := params(1 << 40)
@@ -110,8 +110,8 @@ func TestSealIsFresh(t *testing.T) {
 	}
 }
 
-// TestSealSortsChecksums sees that the order of the caller's checksums does not matter, and
-// that the caller's slice is left alone.
+// TestSealSortsChecksums sees that the order of the caller's checksums does not
+// matter, and that the caller's slice is left alone.
 func TestSealSortsChecksums(t *testing.T) {
 	t.Parallel()
 	p := params(10)
@@ -129,8 +129,8 @@ func TestSealSortsChecksums(t *testing.T) {
 	}
 }
 
-// TestHeaderBitFlips changes every bit of a header: no changed header opens both ways, and
-// neither way gives another answer than before.
+// TestHeaderBitFlips changes every bit of a header: no changed header opens
+// both ways, and neither way gives another answer than before.
 func TestHeaderBitFlips(t *testing.T) {
 	t.Parallel()
 	p := params(100)

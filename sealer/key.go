@@ -20,8 +20,8 @@ const (
 )
 
 // Key is a secret of 32 bytes: a data key, a root key, a trailer key. It prints
-// as "[secret]". The fmt package calls no methods of unexported fields, though: a
-// struct that has a Key in one needs a Format method of its own.
+// as "[secret]". The fmt package calls no methods of unexported fields, though:
+// a struct that has a Key in one needs a Format method of its own.
 type Key [32]byte
 
 // NewKey returns a random key.
@@ -60,9 +60,9 @@ type secret func() *Key
 
 func keep(k Key) secret { return func() *Key { return &k } }
 
-// ObjectKey is the key of one object with what its streams depend on. It is made
-// by [Seal] and [Header.Open], prints as "[secret]", and may be used by several
-// goroutines until it is wiped.
+// ObjectKey is the key of one object with what its streams depend on. It is
+// made by [Seal] and [Header.Open], prints as "[secret]", and may be used by
+// several goroutines until it is wiped.
 type ObjectKey struct {
 	key       secret
 	id        ID

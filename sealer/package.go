@@ -11,11 +11,12 @@ import (
 // dareHeaderSize is the length of the header of a package (section 5).
 const dareHeaderSize = 16
 
-// packageReader passes on the left bytes of src that make up an extent, and compares
-// the header of every package with what the layout says it must be, before sio sees the package:
-// version, cipher, length, and the final flag on the last package of the stream and on
-// no other. All of them are also authenticated by the package's tag or nonce, so that the
-// comparison makes the position of each package in a stream of known size certain.
+// packageReader passes on the left bytes of src that make up an extent, and
+// compares the header of every package with what the layout says it must be,
+// before sio sees the package: version, cipher, length, and the final flag on
+// the last package of the stream and on no other. All of them are also
+// authenticated by the package's tag or nonce, so that the comparison makes the
+// position of each package in a stream of known size certain.
 type packageReader struct {
 	src    io.Reader
 	left   int64 // sealed bytes to come, those in header included
@@ -58,8 +59,9 @@ func (r *packageReader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// next begins a package: it reads at least the header, and what comes along with it, into p
-// and checks it there. For a p without room for a header it keeps that in unread and returns 0.
+// next begins a package: it reads at least the header, and what comes along
+// with it, into p and checks it there. For a p without room for a header it
+// keeps that in unread and returns 0.
 func (r *packageReader) next(p []byte) (int, error) {
 	size := min(r.left, sealedPackageSize)
 	buf := p[:min(int64(len(p)), size)]
@@ -67,7 +69,8 @@ func (r *packageReader) next(p []byte) (int, error) {
 		buf = r.header[:]
 	}
 	filled := 0
-	// Not io.ReadFull: it would make an end inside the header look like a broken source.
+	// Not io.ReadFull: it would make an end inside the header look like a
+	// broken source.
 	for filled < dareHeaderSize {
 		n, err := readSome(r.src, buf[filled:])
 		filled += n
@@ -89,9 +92,9 @@ func (r *packageReader) next(p []byte) (int, error) {
 	return filled, nil
 }
 
-// wrapSource turns the end of a source that should go on into ErrNotAuthentic, and wraps
-// its other errors: sio must not see a bare io.ErrUnexpectedEOF, which it would take for
-// the end of a short package.
+// wrapSource turns the end of a source that should go on into ErrNotAuthentic,
+// and wraps its other errors: sio must not see a bare io.ErrUnexpectedEOF,
+// which it would take for the end of a short package.
 func wrapSource(err error) error {
 	if err == nil {
 		return nil

@@ -16,8 +16,8 @@ type Upload struct {
 	UploadID string // the upstream's
 }
 
-// PartRecord is what the gateways keep of one attempt to upload a part until its upload
-// completes (section 15.2).
+// PartRecord is what the gateways keep of one attempt to upload a part until
+// its upload completes (section 15.2).
 type PartRecord struct {
 	Size      int64      // plaintext bytes
 	Nonce     [16]byte   // of the attempt
@@ -38,16 +38,17 @@ const (
 	partSent   = 4
 )
 
-// Tag is the part ETag of an attempt (section 15.3), without what clients see behind
-// it: 32 hexadecimal digits. The upstream cannot know it.
+// Tag is the part ETag of an attempt (section 15.3), without what clients see
+// behind it: 32 hexadecimal digits. The upstream cannot know it.
 func (r *PartRecord) Tag() string {
 	sum := sha256.Sum256(info("part tag").bytes(r.Nonce[:]))
 	return hex.EncodeToString(sum[:16])
 }
 
-// SealPartRecord seals the record of a part as text in base64url: at most 247 characters, so
-// that it fits the name of an object and, with the part number before it, of a file. It returns
-// ErrParams, and ErrTooLarge where two checksums and the ETag do not fit.
+// SealPartRecord seals the record of a part as text in base64url: at most 247
+// characters, so that it fits the name of an object and, with the part number
+// before it, of a file. It returns ErrParams, and ErrTooLarge where two
+// checksums and the ETag do not fit.
 func SealPartRecord(root Root, u Upload, number int, r PartRecord) (string, error) {
 	if root.Key.isZero() || number < 1 || number > MaxParts {
 		return "", fmt.Errorf("sealing part record: %w", ErrParams)
@@ -94,8 +95,8 @@ func (r *PartRecord) valid() bool {
 	return r.Size >= 0 && r.Size <= MaxSize && len(r.ETag) >= 1 && len(r.ETag) <= maxPartETag
 }
 
-// OpenPartRecord opens what SealPartRecord returned for the same upload and part number. It
-// returns ErrMalformed or ErrNotAuthentic.
+// OpenPartRecord opens what SealPartRecord returned for the same upload and
+// part number. It returns ErrMalformed or ErrNotAuthentic.
 func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	// The decoder skips line ends, and there is one text for one record.

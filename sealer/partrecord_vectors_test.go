@@ -15,7 +15,8 @@ import (
 
 const partRecordDir = "testdata/partrecords"
 
-// partRecordVector is one file of testdata/partrecords (section 12 of docs/FORMAT.md).
+// partRecordVector is one file of testdata/partrecords (section 12 of
+// docs/FORMAT.md).
 type partRecordVector struct {
 	Comment  string   `json:"comment"`
 	Expect   string   `json:"expect"`

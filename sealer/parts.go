@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// MaxParts is the most parts of an object, and the highest part number: the upstream's 10,000th
-// part is for the trailer.
+// MaxParts is the most parts of an object, and the highest part number: the
+// upstream's 10,000th part is for the trailer.
 const MaxParts = 9999
 
 // partEntrySize is the length of an entry of the part table without its digest.
@@ -36,7 +36,8 @@ func (t *PartTable) Size() int64 {
 	return n
 }
 
-// SealedSize returns the sealed bytes of all parts: the body, without the trailer.
+// SealedSize returns the sealed bytes of all parts: the body, without the
+// trailer.
 func (t *PartTable) SealedSize() int64 {
 	var n int64
 	for i := range t.Parts {
@@ -45,7 +46,8 @@ func (t *PartTable) SealedSize() int64 {
 	return n
 }
 
-// check returns ErrParams or ErrTooLarge for a table that the format does not allow.
+// check returns ErrParams or ErrTooLarge for a table that the format does not
+// allow.
 func (t *PartTable) check() error {
 	if t == nil || len(t.Parts) < 1 || t.Algorithm > ChecksumXXHASH128 || t.Composite && t.Algorithm == 0 {
 		return fmt.Errorf("%w: no parts, or a wrong algorithm or type", ErrParams)
@@ -102,11 +104,12 @@ func (d *decoder) partTable() *PartTable {
 	return t
 }
 
-// SealPartTable returns the sealed trailer and the footer of a multipart object, with cs the
-// checksums of the whole object, under the trailer key of the object (of [Facts.TrailerKey] or
-// [ObjectKey.TrailerKey]): a Complete has no object key when the scheme is SSE-C. It returns
-// ErrParams for a table or checksums that are not valid and ErrTooLarge for a part over MaxSize.
-// It may be called again for one object.
+// SealPartTable returns the sealed trailer and the footer of a multipart
+// object, with cs the checksums of the whole object, under the trailer key of
+// the object (of [Facts.TrailerKey] or [ObjectKey.TrailerKey]): a Complete has
+// no object key when the scheme is SSE-C. It returns ErrParams for a table or
+// checksums that are not valid and ErrTooLarge for a part over MaxSize. It may
+// be called again for one object.
 func (h *Header) SealPartTable(key Key, cs []Checksum, t *PartTable) ([]byte, error) {
 	sorted, err := sortChecksums(cs)
 	if err == nil {
@@ -129,10 +132,11 @@ type PartExtent struct {
 	Offset int64  // of the extent's first sealed byte in the object
 }
 
-// Locate returns the extents of length plaintext bytes from offset on, part by part. Together
-// they are one range of sealed bytes: from the Offset of the first through Offset plus
-// Extent.Sealed of the last. Parts without wanted bytes have no extent, so a length of
-// 0 gives none. It returns ErrRange for a range outside the object.
+// Locate returns the extents of length plaintext bytes from offset on, part by
+// part. Together they are one range of sealed bytes: from the Offset of the
+// first through Offset plus Extent.Sealed of the last. Parts without wanted
+// bytes have no extent, so a length of 0 gives none. It returns ErrRange for a
+// range outside the object.
 func (t *PartTable) Locate(offset, length int64) ([]PartExtent, error) {
 	size := t.Size()
 	if offset < 0 || length < 0 || offset > size || length > size-offset {
@@ -156,14 +160,16 @@ func (t *PartTable) Locate(offset, length int64) ([]PartExtent, error) {
 	return extents, nil
 }
 
-// OpenParts returns a reader of the plaintext of extents that [PartTable.Locate] returned; src
-// holds their range of sealed bytes. It behaves as [ObjectKey.OpenBody] does. The
-// key is not to be wiped before the reader is done.
+// OpenParts returns a reader of the plaintext of extents that
+// [PartTable.Locate] returned; src holds their range of sealed bytes. It
+// behaves as [ObjectKey.OpenBody] does. The key is not to be wiped before the
+// reader is done.
 func (k *ObjectKey) OpenParts(src io.Reader, extents []PartExtent) io.Reader {
 	return &partsReader{key: k, src: src, rest: extents}
 }
 
-// partsReader opens one part after the other: a part costs a buffer of one package.
+// partsReader opens one part after the other: a part costs a buffer of one
+// package.
 type partsReader struct {
 	key  *ObjectKey
 	src  io.Reader

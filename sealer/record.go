@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// Records are the small documents of the gateways themselves. They
-// are stored as objects of the state bucket, under the root (section 14).
+// Records are the small documents of the gateways themselves. They are stored
+// as objects of the state bucket, under the root (section 14).
 const (
 	recordMagic     = "SSEGWST1"
 	rootRecordMagic = "SSEGWRT1"
 )
 
 // SealRecord seals a document of the state bucket under root. name is the
-// object's key: a record moved to another name does not open. It returns ErrParams
-// for a root that is not set.
+// object's key: a record moved to another name does not open. It returns
+// ErrParams for a root that is not set.
 func SealRecord(root Root, name string, plaintext []byte) ([]byte, error) {
 	if root.Key.isZero() {
 		return nil, fmt.Errorf("sealing record: %w: all-zero root key", ErrParams)

@@ -130,7 +130,8 @@ func TestRecordEveryBit(t *testing.T) {
 	}
 }
 
-// TestRootRecordAsDocumented opens a root with nothing but section 14.1 at hand.
+// TestRootRecordAsDocumented opens a root with nothing but section 14.1 at
+// hand.
 func TestRootRecordAsDocumented(t *testing.T) {
 	t.Parallel()
 	root, dataKey := NewRoot(), NewKey()

@@ -24,9 +24,9 @@ type SealParams struct {
 }
 
 // Seal makes the header and the object key of a new object. The key has a fresh
-// random value, so that Seal is called for each object and never twice for one. It
-// returns ErrTooLarge for a size, context or sealed data key over its limit and ErrParams
-// for parameters that contradict each other.
+// random value, so that Seal is called for each object and never twice for one.
+// It returns ErrTooLarge for a size, context or sealed data key over its limit
+// and ErrParams for parameters that contradict each other.
 func Seal(p SealParams) (*Header, *ObjectKey, error) {
 	return sealWith(p, preferredCipher())
 }
@@ -51,11 +51,12 @@ func sealWith(p SealParams, c Cipher) (*Header, *ObjectKey, error) {
 	return h, k, nil
 }
 
-// Reseal makes a new header for the same body: scheme, binding, data key, root and
-// facts are those of p; object ID, object key, cipher, size, trailer and multipart
-// stay, and those fields of p are ignored. It serves to rename, copy or re-key an object
-// without touching its body. What the facts said of checksums is carried over by the
-// caller, in p.Facts. It returns ErrParams if k is not the key of h, and what [Seal] returns.
+// Reseal makes a new header for the same body: scheme, binding, data key, root
+// and facts are those of p; object ID, object key, cipher, size, trailer and
+// multipart stay, and those fields of p are ignored. It serves to rename, copy
+// or re-key an object without touching its body. What the facts said of
+// checksums is carried over by the caller, in p.Facts. It returns ErrParams if
+// k is not the key of h, and what [Seal] returns.
 func (h *Header) Reseal(k *ObjectKey, p SealParams) (*Header, error) {
 	if k.id != h.ObjectID || k.wiped() || k.size != h.Size || k.cipher != h.Cipher || k.flags() != h.bodyFlags() {
 		return nil, fmt.Errorf("resealing header: %w: key of another object", ErrParams)
@@ -130,9 +131,10 @@ func (h *Header) factsAAD(b Binding) []byte {
 	return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())
 }
 
-// Open checks that the header belongs to the data key and the binding, and returns the
-// object key. It returns ErrWrongKey if the commitment is not theirs (nothing was decrypted
-// then), and ErrNotAuthentic if the rest of the header was changed.
+// Open checks that the header belongs to the data key and the binding, and
+// returns the object key. It returns ErrWrongKey if the commitment is not
+// theirs (nothing was decrypted then), and ErrNotAuthentic if the rest of the
+// header was changed.
 func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
 	if dataKey.isZero() {
 		return nil, fmt.Errorf("opening header: %w", ErrWrongKey)
@@ -160,10 +162,11 @@ func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
 	}, nil
 }
 
-// OpenFacts opens the facts; the caller looks the root up by h.RootID. What the header
-// says, above all its size, is authentic afterwards. It returns ErrUnknownRoot if root is
-// another one, ErrNotAuthentic if the header, the facts or the binding are not those
-// that were sealed, and ErrMalformed if what was sealed breaks section 6.
+// OpenFacts opens the facts; the caller looks the root up by h.RootID. What the
+// header says, above all its size, is authentic afterwards. It returns
+// ErrUnknownRoot if root is another one, ErrNotAuthentic if the header, the
+// facts or the binding are not those that were sealed, and ErrMalformed if what
+// was sealed breaks section 6.
 func (h *Header) OpenFacts(b Binding, root Root) (*Facts, error) {
 	if root.ID != h.RootID || root.Key.isZero() {
 		return nil, fmt.Errorf("opening facts: %w", ErrUnknownRoot)

@@ -5,16 +5,17 @@
 // A sealed object is a body of DARE 2.0 packages, an optional trailer behind
 // the body, and a header that travels in one metadata value. The package has no
 // network, no context and no clock; it neither knows S3 nor the KMS. Parsing
-// (wire.go, header.go, facts.go, trailer.go), streams (stream.go) and policy (the
-// callers') do not mix.
+// (wire.go, header.go, facts.go, trailer.go), streams (stream.go) and policy
+// (the callers') do not mix.
 //
 // Invariants:
 //
 //   - Everything parsed is strict: whatever parses marshals to the same bytes.
-//   - A header opens only with the right data key, scheme, bucket and key, which
-//     its commitment proves before anything is decrypted.
-//   - The plaintext size is authenticated before the first plaintext byte, and a
-//     reader ends with io.EOF only after exactly the bytes that were asked for.
+//   - A header opens only with the right data key, scheme, bucket and key,
+//     which its commitment proves before anything is decrypted.
+//   - The plaintext size is authenticated before the first plaintext byte, and
+//     a reader ends with io.EOF only after exactly the bytes that were asked
+//     for.
 //   - A seal stream gives out its final package only after its source gave
 //     exactly the declared size and a clean io.EOF.
 //   - No two streams share a key: the object key is random per object, the part
@@ -31,12 +32,13 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// MetadataKey is the upstream metadata name whose value is the header (section 3).
+// MetadataKey is the upstream metadata name whose value is the header (section
+// 3).
 const MetadataKey = "x-amz-meta-ssegw"
 
-// Errors of this package. They are wrapped with what was being done; compare with
-// errors.Is. None of them says more about a failed authentication than that it
-// failed.
+// Errors of this package. They are wrapped with what was being done; compare
+// with errors.Is. None of them says more about a failed authentication than
+// that it failed.
 var (
 	// ErrNotSealed means that there is no header: the object is not ours.
 	ErrNotSealed = errors.New("sealer: not sealed")
@@ -50,9 +52,11 @@ var (
 	// ErrNotAuthentic means that stored bytes were changed, cut, reordered or
 	// belong elsewhere.
 	ErrNotAuthentic = errors.New("sealer: not authentic")
-	// ErrSize means that a plaintext source was shorter or longer than declared.
+	// ErrSize means that a plaintext source was shorter or longer than
+	// declared.
 	ErrSize = errors.New("sealer: size differs from the declared one")
-	// ErrTooLarge means that something exceeds a limit of the format (section 9).
+	// ErrTooLarge means that something exceeds a limit of the format (section
+	// 9).
 	ErrTooLarge = errors.New("sealer: too large")
 	// ErrUnknownRoot means that facts were sealed under another root.
 	ErrUnknownRoot = errors.New("sealer: unknown root")

@@ -8,15 +8,17 @@ import (
 	"github.com/minio/sio"
 )
 
-// SealBody returns a reader of the sealed body of a single PUT: SealedSize(size) bytes. It
-// gives out the final package only after src gave exactly size bytes and then io.EOF, so a
-// source that verifies at its end has verified before the body is complete. A source that
-// ends early or goes on yields ErrSize; its own errors are wrapped. Errors stay: nothing is
-// read after one.
+// SealBody returns a reader of the sealed body of a single PUT:
+// SealedSize(size) bytes. It gives out the final package only after src gave
+// exactly size bytes and then io.EOF, so a source that verifies at its end has
+// verified before the body is complete. A source that ends early or goes on
+// yields ErrSize; its own errors are wrapped. Errors stay: nothing is read
+// after one.
 //
-// The size MUST be the one that was sealed into the header (ErrSize otherwise). Calling
-// SealBody again for one key is for sending the same plaintext again, nothing else.
-// Reads of at least PackageSize+PackageOverhead bytes seal straight into the caller's buffer.
+// The size MUST be the one that was sealed into the header (ErrSize otherwise).
+// Calling SealBody again for one key is for sending the same plaintext again,
+// nothing else. Reads of at least PackageSize+PackageOverhead bytes seal
+// straight into the caller's buffer.
 func (k *ObjectKey) SealBody(src io.Reader, size int64) (io.Reader, error) {
 	if err := k.checkSingle(); err != nil {
 		return nil, fmt.Errorf("sealing body: %w", err)
@@ -29,9 +31,10 @@ func (k *ObjectKey) SealBody(src io.Reader, size int64) (io.Reader, error) {
 	return newSealReader(src, size, &key, k.cipher)
 }
 
-// SealPart returns a reader of one sealed part of a multipart object, as [ObjectKey.SealBody]
-// does of a body. The number is the client's, 1 to MaxParts; the nonce is of [NewPartNonce] and
-// never used twice. It returns ErrTooLarge for a size over MaxSize.
+// SealPart returns a reader of one sealed part of a multipart object, as
+// [ObjectKey.SealBody] does of a body. The number is the client's, 1 to
+// MaxParts; the nonce is of [NewPartNonce] and never used twice. It returns
+// ErrTooLarge for a size over MaxSize.
 func (k *ObjectKey) SealPart(number int, nonce [16]byte, src io.Reader, size int64) (io.Reader, error) {
 	if err := k.checkPart(number, size); err != nil {
 		return nil, fmt.Errorf("sealing part: %w", err)
@@ -41,14 +44,16 @@ func (k *ObjectKey) SealPart(number int, nonce [16]byte, src io.Reader, size int
 	return newSealReader(src, size, &key, k.cipher)
 }
 
-// OpenBody returns a reader of the e.Length plaintext bytes of the extent e, which
-// [Locate] returned for the size of the header. It reads e.Sealed bytes of src, never more.
-// After all plaintext it returns io.EOF; where a sealed byte is missing, changed, or out of
-// place it returns ErrNotAuthentic, never a clean end. Errors of src are wrapped. Errors stay.
+// OpenBody returns a reader of the e.Length plaintext bytes of the extent e,
+// which [Locate] returned for the size of the header. It reads e.Sealed bytes
+// of src, never more. After all plaintext it returns io.EOF; where a sealed
+// byte is missing, changed, or out of place it returns ErrNotAuthentic, never a
+// clean end. Errors of src are wrapped. Errors stay.
 //
-// Plaintext is given out package by package, each after it was authenticated: a caller that
-// passes bytes on before the end MUST break the connection when an error follows.
-// Reads of at least PackageSize bytes open straight into the caller's buffer.
+// Plaintext is given out package by package, each after it was authenticated: a
+// caller that passes bytes on before the end MUST break the connection when an
+// error follows. Reads of at least PackageSize bytes open straight into the
+// caller's buffer.
 func (k *ObjectKey) OpenBody(src io.Reader, e Extent) (io.Reader, error) {
 	if err := k.checkSingle(); err != nil {
 		return nil, fmt.Errorf("opening body: %w", err)
@@ -58,8 +63,9 @@ func (k *ObjectKey) OpenBody(src io.Reader, e Extent) (io.Reader, error) {
 	return newOpenReader(src, k.size, e, &key, k.cipher)
 }
 
-// OpenPart returns a reader of an extent inside one part of size plaintext bytes, as
-// [ObjectKey.OpenBody] does. Number, nonce and size are those of the part table.
+// OpenPart returns a reader of an extent inside one part of size plaintext
+// bytes, as [ObjectKey.OpenBody] does. Number, nonce and size are those of the
+// part table.
 func (k *ObjectKey) OpenPart(number int, nonce [16]byte, src io.Reader, size int64, e Extent) (io.Reader, error) {
 	if err := k.checkPart(number, size); err != nil {
 		return nil, fmt.Errorf("opening part: %w", err)
@@ -90,7 +96,8 @@ func (k *ObjectKey) checkPart(number int, size int64) error {
 	return nil
 }
 
-// dareConfig leaves nothing to the defaults of sio, which accept DARE 1.0 and both ciphers.
+// dareConfig leaves nothing to the defaults of sio, which accept DARE 1.0 and
+// both ciphers.
 func dareConfig(key *Key, c Cipher, sequence uint32) sio.Config {
 	return sio.Config{
 		MinVersion:     sio.Version20,
@@ -101,8 +108,8 @@ func dareConfig(key *Key, c Cipher, sequence uint32) sio.Config {
 	}
 }
 
-// sealReader makes the errors of a sealing stream final: sio would go on after some of
-// them, with a hole in the plaintext.
+// sealReader makes the errors of a sealing stream final: sio would go on after
+// some of them, with a hole in the plaintext.
 type sealReader struct {
 	sealed io.Reader
 	left   int64 // sealed bytes to come
@@ -137,19 +144,21 @@ func (r *sealReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// recycle makes sio give its buffer back to its pool: it does so when it is read beyond
-// the end, not always at it.
+// recycle makes sio give its buffer back to its pool: it does so when it is
+// read beyond the end, not always at it.
 func recycle(stream io.Reader) {
 	var one [1]byte
 	_, _ = stream.Read(one[:]) // there is nothing left to come
 }
 
-// maxEmptyReads is how often a source may return neither bytes nor an error in a row.
+// maxEmptyReads is how often a source may return neither bytes nor an error in
+// a row.
 const maxEmptyReads = 100
 
-// exactReader passes on exactly left bytes of src. It returns io.EOF only when src returned
-// io.EOF itself, right behind them. All its errors are wrapped, so that sio, which takes
-// io.ErrUnexpectedEOF of its source for a clean end, never sees that value.
+// exactReader passes on exactly left bytes of src. It returns io.EOF only when
+// src returned io.EOF itself, right behind them. All its errors are wrapped, so
+// that sio, which takes io.ErrUnexpectedEOF of its source for a clean end,
+// never sees that value.
 type exactReader struct {
 	src   io.Reader
 	left  int64
@@ -181,8 +190,8 @@ func (r *exactReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readSome reads at least one byte or returns an error, also from a source that keeps
-// returning neither.
+// readSome reads at least one byte or returns an error, also from a source that
+// keeps returning neither.
 func readSome(src io.Reader, p []byte) (int, error) {
 	for range maxEmptyReads {
 		if n, err := src.Read(p); n > 0 || err != nil {
@@ -192,8 +201,9 @@ func readSome(src io.Reader, p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// openReader bounds an opening stream to the plaintext that was asked for and makes its
-// errors final: sio would go on with the next package after some of them.
+// openReader bounds an opening stream to the plaintext that was asked for and
+// makes its errors final: sio would go on with the next package after some of
+// them.
 type openReader struct {
 	opened io.Reader
 	skip   int64 // plaintext to drop
@@ -247,8 +257,8 @@ func (r *openReader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// fail keeps the first error. Whatever sio finds wrong is one error, and an end before the
-// end is never clean.
+// fail keeps the first error. Whatever sio finds wrong is one error, and an end
+// before the end is never clean.
 func (r *openReader) fail(err error) error {
 	var bad sio.Error
 	if err == io.EOF || errors.As(err, &bad) {

@@ -79,8 +79,8 @@ func TestBodyRoundTrip(t *testing.T) {
 
 var errRejected = errors.New("signature of the last chunk is wrong")
 
-// TestSealBodyNeverEndsEarly is the promise that an upload is complete upstream only if its
-// source gave everything and then io.EOF itself.
+// TestSealBodyNeverEndsEarly is the promise that an upload is complete upstream
+// only if its source gave everything and then io.EOF itself.
 func TestSealBodyNeverEndsEarly(t *testing.T) {
 	t.Parallel()
 	const size = 2*PackageSize + 100
@@ -115,8 +115,8 @@ type stalled struct{}
 
 func (stalled) Read([]byte) (int, error) { return 0, nil }
 
-// checkRefused sees that a sealing stream ends in the error, without its final package, and
-// stays there.
+// checkRefused sees that a sealing stream ends in the error, without its final
+// package, and stays there.
 func checkRefused(t *testing.T, name string, k *ObjectKey, src io.Reader, size int64, n int, want error) {
 	t.Helper()
 	counted := &countingReader{r: src}

@@ -107,8 +107,8 @@ func TestTrailerEveryBit(t *testing.T) {
 	}
 }
 
-// TestTrailerSealedTwice: a part table is sealed in one way, and two tables never
-// share a nonce.
+// TestTrailerSealedTwice: a part table is sealed in one way, and two tables
+// never share a nonce.
 func TestTrailerSealedTwice(t *testing.T) {
 	t.Parallel()
 	o := sealParts(t, 100, 200)

@@ -4,8 +4,8 @@ import "bytes"
 
 const sealedPackage = int64(sealedPackageSize)
 
-// truncations are bodies of the wrong length, each once where the length tells and once where
-// only the packages do.
+// truncations are bodies of the wrong length, each once where the length tells
+// and once where only the packages do.
 func (g *generator) truncations() {
 	o := seal(g.t, params(150000), AES256GCM)
 	total := SealedSize(150000)
@@ -39,7 +39,8 @@ func (g *generator) truncations() {
 	longer("unexpected-trailer", "a trailer where the header has none", o, piece(0, 0, 132), vectorPiece{Hex: trailer})
 }
 
-// rearrangements are bodies of the right length whose packages are not in their places.
+// rearrangements are bodies of the right length whose packages are not in their
+// places.
 func (g *generator) rearrangements() {
 	const size = 3*PackageSize + 100
 	o, other := seal(g.t, params(size), AES256GCM), seal(g.t, params(size), AES256GCM)

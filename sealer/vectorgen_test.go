@@ -11,8 +11,9 @@ import (
 	"testing/cryptotest"
 )
 
-// writeVectors writes all files of testdata/vectors. Randomness is deterministic, so that a
-// change of one vector changes one file, or those behind it.
+// writeVectors writes all files of testdata/vectors. Randomness is
+// deterministic, so that a change of one vector changes one file, or those
+// behind it.
 func writeVectors(t *testing.T) {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t, 1)
@@ -65,7 +66,8 @@ func (g *generator) add(name, expect, step, comment string, v vector) {
 	}
 }
 
-// object is a sealed object of a vector, with all that is needed to forge another one.
+// object is a sealed object of a vector, with all that is needed to forge
+// another one.
 type object struct {
 	t       *testing.T
 	params  SealParams
@@ -103,7 +105,8 @@ func ssec(size int64) SealParams {
 	return p
 }
 
-// seal makes a single PUT of p.Size bytes; cs are the checksums of its trailer, if it has one.
+// seal makes a single PUT of p.Size bytes; cs are the checksums of its trailer,
+// if it has one.
 func seal(t *testing.T, p SealParams, c Cipher, cs ...Checksum) *object {
 	t.Helper()
 	h, k, err := sealWith(p, c)
@@ -122,7 +125,8 @@ func seal(t *testing.T, p SealParams, c Cipher, cs ...Checksum) *object {
 	return o
 }
 
-// sealParts makes a multipart object; the parts have the numbers 1, 3, 5 and so on.
+// sealParts makes a multipart object; the parts have the numbers 1, 3, 5 and so
+// on.
 func sealParts(t *testing.T, sizes ...int64) *object {
 	t.Helper()
 	return sealPartsWith(t, Announcement{}, sizes...)

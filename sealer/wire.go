@@ -19,8 +19,8 @@ func (e encoder) bytes(b []byte) encoder { return append(e, b...) }
 // alike.
 func (e encoder) lp(s string) encoder { return append(e.u32(uint32(len(s))), s...) }
 
-// decoder reads what encoder wrote. After its first failure it returns zeros and
-// keeps the error, so that callers check once per structure.
+// decoder reads what encoder wrote. After its first failure it returns zeros
+// and keeps the error, so that callers check once per structure.
 type decoder struct {
 	rest []byte
 	err  error

@@ -9,17 +9,21 @@ import (
 	"time"
 )
 
-// Fault is a way for requests to fail. The zero Fault is none. Delay comes first; of the others, the first that is set
-// decides: Hang, Drop, DropAnswer, Status or Body.
+// Fault is a way for requests to fail. The zero Fault is none. Delay comes
+// first; of the others, the first that is set decides: Hang, Drop, DropAnswer,
+// Status or Body.
 type Fault struct {
 	// Delay is how long an answer takes.
 	Delay time.Duration
-	// Hang leaves requests without an answer until the next SetFault, after which they are carried out. Where it is for all
-	// operations and any number of times, TLS handshakes hang too, as those of a process that was sent SIGSTOP do.
+	// Hang leaves requests without an answer until the next SetFault, after
+	// which they are carried out. Where it is for all operations and any number
+	// of times, TLS handshakes hang too, as those of a process that was sent
+	// SIGSTOP do.
 	Hang bool
 	// Drop closes the connection, with nothing done.
 	Drop bool
-	// DropAnswer carries the request out and closes the connection in place of the answer.
+	// DropAnswer carries the request out and closes the connection in place of
+	// the answer.
 	DropAnswer bool
 	// Status is answered, with Message as KES sends errors, or with Body.
 	Status  int
@@ -33,8 +37,8 @@ type Fault struct {
 	Times int
 }
 
-// SetFault makes requests fail from now on, in place of any fault before; the zero Fault ends it. Requests that hang are
-// let go.
+// SetFault makes requests fail from now on, in place of any fault before; the
+// zero Fault ends it. Requests that hang are let go.
 func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +65,8 @@ func (s *Server) currentFault() *fault {
 	return s.fault
 }
 
-// applies reports whether a request fails, and takes one from what is left of them.
+// applies reports whether a request fails, and takes one from what is left of
+// them.
 func (f *fault) applies(op Op) bool {
 	if len(f.Ops) > 0 && !slices.Contains(f.Ops, op) {
 		return false
@@ -88,7 +93,8 @@ func (f *fault) wait(ctx context.Context) error {
 	}
 }
 
-// serve counts a request, makes it fail if it is to, and otherwise carries it out.
+// serve counts a request, makes it fail if it is to, and otherwise carries it
+// out.
 func (s *Server) serve(r *run, w http.ResponseWriter, req *http.Request) {
 	if !s.enter(r) {
 		panic(http.ErrAbortHandler)

@@ -21,7 +21,8 @@ import (
 // Op is an operation of the KES API.
 type Op string
 
-// The operations that the server carries out. Requests for anything else count as OpOther.
+// The operations that the server carries out. Requests for anything else count
+// as OpOther.
 const (
 	OpVersion  Op = "version"
 	OpStatus   Op = "status"
@@ -39,7 +40,8 @@ const (
 // maxBody bounds request bodies, as KES does.
 const maxBody = 1 << 20
 
-// route is an operation by path. A path that ends in a slash is followed by a key name, or by a prefix for OpList.
+// route is an operation by path. A path that ends in a slash is followed by a
+// key name, or by a prefix for OpList.
 type route struct {
 	op     Op
 	method string // POST is taken for PUT too
@@ -77,7 +79,8 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// route checks method, client and key name, carries the operation out and answers.
+// route checks method, client and key name, carries the operation out and
+// answers.
 func (s *Server) route(ro route, w http.ResponseWriter, req *http.Request) {
 	if req.Method != ro.method && (req.Method != http.MethodPost || ro.method != http.MethodPut) {
 		w.Header().Set("Accept", ro.method)
@@ -235,7 +238,8 @@ func (s *Server) delete(name string, _ *http.Request) (any, error) {
 	return nil, nil
 }
 
-// readBody reads a body into memory, so that net/http notices when the client goes away while a request hangs.
+// readBody reads a body into memory, so that net/http notices when the client
+// goes away while a request hangs.
 func readBody(w http.ResponseWriter, req *http.Request) bool {
 	b, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
 	if err != nil {

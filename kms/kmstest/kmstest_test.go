@@ -23,7 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// httpClient returns an HTTP client that trusts the server. With withKey it has the server's API key.
+// httpClient returns an HTTP client that trusts the server. With withKey it has
+// the server's API key.
 func httpClient(t *testing.T, s *kmstest.Server, withKey bool) *http.Client {
 	t.Helper()
 	ca, err := os.ReadFile(s.CAFile())
@@ -179,7 +180,8 @@ func do(t *testing.T, client *http.Client, method, url, body string) (int, strin
 	return resp.StatusCode, string(b)
 }
 
-// KES answers a request without a body with a key that is bound to nothing; so does this server, for tests to notice.
+// KES answers a request without a body with a key that is bound to nothing; so
+// does this server, for tests to notice.
 func TestGenerateWithoutBody(t *testing.T) {
 	t.Parallel()
 	server := kmstest.NewServer(t)

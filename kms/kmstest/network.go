@@ -8,9 +8,11 @@ import (
 	"syscall"
 )
 
-// Network is a network inside the test process. Its connections wait on channels instead of the kernel, so that a test in a
-// bubble of testing/synctest has the clock of the bubble: what would take seconds passes at once, and to the nanosecond. The
-// zero Network is ready for use, and it is safe for concurrent use.
+// Network is a network inside the test process. Its connections wait on
+// channels instead of the kernel, so that a test in a bubble of
+// testing/synctest has the clock of the bubble: what would take seconds passes
+// at once, and to the nanosecond. The zero Network is ready for use, and it is
+// safe for concurrent use.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -36,7 +38,8 @@ func (n *Network) Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Dial connects to a listener. It has the form of http.Transport's DialContext and kms.Config's Dial.
+// Dial connects to a listener. It has the form of http.Transport's DialContext
+// and kms.Config's Dial.
 func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: addr(address), Err: syscall.ECONNREFUSED}
 	n.mu.Lock()

@@ -22,10 +22,12 @@ import (
 	"ssegw/kms"
 )
 
-// DefaultKey is the KES key that every store begins with, and the DefaultKey of Config.
+// DefaultKey is the KES key that every store begins with, and the DefaultKey of
+// Config.
 const DefaultKey = "default-key"
 
-// Server is one KES server. It is safe for concurrent use and stops when its test ends.
+// Server is one KES server. It is safe for concurrent use and stops when its
+// test ends.
 type Server struct {
 	t        testing.TB
 	store    *store
@@ -52,7 +54,8 @@ type run struct {
 // Option changes a server that is being made.
 type Option func(*Server)
 
-// WithStore makes the server share the keys, the clients, the certificate and the network of other.
+// WithStore makes the server share the keys, the clients, the certificate and
+// the network of other.
 func WithStore(other *Server) Option {
 	return func(s *Server) { s.store, s.network = other.store, other.network }
 }
@@ -66,13 +69,16 @@ func WithKeys(names ...string) Option {
 	}
 }
 
-// WithPageSize sets how many names a listing answers with at most; 1024, as KES does, without it.
+// WithPageSize sets how many names a listing answers with at most; 1024, as KES
+// does, without it.
 func WithPageSize(n int) Option { return func(s *Server) { s.pageSize = n } }
 
-// WithNetwork makes the server listen there instead of on TCP, and its Config dial there.
+// WithNetwork makes the server listen there instead of on TCP, and its Config
+// dial there.
 func WithNetwork(n *Network) Option { return func(s *Server) { s.network = n } }
 
-// NewServer starts a server on a free port of 127.0.0.1. WithStore goes before options that make keys.
+// NewServer starts a server on a free port of 127.0.0.1. WithStore goes before
+// options that make keys.
 func NewServer(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s := &Server{
@@ -98,8 +104,10 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 // attemptTimeout is enough for a busy machine.
 const attemptTimeout = time.Minute
 
-// Config returns the configuration of a client of this server and the given others, which share its store. Its attempts may
-// take a minute, so that no test fails for want of time; a test of servers that hang sets AttemptTimeout to less.
+// Config returns the configuration of a client of this server and the given
+// others, which share its store. Its attempts may take a minute, so that no
+// test fails for want of time; a test of servers that hang sets AttemptTimeout
+// to less.
 func (s *Server) Config(others ...*Server) kms.Config {
 	c := kms.Config{
 		Endpoints:  []string{s.Endpoint()},
@@ -118,7 +126,8 @@ func (s *Server) Config(others ...*Server) kms.Config {
 	return c
 }
 
-// Endpoint returns the server's https://host:port, which stays the same when it is stopped and started.
+// Endpoint returns the server's https://host:port, which stays the same when it
+// is stopped and started.
 func (s *Server) Endpoint() string { return "https://" + s.addr }
 
 // APIKey returns the API key of a client that the server knows.
@@ -127,8 +136,9 @@ func (s *Server) APIKey() string { return s.store.apiKey.String() }
 // CAFile returns the PEM file of the server's certificate.
 func (s *Server) CAFile() string { return s.caFile }
 
-// Stop closes the listener and every connection, whatever is going on, as a killed server does. It returns when no request
-// is left. Stopping twice is no error.
+// Stop closes the listener and every connection, whatever is going on, as a
+// killed server does. It returns when no request is left. Stopping twice is no
+// error.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	r := s.run
@@ -176,8 +186,9 @@ func (s *Server) Start() {
 	})
 }
 
-// listen listens on the server's address, or at first on a free one. The system gives out no ports below 32768 on its own: one
-// of those stays free while the server is stopped.
+// listen listens on the server's address, or at first on a free one. The system
+// gives out no ports below 32768 on its own: one of those stays free while the
+// server is stopped.
 func (s *Server) listen() (ln net.Listener, err error) {
 	switch {
 	case s.network != nil:
@@ -239,11 +250,12 @@ func (s *Server) Deny(name string) { s.store.deny(name, true) }
 // Allow ends a Deny.
 func (s *Server) Allow(name string) { s.store.deny(name, false) }
 
-// AddIdentity lets one more client in: the holder of a certificate whose public key has that identity.
+// AddIdentity lets one more client in: the holder of a certificate whose public
+// key has that identity.
 func (s *Server) AddIdentity(id kes.Identity) { s.store.admit(id) }
 
-// Requests returns how many requests of an operation arrived since the start or the last ResetRequests, also those that
-// were refused or failed on demand.
+// Requests returns how many requests of an operation arrived since the start or
+// the last ResetRequests, also those that were refused or failed on demand.
 func (s *Server) Requests(op Op) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -58,7 +58,8 @@ func newStore(t testing.TB) *store {
 	return s
 }
 
-// newCertificate makes a self-signed server certificate for this host. It is its own CA file, like those that KES makes.
+// newCertificate makes a self-signed server certificate for this host. It is
+// its own CA file, like those that KES makes.
 func newCertificate() (tls.Certificate, []byte, error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -162,14 +163,15 @@ func newKey(by kes.Identity) *key {
 	return k
 }
 
-// Sizes of what a sealed data key is made of. The whole has the length of KES's own: 124 bytes for a data key of 32.
+// Sizes of what a sealed data key is made of. The whole has the length of KES's
+// own: 124 bytes for a data key of 32.
 const (
 	saltSize  = 16
 	nonceSize = 12
 )
 
-// header is the part of a sealed data key before the random part, as KES writes it in MessagePack: an array of five, the
-// algorithm, the key's ID.
+// header is the part of a sealed data key before the random part, as KES writes
+// it in MessagePack: an array of five, the algorithm, the key's ID.
 func (k *key) header() []byte {
 	return []byte("\x95\xa6AES256\xd9\x20" + k.id + "\xc4\x10")
 }

@@ -24,26 +24,26 @@ const (
 	flagMultipart = 2
 	flagShared    = 4
 
-	unknownSize = 1<<64 - 1 // the size field of a multipart object
+	unknownSize = 1<<64 - 1 // size field of a multipart object
 )
 
-// Header is what is stored beside a sealed body (section 3). It holds no
-// secrets in the clear. Headers are made by [Seal], [Header.Reseal] and
-// [ParseHeader]; what they say is to be believed only after [Header.Open] or
+// Header is stored beside a sealed body (section 3). It contains no secrets in
+// the clear. Headers are created by [Seal], [Header.Reseal] and [ParseHeader].
+// A parsed header is not authentic: trust it only after [Header.Open] or
 // [Header.OpenFacts].
 type Header struct {
 	Scheme    Scheme
 	Trailer   bool // a trailer follows the body
-	Multipart bool // the body is a row of parts; implies Trailer
-	Shared    bool // the data key is shared by objects of the bucket
+	Multipart bool // the body consists of parts; implies Trailer
+	Shared    bool // objects of the bucket share the data key
 	Cipher    Cipher
 	ObjectID  ID
-	Nonce     [32]byte // salt of the derivation from the data key
-	Size      int64    // plaintext bytes; -1 iff Multipart: then the trailer says
+	Nonce     [32]byte // salt for derivations from the data key
+	Size      int64    // plaintext bytes; -1 iff Multipart, whose size is in the trailer
 
 	KeyName       string // KES key, 1 to 80 bytes; empty iff SSE-C
-	SealedDataKey []byte // 1 to 1024 bytes as KES gave them; empty iff SSE-C
-	Context       []byte // the client's encryption context as canonical JSON, or empty; up to 1024 bytes
+	SealedDataKey []byte // from KES, 1 to 1024 bytes; empty iff SSE-C
+	Context       []byte // client's encryption context as canonical JSON, up to 1024 bytes; may be empty
 
 	Commitment      [32]byte
 	SealedObjectKey [48]byte
@@ -52,9 +52,9 @@ type Header struct {
 	SealedFacts     []byte
 }
 
-// ParseHeader parses a metadata value strictly: Encode of the result is value.
-// It returns ErrNotSealed for an empty value and ErrMalformed for one that
-// breaks a rule of section 3.
+// ParseHeader strictly parses a metadata value: Encode of the result returns
+// value. It returns ErrNotSealed if value is empty, and ErrMalformed if it
+// violates section 3.
 func ParseHeader(value string) (*Header, error) {
 	if value == "" {
 		return nil, ErrNotSealed
@@ -63,7 +63,7 @@ func ParseHeader(value string) (*Header, error) {
 		return nil, fmt.Errorf("parsing header: %w: %d characters", ErrMalformed, len(value))
 	}
 	b, err := base64.RawURLEncoding.DecodeString(value)
-	// The decoder skips line ends and ignores loose bits: compare instead.
+	// Compare, because the decoder ignores line ends and loose bits.
 	if err != nil || base64.RawURLEncoding.EncodeToString(b) != value {
 		return nil, fmt.Errorf("parsing header: %w: not canonical base64url", ErrMalformed)
 	}
@@ -112,7 +112,8 @@ func parseHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// headerSize reads the size field: all ones iff the object is multipart.
+// headerSize reads the size field, which is all ones iff the object is
+// multipart.
 func (d *decoder) headerSize(multipart bool) int64 {
 	size := d.u64()
 	switch {
@@ -124,7 +125,7 @@ func (d *decoder) headerSize(multipart bool) int64 {
 	return int64(size)
 }
 
-// Encode returns the metadata value of the header: base64url without padding.
+// Encode returns the header as a metadata value: base64url without padding.
 func (h *Header) Encode() string {
 	b := h.encodeToFactsNonce().u16(uint16(len(h.SealedFacts))).bytes(h.SealedFacts)
 	return base64.RawURLEncoding.EncodeToString(b)
@@ -144,8 +145,7 @@ func (h *Header) flags() uint8 {
 	return f
 }
 
-// encodeToCommitment returns the bytes that the sealed object key
-// authenticates.
+// encodeToCommitment returns the bytes authenticated by the sealed object key.
 func (h *Header) encodeToCommitment() encoder {
 	size := uint64(h.Size)
 	if h.Multipart {
@@ -160,14 +160,15 @@ func (h *Header) encodeToCommitment() encoder {
 		bytes(h.Commitment[:])
 }
 
-// encodeToFactsNonce returns the bytes that the sealed facts authenticate,
-// after the binding.
+// encodeToFactsNonce returns the bytes that, after the binding, are
+// authenticated by the sealed facts.
 func (h *Header) encodeToFactsNonce() encoder {
 	return h.encodeToCommitment().
 		bytes(h.SealedObjectKey[:]).bytes(h.RootID[:]).bytes(h.FactsNonce[:])
 }
 
-// check tells whether the fields before the commitment agree (section 3.1).
+// check returns an error if the fields before the commitment are inconsistent
+// (section 3.1).
 func (h *Header) check() error {
 	switch {
 	case !h.Scheme.valid():
@@ -200,7 +201,7 @@ func (h *Header) check() error {
 	return nil
 }
 
-// validKeyName allows what KES allows: 1 to 80 of 0-9, A-Z, a-z, _ and -.
+// validKeyName accepts what KES accepts: 1 to 80 of 0-9, A-Z, a-z, _ and -.
 func validKeyName(name string) bool {
 	if len(name) < 1 || len(name) > maxKeyName {
 		return false

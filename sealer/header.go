@@ -13,8 +13,9 @@ const (
 	maxContext       = 1024
 	minSealedFacts   = 32 + 1 + tagSize
 	maxSealedFacts   = 32 + 1 + maxChecksums + 32 + 2 + tagSize
-	maxHeader        = 4 + 16 + 32 + 8 + 1 + maxKeyName + 2 + maxSealedDataKey + 2 + maxContext +
-		32 + 48 + 8 + 16 + 2 + maxSealedFacts
+	fixedHeader      = 4 + 16 + 32 + 8 + 1 + 2 + 2 + 32 + 48 + 8 + 16 + 2 // the rest has variable length
+	oneChecksumFacts = 32 + 1 + (2 + 64) + 32 + 2 + tagSize
+	maxHeader        = fixedHeader + maxKeyName + maxSealedDataKey + maxContext + maxSealedFacts
 )
 
 const (
@@ -129,6 +130,18 @@ func (d *decoder) headerSize(multipart bool) int64 {
 func (h *Header) Encode() string {
 	b := h.encodeToFactsNonce().u16(uint16(len(h.SealedFacts))).bytes(h.SealedFacts)
 	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// EncodedSize returns an upper limit of the length of [Header.Encode], in bytes,
+// for an object that has no data key yet. It assumes a sealed data key of KES and
+// at most one checksum in the facts, of any algorithm.
+func EncodedSize(scheme Scheme, keyName string, context []byte) int {
+	const kesDataKey = 128 // KES has 124
+	n := fixedHeader + oneChecksumFacts + len(keyName) + len(context)
+	if scheme != SSEC {
+		n += kesDataKey
+	}
+	return base64.RawURLEncoding.EncodedLen(n)
 }
 
 func (h *Header) flags() uint8 {

@@ -187,19 +187,19 @@ func pattern(size int64) []byte {
 func (v *vector) read(stored []byte) (o outcome, err error) {
 	b := Binding{Bucket: v.Bucket, Key: v.Key}
 	o.step = "parse"
-	h, err := ParseHeader(v.Header)
+	p, err := Parse(v.Header)
 	if err != nil {
 		return o, err
 	}
 	var k *ObjectKey
 	if !v.FactsOnly {
 		o.step = "open"
-		if k, err = h.Open(b, Key(v.DataKey)); err != nil {
+		if _, k, err = p.Open(b, Key(v.DataKey)); err != nil {
 			return o, err
 		}
 	}
 	o.step = "facts"
-	facts, err := h.OpenFacts(b, Root{ID: RootID(v.RootID), Key: Key(v.RootKey)})
+	h, facts, err := p.OpenFacts(b, Root{ID: RootID(v.RootID), Key: Key(v.RootKey)})
 	if err != nil {
 		return o, err
 	}

@@ -127,7 +127,7 @@ func TestCachedKeyEnds(t *testing.T) {
 		if hits == 0 {
 			t.Error("never kept")
 		}
-		eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Cached == 0 })
+		eventually(t, "the key is wiped without another call", func() bool { return client.Stats().Cached == 0 })
 		server.Start()
 		if hit, err := open(); hit || err != nil {
 			t.Errorf("afterwards: cached %v, %v", hit, err)

@@ -239,7 +239,7 @@ func TestEnsureAfterARace(t *testing.T) {
 		t.Error(err)
 	}
 	server.SetFault(kmstest.Fault{Status: 403, Message: "not authorized", Ops: []kmstest.Op{kmstest.OpCreate}})
-	if err := client.Ensure(t.Context(), "nobody-made-it"); !errors.Is(err, kms.ErrNotAllowed) {
+	if err := client.Ensure(t.Context(), "never-created"); !errors.Is(err, kms.ErrNotAllowed) {
 		t.Errorf("got %v, want ErrNotAllowed", err)
 	}
 }

@@ -163,7 +163,7 @@ func TestSharedInterval(t *testing.T) {
 		if second := share(t, client, kctx); second.Plaintext == first.Plaintext {
 			t.Error("used past its interval")
 		}
-		eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Shared == 0 })
+		eventually(t, "the key is wiped without another call", func() bool { return client.Stats().Shared == 0 })
 	})
 }
 

@@ -52,13 +52,17 @@ large: ## objects over 5 GiB, with MinIO and versitygw; needs 24 GiB of disk
 race: ## unit tests with the race detector, three times each
 	@$(GOTEST) race . -race -parallel 8 -count=3 -timeout 120m
 
-lint: ## gofmt and golangci-lint, for both modules
+lint: ## gofmt, golangci-lint, tidy modules, and known vulnerabilities of what the gateway calls
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "not gofmt'd:"; echo "$$unformatted"; exit 1; fi
 	@mkdir -p $(BIN)
 	go -C e2e/tools/lint build -mod=readonly -buildvcs=false -o $(BIN)/golangci-lint tool
 	$(BIN)/golangci-lint run ./...
 	cd e2e && $(BIN)/golangci-lint run ./...
+	@for mod in $$(git ls-files '*go.mod'); do \
+	  go -C $$(dirname $$mod) mod tidy -diff || { echo "$$mod is not tidy"; exit 1; }; \
+	done
+	@go -C e2e/tools/govulncheck run . $(CURDIR)
 
 fuzz: ## run each fuzz target for FUZZTIME (20s), even after one fails
 	@failed=; for pkg in $$(go list ./...); do \

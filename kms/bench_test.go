@@ -22,7 +22,8 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// benchConfig describes the KES server that the environment names, or one in this process.
+// benchConfig returns a configuration for the KES server named in the
+// environment, or for one in this process.
 func benchConfig(b *testing.B) kms.Config {
 	b.Helper()
 	if endpoint := os.Getenv("BENCH_KES_ENDPOINT"); endpoint != "" {
@@ -34,7 +35,7 @@ func benchConfig(b *testing.B) kms.Config {
 	return kmstest.NewServer(b).Config()
 }
 
-// dataKeys is a way to KES: it generates a data key, or unseals one.
+// dataKeys generates a data key or unseals one.
 type dataKeys struct {
 	generate func(context.Context, kms.Context) ([]byte, error)
 	unseal   func(ctx context.Context, sealed []byte, kctx kms.Context) error
@@ -53,7 +54,8 @@ func throughPool(client *kms.Client) dataKeys {
 	}
 }
 
-// throughBare is the least that a client of KES can do: net/http with one transport, and no time limit.
+// throughBare is the simplest possible KES client: net/http with one transport
+// and no timeout.
 func throughBare(b *testing.B, config kms.Config, http2 bool) dataKeys {
 	b.Helper()
 	key, err := kes.ParseAPIKey(config.APIKey)
@@ -116,7 +118,8 @@ func throughBare(b *testing.B, config kms.Config, http2 bool) dataKeys {
 	}
 }
 
-// BenchmarkDataKeys compares the client with bare ones, for 1, 8 and 64 callers at a time.
+// BenchmarkDataKeys compares the client with bare ones, for 1, 8 and 64
+// concurrent callers.
 func BenchmarkDataKeys(b *testing.B) {
 	config := benchConfig(b)
 	client, err := kms.New(config)
@@ -152,8 +155,8 @@ func BenchmarkDataKeys(b *testing.B) {
 	}
 }
 
-// callAtOnce makes b.N calls, some at a time, and reports how many a second and how long they took. Calls before that, which do
-// not count, make the connections.
+// callAtOnce makes b.N calls, several at a time, and reports the rate and the
+// latency. Some calls before that, which do not count, open the connections.
 func callAtOnce(b *testing.B, callers int, call func() error) {
 	b.Helper()
 	run := func(n int) []time.Duration {

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// maxCached bounds the data keys that are kept for reading, in about 10 MiB.
+// maxCached bounds how many data keys are cached for reading: about 10 MiB.
 const maxCached = 32_768
 
-// keyID names a KES key and a context in canonical form, which data keys are
-// sealed under.
+// keyID identifies what a data key is sealed under: the name of a KES key and a
+// context in canonical form.
 type keyID struct{ name, context string }
 
 func newKeyID(name string, kctx Context) keyID {
 	return keyID{name, string(kctx.Canonical())}
 }
 
-// cacheKey is what a sealed data key opens with: a digest of the KES key's name, the context and the sealed form.
+// cacheKey identifies a sealed data key: a digest of the name of the KES key,
+// the context and the sealed form.
 type cacheKey [sha256.Size]byte
 
 func newCacheKey(id keyID, sealed []byte) cacheKey {
@@ -31,7 +32,7 @@ func newCacheKey(id keyID, sealed []byte) cacheKey {
 	return cacheKey(h.Sum(nil))
 }
 
-// keyCache keeps data keys that KES has opened. Errors are not kept.
+// keyCache caches data keys that KES has opened. It does not cache errors.
 type keyCache struct {
 	keys    *expiring[cacheKey, Secret]
 	flights *flights[cacheKey, Secret]
@@ -46,8 +47,9 @@ func newKeyCache(ttl, timeout time.Duration) *keyCache {
 	}
 }
 
-// get returns the data key that k opens, from the cache or else from unseal,
-// whose answer is kept and shared by all who ask for k in the meantime.
+// get returns the data key for k, from the cache if it is there and from unseal
+// otherwise. Concurrent calls for the same k share one call of unseal, whose
+// result is cached.
 func (c *keyCache) get(ctx context.Context, k cacheKey, unseal func(context.Context) (Secret, error)) (key Secret, cached bool, err error) {
 	if c.keys.use(k, func(s *Secret) { key = *s }) {
 		c.hits.Add(1)

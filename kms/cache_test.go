@@ -12,7 +12,8 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// keeper starts a server, and a client of it that keeps data keys as change says.
+// keeper starts a server and a client that caches data keys. change modifies
+// the configuration.
 func keeper(t *testing.T, change func(*kms.Config)) (*kmstest.Server, *kms.Client) {
 	t.Helper()
 	server := kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}), kmstest.WithKeys("other"))
@@ -25,7 +26,7 @@ func cached(ttl time.Duration) func(*kms.Config) {
 	return func(c *kms.Config) { c.CacheTTL = ttl }
 }
 
-// sealedKey returns a data key of the default key, for a context.
+// sealedKey returns a data key under the default key, for a context.
 func sealedKey(t *testing.T, client *kms.Client, kctx kms.Context) kms.DataKey {
 	t.Helper()
 	dk, err := client.Generate(t.Context(), kmstest.DefaultKey, kctx)
@@ -51,7 +52,7 @@ func TestUnsealCached(t *testing.T) {
 		if hit != (i > 0) {
 			t.Errorf("call %d: cached %v", i, hit)
 		}
-		key.Wipe() // it is a copy
+		key.Wipe() // a copy
 	}
 	if n := server.Requests(kmstest.OpDecrypt); n != 1 {
 		t.Errorf("%d requests, want 1", n)
@@ -60,7 +61,7 @@ func TestUnsealCached(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 
-	server.Stop() // what is kept is kept for its own name, context and sealed form alone
+	server.Stop() // an entry is only for its own name, context and sealed form
 	for name, f := range map[string]func() error{
 		"other context": func() error {
 			_, _, err := client.UnsealCached(t.Context(), dk.KeyName, dk.Sealed, kms.Context{"b": "b/l"})
@@ -105,7 +106,7 @@ func TestCachedKeyEnds(t *testing.T) {
 		}
 		server.Stop()
 		hits := 0
-		for { // reads must not make it last longer
+		for { // reads must not extend its life
 			hit, err := open()
 			took := time.Since(start)
 			if err != nil {
@@ -126,7 +127,7 @@ func TestCachedKeyEnds(t *testing.T) {
 		if hits == 0 {
 			t.Error("never kept")
 		}
-		eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Cached == 0 })
+		eventually(t, "the key is wiped without another call", func() bool { return client.Stats().Cached == 0 })
 		server.Start()
 		if hit, err := open(); hit || err != nil {
 			t.Errorf("afterwards: cached %v, %v", hit, err)
@@ -167,7 +168,8 @@ func TestErrorsAreNotCached(t *testing.T) {
 	}
 }
 
-// All who ask for one data key while KES is asked for it get that answer, also those who come when the first has left.
+// Concurrent calls for one data key share one request, even if the first caller
+// leaves.
 func TestOneFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -197,7 +199,7 @@ func TestOneFlight(t *testing.T) {
 			if err := <-left; !errors.Is(err, context.Canceled) || errors.Is(err, kms.ErrUnreachable) {
 				t.Errorf("the one who left got %v, want Canceled", err)
 			}
-			time.Sleep(10 * time.Millisecond) // the last of the others has been counted, but may not wait yet
+			time.Sleep(10 * time.Millisecond) // the last caller has been counted, but may not be waiting yet
 			server.SetFault(kmstest.Fault{})
 			others.Wait()
 			if n := server.Requests(kmstest.OpDecrypt); n != 1 {

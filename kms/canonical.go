@@ -6,9 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// Canonical returns the one JSON form of c (docs/FORMAT.md, section 4.1.1): names ascending by their bytes, no white space,
-// and nothing escaped but the quotation mark, the backslash, control characters below U+0020, '<', '>', '&', U+2028 and
-// U+2029. It is never empty: a context without entries is "{}". c is UTF-8, as ObjectContext and ParseContext see to.
+// Canonical returns the canonical JSON form of c (docs/FORMAT.md, section
+// 4.1.1): names sorted by their bytes, no white space, and only these
+// characters escaped: the quotation mark, the backslash, control characters
+// below U+0020, '<', '>', '&', U+2028 and U+2029. It is never empty: a context
+// without entries is "{}". c must be valid UTF-8, which ObjectContext and
+// ParseContext guarantee.
 func (c Context) Canonical() []byte {
 	b := []byte{'{'}
 	for i, name := range slices.Sorted(maps.Keys(c)) {
@@ -21,10 +24,11 @@ func (c Context) Canonical() []byte {
 	return append(b, '}')
 }
 
-// shortEscapes are the characters that follow a backslash in short escapes.
+// shortEscapes maps the characters with a short escape to the character that
+// follows the backslash.
 var shortEscapes = map[rune]byte{'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// appendString appends the JSON string of s.
+// appendString appends s as a JSON string.
 func appendString(b []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')

@@ -14,17 +14,18 @@ import (
 
 var update = flag.Bool("update", false, "write the vectors of the associated data")
 
-// contextVector is an entry of testdata/contexts.json (docs/FORMAT.md, section 12.1).
+// contextVector is an entry of testdata/contexts.json (docs/FORMAT.md, section
+// 12.1).
 type contextVector struct {
 	Comment string            `json:"comment"`
 	Bucket  string            `json:"bucket"`
-	Key     string            `json:"key,omitempty"` // absent: the data key is shared by the bucket
+	Key     string            `json:"key,omitempty"` // absent if the data key is shared by the bucket
 	Context map[string]string `json:"context,omitempty"`
 	Header  string            `json:"header,omitempty"` // the context field of the header
 	Data    string            `json:"associated_data"`
 }
 
-// contexts are what the vectors are about.
+// contexts are the contexts of the vectors.
 var contexts = []contextVector{
 	{Comment: "one object", Bucket: "photos", Key: "2024/cat.jpg"},
 	{Comment: "shared by a bucket", Bucket: "photos"},
@@ -97,8 +98,9 @@ func TestContextVectors(t *testing.T) {
 	}
 }
 
-// FuzzCanonical: the form is what encoding/json writes, so that what earlier
-// versions sealed opens, and says what went in.
+// FuzzCanonical checks that the canonical form is what encoding/json writes,
+// which sealed objects of earlier versions depend on, and that it decodes to
+// the input.
 func FuzzCanonical(f *testing.F) {
 	for _, v := range contexts {
 		f.Add(v.Bucket, v.Key)

@@ -9,10 +9,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// certificates are what connections to KES are made with.
+// certificates holds the certificates for connections to KES.
 type certificates struct {
-	identity *source[*tls.Certificate] // the client's own
-	roots    *source[*x509.CertPool]   // which KES's are checked against
+	identity *source[*tls.Certificate] // of this client
+	roots    *source[*x509.CertPool]   // that verify the servers
 }
 
 // newCertificates loads the certificates that c names.
@@ -25,23 +25,23 @@ func newCertificates(c Config) (certificates, error) {
 	return certificates{identity, roots}, err
 }
 
-// kesIdentity returns what KES calls this client.
+// kesIdentity returns the KES identity of this client.
 func (c certificates) kesIdentity() kes.Identity { return kesIdentity(c.identity.get()) }
 
-// refresh loads what has changed again, and reports whether anything had.
+// refresh reloads what has changed and reports whether anything did.
 func (c certificates) refresh(log *zap.Logger) bool {
 	roots := c.roots.refresh(log)
 	return c.identity.refresh(log) || roots
 }
 
-// tlsConfig returns the settings of connections with the certificates of now.
+// tlsConfig returns a TLS configuration with the current certificates.
 func (c certificates) tlsConfig() *tls.Config {
 	cert := c.identity.get()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		RootCAs:    c.roots.get(),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return cert, nil // whatever CA the server names: KES goes by the public key
+			return cert, nil // whichever CA the server names: KES looks only at the public key
 		},
 	}
 }

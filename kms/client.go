@@ -9,10 +9,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// watchInterval is how often certificates are looked at: whether their files have changed, or their end is near.
+// watchInterval is how often the certificates are checked for changed files and
+// for expiry.
 const watchInterval = 5 * time.Second
 
-// MaxSealedLen is the longest sealed form of a data key, in bytes. That of KES has 124.
+// MaxSealedLen is the maximum length of a sealed data key, in bytes. Those of
+// KES have 124.
 const MaxSealedLen = 1024
 
 // Client gets data keys from KES. It is safe for concurrent use.
@@ -24,8 +26,9 @@ type Client struct {
 	shared     *sharedKeys
 }
 
-// New returns a client of the KES cluster that c describes. It reads files but does not connect: use Status, Ensure or Check
-// to learn whether KES is there. Errors name the setting or the file that is wrong.
+// New returns a client for the KES cluster that c describes. It reads files but
+// does not connect: call Status, Ensure or Check to learn whether KES is
+// available. Errors name the invalid setting or file.
 func New(c Config) (*Client, error) {
 	if len(c.Endpoints) == 0 {
 		return nil, errors.New("kms: no KES endpoint given")
@@ -47,7 +50,7 @@ func New(c Config) (*Client, error) {
 	case c.CacheTTL < 0:
 		return nil, errors.New("kms: negative cache time")
 	case c.SharedInterval < 0 || c.SharedUses < 0:
-		return nil, errors.New("kms: negative bound of shared data keys")
+		return nil, errors.New("kms: negative limit for shared data keys")
 	}
 	certs, err := newCertificates(c)
 	if err != nil {
@@ -67,8 +70,8 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// Close ends what goes on in the background, wipes the keys that are kept and closes the connections. It is called when no
-// more calls are made.
+// Close stops background work, wipes cached keys and closes all connections. It
+// must not be called while other calls are in progress.
 func (c *Client) Close() {
 	c.pool.end()
 	c.cache.flights.close()
@@ -78,10 +81,11 @@ func (c *Client) Close() {
 	c.shared.keys.clear()
 }
 
-// DefaultKey returns the name of the KES key to use where none is asked for.
+// DefaultKey returns the name of the KES key to use when a request names none.
 func (c *Client) DefaultKey() string { return c.defaultKey }
 
-// Identity returns what KES calls this client, for its policy: the SHA-256 of the public key, in hex.
+// Identity returns the KES identity of this client, as used in KES policies:
+// the SHA-256 of its public key, in hex.
 func (c *Client) Identity() string { return c.certs.kesIdentity().String() }
 
 // watch reloads the certificates until the client is closed.
@@ -98,7 +102,8 @@ func (c *Client) watch() {
 	}
 }
 
-// reload makes connections anew when a certificate has changed, so that those of before do not outlive it.
+// reload replaces all connections after a certificate has changed: no
+// connection outlives the certificate it was made with.
 func (c *Client) reload() {
 	if c.certs.refresh(c.pool.log) {
 		c.pool.reconnect(c.certs.tlsConfig())

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newClient returns a client for a configuration, closed when the test ends.
+// newClient returns a client that is closed when the test ends.
 func newClient(t *testing.T, c kms.Config) *kms.Client {
 	t.Helper()
 	client, err := kms.New(c)
@@ -159,7 +159,7 @@ func TestRefusals(t *testing.T) {
 		name  string
 		err   error
 		want  error
-		cause error // of KES, in the chain
+		cause error // KES error in the chain
 	}{
 		{"generate: no key", generate("nokey"), kms.ErrKeyNotFound, kes.ErrKeyNotFound},
 		{"generate: denied", generate("denied"), kms.ErrNotAllowed, kes.ErrNotAllowed},
@@ -239,7 +239,7 @@ func TestEnsureAfterARace(t *testing.T) {
 		t.Error(err)
 	}
 	server.SetFault(kmstest.Fault{Status: 403, Message: "not authorized", Ops: []kmstest.Op{kmstest.OpCreate}})
-	if err := client.Ensure(t.Context(), "nobody-made-it"); !errors.Is(err, kms.ErrNotAllowed) {
+	if err := client.Ensure(t.Context(), "never-created"); !errors.Is(err, kms.ErrNotAllowed) {
 		t.Errorf("got %v, want ErrNotAllowed", err)
 	}
 }
@@ -274,7 +274,7 @@ func TestBadAnswers(t *testing.T) {
 	tests := []struct {
 		name     string
 		fault    kmstest.Fault
-		generate bool // also wrong for Generate only
+		generate bool // wrong for Generate only
 	}{
 		{"not JSON", kmstest.Fault{Body: []byte("KKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKK")}, false},
 		{"empty", kmstest.Fault{Body: []byte{}}, false},
@@ -316,7 +316,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// wantBadAnswer checks that err is ErrBadAnswer, and that it quotes nothing which may be a key.
+// wantBadAnswer checks that err is ErrBadAnswer and does not quote a possible
+// key.
 func wantBadAnswer(t *testing.T, err error) {
 	t.Helper()
 	if !errors.Is(err, kms.ErrBadAnswer) {
@@ -387,7 +388,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestStatusSkew asks servers whose clocks are off, or that do not say what time it is.
+// TestStatusSkew asks servers whose clocks are off or unknown.
 func TestStatusSkew(t *testing.T) {
 	t.Parallel()
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {

@@ -17,48 +17,62 @@ const (
 	DefaultSharedUses     = 65_536
 )
 
-// Config is what a Client is made from. It prints without its secrets.
+// Config configures a Client. It prints without its secrets.
 type Config struct {
-	// Endpoints are KES servers of one cluster as https://host:port, at least one; see ParseEndpoints.
+	// Endpoints are the KES servers of one cluster, as https://host:port. At
+	// least one is required. See ParseEndpoints.
 	Endpoints []string
 
-	// APIKey is a KES API key, "kes:v1:" and base64; the prefix may be missing. Either it is set, or CertFile and KeyFile.
+	// APIKey is a KES API key: "kes:v1:" followed by base64. The prefix is
+	// optional. Set either APIKey, or CertFile and KeyFile.
 	APIKey string
-	// CertFile and KeyFile are PEM files of a client certificate (with its chain, if any) and its private key. They are read
-	// again when they have changed, and connections made anew. Files that are wrong then leave the last certificate in use.
+	// CertFile and KeyFile are PEM files: a client certificate, with its chain
+	// if any, and its private key. When they change they are reloaded, and new
+	// connections are made. If the new files are invalid the previous
+	// certificate stays in use.
 	CertFile, KeyFile string
-	// KeyPassword opens a KeyFile that is encrypted as RFC 1423 describes ("Proc-Type: 4,ENCRYPTED").
+	// KeyPassword decrypts a KeyFile that is encrypted according to RFC 1423
+	// ("Proc-Type: 4,ENCRYPTED").
 	KeyPassword string
 
-	// CAPath is a PEM file of CA certificates, or a folder of such files; they are trusted besides the system's. Empty means
-	// the system's alone. A missing path, or one without any certificate, is an error. It is read again like CertFile.
+	// CAPath is a PEM file of CA certificates, or a directory of such files.
+	// They are trusted in addition to the system's. If empty, only the system's
+	// are trusted. A path that is missing or has no certificate is an error. It
+	// is reloaded like CertFile.
 	CAPath string
 
-	// DefaultKey is the name of the KES key to use where none is asked for. It is not checked against KES here.
+	// DefaultKey is the name of the KES key to use when a request names none.
+	// New does not check that KES has it.
 	DefaultKey string
 
-	// Dial connects to an endpoint, as net.Dialer's DialContext does. Nil means TCP.
+	// Dial connects to an endpoint, like the DialContext method of net.Dialer.
+	// If nil, TCP is used.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// AttemptTimeout bounds one attempt at one endpoint, from dialing to the last byte of the answer. Where it is longer than
-	// DefaultAttemptTimeout, all other waiting for KES is as much longer. 0 means DefaultAttemptTimeout.
+	// AttemptTimeout limits one attempt at one endpoint, from dialing to the
+	// last byte of the answer. If it exceeds DefaultAttemptTimeout, all other
+	// timeouts for KES grow in proportion. 0 means DefaultAttemptTimeout.
 	AttemptTimeout time.Duration
 
-	// CacheTTL is how long a data key that was opened for reading is kept. 0 means not at all.
+	// CacheTTL is how long a data key opened for reading is cached. 0 disables
+	// the cache.
 	CacheTTL time.Duration
 
-	// SharedInterval and SharedUses bound what one shared data key seals: so many objects within so much time, by this client.
-	// That is what its loss, or a KES key that must not be used any more, would concern at most. No bound of cryptography
-	// is near: each object has an object key of its own, sealed under a key derived for it alone.
-	// 0 means DefaultSharedInterval and DefaultSharedUses.
+	// SharedInterval and SharedUses limit what this client seals with one
+	// shared data key: a period of time and a number of objects. They limit how
+	// much a leaked data key, or a KES key that must no longer be used,
+	// affects. They are far from any cryptographic limit: each object has its
+	// own object key, sealed under a key derived for that object alone. 0 means
+	// DefaultSharedInterval and DefaultSharedUses.
 	SharedInterval time.Duration
 	SharedUses     int
 
-	// Log gets a line when an endpoint fails and when it answers again. Nil means none.
+	// Log receives a line when an endpoint fails and when it recovers. If nil,
+	// nothing is logged.
 	Log *zap.Logger
 }
 
-// String returns what the configuration is, without its secrets.
+// String returns the configuration without its secrets.
 func (c Config) String() string {
 	auth := "none"
 	switch {
@@ -73,7 +87,7 @@ func (c Config) String() string {
 // GoString returns the same as String.
 func (c Config) GoString() string { return c.String() }
 
-// Format writes the same as String, whatever the verb.
+// Format writes the same as String, for every verb.
 func (c Config) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // MarshalText returns the same as String.

@@ -12,16 +12,20 @@ import (
 	"unicode/utf8"
 )
 
-// MaxContextLen is the longest encryption context that a client may send, in bytes of JSON, as sent and in canonical form.
+// MaxContextLen is the maximum length of an encryption context from a client,
+// in bytes of JSON. It applies to the JSON as sent and to its canonical form.
 const MaxContextLen = 1024
 
-// Context is what a data key is bound to: it opens only for an equal context.
+// Context is an encryption context. A data key opens only with a context equal
+// to the one it was generated with.
 type Context map[string]string
 
-// ObjectContext returns the context of a data key of one object: the client's own, which may be nil, and an entry that maps
-// the bucket to "bucket/key". The key is taken byte for byte, not cleaned like a path. It returns ErrContextConflict when the
-// client's context has an entry for the bucket, which would take the place of ours, and ErrInvalidContext when bucket or key
-// is not UTF-8, which JSON would change.
+// ObjectContext returns the context for the data key of one object: a copy of
+// the client's context, which may be nil, with an entry that maps bucket to
+// "bucket/key". The key is used byte for byte and not cleaned like a path. It
+// returns ErrContextConflict if the client's context already has an entry for
+// the bucket, and ErrInvalidContext if bucket or key is not valid UTF-8, which
+// JSON cannot represent.
 func ObjectContext(bucket, key string, client Context) (Context, error) {
 	if !utf8.ValidString(bucket) || !utf8.ValidString(key) {
 		return nil, fmt.Errorf("%w: bucket and key must be UTF-8", ErrInvalidContext)
@@ -35,19 +39,22 @@ func ObjectContext(bucket, key string, client Context) (Context, error) {
 	return c, nil
 }
 
-// BucketContext returns the context of a data key that the objects of one bucket share. It never equals that of an object.
+// BucketContext returns the context for a data key shared by the objects of one
+// bucket. It never equals the context of an object.
 func BucketContext(bucket string) Context {
 	return Context{bucket: bucket}
 }
 
-// ParseContext parses the value of x-amz-server-side-encryption-context: base64 (RFC 4648 section 4, padded, strict) of a
-// JSON object whose values are strings, no name twice, and no more than MaxContextLen bytes. It returns the context and its
-// canonical form, which is what S3 answers show. Anything else is ErrInvalidContext.
+// ParseContext parses the value of x-amz-server-side-encryption-context: a JSON
+// object of strings, in base64 (RFC 4648 section 4, padded, strict). Names must
+// be unique, and the JSON must not exceed MaxContextLen bytes. It returns the
+// context and its canonical form, which S3 responses show. All errors wrap
+// ErrInvalidContext.
 func ParseContext(base64JSON string) (Context, []byte, error) {
 	if len(base64JSON) > base64.StdEncoding.EncodedLen(MaxContextLen) {
 		return nil, nil, fmt.Errorf("%w: more than %d bytes", ErrInvalidContext, MaxContextLen)
 	}
-	if strings.ContainsAny(base64JSON, "\r\n") { // which the decoder would skip
+	if strings.ContainsAny(base64JSON, "\r\n") { // the decoder would ignore them
 		return nil, nil, fmt.Errorf("%w: not base64", ErrInvalidContext)
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(base64JSON)
@@ -70,8 +77,9 @@ func ParseContext(base64JSON string) (Context, []byte, error) {
 
 var errNotStrings = errors.New("not a JSON object of strings")
 
-// parseObject parses a JSON object of strings. It is stricter than json.Unmarshal, which takes the last of two equal names,
-// null for an empty string, and replaces what is not UTF-8.
+// parseObject parses a JSON object of strings. It is stricter than
+// json.Unmarshal, which accepts duplicate names, accepts null as an empty
+// string and replaces invalid UTF-8.
 func parseObject(raw []byte) (Context, error) {
 	if !utf8.Valid(raw) {
 		return nil, errors.New("not UTF-8")
@@ -96,7 +104,7 @@ func parseObject(raw []byte) (Context, error) {
 			return nil, errNotStrings
 		}
 		if _, twice := c[n]; twice {
-			return nil, fmt.Errorf("entry %q is there twice", n)
+			return nil, fmt.Errorf("duplicate entry %q", n)
 		}
 		c[n] = v
 	}

@@ -46,7 +46,7 @@ func TestObjectContext(t *testing.T) {
 		{"client context", "b", "k", kms.Context{"dept": "hr"}, `{"b":"b/k","dept":"hr"}`, nil},
 		{"key is not cleaned", "b", "a//b/../c/", nil, `{"b":"b/a//b/../c/"}`, nil},
 		{"client overrides", "b", "k", kms.Context{"b": "evil"}, "", kms.ErrContextConflict},
-		{"client says the same", "b", "k", kms.Context{"b": "b/k"}, "", kms.ErrContextConflict},
+		{"client sends the same entry", "b", "k", kms.Context{"b": "b/k"}, "", kms.ErrContextConflict},
 		{"key not UTF-8", "b", "k\xff", nil, "", kms.ErrInvalidContext},
 		{"bucket not UTF-8", "b\xff", "k", nil, "", kms.ErrInvalidContext},
 	}
@@ -79,7 +79,7 @@ func TestParseContext(t *testing.T) {
 	b64 := base64.StdEncoding.EncodeToString
 	long := `{"k":"` + strings.Repeat("v", kms.MaxContextLen-8) + `"}`
 	tests := []struct {
-		name, in, want string // want "" is ErrInvalidContext
+		name, in, want string // if want is "", the error is ErrInvalidContext
 	}{
 		{"object", b64([]byte(`{"b":"2", "a":"<1>"}`)), `{"a":"\u003c1\u003e","b":"2"}`},
 		{"empty object", b64([]byte(` {} `)), `{}`},

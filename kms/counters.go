@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Results of a request to an endpoint, as EndpointState names them.
+// Results of a request to an endpoint. EndpointState uses their names.
 const (
 	resultOK      = iota // 200
-	resultRefused        // any other status but a 5xx
-	resultFailed         // a connection error, a 5xx, an answer that makes no sense
+	resultRefused        // any other status below 500
+	resultFailed         // connection error, 5xx, or an invalid answer
 	resultTimeout        // no answer in time
 	numResults
 )
@@ -26,18 +26,18 @@ var latencyBounds = [...]time.Duration{
 	500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
 }
 
-// counters count what was sent to one endpoint.
+// counters counts the requests to one endpoint.
 type counters struct {
 	requests [numOps][numResults]atomic.Uint64
 	hedges   atomic.Uint64
 	strikes  atomic.Uint64
 	answers  histogram
-	mean     atomic.Int64 // moving average of the answers' time, in nanoseconds
+	mean     atomic.Int64 // moving average of the answer time, in nanoseconds
 }
 
-// histogram counts durations.
+// histogram is a histogram of durations.
 type histogram struct {
-	buckets [len(latencyBounds) + 1]atomic.Uint64 // the last is for all above
+	buckets [len(latencyBounds) + 1]atomic.Uint64 // the last one is for everything above the bounds
 	sum     atomic.Int64                          // in nanoseconds
 }
 
@@ -61,7 +61,7 @@ func (h *histogram) latency() Latency {
 	return l
 }
 
-// count takes note of one request.
+// count records one request.
 func (c *counters) count(o op, ans answer, err error) {
 	res := resultOK
 	switch {
@@ -78,38 +78,43 @@ func (c *counters) count(o op, ans answer, err error) {
 	}
 	c.answers.observe(ans.took)
 	if o != opVersion {
-		mean := c.mean.Load() // one that is lost to a race does not matter
+		mean := c.mean.Load() // losing an update to a race is harmless
 		c.mean.Store(mean + (int64(ans.took)-mean)/8)
 	}
 }
 
-// EndpointState is what the client has seen of one endpoint since it was made. Unlike Status it asks nobody.
+// EndpointState is what the client has recorded about one endpoint since it was
+// created. Unlike Status it makes no request.
 type EndpointState struct {
 	Endpoint string // https://host[:port]
-	// Open says that the endpoint has failed, and that no probe has been answered since: calls go to the others.
+	// Open reports that the endpoint has failed and no probe has succeeded
+	// since. Calls go to the other endpoints.
 	Open bool
-	// Err is why it is open, one short line without secrets; empty when it is not.
+	// Err is the reason why it is open: one short line without secrets. It is
+	// empty if the endpoint is not open.
 	Err      string
 	Requests []RequestCount
-	Latency  Latency // of answers, from the dialing or the first byte sent to the last byte read
-	// Hedges are requests to this endpoint because another one was slow.
+	Latency  Latency // of answers: from dialing, or the first byte sent, to the last byte read
+	// Hedges counts requests made to this endpoint because another was slow.
 	Hedges uint64
-	// Strikes are calls that another endpoint answered first, though it was asked later.
+	// Strikes counts calls that another endpoint answered first although it was
+	// asked later.
 	Strikes uint64
 }
 
-// RequestCount says how many requests of an operation ended in one way. Those that never happened are left out.
+// RequestCount counts the requests of one operation with one result. Counts of
+// zero are omitted.
 type RequestCount struct {
 	Op     string // generate, unseal, create, describe, list or version
 	Result string // ok, refused (by KES), failed or timeout
 	Count  uint64
 }
 
-// Latency is the time that answers took, or calls.
+// Latency is a histogram of the duration of answers or calls.
 type Latency struct {
 	Count   uint64
 	Sum     time.Duration
-	Buckets map[float64]uint64 // answers up to that many seconds; cumulative
+	Buckets map[float64]uint64 // by upper bound in seconds; cumulative
 }
 
 func (c *counters) requestCounts() []RequestCount {
@@ -124,8 +129,9 @@ func (c *counters) requestCounts() []RequestCount {
 	return counts
 }
 
-// Quantile returns the upper bound of the bucket that the q-quantile of the answers' times is in, for q from 0 to 1. It is 0
-// without answers, and the largest bound for all above it.
+// Quantile returns the upper bound of the bucket that contains the q-quantile,
+// for q from 0 to 1. It returns 0 if there are no values, and the largest bound
+// if the quantile exceeds all bounds.
 func (l Latency) Quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(q * float64(l.Count)))
 	if l.Count == 0 {

@@ -8,11 +8,13 @@ import (
 	"net/http"
 )
 
-// checkContext is what TryGenerate and Check bind the data key to that they try KES with.
+// checkContext returns the context of the data keys that TryGenerate and Check
+// generate.
 func checkContext() Context { return Context{"healthcheck": ""} }
 
-// Generate returns a new data key, sealed under the named KES key and bound to kctx, which must not be empty
-// (ErrContextRequired). The caller wipes the plaintext.
+// Generate returns a new data key, sealed under the named KES key and bound to
+// kctx. It returns ErrContextRequired if kctx is empty. The caller must wipe
+// the plaintext.
 func (c *Client) Generate(ctx context.Context, name string, kctx Context) (DataKey, error) {
 	if err := ValidKeyName(name); err != nil {
 		return DataKey{}, err
@@ -54,8 +56,10 @@ func (c *Client) generate(ctx context.Context, name string, kctx Context) (DataK
 	return DataKey{KeyName: name, Plaintext: plaintext, Sealed: r.Ciphertext}, nil
 }
 
-// Unseal has KES open a sealed data key with the named KES key. The context must equal that of Generate. ErrInvalidCiphertext
-// means that KES, or the length, says it is not authentic. The caller wipes the key.
+// Unseal asks KES to open a sealed data key with the named KES key. kctx must
+// equal the context passed to Generate. ErrInvalidCiphertext means that KES
+// rejected the sealed data key, or that its length is invalid. The caller must
+// wipe the key.
 func (c *Client) Unseal(ctx context.Context, name string, sealed []byte, kctx Context) (Secret, error) {
 	if err := ValidKeyName(name); err != nil {
 		return Secret{}, err
@@ -92,7 +96,7 @@ func (c *Client) unseal(ctx context.Context, name string, sealed []byte, kctx Co
 	return takeSecret(r.Plaintext)
 }
 
-// takeSecret moves a data key out of b, which it wipes.
+// takeSecret copies a data key out of b and wipes b.
 func takeSecret(b []byte) (Secret, error) {
 	defer clear(b)
 	var s Secret
@@ -106,15 +110,17 @@ func takeSecret(b []byte) (Secret, error) {
 	return s, nil
 }
 
-// TryGenerate generates a data key that nobody uses: nil means that objects can be sealed under the named KES key. The error is
-// that of Generate.
+// TryGenerate generates a data key and discards it. A nil error means that
+// objects can be sealed under the named KES key. It returns the errors of
+// Generate.
 func (c *Client) TryGenerate(ctx context.Context, name string) error {
 	dk, err := c.Generate(ctx, name, checkContext())
 	dk.Plaintext.Wipe()
 	return err
 }
 
-// Check generates a data key and opens it again. An error of the second step also matches ErrCheckUnseal.
+// Check generates a data key and unseals it. If unsealing fails, the error also
+// matches ErrCheckUnseal.
 func (c *Client) Check(ctx context.Context, name string) error {
 	dk, err := c.Generate(ctx, name, checkContext())
 	if err != nil {
@@ -127,37 +133,42 @@ func (c *Client) Check(ctx context.Context, name string) error {
 	}
 	defer key.Wipe()
 	if subtle.ConstantTimeCompare(key[:], dk.Plaintext[:]) != 1 {
-		return fmt.Errorf("%w: %w", ErrCheckUnseal, badAnswer("it opens to another key"))
+		return fmt.Errorf("%w: %w", ErrCheckUnseal, badAnswer("it opens to a different key"))
 	}
 	return nil
 }
 
-// UnsealCached returns the same as Unseal, for reading objects: where the data key was opened less than Config.CacheTTL ago,
-// KES is not asked, and cached is true. Calls for one data key that come while KES is asked for it share the answer; so KES
-// may go on being asked, for up to four attempts, when ctx has ended. The caller wipes the key.
+// UnsealCached is like Unseal, with a cache for reading objects. If the data
+// key was opened less than Config.CacheTTL ago it does not ask KES, and cached
+// is true. Concurrent calls for the same data key share one request, which may
+// outlive ctx by up to four attempts. The caller must wipe the key.
 func (c *Client) UnsealCached(ctx context.Context, name string, sealed []byte, kctx Context) (key Secret, cached bool, err error) {
 	return c.cache.get(ctx, newCacheKey(newKeyID(name, kctx), sealed), func(ctx context.Context) (Secret, error) {
 		return c.Unseal(ctx, name, sealed, kctx)
 	})
 }
 
-// GenerateShared returns the same as Generate, but the same data key to all who ask for the name and context within
-// Config.SharedInterval, up to Config.SharedUses of them. After that KES must answer, or there is an error. A key is replaced
-// ahead of time by a use in its last fifth, so that nobody waits for KES, and dropped as soon as KES says to any call that the
-// KES key is gone or not allowed. The caller wipes its copy of the plaintext and leaves the sealed form as it is.
+// GenerateShared is like Generate, but returns the same data key to all calls
+// for the same name and context, for Config.SharedInterval and up to
+// Config.SharedUses times. After that KES must answer, or the call fails. A
+// call in the last fifth of either limit replaces the key in the background, so
+// callers rarely wait for KES. If KES tells any call that the KES key is gone
+// or not allowed, its shared data keys are dropped at once. The caller must
+// wipe its copy of the plaintext and must not modify the sealed form.
 func (c *Client) GenerateShared(ctx context.Context, name string, kctx Context) (DataKey, error) {
 	id := newKeyID(name, kctx)
 	return c.shared.get(ctx, id, func(ctx context.Context) (DataKey, error) {
 		dk, err := c.Generate(ctx, name, kctx)
 		if err == nil {
-			c.cache.keys.put(newCacheKey(id, dk.Sealed), dk.Plaintext) // objects are read soon after they are written
+			c.cache.keys.put(newCacheKey(id, dk.Sealed), dk.Plaintext) // objects are often read soon after they are written
 		}
 		return dk, err
 	})
 }
 
-// dropShared forgets the shared data keys of a KES key, also for reading, when err says that the key is gone or may not be
-// used: nothing more is to be sealed with what may never be opened again.
+// dropShared drops the shared data keys of a KES key, and their copies in the
+// read cache, if err means that the KES key is gone or must not be used.
+// Sealing with them could produce objects that can never be opened.
 func (c *Client) dropShared(name string, err error) {
 	if !errors.Is(err, ErrKeyNotFound) && !errors.Is(err, ErrNotAllowed) {
 		return

@@ -15,15 +15,17 @@ import (
 )
 
 const (
-	// maxAnswer bounds the body of an answer of KES.
+	// maxAnswer limits the body of an answer from KES, in bytes.
 	maxAnswer = 1 << 20
-	// idleTimeout is how long an idle connection is kept. KES closes its side after 90 seconds.
+	// idleTimeout is how long idle connections are kept. KES closes its side
+	// after 90 seconds.
 	idleTimeout = 60 * time.Second
-	// minDialTimeout bounds dialing, which goes on in the background after the attempt that began it has given up.
+	// minDialTimeout is the least time allowed for dialing. Dialing continues
+	// in the background after its attempt has timed out.
 	minDialTimeout = 2 * time.Second
 )
 
-// endpoint is one KES server with connections of its own.
+// endpoint is one KES server, with its own connections.
 type endpoint struct {
 	url       string // https://host[:port]
 	transport atomic.Pointer[http.Transport]
@@ -31,12 +33,14 @@ type endpoint struct {
 	health    health // guarded by pool.mu
 }
 
-// dialFunc is Config.Dial.
+// dialFunc is the type of Config.Dial.
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// newTransport returns a transport that speaks HTTP/1.1: it is faster than HTTP/2 here, and an attempt that is given up
-// takes its connection with it, so that no later call waits on the same dead connection. All connections that calls can
-// have open at one time can be kept: a new one costs about ten times what a request does.
+// newTransport returns a transport for HTTP/1.1. It is faster than HTTP/2 here,
+// and an abandoned attempt closes its connection, so later calls do not wait on
+// a dead one. The transport can keep as many idle connections as calls can use
+// at a time, because a new connection costs about ten times as much as a
+// request.
 func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.Transport {
 	dialTimeout := max(attempt, minDialTimeout)
 	if dial == nil {
@@ -58,15 +62,16 @@ func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.
 	}
 }
 
-// reconnect makes every later attempt use a new connection, made as conf says. Those of before end with the request that
-// uses them, or when they have been idle.
+// reconnect makes all later attempts use new connections, configured by conf.
+// Old connections close after the request that uses them, or when idle.
 func (e *endpoint) reconnect(dial dialFunc, conf *tls.Config, attempt time.Duration) {
 	if old := e.transport.Swap(newTransport(dial, conf, attempt)); old != nil {
 		old.CloseIdleConnections()
 	}
 }
 
-// send makes one attempt. Every error means that the endpoint gave no answer of use; a 5xx status is one too.
+// send makes one attempt. An error means that the endpoint gave no usable
+// answer; a 5xx status is such an error.
 func (e *endpoint) send(ctx context.Context, c call, timeout time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
@@ -99,7 +104,7 @@ func (e *endpoint) roundTrip(ctx context.Context, c call) (answer, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.op.idempotent() {
-		req.Header["Idempotency-Key"] = nil // tells http.Transport, and is not sent
+		req.Header["Idempotency-Key"] = nil // tells http.Transport that it may retry; not sent
 	}
 	resp, err := e.transport.Load().RoundTrip(req)
 	if err != nil {

@@ -9,13 +9,19 @@ import (
 	"strings"
 )
 
-// maxEndpoints bounds what a list of endpoints expands to, so that a slip like {1...10000000} is an error and not an outage.
+// maxEndpoints limits how many endpoints a list may expand to, so a typo like
+// {1...10000000} is an error and not an outage.
 const maxEndpoints = 256
 
-// ParseEndpoints splits a comma list of KES endpoints like "https://kes{1...3}.example.net:7373, https://10.0.0.9:7373".
-// Spaces around items are trimmed, empty items skipped, and ranges {a...b} expanded: decimal, or lower-case hexadecimal where
-// a bound has a letter, zero padded where a bound is ({01...10}), and several in an item in every combination. Endpoints are
-// https://host or https://host:port, nothing more than a final slash after them; one that is there twice is taken once.
+// ParseEndpoints parses a comma-separated list of KES endpoints, such as
+// "https://kes{1...3}.example.net:7373, https://10.0.0.9:7373". It trims spaces
+// and skips empty items. Endpoints are https://host or https://host:port, with
+// an optional final slash. Duplicates are removed.
+//
+// A range {a...b} expands to all its numbers. It is decimal, or lower-case
+// hexadecimal if a bound contains a letter, and zero-padded if a bound is, as
+// in {01...10}. Several ranges in one item expand to every combination.
+//
 // Errors are one line and name the item.
 func ParseEndpoints(s string) ([]string, error) {
 	var endpoints []string
@@ -53,7 +59,7 @@ func parseEndpoint(s string) (string, error) {
 	if err != nil {
 		var uerr *url.Error
 		if errors.As(err, &uerr) {
-			err = uerr.Err // which does not quote the whole endpoint again
+			err = uerr.Err // without the endpoint, which would appear twice
 		}
 		return "", fmt.Errorf("kms: invalid KES endpoint %q: %w", redactUserinfo(s), err)
 	}
@@ -83,7 +89,8 @@ func parseEndpoint(s string) (string, error) {
 	return "https://" + u.Host, nil
 }
 
-// redactUserinfo hides what may be a password in an endpoint that does not parse.
+// redactUserinfo removes a possible password from an endpoint that does not
+// parse.
 func redactUserinfo(s string) string {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return "..." + s[i:]
@@ -91,7 +98,8 @@ func redactUserinfo(s string) string {
 	return s
 }
 
-// expand replaces every {a...b} in item by the numbers of that range, the last range counting fastest.
+// expand replaces every {a...b} in item by the numbers of the range. The last
+// range varies fastest.
 func expand(item string) ([]string, error) {
 	before, rest, ok := strings.Cut(item, "{")
 	if !ok {
@@ -124,7 +132,8 @@ func expand(item string) ([]string, error) {
 	return out, nil
 }
 
-// expandRange returns the numbers of the range "a...b", formatted like its bounds.
+// expandRange returns the numbers of the range "a...b", formatted like its
+// bounds.
 func expandRange(item, r string) ([]string, error) {
 	from, to, ok := strings.Cut(r, "...")
 	if !ok {
@@ -160,7 +169,7 @@ func expandRange(item, r string) ([]string, error) {
 	return numbers, nil
 }
 
-// maxBoundLen keeps bounds, and so the zeros they are padded with, to a sensible length.
+// maxBoundLen limits the length of bounds, and so the zeros of padding.
 const maxBoundLen = 10
 
 func parseBound(s string, base int) (uint64, error) {

@@ -126,7 +126,7 @@ func FuzzParseEndpoints(f *testing.F) {
 			}
 			return
 		}
-		// What it returns is a list that says the same.
+		// The result must parse to itself.
 		again, err := kms.ParseEndpoints(strings.Join(endpoints, ","))
 		if err != nil {
 			t.Fatalf("%q: %v", endpoints, err)

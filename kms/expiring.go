@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// expiring is a map of bounded size. An entry stays for a fixed time from when it was put, whether it is used or not, and is
-// wiped when that time is up, also when nobody calls. Since all stay equally long, entries end in the order in which they
-// were put; where there are too many, the oldest goes early.
+// expiring is a map of bounded size whose entries expire. An entry lives for a
+// fixed time after put, whether it is used or not. A timer then wipes it, even
+// if no calls are made. All entries live equally long, so they expire in the
+// order they were put. If the map is full, the oldest entry is removed early.
 type expiring[K comparable, V any] struct {
-	ttl  time.Duration // 0 keeps nothing
+	ttl  time.Duration // 0 stores nothing
 	size int
 	wipe func(*V)
 
 	mu      sync.Mutex
 	entries map[K]*list.Element // of *entry[K, V]
 	ages    *list.List          // oldest first
-	timer   *time.Timer         // of the oldest; nil until there was one
+	timer   *time.Timer         // for the oldest entry; nil until the first put
 }
 
 type entry[K comparable, V any] struct {
@@ -30,7 +31,8 @@ func newExpiring[K comparable, V any](ttl time.Duration, size int, wipe func(*V)
 	return &expiring[K, V]{ttl: ttl, size: size, wipe: wipe, entries: make(map[K]*list.Element), ages: list.New()}
 }
 
-// use calls f with the value of k, which stays as it is for as long as f runs, and reports whether there is one.
+// use calls f with the value for k and reports whether there is one. The value
+// stays valid while f runs.
 func (m *expiring[K, V]) use(k K, f func(*V)) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -40,13 +42,13 @@ func (m *expiring[K, V]) use(k K, f func(*V)) bool {
 	}
 	e := element.Value.(*entry[K, V])
 	if !time.Now().Before(e.ends) {
-		return false // the timer is late
+		return false // expired, but the timer has not fired yet
 	}
 	f(&e.value)
 	return true
 }
 
-// put takes v over, in place of the value that k had.
+// put stores v under k and takes ownership of it. A previous value is wiped.
 func (m *expiring[K, V]) put(k K, v V) {
 	if m.ttl <= 0 {
 		m.wipe(&v)
@@ -68,7 +70,8 @@ func (m *expiring[K, V]) put(k K, v V) {
 	}
 }
 
-// expire removes what has ended and sets the timer for what is then the oldest.
+// expire removes expired entries and resets the timer for the oldest that
+// remains.
 func (m *expiring[K, V]) expire() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -82,14 +85,15 @@ func (m *expiring[K, V]) expire() {
 	}
 }
 
-// remove wipes a value. The caller holds m.mu, so that nobody reads it.
+// remove removes an entry and wipes its value. The caller holds m.mu, so the
+// value has no readers.
 func (m *expiring[K, V]) remove(element *list.Element) {
 	e := m.ages.Remove(element).(*entry[K, V])
 	delete(m.entries, e.key)
 	m.wipe(&e.value)
 }
 
-// drop removes the entries that gone says so of.
+// drop removes the entries for which gone returns true.
 func (m *expiring[K, V]) drop(gone func(K, *V) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -100,7 +104,7 @@ func (m *expiring[K, V]) drop(gone func(K, *V) bool) {
 	}
 }
 
-// dropOne removes the value of k, if there is one.
+// dropOne removes the entry for k, if any.
 func (m *expiring[K, V]) dropOne(k K) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,7 +113,7 @@ func (m *expiring[K, V]) dropOne(k K) {
 	}
 }
 
-// clear removes everything.
+// clear removes all entries.
 func (m *expiring[K, V]) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -121,7 +125,7 @@ func (m *expiring[K, V]) clear() {
 	}
 }
 
-// len returns how many entries there are.
+// len returns the number of entries.
 func (m *expiring[K, V]) len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

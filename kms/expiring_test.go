@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// wiped collects the values that a map wiped.
+// wiped collects the values that a map has wiped.
 type wiped struct {
 	mu     sync.Mutex
 	values []int
@@ -39,8 +39,8 @@ func TestExpiring(t *testing.T) {
 	for i, k := range []string{"a", "b", "c"} {
 		m.put(k, i+1)
 	}
-	m.put("a", 4) // now the youngest
-	m.put("d", 5) // in the place of b
+	m.put("a", 4) // now the newest
+	m.put("d", 5) // replaces b
 	if got := []int{get("a"), get("b"), get("c"), get("d")}; !slices.Equal(got, []int{4, 0, 3, 5}) {
 		t.Errorf("got %v", got)
 	}
@@ -63,7 +63,7 @@ func TestExpiringKeepsNothingWithoutTime(t *testing.T) {
 	}
 }
 
-// Entries end by themselves, each in its own time, also after a while with none.
+// Each entry expires at its own time, even after the map was empty for a while.
 func TestExpiringEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -92,7 +92,8 @@ func TestExpiringEnds(t *testing.T) {
 	})
 }
 
-// A value that is out of the map by the time the flight lands is wiped when the last caller has its copy.
+// If a value has left the map before the flight lands, it is wiped after the
+// last caller has copied it.
 func TestFlightIsWiped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestFlightIsWiped(t *testing.T) {
 		g.begin(t.Context(), "k", func(context.Context) (int, error) { return 8, nil })
 		g.wait.Wait()
 		if got := w.all(); !slices.Equal(got, []int{7, 8}) {
-			t.Errorf("wiped %v: nobody waited for 8", got)
+			t.Errorf("wiped %v: 8 had no callers", got)
 		}
 	})
 }

@@ -1,4 +1,4 @@
 package kms
 
-// Reload does at once what the client does each few seconds.
+// Reload does now what the client does every few seconds.
 func (c *Client) Reload() { c.reload() }

@@ -21,18 +21,19 @@ import (
 const (
 	// attempt is the AttemptTimeout of tests with servers that hang.
 	attempt = 500 * time.Millisecond
-	// patience is the AttemptTimeout of tests that have nothing to do with it.
+	// patience is the AttemptTimeout of tests that do not depend on it.
 	patience = time.Minute
 )
 
-// cluster starts n servers in memory that share a store, and a client of them all whose attempts take as long as timeout at
-// most. Where time matters a test calls it in a bubble, whose clock does not depend on the machine.
+// cluster starts n servers in memory that share a store, and a client for all
+// of them whose attempts take at most timeout. Tests that depend on time call
+// it in a synctest bubble, whose clock is independent of the machine.
 func cluster(t *testing.T, n int, timeout time.Duration) ([]*kmstest.Server, *kms.Client, *observer.ObservedLogs) {
 	t.Helper()
 	return newCluster(t, n, timeout, kmstest.WithNetwork(&kmstest.Network{}))
 }
 
-// tcpCluster is the same over TCP.
+// tcpCluster is like cluster, over TCP.
 func tcpCluster(t *testing.T, n int) ([]*kmstest.Server, *kms.Client, *observer.ObservedLogs) {
 	t.Helper()
 	return newCluster(t, n, patience)
@@ -119,7 +120,8 @@ func TestOneEndpointFails(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					// One attempt may find out; all other calls must pass the endpoint by.
+					// One attempt may find out. All other calls must avoid the
+					// endpoint.
 					if d := time.Since(start); d > 5*attempt {
 						t.Errorf("20 calls took %v", d)
 					}
@@ -141,7 +143,8 @@ func TestBodyIsSentWholeToTheNextEndpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Bound to the context: a body cut short would be refused, an empty one bound to nothing.
+		// The data key is bound to the context. KES would reject a truncated
+		// body, but would accept an empty one and use no context.
 		if _, err := client.Unseal(t.Context(), kmstest.DefaultKey, dk.Sealed, kctx); err != nil {
 			t.Fatal(err)
 		}
@@ -173,8 +176,8 @@ func TestRefusalIsFinal(t *testing.T) {
 	})
 }
 
-// fast returns the error of f, which must take less than 100 ms by the clock of the test's bubble: a retry that sleeps takes
-// longer.
+// fast returns the error of f, which must take less than 100 ms by the clock of
+// the test's bubble. A retry that sleeps takes longer.
 func fast(t *testing.T, f func() error) error {
 	t.Helper()
 	start := time.Now()
@@ -189,7 +192,7 @@ func TestAllEndpointsDownFailsFast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers, client, _ := cluster(t, 3, patience)
-		if err := roundTrip(t.Context(), client); err != nil { // also with open connections
+		if err := roundTrip(t.Context(), client); err != nil { // with open connections, too
 			t.Fatal(err)
 		}
 		for _, s := range servers {
@@ -263,8 +266,8 @@ func TestHungEndpointLeavesTimeForTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		servers, client, _ := cluster(t, 2, patience)
 		servers[0].SetFault(kmstest.Fault{Hang: true})
-		for range 2 { // so that each is the first once
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // less than one attempt
+		for range 2 { // each endpoint is first once
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // shorter than one attempt
 			_, err := client.Generate(ctx, kmstest.DefaultKey, kms.Context{"a": "b"})
 			cancel()
 			if err != nil {
@@ -361,7 +364,8 @@ func TestFailureAndRecoveryAreLoggedOnce(t *testing.T) {
 	})
 }
 
-// A restart of KES closes idle connections. A call that finds one so must not fail, nor be sent without its body.
+// A restart of KES closes idle connections. A call that uses such a connection
+// must not fail, and must not be sent without its body.
 func TestRestartBetweenCalls(t *testing.T) {
 	t.Parallel()
 	servers, client, logs := tcpCluster(t, 1)
@@ -385,22 +389,23 @@ func TestCreateWhoseAnswerIsLost(t *testing.T) {
 		for _, s := range servers {
 			s.SetFault(lost)
 		}
-		// Both servers make the key or find it made, and lose the answer.
+		// Both servers create the key, or find it created, and lose the answer.
 		if err := client.Create(t.Context(), "k1"); !errors.Is(err, kms.ErrUnreachable) {
 			t.Errorf("got %v, want ErrUnreachable", err)
 		}
 		if !servers[0].HasKey("k1") {
 			t.Fatal("the fault made no key: the test is wrong")
 		}
-		// That key is not from a later call.
+		// A later call did not create that key.
 		if err := client.Create(t.Context(), "k1"); !errors.Is(err, kms.ErrKeyExists) {
 			t.Errorf("got %v, want ErrKeyExists", err)
 		}
-		// One makes the key and loses the answer, the other says that the key exists: it is ours.
+		// One server creates the key and loses the answer, the other reports
+		// that the key exists: this client created it.
 		servers[0].SetFault(lost)
 		confirmed := 0
-		for _, name := range []string{"k2", "k3"} { // the one that loses the answer is asked first in one of two calls
-			client.Status(t.Context()) // which finds both in good health
+		for _, name := range []string{"k2", "k3"} { // the one that loses the answer is first in one of the two calls
+			client.Status(t.Context()) // closes both breakers
 			servers[0].ResetRequests()
 			servers[1].ResetRequests()
 			if err := client.Create(t.Context(), name); err != nil {
@@ -433,7 +438,8 @@ func TestCreateAfterAFailureOfAKeyThatWasThere(t *testing.T) {
 	})
 }
 
-// One server is killed and comes back, again and again, while eight callers go on. None of them may notice.
+// One server is killed and restarted again and again while eight callers keep
+// calling. They must not notice.
 func TestNoErrorsWhileServersRestart(t *testing.T) {
 	t.Parallel()
 	servers, client, _ := tcpCluster(t, 2)
@@ -451,7 +457,8 @@ func TestNoErrorsWhileServersRestart(t *testing.T) {
 			}
 		})
 	}
-	// renewed waits until every call that is under way has begun after renewed did.
+	// renewed waits until all calls in progress have started after renewed was
+	// called.
 	renewed := func() {
 		for i := range calls {
 			for before := calls[i].Load(); calls[i].Load() < before+2 && !t.Failed(); {

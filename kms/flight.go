@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// flights makes one call at a time for each key, whose result is for all who ask for it in the meantime. The call is not
-// bound to the context of the caller who began it: one who leaves does not spoil it for the others.
+// flights merges concurrent calls with the same key into one, whose result goes
+// to all callers. The call does not depend on the context of the caller that
+// started it: if that caller leaves, the others still get the result.
 type flights[K comparable, V any] struct {
 	wipe    func(*V)
 	timeout time.Duration
@@ -19,10 +20,10 @@ type flights[K comparable, V any] struct {
 }
 
 type flight[V any] struct {
-	done    chan struct{} // closed when value and err are there
+	done    chan struct{} // closed when value and err are set
 	value   V
 	err     error
-	callers int // who have not taken the value yet; guarded by flights.mu
+	callers int // that have not copied the value yet; guarded by flights.mu
 	landed  bool
 }
 
@@ -30,8 +31,9 @@ func newFlights[K comparable, V any](timeout time.Duration, wipe func(*V)) *flig
 	return &flights[K, V]{wipe: wipe, timeout: timeout, flying: make(map[K]*flight[V])}
 }
 
-// do returns the result of call, or of the one for k that is under way. Each caller gets a copy of the value, and the original
-// is wiped when the last has it.
+// do returns the result of call, or of the call for k that is already in
+// progress. Each caller gets a copy of the value. The original is wiped after
+// the last copy.
 func (g *flights[K, V]) do(ctx context.Context, k K, call func(context.Context) (V, error)) (V, error) {
 	f := g.join(ctx, k, call, 1)
 	select {
@@ -46,7 +48,7 @@ func (g *flights[K, V]) do(ctx context.Context, k K, call func(context.Context) 
 	return v, f.err
 }
 
-// begin makes the call if none for k is under way, and waits for nothing.
+// begin starts the call unless one for k is in progress. It does not wait.
 func (g *flights[K, V]) begin(ctx context.Context, k K, call func(context.Context) (V, error)) {
 	g.join(ctx, k, call, 0)
 }
@@ -93,7 +95,7 @@ func (g *flights[K, V]) leave(f *flight[V]) {
 	}
 }
 
-// close makes every later call fail, and waits for those under way.
+// close makes all later calls fail and waits for those in progress.
 func (g *flights[K, V]) close() {
 	g.mu.Lock()
 	g.closed = true

@@ -5,7 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// panicError is a panic while a call was made. Calls run on goroutines of their own, where a panic would end the process.
+// panicError is a panic during a call. Calls run on goroutines of their own,
+// where an unrecovered panic would end the process.
 type panicError struct {
 	value any
 	stack []byte
@@ -13,10 +14,10 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("kms: panic: %v", e.value) }
 
-// PanicStack returns where the panic happened.
+// PanicStack returns the stack of the panic.
 func (e *panicError) PanicStack() []byte { return e.stack }
 
-// guarded returns what f returns, or a panic in it as an error.
+// guarded returns what f returns, or an error if f panics.
 func guarded[V any](f func() (V, error)) (v V, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A panic in a flight, or while an endpoint answers, is an error of the call.
+// A panic in a flight, or while an endpoint answers, becomes an error of the
+// call.
 func TestPanics(t *testing.T) {
 	t.Parallel()
 	flights := newFlights[string](longTimeout, func(*int) {})

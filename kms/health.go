@@ -11,48 +11,57 @@ import (
 )
 
 const (
-	// strikeLimit is how many calls in a row an endpoint may lose to another one before it counts as failed.
+	// strikeLimit is how many calls in a row an endpoint may lose to others
+	// before it counts as failed.
 	strikeLimit = 3
-	// probeTimeout bounds one probe, connection and TLS handshake included, where an attempt may take twice as long at most.
+	// probeTimeout limits one probe, including connection and TLS handshake. It
+	// is half the default timeout of an attempt.
 	probeTimeout = 250 * time.Millisecond
-	// firstPause is the time from a failure to the first probe. Each probe that fails doubles it, up to lastPause.
+	// firstPause is the time from a failure to the first probe. Each failed
+	// probe doubles it, up to lastPause.
 	firstPause, lastPause = 200 * time.Millisecond, time.Second
-	// lastSlowPause is the bound for an endpoint that was put aside for being slow: probes are quick where it is keys that
-	// are slow, so that each good one lets a few calls find that out again.
+	// lastSlowPause replaces lastPause for an endpoint that failed for being
+	// slow. Probes stay fast if only key operations are slow, so each
+	// successful probe lets a few calls through that find the endpoint slow
+	// again.
 	lastSlowPause = 5 * time.Second
-	// firstRest is the least time between probes that callers wait for. It doubles, up to lastRest, each time the endpoint
-	// fails soon after a probe found it well.
+	// firstRest is the minimum time between probes while callers wait. Each
+	// time the endpoint fails soon after recovering, it doubles, up to
+	// lastRest.
 	firstRest, lastRest = 50 * time.Millisecond, 200 * time.Millisecond
-	// settled is how long an endpoint has to be well for its next failure not to count as the last one's.
+	// settled is how long an endpoint must be up before its next failure counts
+	// as a new one.
 	settled = 10 * time.Second
 )
 
-// health is what a pool knows about an endpoint. Its breaker is open from the first failure on until a probe is answered: calls
-// then prefer other endpoints, and wait for the next probe where there is none. So a call fails only when every endpoint
-// has failed it, or a probe that ended while it waited, and an endpoint that is down gets probes alone, however many callers
-// there are.
+// health is what a pool knows about an endpoint. It is a circuit breaker: it
+// opens at the first failure and closes when a probe succeeds. While it is
+// open, calls prefer other endpoints. If all are open, calls wait for the next
+// probe. So a call fails only if every endpoint has failed it, or has failed a
+// probe while the call waited. An endpoint that is down gets nothing but
+// probes, however many callers there are.
 type health struct {
 	open     bool
-	slow     bool          // it was opened by strikes, and no probe has failed since
+	slow     bool          // opened by strikes, and no probe has failed since
 	strikes  int           // calls lost in a row
 	lastErr  error         // that opened the breaker, or of the last probe
-	era      int           // how often the breaker was closed: what began in an earlier era says nothing about this one
-	probes   int           // that have failed
+	era      int           // how often the breaker has closed; results of attempts from earlier eras are ignored
+	probes   int           // failed probes
 	pause    time.Duration // before the next probe
-	rest     time.Duration // the same while a caller waits
-	wanted   chan struct{} // of capacity 1: a caller waits for a probe
+	rest     time.Duration // minimum pause while a caller waits
+	wanted   chan struct{} // capacity 1; a caller waits for a probe
 	closedAt time.Time
-	logged   bool // that it failed
+	logged   bool // whether the failure was logged
 }
 
-// answered takes note of an answer that came in time.
+// answered records an answer that came in time.
 func (p *pool) answered(e *endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e.health.strikes = 0
 }
 
-// failed opens the breaker for an attempt of the given era that failed.
+// failed opens the breaker after a failed attempt of the given era.
 func (p *pool) failed(e *endpoint, era int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +71,9 @@ func (p *pool) failed(e *endpoint, era int, err error) {
 	}
 }
 
-// struck takes note of a call that another endpoint answered first, though it was asked later. The breaker of the last
-// endpoint in good health is not opened for that: when all are slow, none is at fault.
+// struck records a call that another endpoint answered first although it was
+// asked later. It never opens the last closed breaker: if all endpoints are
+// slow, none of them is at fault.
 func (p *pool) struck(e *endpoint, era int) {
 	e.counters.strikes.Add(1)
 	p.mu.Lock()
@@ -80,10 +90,10 @@ func (p *pool) struck(e *endpoint, era int) {
 	}
 }
 
-// open opens the breaker and begins to probe. The caller holds p.mu.
+// open opens the breaker and starts probing. The caller holds p.mu.
 func (p *pool) open(e *endpoint, err error) {
 	if p.ctx.Err() != nil {
-		return // attempts that Close ended
+		return // the attempt was ended by Close
 	}
 	h := &e.health
 	quiet := time.Since(h.closedAt) < settled
@@ -94,14 +104,14 @@ func (p *pool) open(e *endpoint, err error) {
 		h.pause, h.rest = firstPause, firstRest
 	}
 	h.open, h.strikes, h.lastErr, h.logged = true, 0, err, false
-	if !quiet { // else it is logged once a probe fails too
+	if !quiet { // otherwise it is logged when a probe fails, too
 		p.logFailure(e)
 	}
 	era := h.era
 	p.background.Go(func() { p.probeUntilWell(e, era) })
 }
 
-// lastPause bounds the pause before a probe.
+// lastPause returns the longest pause between probes.
 func (h *health) lastPause() time.Duration {
 	if h.slow {
 		return lastSlowPause
@@ -109,10 +119,11 @@ func (h *health) lastPause() time.Duration {
 	return lastPause
 }
 
-// probeUntilWell probes an endpoint whose breaker was opened in the given era, until the era ends or the pool is closed.
+// probeUntilWell probes an endpoint whose breaker opened in the given era,
+// until the era ends or the pool is closed.
 func (p *pool) probeUntilWell(e *endpoint, era int) {
 	for {
-		// Connections of before may be dead without anybody having noticed.
+		// Idle connections may have died unnoticed.
 		e.transport.Load().CloseIdleConnections()
 		if !p.pause(e) {
 			return
@@ -124,7 +135,8 @@ func (p *pool) probeUntilWell(e *endpoint, era int) {
 	}
 }
 
-// pause waits until the endpoint is to be probed, and reports false when the pool is closed before.
+// pause waits until the next probe is due. It returns false if the pool is
+// closed first.
 func (p *pool) pause(e *endpoint) bool {
 	p.mu.Lock()
 	rest, pause := e.health.rest, e.health.pause
@@ -146,12 +158,13 @@ func (p *pool) pause(e *endpoint) bool {
 	return true
 }
 
-// judge closes the breaker after a probe that was answered. It reports whether the era is over.
+// judge records the result of a probe and closes the breaker if it succeeded.
+// It reports whether the era is over.
 func (p *pool) judge(e *endpoint, era int, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := &e.health
-	if h.era != era { // Status was answered
+	if h.era != era { // a Status call succeeded
 		return true
 	}
 	h.slow = h.slow && err == nil
@@ -169,7 +182,9 @@ func (p *pool) judge(e *endpoint, era int, err error) bool {
 	return false
 }
 
-// well closes the breaker of an endpoint that has answered Status. That says nothing where it is keys that are slow.
+// well closes the breaker of an endpoint that has answered Status, unless it
+// was opened for being slow: Status says nothing about the speed of key
+// operations.
 func (p *pool) well(e *endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,14 +210,16 @@ func (p *pool) logFailure(e *endpoint) {
 	p.log.Warn("KES endpoint failed", zap.String("endpoint", e.url), zap.Error(e.health.lastErr))
 }
 
-// wakeCallers lets those in await look again. The caller holds p.mu.
+// wakeCallers wakes the callers in await. The caller holds p.mu.
 func (p *pool) wakeCallers() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// await returns the first of the given endpoints whose breaker is closed, nil and why when a probe of each has failed in the
-// meantime, and an error when ctx ends or the pool is closed.
+// await returns the first of the endpoints whose breaker is closed, and waits
+// for one if necessary. If a probe of each endpoint fails while it waits, it
+// returns nil and their errors. It returns an error if ctx ends or the pool is
+// closed.
 func (p *pool) await(ctx context.Context, endpoints []*endpoint) (*endpoint, []error, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,7 +259,8 @@ func (p *pool) await(ctx context.Context, endpoints []*endpoint) (*endpoint, []e
 	}
 }
 
-// firstWell returns the first endpoint whose breaker is closed, or nil. The caller holds pool.mu.
+// firstWell returns the first endpoint whose breaker is closed, or nil. The
+// caller holds pool.mu.
 func firstWell(endpoints []*endpoint) *endpoint {
 	for _, e := range endpoints {
 		if !e.health.open {
@@ -252,7 +270,7 @@ func firstWell(endpoints []*endpoint) *endpoint {
 	return nil
 }
 
-// want asks for a probe before it is due.
+// want requests a probe ahead of time.
 func (e *endpoint) want() {
 	select {
 	case e.health.wanted <- struct{}{}:
@@ -260,5 +278,6 @@ func (e *endpoint) want() {
 	}
 }
 
-// versionCall is what endpoints are probed with: it needs no policy. Any answer but a 5xx will do.
+// versionCall is the request used for probes, because it needs no policy. Any
+// answer below 500 counts as success.
 var versionCall = call{op: opVersion, method: http.MethodGet, path: pathVersion}

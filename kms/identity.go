@@ -15,7 +15,7 @@ import (
 	"github.com/minio/kms-go/kes"
 )
 
-// newIdentity returns a source of the client certificates that c describes: what the client shows KES.
+// newIdentity returns a source of the client certificate that c describes.
 func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], error) {
 	hasFiles := c.CertFile != "" || c.KeyFile != "" || c.KeyPassword != ""
 	switch {
@@ -24,7 +24,7 @@ func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], err
 	case c.APIKey != "":
 		key, err := kes.ParseAPIKey(c.APIKey)
 		if err != nil {
-			return nil, errors.New("kms: invalid API key") // the cause may quote a part of it
+			return nil, errors.New("kms: invalid API key") // the cause may quote part of the key
 		}
 		return newSource(&source[*tls.Certificate]{
 			what:  "certificate of the API key for KES",
@@ -44,21 +44,23 @@ func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], err
 	})
 }
 
-// kesIdentity returns what KES calls the holder of cert: the SHA-256 of its public key, in hex.
+// kesIdentity returns the KES identity of cert: the SHA-256 of its public key,
+// in hex.
 func kesIdentity(cert *tls.Certificate) kes.Identity {
 	sum := sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)
 	return kes.Identity(hex.EncodeToString(sum[:]))
 }
 
 const (
-	// renewBefore is how long before its end the certificate of an API key is replaced. KES can check the dates, and
-	// kes.GenerateCertificate makes them valid for 90 days.
+	// renewBefore is how long before expiry the certificate of an API key is
+	// replaced. KES may check the dates. kes.GenerateCertificate makes
+	// certificates that are valid for 90 days.
 	renewBefore = 30 * 24 * time.Hour
-	// clockSkew is by how much the clock of KES may be behind ours.
+	// clockSkew is how far the clock of KES may be behind ours.
 	clockSkew = time.Hour
 )
 
-// apiKeyCertificate makes a certificate from an API key.
+// apiKeyCertificate generates a certificate for an API key.
 func apiKeyCertificate(key kes.APIKey, now time.Time) (*tls.Certificate, error) {
 	cert, err := kes.GenerateCertificate(key, func(c *x509.Certificate) {
 		c.NotAfter = now.Add(c.NotAfter.Sub(c.NotBefore)).UTC()
@@ -70,7 +72,8 @@ func apiKeyCertificate(key kes.APIKey, now time.Time) (*tls.Certificate, error) 
 	return &cert, nil
 }
 
-// loadKeyPair reads a certificate and a private key that the password opens where it is encrypted.
+// loadKeyPair reads a certificate and a private key. The password decrypts the
+// key if it is encrypted.
 func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
@@ -90,11 +93,12 @@ func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, e
 	case block.Type == "ENCRYPTED PRIVATE KEY":
 		return nil, fmt.Errorf("kms: client key %s: encrypted PKCS #8 is not supported, RFC 1423 encryption is", keyFile)
 	}
-	// RFC 1423 encryption is weak, but it is what MinIO takes, and so what is on operators' disks.
+	// RFC 1423 encryption is weak, but MinIO uses it, so operators have such
+	// keys on disk.
 	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // see above
 		der, err := x509.DecryptPEMBlock(block, password) //nolint:staticcheck // see above
 		if err != nil {
-			return nil, fmt.Errorf("kms: client key %s: the password does not open it", keyFile)
+			return nil, fmt.Errorf("kms: client key %s: the password does not decrypt it", keyFile)
 		}
 		defer clear(der)
 		keyPEM = pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der})

@@ -25,7 +25,7 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// newOtherClient returns a client with an API key of its own.
+// newOtherClient returns a client with its own API key.
 func newOtherClient(t *testing.T, server *kmstest.Server) *kms.Client {
 	t.Helper()
 	key, err := kes.GenerateAPIKey(nil)
@@ -38,13 +38,14 @@ func newOtherClient(t *testing.T, server *kmstest.Server) *kms.Client {
 	return newClient(t, config)
 }
 
-// keyPair is a client certificate in files.
+// keyPair names the files of a client certificate.
 type keyPair struct {
 	certFile, keyFile string
 	id                kes.Identity
 }
 
-// writeKeyPair makes a client certificate and writes it to dir, in place of any before. A password encrypts the key.
+// writeKeyPair generates a client certificate and writes it to dir, replacing
+// any earlier one. If password is set, the key is encrypted.
 func writeKeyPair(t *testing.T, dir, password string) keyPair {
 	t.Helper()
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -118,7 +119,7 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 	client := newClient(t, config)
 	check := func() error {
 		client.Reload()
-		client.Reload() // says nothing new
+		client.Reload() // logs nothing new
 		return client.Check(t.Context(), kmstest.DefaultKey)
 	}
 	if err := check(); err != nil {
@@ -133,7 +134,7 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 		t.Errorf("%d log lines, want 1: %v", n, logs.All())
 	}
 	second := writeKeyPair(t, dir, "")
-	later := time.Now().Add(time.Minute) // file systems may have coarse times
+	later := time.Now().Add(time.Minute) // file systems may have a coarse clock
 	if err := os.Chtimes(second.certFile, later, later); err != nil {
 		t.Fatal(err)
 	}
@@ -188,9 +189,9 @@ func TestCAPathIsReadAgain(t *testing.T) {
 		writeFile(t, file, read(other.CAFile()))
 		var unknown x509.UnknownAuthorityError
 		if err := check(); !errors.Is(err, kms.ErrUnreachable) || !errors.As(err, &unknown) {
-			t.Errorf("folder %v: got %v, want ErrUnreachable for an unknown authority, also for connections of before", folder, err)
+			t.Errorf("folder %v: got %v, want ErrUnreachable for an unknown authority, for existing connections, too", folder, err)
 		}
-		if folder { // one more file; its time does not matter
+		if folder { // the time of an additional file does not matter
 			writeFile(t, filepath.Join(dir, "more.pem"), read(server.CAFile()))
 		} else {
 			replaced := filepath.Join(dir, "new")
@@ -249,10 +250,10 @@ func TestNewErrors(t *testing.T) {
 		{"two keys", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", pair.certFile, twoKeys }, "more than one PEM block"},
 		{"encrypted PKCS #8", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", pair.certFile, pkcs8 }, "PKCS #8 is not supported"},
 		{"key of another certificate", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", server.CAFile(), pair.keyFile }, "private key does not match"},
-		{"no password", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", locked.certFile, locked.keyFile }, "password does not open it"},
+		{"no password", func(c *kms.Config) { c.APIKey, c.CertFile, c.KeyFile = "", locked.certFile, locked.keyFile }, "password does not decrypt it"},
 		{"wrong password", func(c *kms.Config) {
 			c.APIKey, c.CertFile, c.KeyFile, c.KeyPassword = "", locked.certFile, locked.keyFile, "hunter3"
-		}, "password does not open it"},
+		}, "password does not decrypt it"},
 		{"missing CA path", func(c *kms.Config) { c.CAPath = missing }, missing + ": no such file"},
 		{"CA file without certificate", func(c *kms.Config) { c.CAPath = notPEM }, "no certificate found"},
 		{"CA file with a bad certificate", func(c *kms.Config) { c.CAPath = badCert }, badCert},

@@ -71,7 +71,8 @@ func newTestPool(t *testing.T, urls ...string) *pool {
 	return p
 }
 
-// What an attempt finds that began before the last outage ended says nothing about the time after it.
+// Results of attempts that began before the last outage ended say nothing about
+// the time after it.
 func TestOldFailuresDoNotCount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +117,8 @@ func TestStrikesInARow(t *testing.T) {
 	})
 }
 
-// Probes of an endpoint that fails soon after each good one get rarer, and so do the calls that follow them.
+// If an endpoint fails soon after each successful probe, it is probed less
+// often, and so gets fewer calls.
 func TestProbesGetRarer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -143,7 +145,8 @@ func TestProbesGetRarer(t *testing.T) {
 	})
 }
 
-// An endpoint that is put aside for being slow, again and again, is tried less and less often, whatever Status finds.
+// If an endpoint fails for being slow again and again, it is tried less and
+// less often, whatever Status finds.
 func TestSlowEndpointIsTriedLess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -177,7 +180,7 @@ func TestHedgeDelay(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
 		means []time.Duration
-		open  int // how many breakers, from the first on
+		open  int // how many breakers are open, starting with the first
 		want  time.Duration
 	}{
 		{[]time.Duration{0}, 0, minHedge},

@@ -13,7 +13,8 @@ import (
 	"github.com/minio/kms-go/kes"
 )
 
-// Create makes a new KES key. ErrKeyExists means that there is one of that name, which is then as it was.
+// Create creates a KES key. It returns ErrKeyExists, and changes nothing, if
+// KES already has a key of that name.
 func (c *Client) Create(ctx context.Context, name string) error {
 	if err := ValidKeyName(name); err != nil {
 		return err
@@ -32,16 +33,17 @@ func (c *Client) create(ctx context.Context, name string) error {
 	}
 	err = ans.decode(nil)
 	if errors.Is(err, ErrKeyExists) && ans.tries > 1 && c.madeSince(ctx, name, start) {
-		return nil // by an attempt of this call whose answer was lost
+		return nil // created by an earlier attempt whose answer was lost
 	}
 	return err
 }
 
-// dateSlack is what the date of an answer and the time a key was made, in whole seconds and from two servers, can be off.
+// dateSlack is the tolerance when comparing the date of an answer with the time
+// a key was created. Both are in whole seconds and may come from two servers.
 const dateSlack = 2 * time.Second
 
-// madeSince reports whether KES knows this client as the one who made the key, and that it was not made before start. Both
-// times compared are of KES's clock.
+// madeSince reports whether this client created the key, and not before start.
+// Both times it compares are from the clock of KES.
 func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bool {
 	r, date, err := c.describe(ctx, name)
 	if err != nil || date.IsZero() || kes.Identity(r.CreatedBy) != c.certs.kesIdentity() {
@@ -50,8 +52,9 @@ func (c *Client) madeSince(ctx context.Context, name string, start time.Time) bo
 	return date.Sub(r.CreatedAt) <= time.Since(start)+dateSlack
 }
 
-// Ensure makes the KES key where it is absent. It looks by generating a data key, so that a KES policy which allows no more
-// than create, generate and decrypt is enough. Another client that makes the key at the same time does no harm.
+// Ensure creates the KES key if it does not exist. To find out, it generates a
+// data key, so a KES policy that allows only create, generate and decrypt is
+// sufficient. It is safe if another client creates the key at the same time.
 func (c *Client) Ensure(ctx context.Context, name string) error {
 	if err := c.TryGenerate(ctx, name); !errors.Is(err, ErrKeyNotFound) {
 		return err
@@ -62,8 +65,8 @@ func (c *Client) Ensure(ctx context.Context, name string) error {
 	return nil
 }
 
-// Describe returns nil when KES has the key, and ErrKeyNotFound when it has not. It needs the KES policy to allow
-// /v1/key/describe.
+// Describe returns nil if KES has the key and ErrKeyNotFound if not. It
+// requires a KES policy that allows /v1/key/describe.
 func (c *Client) Describe(ctx context.Context, name string) error {
 	if err := ValidKeyName(name); err != nil {
 		return err
@@ -89,9 +92,11 @@ func (c *Client) describe(ctx context.Context, name string) (describeResponse, t
 	return r, ans.date, nil
 }
 
-// List returns the names of all KES keys that begin with prefix, sorted; an empty prefix lists all. The prefix is literal: no
-// character in it stands for others, and one with a character that no name may have is ErrInvalidKeyName. More than 100,000
-// names are ErrBadAnswer, never a part of them.
+// List returns the sorted names of all KES keys that begin with prefix. An
+// empty prefix lists all keys. The prefix is literal: it has no wildcards. If
+// it contains a character that is invalid in key names, List returns
+// ErrInvalidKeyName. If there are more than 100,000 names it returns
+// ErrBadAnswer, never a partial list.
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 	for i := range len(prefix) {
 		if !nameByte(prefix[i]) {
@@ -99,7 +104,7 @@ func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 		}
 	}
 	if len(prefix) > MaxKeyNameLen || strings.HasPrefix(prefix, "-") {
-		return nil, nil // no name is so long or begins so
+		return nil, nil // no key name can begin like this
 	}
 	l := listing{pool: c.pool, prefix: prefix, names: make(map[string]struct{})}
 	if err := l.visit(ctx, listable(prefix)); err != nil {

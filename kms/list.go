@@ -7,27 +7,32 @@ import (
 )
 
 const (
-	// maxListed bounds the names that List returns.
+	// maxListed limits the number of names that List returns.
 	maxListed = 100_000
-	// maxListCalls bounds the requests of one List. Names spread over all characters need about 64 for each page.
+	// maxListCalls limits the number of requests of one List. Names that use
+	// all characters evenly need about 64 for each page.
 	maxListCalls = 20_000
-	// nameAlphabet is what names are made of, in ASCII order, which is the order KES sorts names in.
+	// nameAlphabet holds the characters of key names in ASCII order, which is
+	// the order KES sorts names in.
 	nameAlphabet = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 )
 
-// listing collects the names of one List.
+// listing collects the names for one List.
 //
-// KES answers with the first 1024 names at most, and with the name after them. It has no way to go on from there: what it
-// takes is a prefix, and the next name used as one, as its own tools do, lists that name alone. So the names under a prefix
-// that has more than a page are listed by the prefixes that are one character longer.
+// KES returns at most the first 1024 names, and the name after them. It offers
+// no way to continue from there: it accepts only a prefix, and using the next
+// name as a prefix, as KES's own tools do, lists just that name. So if a prefix
+// has more names than one page, listing lists all prefixes that are one
+// character longer.
 type listing struct {
 	pool   *pool
-	prefix string // what the names asked for begin with
+	prefix string // of the names to collect
 	names  map[string]struct{}
 	calls  int
 }
 
-// listable returns the longest start of prefix that KES lists names by: it refuses a hyphen at the end and a lone underscore.
+// listable returns the longest start of prefix that KES accepts as a prefix:
+// KES rejects a trailing hyphen and a lone underscore.
 func listable(prefix string) string {
 	if prefix = strings.TrimRight(prefix, "-"); prefix == "_" {
 		return ""
@@ -35,7 +40,7 @@ func listable(prefix string) string {
 	return prefix
 }
 
-// visit collects the names that begin with q, which is listable.
+// visit collects the names that begin with q, which must be listable.
 func (l *listing) visit(ctx context.Context, q string) error {
 	page, err := l.fetch(ctx, q)
 	if err != nil {
@@ -53,12 +58,13 @@ func (l *listing) visit(ctx context.Context, q string) error {
 		return nil
 	}
 	if len(page.ContinueAt) <= len(q) || !strings.HasPrefix(page.ContinueAt, q) {
-		return badAnswer("a listing goes on outside its prefix")
+		return badAnswer("listing continues outside its prefix")
 	}
 	return l.descend(ctx, q, page.ContinueAt)
 }
 
-// descend collects the names that begin with q and do not sort before next, which begins with q and is longer.
+// descend collects the names that begin with q and do not sort before next,
+// which begins with q and is longer.
 func (l *listing) descend(ctx context.Context, q, next string) error {
 	if len(q) >= MaxKeyNameLen {
 		return nil
@@ -76,8 +82,9 @@ func (l *listing) descend(ctx context.Context, q, next string) error {
 		case i == at && len(next) > len(child):
 			err = l.descend(ctx, child, next)
 		case child == "_":
-			// All names that begin with an underscore. Those with a hyphen next, which nothing lists but a lone underscore
-			// would, are not found in a store of more than a page.
+			// All names that begin with an underscore. Names that begin with
+			// "_-" would need a listing of the lone underscore. They are not
+			// found if there is more than one page of names.
 			err = l.descend(ctx, child, "_0")
 		}
 		if err != nil {
@@ -90,7 +97,7 @@ func (l *listing) descend(ctx context.Context, q, next string) error {
 func (l *listing) fetch(ctx context.Context, q string) (listResponse, error) {
 	var r listResponse
 	if l.calls++; l.calls > maxListCalls {
-		return r, badAnswer("a listing does not end after %d requests", maxListCalls)
+		return r, badAnswer("listing does not end after %d requests", maxListCalls)
 	}
 	ans, err := l.pool.do(ctx, call{op: opList, method: http.MethodGet, path: pathList + q})
 	if err != nil {

@@ -2,11 +2,12 @@ package kms
 
 import "fmt"
 
-// MaxKeyNameLen is the longest name of a KES key, in bytes.
+// MaxKeyNameLen is the maximum length of a KES key name, in bytes.
 const MaxKeyNameLen = 80
 
-// ValidKeyName returns an error that wraps ErrInvalidKeyName unless name can be that of a KES key: 1 to MaxKeyNameLen of the
-// characters 0-9, A-Z, a-z, '_' and '-', with a hyphen neither first nor last, and not only underscores.
+// ValidKeyName returns an error that wraps ErrInvalidKeyName unless name is a
+// valid KES key name: 1 to MaxKeyNameLen of the characters 0-9, A-Z, a-z, '_'
+// and '-', without a hyphen at either end, and not only underscores.
 func ValidKeyName(name string) error {
 	switch {
 	case name == "":
@@ -31,7 +32,7 @@ func ValidKeyName(name string) error {
 	return nil
 }
 
-// nameByte reports whether b may be in the name of a KES key.
+// nameByte reports whether b is allowed in KES key names.
 func nameByte(b byte) bool {
 	switch {
 	case '0' <= b && b <= '9', 'A' <= b && b <= 'Z', 'a' <= b && b <= 'z', b == '-', b == '_':

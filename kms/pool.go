@@ -10,32 +10,35 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxInFlight bounds the calls under way, each until its last attempt has ended: what callers have left is still work for KES.
-// KES answers more than 10,000 of them in a second, so more at one time only wait in another place.
+// maxInFlight limits the calls in progress. A call counts until its last
+// attempt has ended, because KES still works on requests that callers have
+// abandoned. KES answers more than 10,000 requests per second; a higher limit
+// would only move the queue.
 const maxInFlight = 64
 
-// longTimeout bounds a flight, whose callers may all have left, and Status, where an attempt may take a quarter of it at most.
+// longTimeout limits a merged call (see flights), whose callers may all have
+// left, and Status. It is four times the default timeout of an attempt.
 const longTimeout = 2 * time.Second
 
-// pool chooses the endpoint of each call.
+// pool chooses the endpoint for each call.
 type pool struct {
 	endpoints []*endpoint
 	dial      dialFunc      // nil for TCP
-	attempt   time.Duration // how long one endpoint may take
-	probe     time.Duration // how long a probe may take
-	long      time.Duration // how long flights and Status may take
+	attempt   time.Duration // timeout of one attempt
+	probe     time.Duration // timeout of one probe
+	long      time.Duration // timeout of flights and Status
 	log       *zap.Logger
 
-	turn  atomic.Uint32 // which endpoint the next call starts with
-	slots chan struct{} // one in it for each call under way, see race.release
-	calls histogram     // of all, whether KES answered or not
+	turn  atomic.Uint32 // index of the endpoint that the next call starts with
+	slots chan struct{} // holds one element per call in progress; see race.release
+	calls histogram     // all calls, answered or not
 
-	ctx        context.Context // of attempts and probes; ends with the pool
+	ctx        context.Context // for attempts and probes; ends with the pool
 	cancel     context.CancelFunc
-	background sync.WaitGroup // joined under mu, and not after cancel
+	background sync.WaitGroup // add only under mu and before cancel
 
 	mu      sync.Mutex    // guards the health of all endpoints
-	changed chan struct{} // closed, and replaced, when a probe has ended
+	changed chan struct{} // closed and replaced when a probe has ended
 }
 
 func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {
@@ -49,21 +52,21 @@ func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Durati
 	return p
 }
 
-// reconnect makes new connections, as conf says, for all that is sent from now on.
+// reconnect replaces all connections, using conf.
 func (p *pool) reconnect(conf *tls.Config) {
 	for _, e := range p.endpoints {
 		e.reconnect(p.dial, conf.Clone(), p.attempt)
 	}
 }
 
-// end ends what is under way, and every later call.
+// end ends all calls in progress and makes later ones fail.
 func (p *pool) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cancel()
 }
 
-// shut ends the pool, waits for what was under way and closes the connections.
+// shut ends the pool, waits for its goroutines and closes the connections.
 func (p *pool) shut() {
 	p.end()
 	p.background.Wait()
@@ -72,8 +75,9 @@ func (p *pool) shut() {
 	}
 }
 
-// do sends c until an endpoint answers, to each at most once. The error is unreachableError when none did, and that of the
-// caller's context when it ended first.
+// do sends c to one endpoint after another until one answers, to each at most
+// once. If none answers it returns an unreachableError. If the caller's context
+// ends first it returns the error of the context.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	start := time.Now()
 	defer func() { p.calls.observe(time.Since(start)) }()
@@ -95,7 +99,7 @@ func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	return r.run(ctx)
 }
 
-// order returns every endpoint once, from a starting point that moves on with each call.
+// order returns all endpoints, starting with a different one for each call.
 func (p *pool) order() []*endpoint {
 	n := len(p.endpoints)
 	start := int(p.turn.Add(1) % uint32(n))

@@ -15,7 +15,7 @@ import (
 
 var generate = []kmstest.Op{kmstest.OpGenerate}
 
-// generateKey is a call with nothing around it.
+// generateKey makes one call.
 func generateKey(ctx context.Context, client *kms.Client) error {
 	_, err := client.Generate(ctx, kmstest.DefaultKey, kms.Context{"a": "b"})
 	return err
@@ -36,7 +36,7 @@ func TestSlowEndpointIsHedgedAndPutAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		servers, client, _ := cluster(t, 2, patience)
 		servers[0].SetFault(kmstest.Fault{Delay: time.Minute, Ops: generate})
-		for i := range 6 { // each server is the first of three
+		for i := range 6 { // each server is first in three of the calls
 			if client.Endpoints()[0].Open {
 				t.Errorf("put aside before call %d", i)
 			}
@@ -55,8 +55,9 @@ func TestSlowEndpointIsHedgedAndPutAside(t *testing.T) {
 	})
 }
 
-// An endpoint whose keys are late, though not as late as an attempt may take, costs callers little, and is not let in again
-// and again because its version is quick.
+// An endpoint whose keys are slow, but within the timeout of an attempt, costs
+// callers little. That its version is fast does not close its breaker over and
+// over.
 func TestLateEndpointCostsLittle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -98,7 +99,8 @@ func TestLateEndpointCostsLittle(t *testing.T) {
 	})
 }
 
-// When all are slow none is put aside, and after a while no call is sent twice.
+// If all endpoints are slow, none of them fails, and after a while each call is
+// sent only once.
 func TestSlowClusterStaysInUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -132,7 +134,8 @@ func TestSlowClusterStaysInUse(t *testing.T) {
 	})
 }
 
-// storm lets callers make calls, again and again, until stop is closed, and returns how many failed.
+// storm makes calls from several callers until stop is closed, and returns how
+// many failed.
 func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) int64 {
 	t.Helper()
 	var failed atomic.Int64
@@ -154,7 +157,7 @@ func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) 
 				case err != nil:
 					t.Error(err)
 				default:
-					time.Sleep(time.Millisecond) // an answer takes no time in memory
+					time.Sleep(time.Millisecond) // answers take no time in memory
 				}
 			}
 		})
@@ -163,7 +166,8 @@ func storm(t *testing.T, client *kms.Client, callers int, stop <-chan struct{}) 
 	return failed.Load()
 }
 
-// A hundred callers that come back at once with each error must not keep a cluster busy that is down or ill.
+// A hundred callers that retry after each error must not overload a cluster
+// that is down or failing.
 func TestNoStorm(t *testing.T) {
 	t.Parallel()
 	const callers, seconds = 100, 2
@@ -175,7 +179,8 @@ func TestNoStorm(t *testing.T) {
 		{"connections are closed", kmstest.Fault{Drop: true}, 30},
 		{"hung", kmstest.Fault{Hang: true}, 30},
 		{"503 to all", kmstest.Fault{Status: 503}, 30},
-		// Probes are answered, so that each time the calls which wait are sent, up to 64, and no more often than each 200 ms.
+		// Probes succeed. Each time, the calls that wait are sent, up to 64,
+		// and not more often than every 200 ms.
 		{"503 to data keys alone", kmstest.Fault{Status: 503, Ops: generate}, 500},
 	}
 	for _, tt := range tests {
@@ -186,7 +191,7 @@ func TestNoStorm(t *testing.T) {
 				for _, s := range servers {
 					s.SetFault(tt.fault)
 				}
-				// Not what the first calls do, before the breakers are open.
+				// Do not count the first calls, before the breakers open.
 				for _, e := range []int{0, 1} {
 					eventually(t, "the breaker is open", func() bool {
 						if err := generateKey(t.Context(), client); err == nil {
@@ -206,7 +211,7 @@ func TestNoStorm(t *testing.T) {
 				if failed < callers {
 					t.Errorf("%d calls failed, want at least one of each caller", failed)
 				}
-				if took > (seconds+5)*time.Second { // the last calls have a second, on a machine that may be busy
+				if took > (seconds+5)*time.Second { // the last calls get a second, on a machine that may be busy
 					t.Errorf("calls ended %v after the first began: they outlast their deadlines", took)
 				}
 				for i := range servers {
@@ -221,7 +226,8 @@ func TestNoStorm(t *testing.T) {
 	}
 }
 
-// Once one endpoint is back, callers notice within a second, however long all were away.
+// When one endpoint is back, calls succeed within a second, however long all
+// endpoints were down.
 func TestRecoveryIsNoticedAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -234,7 +240,7 @@ func TestRecoveryIsNoticedAtOnce(t *testing.T) {
 			defer close(ended)
 			storm(t, client, 10, stop)
 		}()
-		time.Sleep(2 * time.Second) // long enough for the longest pause between probes
+		time.Sleep(2 * time.Second) // longer than the longest pause between probes
 		servers[1].Start()
 		start := time.Now()
 		eventually(t, "a data key was made", func() bool { return servers[1].Requests(kmstest.OpGenerate) > 0 })
@@ -244,7 +250,7 @@ func TestRecoveryIsNoticedAtOnce(t *testing.T) {
 		close(stop)
 		<-ended
 
-		// Without callers, too: the first that comes is not refused.
+		// It also recovers without callers: the first call succeeds.
 		servers[1].Stop()
 		for generateKey(t.Context(), client) == nil {
 			time.Sleep(time.Millisecond)
@@ -261,7 +267,7 @@ func TestRecoveryIsNoticedAtOnce(t *testing.T) {
 	})
 }
 
-// The endpoint is judged by what it does, not by how long callers wait.
+// An endpoint is judged by how it performs, not by how long callers wait.
 func TestHungEndpointIsFoundThoughCallersLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -308,13 +314,14 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 	})
 }
 
-// Callers who leave make no room for others while KES still works for them.
+// Callers who leave do not free their slots while KES still works on their
+// requests.
 func TestCallersWhoLeaveKeepTheirSlots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers, client, _ := cluster(t, 1, patience)
 		servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
-		// wave lets 100 callers come, and leave when left is closed.
+		// wave starts 100 callers, who leave when left is closed.
 		wave := func(left <-chan struct{}) *sync.WaitGroup {
 			ctx, cancel := context.WithCancel(t.Context())
 			var callers sync.WaitGroup
@@ -366,7 +373,7 @@ func TestClose(t *testing.T) {
 		start := time.Now()
 		client.Close()
 		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("took %v: requests that nobody waits for were not ended", d)
+			t.Errorf("took %v: abandoned requests were not ended", d)
 		}
 		for what, call := range map[string]func() error{
 			"Generate": func() error { return generateKey(t.Context(), client) },
@@ -410,7 +417,7 @@ func TestEndpoints(t *testing.T) {
 	}
 	got := make(map[string]uint64)
 	for _, r := range e.Requests {
-		if r.Op != "version" { // probes
+		if r.Op != "version" { // skip probes
 			got[r.Op+" "+r.Result] = r.Count
 		}
 	}
@@ -433,7 +440,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// An answer to Status that would be too late for a probe lets no endpoint in.
+// An answer to Status that is too slow for a probe does not close a breaker.
 func TestLateStatusLeavesTheBreakerOpen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

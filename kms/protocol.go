@@ -11,7 +11,8 @@ import (
 	"github.com/minio/kms-go/kes"
 )
 
-// Paths of the KES API, version 1. A name follows those that end in a slash.
+// Paths of the KES API, version 1. A path that ends in a slash is followed by a
+// key name.
 const (
 	pathVersion  = "/version"
 	pathCreate   = "/v1/key/create/"
@@ -21,7 +22,7 @@ const (
 	pathList     = "/v1/key/list/"
 )
 
-// op is an operation of the KES API that the client uses.
+// op is an operation of the KES API.
 type op uint8
 
 const (
@@ -38,25 +39,27 @@ var opNames = [numOps]string{"generate", "unseal", "create", "describe", "list",
 
 func (o op) String() string { return opNames[o] }
 
-// idempotent reports whether sending a call twice does no harm, to one endpoint or to two.
+// idempotent reports whether the call may be sent twice, to one endpoint or to
+// two.
 func (o op) idempotent() bool { return o != opCreate }
 
-// call is one request in a form that can be sent again.
+// call is a request that can be sent more than once.
 type call struct {
 	op     op
 	method string
 	path   string
-	body   []byte // nil for none
+	body   []byte // nil if there is none
 }
 
-// answer is what an endpoint said: any status but a 5xx, and the whole body.
+// answer is the answer of an endpoint: the status, which is below 500, and the
+// complete body.
 type answer struct {
 	status int
-	date   time.Time // by the clock of KES, zero when it did not say
-	json   bool      // says its content type
+	date   time.Time // from the clock of KES; zero if missing
+	json   bool      // according to its content type
 	body   []byte
 	took   time.Duration
-	tries  int // attempts that were made, this one included
+	tries  int // number of attempts, including this one
 }
 
 type generateRequest struct {
@@ -92,7 +95,7 @@ type listResponse struct {
 	ContinueAt string   `json:"continue_at"`
 }
 
-// encode returns v as JSON. The types above cannot fail to marshal.
+// encode returns v as JSON. The request types in this file always marshal.
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -101,8 +104,8 @@ func encode(v any) []byte {
 	return b
 }
 
-// decode reads the body of a 200 answer into v, or returns the error that another status stands for. A nil v means that the
-// body does not matter.
+// decode unmarshals the body of a 200 answer into v. For any other status it
+// returns the error. If v is nil it ignores the body.
 func (a answer) decode(v any) error {
 	if a.status != http.StatusOK {
 		return refusal(a.kesError())
@@ -111,25 +114,26 @@ func (a answer) decode(v any) error {
 		return nil
 	}
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return badAnswer("body is not the JSON of this call") // the cause may quote it
+		return badAnswer("body is not valid JSON for this call") // the cause may quote the body
 	}
 	return nil
 }
 
-// kesError returns the error of KES in an answer that is not 200. The message is KES's own where the body is what KES sends,
-// made safe to print.
+// kesError returns the KES error in an answer that is not 200. The message is
+// the one KES sent, made safe to print, or the text of the status.
 func (a answer) kesError() kes.Error {
 	return kes.NewError(a.status, a.message())
 }
 
-// maxMessage bounds what is kept of an error message of KES, in bytes.
+// maxMessage limits the error messages kept from KES, in bytes.
 const maxMessage = 200
 
-// message returns the error message in an answer, on one line. Of a body that is not KES's JSON nothing is kept.
+// message returns the error message of an answer as one line. It keeps nothing
+// of a body that is not JSON from KES.
 func (a answer) message() string {
 	var m struct {
 		Message string `json:"message"`
-		Error   string `json:"error"` // of older servers
+		Error   string `json:"error"` // older servers
 	}
 	if !a.json || json.Unmarshal(a.body, &m) != nil {
 		return http.StatusText(a.status)

@@ -9,19 +9,23 @@ import (
 )
 
 const (
-	// minHedge is the least time after which another endpoint is asked as well.
+	// minHedge is the minimum delay before a second endpoint is asked.
 	minHedge = 25 * time.Millisecond
-	// maxHedges bounds how often one call does so, and with it the load on a cluster that is slow as a whole.
+	// maxHedges limits how often one call does so. It bounds the extra load on
+	// a cluster that is slow as a whole.
 	maxHedges = 2
-	// slowness is how many times the mean latency of the fastest endpoint an attempt takes before it counts as slow.
+	// slowness is the factor by which an attempt must exceed the mean latency
+	// of the fastest endpoint to count as slow.
 	slowness = 4
 )
 
-// race is one call. It asks one endpoint, and the next at once when that fails; where the call is idempotent it asks another
-// also when the first is slow, and takes the answer that comes first.
+// race is one call. It asks one endpoint and, if that fails, the next one at
+// once. If the call is idempotent and the first endpoint is slow, it asks
+// another one as well and takes the first answer.
 //
-// Attempts are not the caller's: one that is under way when the race is over goes on until it is answered or its own time
-// is up. So its connection stays of use, and its endpoint is judged by what it does, not by when callers leave.
+// Attempts do not end with the call: an attempt in progress continues until it
+// is answered or times out. So its connection can be reused, and its endpoint
+// is judged by how it performs and not by when callers leave.
 type race struct {
 	pool     *pool
 	call     call
@@ -31,8 +35,8 @@ type race struct {
 	tries    int
 	hedges   int
 	results  chan result
-	over     chan struct{} // closed when nobody waits for results
-	holders  atomic.Int32  // of the slot: the caller, and each attempt that has not ended
+	over     chan struct{} // closed when results are no longer read
+	holders  atomic.Int32  // of the slot: the caller and each running attempt
 }
 
 // attempt is the call as sent to one endpoint.
@@ -40,7 +44,7 @@ type attempt struct {
 	endpoint *endpoint
 	era      int
 	start    time.Time
-	hedge    time.Duration // when to ask another
+	hedge    time.Duration // delay before asking another endpoint
 }
 
 type result struct {
@@ -78,7 +82,7 @@ func (r *race) run(ctx context.Context) (answer, error) {
 	}
 }
 
-// next returns the endpoint to ask when no attempt is under way.
+// next returns the endpoint to ask when no attempt is running.
 func (r *race) next(ctx context.Context) (*endpoint, error) {
 	if len(r.left) == 0 {
 		return nil, &unreachableError{causes: r.failures}
@@ -95,8 +99,9 @@ func (r *race) next(ctx context.Context) (*endpoint, error) {
 	return e, nil
 }
 
-// hedgeAfter is how long an attempt may take before another endpoint is asked: the longer, the slower the fastest endpoint in
-// good health is. An endpoint does not earn time by being slow itself. The caller holds p.mu.
+// hedgeAfter returns how long an attempt may take before another endpoint is
+// asked. It depends on the fastest endpoint whose breaker is closed, so a slow
+// endpoint does not gain time by being slow. The caller holds p.mu.
 func (p *pool) hedgeAfter() time.Duration {
 	fastest := p.attempt
 	for _, e := range p.endpoints {
@@ -107,8 +112,9 @@ func (p *pool) hedgeAfter() time.Duration {
 	return min(max(minHedge, slowness*fastest), max(p.attempt/2, minHedge))
 }
 
-// hedge asks another endpoint in good health. Where there is none left, it asks for a probe of those that have failed and comes
-// back. Those that were put aside for being slow are of no help to a call that is slow.
+// hedge asks another endpoint whose breaker is closed. If there is none, it
+// requests probes of the failed ones and tries again later. It ignores
+// endpoints that failed for being slow, which cannot help a slow call.
 func (r *race) hedge(timer *time.Timer) {
 	if r.hedges == maxHedges {
 		return
@@ -132,7 +138,8 @@ func (r *race) hedge(timer *time.Timer) {
 	}
 }
 
-// start makes an attempt and sets the timer to the time of the next. It reports false when the pool is closed.
+// start starts an attempt and sets the timer for the next one. It returns false
+// if the pool is closed.
 func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	p, c, results, over := r.pool, r.call, r.results, r.over
 	a := &attempt{endpoint: e, start: time.Now()}
@@ -155,7 +162,7 @@ func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 		select {
 		case results <- result{a, ans, err}:
 		case <-over:
-			clear(ans.body) // it may hold a data key
+			clear(ans.body) // may contain a data key
 		}
 	})
 	if c.op.idempotent() {
@@ -164,14 +171,15 @@ func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	return true
 }
 
-// release gives the slot back with its last holder.
+// release frees the slot when its last holder releases it.
 func (r *race) release() {
 	if r.holders.Add(-1) == 0 {
 		<-r.pool.slots
 	}
 }
 
-// won takes the first answer. Those who were asked before, and long enough ago to have answered, have lost.
+// won takes the first answer. Endpoints that were asked earlier, and had enough
+// time to answer, get a strike.
 func (r *race) won(res result) answer {
 	winner := res.attempt
 	r.pool.answered(winner.endpoint)

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// newRoots returns a source of the CA certificates that a server's is checked against: the system's and those of path, a PEM
-// file or a folder of PEM files.
+// newRoots returns a source of the CA certificates that verify KES servers: the
+// system's and those in path, which is a PEM file or a directory of PEM files.
 func newRoots(path string) (*source[*x509.CertPool], error) {
 	return newSource(&source[*x509.CertPool]{
 		what:  "CA certificates for KES",
@@ -18,12 +18,12 @@ func newRoots(path string) (*source[*x509.CertPool], error) {
 	})
 }
 
-// loadRoots returns the system's roots and those of path. Of a folder, files without any certificate and sub-folders are
-// passed over.
+// loadRoots returns the system's roots and those in path. In a directory it
+// skips subdirectories and files without certificates.
 func loadRoots(path string) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
-		pool = x509.NewCertPool() // a minimal container image has none
+		pool = x509.NewCertPool() // minimal container images have none
 	}
 	if path == "" {
 		return pool, nil
@@ -46,7 +46,7 @@ func loadRoots(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// rootFiles returns path, or the files in it.
+// rootFiles returns path, or the files in it if it is a directory.
 func rootFiles(path string) ([]string, error) {
 	if path == "" {
 		return nil, nil
@@ -61,7 +61,8 @@ func rootFiles(path string) ([]string, error) {
 	return []string{path}, nil
 }
 
-// regularFiles returns the files of a folder, also those behind symbolic links, which is how mounted secrets appear.
+// regularFiles returns the files in a directory. It follows symbolic links,
+// which mounted secrets use.
 func regularFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -81,7 +82,8 @@ func regularFiles(dir string) ([]string, error) {
 	return files, nil
 }
 
-// addRoots adds the certificates of a PEM file to pool and returns how many there are. One that does not parse is an error.
+// addRoots adds the certificates in a PEM file to pool and returns their
+// number. An invalid certificate is an error.
 func addRoots(pool *x509.CertPool, name string) (int, error) {
 	rest, err := os.ReadFile(name)
 	if err != nil {

@@ -7,13 +7,15 @@ import (
 )
 
 const (
-	// maxShared bounds the shared data keys that are kept: one for each KES key and context, which is a bucket.
+	// maxShared limits the number of shared data keys. There is one per KES key
+	// and context, which means per bucket.
 	maxShared = 4096
-	// renewPause is the least time between attempts to replace a shared key ahead of time.
+	// renewPause is the minimum time between attempts to replace a shared key
+	// ahead of time.
 	renewPause = time.Second
 )
 
-// sharedKeys keeps data keys that many objects are sealed with.
+// sharedKeys holds data keys that each seal many objects.
 type sharedKeys struct {
 	interval time.Duration
 	uses     int
@@ -25,8 +27,8 @@ type sharedKeys struct {
 
 type sharedKey struct {
 	DataKey
-	left    int       // uses
-	renewAt time.Time // a use from then on replaces it ahead of time
+	left    int       // remaining uses
+	renewAt time.Time // the first use after this time replaces it
 }
 
 func newSharedKeys(interval time.Duration, uses int, timeout time.Duration) *sharedKeys {
@@ -38,7 +40,7 @@ func newSharedKeys(interval time.Duration, uses int, timeout time.Duration) *sha
 	}
 }
 
-// get returns the data key of id, or one that generate has made for it.
+// get returns the data key for id. If there is none it calls generate.
 func (s *sharedKeys) get(ctx context.Context, id keyID, generate func(context.Context) (DataKey, error)) (DataKey, error) {
 	replace := func(ctx context.Context) (struct{}, error) {
 		dk, err := generate(ctx)
@@ -65,13 +67,14 @@ func (s *sharedKeys) get(ctx context.Context, id keyID, generate func(context.Co
 	}
 }
 
-// put puts a new data key in the place of the one that id had.
+// put stores a new data key for id and replaces the previous one.
 func (s *sharedKeys) put(id keyID, dk DataKey) {
 	s.made.Add(1)
 	s.keys.put(id, sharedKey{DataKey: dk, left: s.uses, renewAt: time.Now().Add(s.interval / 5 * 4)})
 }
 
-// take uses the key of id once more, if there is one. Whoever gets renew replaces it.
+// take uses the key for id once, if there is one. If renew is true the caller
+// must replace it.
 func (s *sharedKeys) take(id keyID) (dk DataKey, renew, ok bool) {
 	s.keys.use(id, func(k *sharedKey) {
 		now := time.Now()
@@ -92,8 +95,8 @@ func (s *sharedKeys) take(id keyID) (dk DataKey, renew, ok bool) {
 	return dk, renew, ok
 }
 
-// drop forgets the data keys of a KES key, and returns what they are kept for
-// reading under.
+// drop removes the data keys of a KES key and returns their keys in the read
+// cache.
 func (s *sharedKeys) drop(name string) []cacheKey {
 	var dropped []cacheKey
 	s.keys.drop(func(id keyID, k *sharedKey) bool {

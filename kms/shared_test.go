@@ -12,7 +12,7 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-// share asks for a shared data key of the default key.
+// share requests a shared data key under the default key.
 func share(t *testing.T, client *kms.Client, kctx kms.Context) kms.DataKey {
 	t.Helper()
 	dk, err := client.GenerateShared(t.Context(), kmstest.DefaultKey, kctx)
@@ -87,7 +87,7 @@ func TestGenerateSharedRefuses(t *testing.T) {
 		{"a/b", kms.BucketContext("b"), kms.ErrInvalidKeyName},
 		{kmstest.DefaultKey, nil, kms.ErrContextRequired},
 	} {
-		for range 2 { // errors are not kept
+		for range 2 { // errors are not cached
 			if dk, err := client.GenerateShared(t.Context(), tt.name, tt.kctx); !errors.Is(err, tt.want) || dk.Plaintext != (kms.Secret{}) {
 				t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
 			}
@@ -102,7 +102,7 @@ func TestGenerateSharedRefuses(t *testing.T) {
 	}
 }
 
-// No key is used more often than it may, whoever comes at the same time.
+// No key is used more often than allowed, even by concurrent callers.
 func TestSharedUses(t *testing.T) {
 	t.Parallel()
 	const uses, callers = 7, 100
@@ -163,11 +163,12 @@ func TestSharedInterval(t *testing.T) {
 		if second := share(t, client, kctx); second.Plaintext == first.Plaintext {
 			t.Error("used past its interval")
 		}
-		eventually(t, "the key is wiped, though nobody asks", func() bool { return client.Stats().Shared == 0 })
+		eventually(t, "the key is wiped without another call", func() bool { return client.Stats().Shared == 0 })
 	})
 }
 
-// Once KES has said, to a renewal or to another call, that a KES key is gone or not allowed, nothing is sealed under it.
+// When KES tells a renewal or any other call that a KES key is gone or not
+// allowed, nothing more is sealed under it.
 func TestSharedKeyIsDroppedWithItsKESKey(t *testing.T) {
 	t.Parallel()
 	const uses = 10
@@ -215,7 +216,7 @@ func TestSharedKeyIsDroppedWithItsKESKey(t *testing.T) {
 	}
 }
 
-// A key in its last fifth is replaced by a use of it, which does not wait.
+// A use of a key in its last fifth replaces it without waiting.
 func TestSharedKeyIsReplacedAheadOfTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,21 +11,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// source is something that connections are made with, and that can change. A change that cannot be used leaves the last good
-// value, so that files replaced one after the other do no harm.
+// source is something connections depend on that can change, such as a
+// certificate. If a new version is invalid the last good value stays in use, so
+// files may be replaced one after the other.
 type source[T any] struct {
 	what  string
-	files func() ([]string, error) // what it is read from; nil for none
+	files func() ([]string, error) // that the value is read from; nil if there are none
 	load  func() (T, error)
-	stale func(T) bool // whether it is to be loaded again though no file has changed; nil for never
+	stale func(T) bool // whether to reload although no file has changed; nil for never
 
 	mu      sync.Mutex
 	value   T
-	seen    []os.FileInfo // of the files when they were read
-	problem string        // that was logged
+	seen    []os.FileInfo // the files when they were last read
+	problem string        // last one logged
 }
 
-// newSource returns s with its value loaded.
+// newSource returns s after loading its value.
 func newSource[T any](s *source[T]) (*source[T], error) {
 	_, err := s.reload()
 	return s, err
@@ -38,7 +39,8 @@ func (s *source[T]) get() T {
 	return s.value
 }
 
-// refresh loads the value again where that is due, and reports whether there is another one. What goes wrong is logged once.
+// refresh reloads the value if necessary and reports whether it changed. It
+// logs each problem once.
 func (s *source[T]) refresh(log *zap.Logger) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +48,7 @@ func (s *source[T]) refresh(log *zap.Logger) bool {
 	if err != nil {
 		if problem := err.Error(); problem != s.problem {
 			s.problem = problem
-			log.Warn(s.what+" cannot be read again, the last one stays in use", zap.Error(err))
+			log.Warn(s.what+": reload failed, the last one stays in use", zap.Error(err))
 		}
 		return false
 	}
@@ -57,7 +59,8 @@ func (s *source[T]) refresh(log *zap.Logger) bool {
 	return changed
 }
 
-// reload loads the value if it never was, if a file has changed, or if it is stale.
+// reload loads the value if it was never loaded, a file has changed, or it is
+// stale.
 func (s *source[T]) reload() (changed bool, err error) {
 	seen, err := s.stat()
 	if err != nil {
@@ -74,7 +77,7 @@ func (s *source[T]) reload() (changed bool, err error) {
 	return true, nil
 }
 
-// stat looks at the files. It returns no nil without an error.
+// stat returns the state of the files. The result is nil only with an error.
 func (s *source[T]) stat() ([]os.FileInfo, error) {
 	infos := []os.FileInfo{}
 	if s.files == nil {
@@ -94,12 +97,13 @@ func (s *source[T]) stat() ([]os.FileInfo, error) {
 	return infos, nil
 }
 
-// sameVersion reports whether a file was neither written nor replaced in between.
+// sameVersion reports whether a file was neither written nor replaced between
+// two calls of stat.
 func sameVersion(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// fileError names a file once, however err was made.
+// fileError returns an error that names the file exactly once.
 func fileError(what, name string, err error) error {
 	var perr *fs.PathError
 	if errors.As(err, &perr) {

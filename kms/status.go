@@ -8,19 +8,21 @@ import (
 	"time"
 )
 
-// EndpointStatus is what one endpoint said when it was asked for its version.
+// EndpointStatus is the result of asking one endpoint for its version.
 type EndpointStatus struct {
 	Endpoint string        // https://host[:port]
 	Online   bool          // whether it answered 200
-	Version  string        // of KES, as it says
-	Err      string        // why it is not online, one short line without secrets; empty when it is
-	Latency  time.Duration // until the answer, or until it was given up
-	Skew     time.Duration // how far its clock is ahead of ours, to about a second; 0 where it does not say
+	Version  string        // of KES
+	Err      string        // why it is not online: one short line without secrets
+	Latency  time.Duration // until the answer or the timeout
+	Skew     time.Duration // how far its clock is ahead of ours, to about a second; 0 if unknown
 }
 
-// Status asks each endpoint for its version, all at once, and returns an element for each in the order of Config.Endpoints,
-// when all have answered, ctx has ended or four attempts' time has passed, which is two seconds unless configured. The version needs no certificate and no policy, so
-// an endpoint that is online may still refuse this client: see Check.
+// Status asks all endpoints for their version at the same time. It returns one
+// element per endpoint, in the order of Config.Endpoints, when all have
+// answered, when ctx ends, or after the time of four attempts (two seconds by
+// default). The version needs no certificate and no policy, so an endpoint that
+// is online may still refuse this client: see Check.
 func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	ctx, cancel := context.WithTimeout(ctx, c.pool.long)
 	defer cancel()
@@ -33,7 +35,7 @@ func (c *Client) Status(ctx context.Context) []EndpointStatus {
 	return status
 }
 
-// status asks one endpoint for its version, and takes note for later calls of what comes of it.
+// status asks one endpoint for its version and updates its health.
 func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	start := time.Now()
 	p.mu.Lock()
@@ -43,7 +45,7 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	var r versionResponse
 	switch {
 	case err == nil:
-		if ans.took <= p.probe { // a later one would not do for a probe
+		if ans.took <= p.probe { // slower answers would fail as a probe
 			p.well(e)
 		}
 		err = ans.decode(&r)
@@ -55,18 +57,19 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 		s.Err = shortReason(err)
 	}
 	if !ans.date.IsZero() {
-		// The date of an answer is cut to the second, so that half of one is missing on average.
+		// The date is truncated to seconds: half a second is missing on
+		// average.
 		s.Skew = time.Until(ans.date.Add(time.Second / 2)).Round(time.Second)
 	}
 	return s
 }
 
-// shortReason returns the innermost description of err that still says what happened.
+// shortReason returns the innermost error text that still says what happened.
 func shortReason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNoAnswer) {
 		return errNoAnswer.Error()
 	}
-	if u := errors.Unwrap(err); u != nil { // without the endpoint, which stands beside it
+	if u := errors.Unwrap(err); u != nil { // remove the endpoint, which the caller shows
 		err = u
 	}
 	var uerr *url.Error
@@ -77,7 +80,8 @@ func shortReason(err error) string {
 	return msg[:min(len(msg), maxMessage)]
 }
 
-// Endpoints returns the state of each endpoint, in the order of Config.Endpoints.
+// Endpoints returns the state of each endpoint, in the order of
+// Config.Endpoints.
 func (c *Client) Endpoints() []EndpointState {
 	p := c.pool
 	states := make([]EndpointState, 0, len(p.endpoints))
@@ -100,20 +104,21 @@ func (c *Client) Endpoints() []EndpointState {
 	return states
 }
 
-// Stats is what the client has done, and with the data keys that it keeps.
+// Stats counts what the client has done since it was created.
 type Stats struct {
-	// Calls is how long calls took, with all that they waited for, whether KES answered or not.
+	// Calls is the duration of all calls, answered or not, including time spent
+	// waiting.
 	Calls Latency
 
-	CacheHits   uint64 // data keys opened without asking KES
-	CacheMisses uint64 // data keys that KES was asked for, or that were being asked for
-	Cached      int    // data keys kept for reading
-	SharedMade  uint64 // shared data keys that KES made
-	SharedUsed  uint64 // objects that were given one
-	Shared      int    // shared data keys in use
+	CacheHits   uint64 // data keys found in the cache
+	CacheMisses uint64 // data keys requested from KES, or joined to a request in progress
+	Cached      int    // data keys in the cache
+	SharedMade  uint64 // shared data keys generated
+	SharedUsed  uint64 // uses of shared data keys
+	Shared      int    // current shared data keys
 }
 
-// Stats returns counts since the client was made, and what it keeps.
+// Stats returns the current statistics.
 func (c *Client) Stats() Stats {
 	return Stats{
 		Calls:       c.pool.calls.latency(),

@@ -10,7 +10,7 @@ import (
 
 const benchSize = 16 << 20
 
-// drain reads r with a buffer that holds a sealed package, as the gateway does.
+// drain reads r with a buffer for one sealed package, like the gateway.
 func drain(b *testing.B, r io.Reader, err error) {
 	b.Helper()
 	if err != nil {

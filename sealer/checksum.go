@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Algorithm is a checksum algorithm of S3, with its number in the format
-// (section 6.1).
+// Algorithm is a checksum algorithm of S3. Its value is its number in the
+// format (section 6.1).
 type Algorithm uint8
 
-// The algorithms. Zero is none.
+// The algorithms. Zero means no algorithm.
 const (
 	ChecksumCRC32 Algorithm = iota + 1
 	ChecksumCRC32C
@@ -24,7 +24,7 @@ const (
 	ChecksumXXHASH128
 )
 
-// algorithms gives names and digest lengths in bytes by number.
+// algorithms holds names and digest lengths in bytes, by number.
 var algorithms = [...]struct {
 	name string
 	size int
@@ -41,11 +41,11 @@ var algorithms = [...]struct {
 	ChecksumXXHASH128: {"XXHASH128", 16},
 }
 
-// maxChecksums is the length of the encoding of one digest of each algorithm.
+// maxChecksums is the encoded length of one digest of each algorithm.
 const maxChecksums = 10*2 + 4 + 4 + 8 + 20 + 32 + 64 + 16 + 8 + 8 + 16
 
-// ParseAlgorithm returns the algorithm that S3 calls name, in upper case as in
-// x-amz-checksum-algorithm.
+// ParseAlgorithm returns the algorithm with the given S3 name, in upper case as
+// in x-amz-checksum-algorithm.
 func ParseAlgorithm(name string) (Algorithm, bool) {
 	for a := ChecksumCRC32; a <= ChecksumXXHASH128; a++ {
 		if algorithms[a].name == name {
@@ -55,7 +55,7 @@ func ParseAlgorithm(name string) (Algorithm, bool) {
 	return 0, false
 }
 
-// String returns the name in S3, as "CRC64NVME".
+// String returns the name in S3, such as "CRC64NVME".
 func (a Algorithm) String() string {
 	if !a.valid() {
 		return fmt.Sprintf("Algorithm(%d)", uint8(a))
@@ -63,7 +63,7 @@ func (a Algorithm) String() string {
 	return algorithms[a].name
 }
 
-// Size returns the length of a digest in bytes, 0 for an unknown algorithm.
+// Size returns the length of a digest in bytes, or 0 for an unknown algorithm.
 func (a Algorithm) Size() int {
 	if !a.valid() {
 		return 0
@@ -73,8 +73,9 @@ func (a Algorithm) Size() int {
 
 func (a Algorithm) valid() bool { return a >= ChecksumCRC32 && a <= ChecksumXXHASH128 }
 
-// Checksum is a digest of a plaintext. Composite tells the digest of the parts'
-// digests (S3's COMPOSITE) from the digest of the whole (FULL_OBJECT).
+// Checksum is a digest of a plaintext. If Composite is set it is the digest of
+// the parts' digests (COMPOSITE in S3), otherwise that of the whole plaintext
+// (FULL_OBJECT).
 type Checksum struct {
 	Algorithm Algorithm
 	Composite bool
@@ -82,8 +83,8 @@ type Checksum struct {
 }
 
 // sortChecksums returns a copy of cs in the order of the format. It returns
-// ErrParams if an algorithm is unknown or occurs twice, or a digest has the wrong
-// length.
+// ErrParams if an algorithm is unknown or occurs twice, or if a digest has the
+// wrong length.
 func sortChecksums(cs []Checksum) ([]Checksum, error) {
 	sorted := slices.SortedFunc(slices.Values(cs), func(a, b Checksum) int {
 		return cmp.Compare(a.Algorithm, b.Algorithm)
@@ -101,7 +102,7 @@ func sortChecksums(cs []Checksum) ([]Checksum, error) {
 	return sorted, nil
 }
 
-// checksums appends a list of checksums that sortChecksums returned.
+// checksums appends a list of checksums returned by sortChecksums.
 func (e encoder) checksums(cs []Checksum) encoder {
 	e = e.u8(uint8(len(cs)))
 	for _, c := range cs {
@@ -126,7 +127,8 @@ func (d *decoder) flag() bool {
 	return v == 1
 }
 
-// checksums reads a list of checksums: ascending, known, none twice.
+// checksums reads a list of checksums. Algorithms must be known, in ascending
+// order and unique.
 func (d *decoder) checksums() []Checksum {
 	n := int(d.u8())
 	var cs []Checksum

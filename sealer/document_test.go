@@ -29,8 +29,8 @@ var exampleFields = []string{
 	"header", "sealed body", "sealed trailer", "footer", "stored",
 }
 
-// TestDocument reads the worked example of docs/FORMAT.md as an implementer would: every value
-// follows from those before it.
+// TestDocument follows the worked example of docs/FORMAT.md like an
+// implementer: each value is derived from those before it.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile(document)
@@ -56,8 +56,8 @@ func TestDocument(t *testing.T) {
 	checkExampleReads(t, example)
 }
 
-// parseExample reads lines of "name = value"; a line that starts with white space goes on with
-// the value before it.
+// parseExample reads lines of "name = value". A line that starts with white
+// space continues the previous value.
 func parseExample(block string) (map[string]string, error) {
 	example := make(map[string]string)
 	var names []string
@@ -96,7 +96,7 @@ func exampleParams(e map[string]string) (Binding, Key, Root) {
 		Root{ID: RootID([]byte(e["root ID"])), Key: Key([]byte(e["root key"]))}
 }
 
-// checkExample derives each value and compares it with the document's.
+// checkExample derives each value and compares it with the one in the document.
 func checkExample(t *testing.T, e map[string]string) {
 	t.Helper()
 	b, dataKey, root := exampleParams(e)
@@ -111,7 +111,7 @@ func checkExample(t *testing.T, e map[string]string) {
 	got := derivedExample(t, h, k, b, dataKey, root)
 	for name, value := range got {
 		if e[name] != value {
-			t.Errorf("%s: document says %x, is %x", name, e[name], value)
+			t.Errorf("%s: document has %x, got %x", name, e[name], value)
 		}
 	}
 	stored := e["sealed body"] + e["sealed trailer"] + e["footer"]
@@ -123,10 +123,10 @@ func checkExample(t *testing.T, e map[string]string) {
 	}
 }
 
-// exampleInputs are the fields that derivedExample does not derive.
+// exampleInputs are the fields that are not derived.
 var exampleInputs = []string{"bucket", "key", "plaintext", "data key", "root key", "trailer", "sealed body", "sealed trailer", "footer", "stored"}
 
-// derivedExample is what follows from header and keys.
+// derivedExample holds the values derived from header and keys.
 func derivedExample(t *testing.T, h *Header, k *ObjectKey, b Binding, dataKey Key, root Root) map[string]string {
 	t.Helper()
 	secrets := deriveObjectSecrets(&dataKey, h.Nonce, h.Scheme, b)
@@ -146,7 +146,8 @@ func derivedExample(t *testing.T, h *Header, k *ObjectKey, b Binding, dataKey Ke
 	}
 }
 
-// checkExampleReads reads the object of the example with the exported functions.
+// checkExampleReads reads the object of the example with the exported
+// functions.
 func checkExampleReads(t *testing.T, e map[string]string) {
 	t.Helper()
 	b, dataKey, root := exampleParams(e)
@@ -195,7 +196,7 @@ func checkExampleReads(t *testing.T, e map[string]string) {
 	}
 }
 
-// writeExample makes an example with deterministic randomness.
+// writeExample creates the example, with deterministic randomness.
 func writeExample(t *testing.T) string {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t, 2)

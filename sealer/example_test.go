@@ -10,7 +10,7 @@ import (
 	"ssegw/sealer"
 )
 
-// A single PUT and a ranged GET of it.
+// Seal a single PUT and read a range of it.
 func Example() {
 	binding := sealer.Binding{Bucket: "photos", Key: "2024/cat.jpg"}
 	clientKey := sealer.NewKey()
@@ -36,7 +36,8 @@ func Example() {
 	}
 	metadata := header.Encode()
 
-	// The other way: everything below comes from the upstream, but for the client's key.
+	// To read, everything below comes from the upstream, except the client's
+	// key.
 	if header, err = sealer.ParseHeader(metadata); err != nil {
 		log.Fatal(err)
 	}

@@ -5,27 +5,28 @@ import (
 	"slices"
 )
 
-// Facts are what HEAD and LIST need to know without the KMS (section 6). The
-// plaintext size is in the header, which the facts authenticate.
+// Facts are what HEAD and LIST need without the KMS (section 6). They do not
+// contain the plaintext size: it is in the header, which the facts
+// authenticate.
 type Facts struct {
-	Headers   [32]byte   // SHA-256 of the content headers and user metadata, by the caller
-	Checksums []Checksum // of the plaintext, those that were known before the body
+	Headers   [32]byte   // see [HeadersDigest]
+	Checksums []Checksum // of the plaintext, if known before the body was sent
 
-	// Announced is the checksum that the trailer holds. It is none where there is
-	// no trailer, and none of Checksums.
+	// Announced is the checksum in the trailer. It is zero if there is no
+	// trailer. It must not be one of Checksums.
 	Announced Announcement
 
 	trailerKey secret // nil if there is no trailer
 }
 
-// Announcement names a checksum of a trailer before the trailer is read, so that a
-// listing need not. Its zero value is none.
+// Announcement names a checksum in a trailer, so a listing does not have to
+// read the trailer. The zero value announces nothing.
 type Announcement struct {
 	Algorithm Algorithm
-	Composite bool // the type, as in [Checksum]
+	Composite bool // see [Checksum]
 }
 
-// check returns ErrParams for what section 6 does not allow.
+// check returns ErrParams if section 6 does not allow the announcement.
 func (a Announcement) check(cs []Checksum) error {
 	if a.Algorithm == 0 && !a.Composite {
 		return nil
@@ -36,15 +37,15 @@ func (a Announcement) check(cs []Checksum) error {
 	return nil
 }
 
-// in reports whether the checksum is one of those of a trailer.
+// in reports whether cs, the checksums of a trailer, contain the announced one.
 func (a Announcement) in(cs []Checksum) bool {
 	return a.Algorithm == 0 || slices.ContainsFunc(cs, func(c Checksum) bool {
 		return c.Algorithm == a.Algorithm && c.Composite == a.Composite
 	})
 }
 
-// TrailerKey returns the key for [OpenTrailer]. It returns false if the object has
-// no trailer, and for facts that were neither sealed nor opened.
+// TrailerKey returns the key for [OpenTrailer]. It returns false if the object
+// has no trailer, or if the facts come from neither Seal nor Open.
 func (f *Facts) TrailerKey() (Key, bool) {
 	if f.trailerKey == nil {
 		return Key{}, false
@@ -52,7 +53,7 @@ func (f *Facts) TrailerKey() (Key, bool) {
 	return *f.trailerKey(), true
 }
 
-// Wipe overwrites the trailer key, if there is one.
+// Wipe overwrites the trailer key, if any.
 func (f *Facts) Wipe() {
 	if f.trailerKey != nil {
 		f.trailerKey().Wipe()
@@ -60,7 +61,8 @@ func (f *Facts) Wipe() {
 	}
 }
 
-// encode returns the plaintext of the facts (section 6). Checksums are sorted.
+// encode returns the plaintext of the facts (section 6). Checksums must be
+// sorted.
 func (f *Facts) encode() encoder {
 	e := make(encoder, 0, maxSealedFacts).bytes(f.Headers[:]).checksums(f.Checksums)
 	if f.trailerKey != nil {
@@ -69,7 +71,7 @@ func (f *Facts) encode() encoder {
 	return e
 }
 
-// parseFacts parses the plaintext of facts strictly.
+// parseFacts strictly parses the plaintext of facts.
 func parseFacts(b []byte, trailer bool) (*Facts, error) {
 	d := decoder{rest: b}
 	f := &Facts{}
@@ -89,9 +91,9 @@ func parseFacts(b []byte, trailer bool) (*Facts, error) {
 	return f, nil
 }
 
-// Facts returns what is known of the object's facts without a root: the trailer key.
-// Headers and checksums are not. The size is that of the header, which [Header.Open] has
-// authenticated.
+// Facts returns the facts that are known without a root: only the trailer key.
+// The headers digest and the checksums are missing. The size is in the header,
+// which [Header.Open] has authenticated.
 func (k *ObjectKey) Facts() *Facts {
 	f := &Facts{}
 	if k.trailer {
@@ -100,13 +102,13 @@ func (k *ObjectKey) Facts() *Facts {
 	return f
 }
 
-// OpenTrailer opens the trailer of the object that the facts are of, as the function
-// [OpenTrailer] does with the trailer key. It also returns ErrNotAuthentic if the checksum that
-// was announced is missing.
+// OpenTrailer opens the trailer of the object that the facts belong to. It is
+// like the function [OpenTrailer], but also returns ErrNotAuthentic if the
+// announced checksum is missing.
 func (f *Facts) OpenTrailer(h *Header, sealed []byte) (*Trailer, error) {
 	key, ok := f.TrailerKey()
 	if !ok {
-		return nil, fmt.Errorf("opening trailer: %w: facts have no key of one", ErrNotAuthentic)
+		return nil, fmt.Errorf("opening trailer: %w: facts have no trailer key", ErrNotAuthentic)
 	}
 	defer key.Wipe()
 	t, err := OpenTrailer(h, key, sealed)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// vectorHeaders adds the headers of all vectors as seeds.
+// vectorHeaders adds the headers of all vectors to the seeds.
 func vectorHeaders(f *testing.F, add func(value string)) {
 	f.Helper()
 	files, err := filepath.Glob(filepath.Join(vectorDir, "*.json"))
@@ -31,7 +31,7 @@ func vectorHeaders(f *testing.F, add func(value string)) {
 	}
 }
 
-// FuzzHeader: what parses encodes to the same value.
+// FuzzHeader checks that whatever parses encodes to the same value.
 func FuzzHeader(f *testing.F) {
 	vectorHeaders(f, func(value string) { f.Add(value) })
 	f.Fuzz(func(t *testing.T, value string) {
@@ -48,7 +48,7 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzHeaderBytes is FuzzHeader behind base64, where mutations get further.
+// FuzzHeaderBytes is FuzzHeader without base64, so mutations reach further.
 func FuzzHeaderBytes(f *testing.F) {
 	vectorHeaders(f, func(value string) {
 		if b, err := base64.RawURLEncoding.DecodeString(value); err == nil {
@@ -72,7 +72,7 @@ func FuzzHeaderBytes(f *testing.F) {
 	})
 }
 
-// FuzzFacts: what parses encodes to the same bytes.
+// FuzzFacts checks that whatever parses encodes to the same bytes.
 func FuzzFacts(f *testing.F) {
 	key := NewKey()
 	for _, cs := range [][]Checksum{nil, {digest(ChecksumCRC32)}, {digest(ChecksumSHA1), digest(ChecksumXXHASH128)}} {
@@ -95,7 +95,8 @@ func FuzzFacts(f *testing.F) {
 	})
 }
 
-// FuzzTrailer: what parses encodes to the same bytes, and its sizes agree.
+// FuzzTrailer checks that whatever parses encodes to the same bytes and has
+// consistent sizes.
 func FuzzTrailer(f *testing.F) {
 	f.Add([]byte((&Trailer{Size: 5}).encode()), false)
 	f.Add([]byte((&Trailer{Size: 5, Checksums: []Checksum{digest(ChecksumSHA512)}}).encode()), false)
@@ -122,7 +123,8 @@ func FuzzTrailer(f *testing.F) {
 	})
 }
 
-// FuzzFooter: what parses encodes to the same bytes and is within the limits.
+// FuzzFooter checks that whatever parses encodes to the same bytes and is
+// within the limits.
 func FuzzFooter(f *testing.F) {
 	f.Add([]byte(Footer{SealedTrailer: 156, IDPrefix: [8]byte{1}}.encode()))
 	f.Add([]byte(Footer{SealedTrailer: MaxTrailerSize - FooterSize, Parts: MaxParts}.encode()))
@@ -140,8 +142,9 @@ func FuzzFooter(f *testing.F) {
 	})
 }
 
-// FuzzLocate opens the extent that Locate gives, and compares with the slice of the plaintext.
-// What LocateUnknown asks for without the size must begin with the same byte and hold the extent.
+// FuzzLocate opens the extent from Locate and compares it with the slice of the
+// plaintext. The range from LocateUnknown must start at the same byte and
+// contain the extent.
 func FuzzLocate(f *testing.F) {
 	const limit = 3*PackageSize + 100
 	k := &ObjectKey{key: keep(NewKey())}
@@ -181,8 +184,8 @@ func FuzzLocate(f *testing.F) {
 	})
 }
 
-// FuzzOpenBody: whatever is stored, what comes out is a prefix of the plaintext, and the end is
-// clean only if the right body is stored.
+// FuzzOpenBody checks that, whatever is stored, the output is a prefix of the
+// plaintext, and that the end is clean only if the right body is stored.
 func FuzzOpenBody(f *testing.F) {
 	const size = PackageSize + 300
 	k := &ObjectKey{key: keep(NewKey()), size: size}
@@ -216,8 +219,8 @@ func FuzzOpenBody(f *testing.F) {
 	})
 }
 
-// FuzzSealBody: whatever the source's length, the stream ends cleanly only for the declared
-// one, and gives out a final package only then.
+// FuzzSealBody checks that the stream ends cleanly, and emits a final package,
+// only if the source has the declared length.
 func FuzzSealBody(f *testing.F) {
 	plaintext := pattern(3 * PackageSize)
 	f.Add(100, 100, 1000)

@@ -13,8 +13,9 @@ const (
 	maxContext       = 1024
 	minSealedFacts   = 32 + 1 + tagSize
 	maxSealedFacts   = 32 + 1 + maxChecksums + 32 + 2 + tagSize
-	maxHeader        = 4 + 16 + 32 + 8 + 1 + maxKeyName + 2 + maxSealedDataKey + 2 + maxContext +
-		32 + 48 + 8 + 16 + 2 + maxSealedFacts
+	fixedHeader      = 4 + 16 + 32 + 8 + 1 + 2 + 2 + 32 + 48 + 8 + 16 + 2 // the rest has variable length
+	oneChecksumFacts = 32 + 1 + (2 + 64) + 32 + 2 + tagSize
+	maxHeader        = fixedHeader + maxKeyName + maxSealedDataKey + maxContext + maxSealedFacts
 )
 
 const (
@@ -24,25 +25,26 @@ const (
 	flagMultipart = 2
 	flagShared    = 4
 
-	unknownSize = 1<<64 - 1 // the size field of a multipart object
+	unknownSize = 1<<64 - 1 // size field of a multipart object
 )
 
-// Header is what is stored beside a sealed body (section 3). It holds no secrets
-// in the clear. Headers are made by [Seal], [Header.Reseal] and [ParseHeader]; what
-// they say is to be believed only after [Header.Open] or [Header.OpenFacts].
+// Header is stored beside a sealed body (section 3). It contains no secrets in
+// the clear. Headers are created by [Seal], [Header.Reseal] and [ParseHeader].
+// A parsed header is not authentic: trust it only after [Header.Open] or
+// [Header.OpenFacts].
 type Header struct {
 	Scheme    Scheme
 	Trailer   bool // a trailer follows the body
-	Multipart bool // the body is a row of parts; implies Trailer
-	Shared    bool // the data key is shared by objects of the bucket
+	Multipart bool // the body consists of parts; implies Trailer
+	Shared    bool // objects of the bucket share the data key
 	Cipher    Cipher
 	ObjectID  ID
-	Nonce     [32]byte // salt of the derivation from the data key
-	Size      int64    // plaintext bytes; -1 iff Multipart: then the trailer says
+	Nonce     [32]byte // salt for derivations from the data key
+	Size      int64    // plaintext bytes; -1 iff Multipart, whose size is in the trailer
 
 	KeyName       string // KES key, 1 to 80 bytes; empty iff SSE-C
-	SealedDataKey []byte // 1 to 1024 bytes as KES gave them; empty iff SSE-C
-	Context       []byte // the client's encryption context as canonical JSON, or empty; up to 1024 bytes
+	SealedDataKey []byte // from KES, 1 to 1024 bytes; empty iff SSE-C
+	Context       []byte // client's encryption context as canonical JSON, up to 1024 bytes; may be empty
 
 	Commitment      [32]byte
 	SealedObjectKey [48]byte
@@ -51,9 +53,9 @@ type Header struct {
 	SealedFacts     []byte
 }
 
-// ParseHeader parses a metadata value strictly: Encode of the result is value. It
-// returns ErrNotSealed for an empty value and ErrMalformed for one that breaks a rule of
-// section 3.
+// ParseHeader strictly parses a metadata value: Encode of the result returns
+// value. It returns ErrNotSealed if value is empty, and ErrMalformed if it
+// violates section 3.
 func ParseHeader(value string) (*Header, error) {
 	if value == "" {
 		return nil, ErrNotSealed
@@ -62,7 +64,7 @@ func ParseHeader(value string) (*Header, error) {
 		return nil, fmt.Errorf("parsing header: %w: %d characters", ErrMalformed, len(value))
 	}
 	b, err := base64.RawURLEncoding.DecodeString(value)
-	// The decoder skips line ends and ignores loose bits: compare instead.
+	// Compare, because the decoder ignores line ends and loose bits.
 	if err != nil || base64.RawURLEncoding.EncodeToString(b) != value {
 		return nil, fmt.Errorf("parsing header: %w: not canonical base64url", ErrMalformed)
 	}
@@ -111,7 +113,8 @@ func parseHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// headerSize reads the size field: all ones iff the object is multipart.
+// headerSize reads the size field, which is all ones iff the object is
+// multipart.
 func (d *decoder) headerSize(multipart bool) int64 {
 	size := d.u64()
 	switch {
@@ -123,10 +126,22 @@ func (d *decoder) headerSize(multipart bool) int64 {
 	return int64(size)
 }
 
-// Encode returns the metadata value of the header: base64url without padding.
+// Encode returns the header as a metadata value: base64url without padding.
 func (h *Header) Encode() string {
 	b := h.encodeToFactsNonce().u16(uint16(len(h.SealedFacts))).bytes(h.SealedFacts)
 	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// EncodedSize returns an upper limit of the length of [Header.Encode], in bytes,
+// for an object that has no data key yet. It assumes a sealed data key of KES and
+// at most one checksum in the facts, of any algorithm.
+func EncodedSize(scheme Scheme, keyName string, context []byte) int {
+	const kesDataKey = 128 // KES has 124
+	n := fixedHeader + oneChecksumFacts + len(keyName) + len(context)
+	if scheme != SSEC {
+		n += kesDataKey
+	}
+	return base64.RawURLEncoding.EncodedLen(n)
 }
 
 func (h *Header) flags() uint8 {
@@ -143,7 +158,7 @@ func (h *Header) flags() uint8 {
 	return f
 }
 
-// encodeToCommitment returns the bytes that the sealed object key authenticates.
+// encodeToCommitment returns the bytes authenticated by the sealed object key.
 func (h *Header) encodeToCommitment() encoder {
 	size := uint64(h.Size)
 	if h.Multipart {
@@ -158,14 +173,15 @@ func (h *Header) encodeToCommitment() encoder {
 		bytes(h.Commitment[:])
 }
 
-// encodeToFactsNonce returns the bytes that the sealed facts authenticate, after the
-// binding.
+// encodeToFactsNonce returns the bytes that, after the binding, are
+// authenticated by the sealed facts.
 func (h *Header) encodeToFactsNonce() encoder {
 	return h.encodeToCommitment().
 		bytes(h.SealedObjectKey[:]).bytes(h.RootID[:]).bytes(h.FactsNonce[:])
 }
 
-// check tells whether the fields before the commitment agree (section 3.1).
+// check returns an error if the fields before the commitment are inconsistent
+// (section 3.1).
 func (h *Header) check() error {
 	switch {
 	case !h.Scheme.valid():
@@ -198,7 +214,7 @@ func (h *Header) check() error {
 	return nil
 }
 
-// validKeyName allows what KES allows: 1 to 80 of 0-9, A-Z, a-z, _ and -.
+// validKeyName accepts what KES accepts: 1 to 80 of 0-9, A-Z, a-z, _ and -.
 func validKeyName(name string) bool {
 	if len(name) < 1 || len(name) > maxKeyName {
 		return false

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestHeaderBudget holds the header of a usual object under 600 characters, since S3 allows
-// 2 KB of user metadata in all.
+// TestHeaderBudget keeps the header of a typical object under 600 characters,
+// because S3 limits all user metadata to 2 KB.
 func TestHeaderBudget(t *testing.T) {
 	t.Parallel()
 	p := params(1 << 40)
@@ -24,7 +24,7 @@ func TestHeaderBudget(t *testing.T) {
 	}
 }
 
-// TestLargestHeader is the limit that docs/FORMAT.md states.
+// TestLargestHeader checks the limit stated in docs/FORMAT.md.
 func TestLargestHeader(t *testing.T) {
 	t.Parallel()
 	p := params(MaxSize)
@@ -110,8 +110,8 @@ func TestSealIsFresh(t *testing.T) {
 	}
 }
 
-// TestSealSortsChecksums sees that the order of the caller's checksums does not matter, and
-// that the caller's slice is left alone.
+// TestSealSortsChecksums checks that the order of the caller's checksums does
+// not matter, and that the caller's slice is not modified.
 func TestSealSortsChecksums(t *testing.T) {
 	t.Parallel()
 	p := params(10)
@@ -129,8 +129,8 @@ func TestSealSortsChecksums(t *testing.T) {
 	}
 }
 
-// TestHeaderBitFlips changes every bit of a header: no changed header opens both ways, and
-// neither way gives another answer than before.
+// TestHeaderBitFlips changes each bit of a header. No changed header opens both
+// ways, and neither way returns a different result.
 func TestHeaderBitFlips(t *testing.T) {
 	t.Parallel()
 	p := params(100)
@@ -167,7 +167,7 @@ func TestReseal(t *testing.T) {
 	p.Trailer = true
 	p.Context = []byte(`{"a":"b"}`)
 	o := seal(t, p, ChaCha20Poly1305, digest(ChecksumSHA1))
-	q := ssec(7) // the size is to be ignored
+	q := ssec(7) // this size must be ignored
 	q.Binding = Binding{Bucket: "archive", Key: "cat"}
 	q.Facts.Checksums = []Checksum{digest(ChecksumMD5)}
 	h, err := o.header.Reseal(o.key, q)

@@ -14,14 +14,15 @@ import (
 const (
 	redacted = "[secret]"
 
-	tagSize      = 16 // bytes that AES-256-GCM adds
+	tagSize      = 16 // bytes added by AES-256-GCM
 	gcmNonceSize = 12
 	infoPrefix   = "ssegw v1 "
 )
 
-// Key is a secret of 32 bytes: a data key, a root key, a trailer key. It prints
-// as "[secret]". The fmt package calls no methods of unexported fields, though: a
-// struct that has a Key in one needs a Format method of its own.
+// Key is a secret of 32 bytes: a data key, a root key or a trailer key. It
+// prints as "[secret]". Package fmt does not call the methods of unexported
+// fields, so a struct with a Key in an unexported field needs its own Format
+// method.
 type Key [32]byte
 
 // NewKey returns a random key.
@@ -31,7 +32,7 @@ func NewKey() Key {
 	return k
 }
 
-// Wipe overwrites the key with zeros. An all-zero key is refused everywhere.
+// Wipe overwrites the key with zeros. No function accepts an all-zero key.
 func (k *Key) Wipe() { clear(k[:]) }
 
 // String returns "[secret]".
@@ -54,15 +55,15 @@ func (k *Key) isZero() bool {
 	return subtle.ConstantTimeCompare(k[:], zero[:]) == 1
 }
 
-// secret keeps a key in a function, the one kind of value that fmt never looks
-// into, whatever holds it and whatever the verb.
+// secret holds a key in a function: fmt never looks inside functions, whatever
+// holds them and whatever the verb.
 type secret func() *Key
 
 func keep(k Key) secret { return func() *Key { return &k } }
 
-// ObjectKey is the key of one object with what its streams depend on. It is made
-// by [Seal] and [Header.Open], prints as "[secret]", and may be used by several
-// goroutines until it is wiped.
+// ObjectKey is the key of one object, with the properties that its streams
+// depend on. It is created by [Seal] and [Header.Open]. It prints as
+// "[secret]". Several goroutines may use it until it is wiped.
 type ObjectKey struct {
 	key       secret
 	id        ID
@@ -73,8 +74,8 @@ type ObjectKey struct {
 	announced Announcement
 }
 
-// Wipe overwrites the key with zeros. Streams that were made before go on;
-// everything asked for afterwards is refused with ErrParams.
+// Wipe overwrites the key with zeros. Existing streams continue to work. All
+// later operations return ErrParams.
 func (k *ObjectKey) Wipe() { k.key().Wipe() }
 
 func (k *ObjectKey) wiped() bool { return k.key().isZero() }
@@ -85,7 +86,8 @@ func (*ObjectKey) String() string { return redacted }
 // GoString returns "[secret]".
 func (*ObjectKey) GoString() string { return redacted }
 
-// Format prints "[secret]" for every verb, also for an ObjectKey by value.
+// Format prints "[secret]" for every verb, even if the ObjectKey is not a
+// pointer.
 func (ObjectKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
 
 // MarshalText returns "[secret]".
@@ -94,30 +96,30 @@ func (ObjectKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // MarshalJSON returns "[secret]" as a JSON string.
 func (ObjectKey) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
-// flags returns the flags of a header that say how the body is built.
+// flags returns the header flags that describe how the body is built.
 func (k *ObjectKey) flags() uint8 {
 	h := Header{Trailer: k.trailer, Multipart: k.multipart}
 	return h.bodyFlags()
 }
 
-// TrailerKey returns the key that the trailer of the object is sealed under
-// (section 4.5). It opens nothing else.
+// TrailerKey returns the key that seals the object's trailer (section 4.5). It
+// opens nothing else.
 func (k *ObjectKey) TrailerKey() Key {
 	return Key(derive(k.key()[:], nil, info("trailer").bytes(k.id[:]), len(Key{})))
 }
 
-// bodyKey is the key of the one stream of a single PUT (section 4.3).
+// bodyKey returns the key of the body of a single PUT (section 4.3).
 func (k *ObjectKey) bodyKey() Key {
 	return Key(derive(k.key()[:], nil, info("body").bytes(k.id[:]).u8(uint8(k.cipher)), len(Key{})))
 }
 
-// partKey is the key of one attempt to upload one part (section 4.4).
+// partKey returns the key of one attempt to upload one part (section 4.4).
 func (k *ObjectKey) partKey(number int, nonce [16]byte) Key {
 	i := info("part").bytes(k.id[:]).u8(uint8(k.cipher)).u32(uint32(number))
 	return Key(derive(k.key()[:], nonce[:], i, len(Key{})))
 }
 
-// objectSecrets are what a data key gives for one header (section 4.1).
+// objectSecrets are derived from a data key for one header (section 4.1).
 type objectSecrets struct {
 	sealing    Key
 	commitment [32]byte
@@ -130,7 +132,7 @@ func deriveObjectSecrets(dataKey *Key, nonce [32]byte, scheme Scheme, b Binding)
 	return objectSecrets{sealing: Key(okm[:32]), commitment: [32]byte(okm[32:])}
 }
 
-// factsKey is the key of the facts in one header (section 4.2).
+// factsKey returns the key of the facts in one header (section 4.2).
 func factsKey(root *Root, id ID, nonce [16]byte) Key {
 	return Key(derive(root.Key[:], nonce[:], info("facts").bytes(root.ID[:]).bytes(id[:]), len(Key{})))
 }
@@ -142,7 +144,7 @@ func info(purpose string) encoder { return append(encoder(infoPrefix), purpose..
 func derive(secret, salt []byte, info encoder, n int) []byte {
 	okm, err := hkdf.Key(sha256.New, secret, salt, string(info), n)
 	if err != nil {
-		// Only for lengths that HKDF does not allow, and ours are constants.
+		// Only for lengths that HKDF does not allow. Ours are constants.
 		panic("sealer: hkdf: " + err.Error())
 	}
 	return okm
@@ -152,22 +154,22 @@ func derive(secret, salt []byte, info encoder, n int) []byte {
 func gcm(k *Key) cipher.AEAD {
 	block, err := aes.NewCipher(k[:])
 	if err != nil {
-		panic("sealer: aes: " + err.Error()) // 32 bytes always are a key
+		panic("sealer: aes: " + err.Error()) // a key of 32 bytes is always valid
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		panic("sealer: gcm: " + err.Error()) // AES always has the right block size
+		panic("sealer: gcm: " + err.Error()) // the block size of AES is always right
 	}
 	return aead
 }
 
-// sealOnce seals under a key that seals nothing else, hence the zero nonce.
+// sealOnce seals under a key that seals nothing else, so the nonce is zero.
 func sealOnce(k *Key, plaintext, aad []byte) []byte {
 	var nonce [gcmNonceSize]byte
 	return gcm(k).Seal(nil, nonce[:], plaintext, aad)
 }
 
-// openOnce is the inverse of sealOnce. It returns ErrNotAuthentic.
+// openOnce opens the result of sealOnce. It returns ErrNotAuthentic.
 func openOnce(k *Key, sealed, aad []byte) ([]byte, error) {
 	var nonce [gcmNonceSize]byte
 	plaintext, err := gcm(k).Open(nil, nonce[:], sealed, aad)

@@ -52,7 +52,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-// TestDerivedKeysDiffer sees that everything that a key depends on changes it.
+// TestDerivedKeysDiffer checks that each input of a derivation changes the key.
 func TestDerivedKeysDiffer(t *testing.T) {
 	t.Parallel()
 	secret, id := NewKey(), ID(random(16))

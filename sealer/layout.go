@@ -4,18 +4,21 @@ import "fmt"
 
 // Sizes of a body in bytes (section 5).
 const (
-	// PackageSize is the plaintext in every package of a stream but the last.
+	// PackageSize is the plaintext size of each package of a stream except the
+	// last.
 	PackageSize = 64 << 10
-	// PackageOverhead is what sealing adds to each package.
+	// PackageOverhead is the number of bytes that sealing adds to a package.
 	PackageOverhead = 32
-	// MaxSize is the most plaintext in one stream: DARE counts packages in 32 bits.
+	// MaxSize is the maximum plaintext size of one stream. DARE counts packages
+	// in 32 bits.
 	MaxSize = 1 << 48
 
 	sealedPackageSize = PackageSize + PackageOverhead
 )
 
-// SealedSize returns the sealed bytes of a stream of size plaintext bytes, the trailer
-// not counted: 0 for 0. It returns -1 if size is negative or over MaxSize.
+// SealedSize returns the sealed size of a stream of size plaintext bytes,
+// without a trailer. For 0 it returns 0. If size is negative or exceeds MaxSize
+// it returns -1.
 func SealedSize(size int64) int64 {
 	if size < 0 || size > MaxSize {
 		return -1
@@ -24,20 +27,20 @@ func SealedSize(size int64) int64 {
 	return size + packages*PackageOverhead
 }
 
-// Extent is the part of a sealed stream that holds a range of its plaintext: whole
-// packages (section 8). All values are bytes but Sequence.
+// Extent is the part of a sealed stream that contains a range of its plaintext,
+// in whole packages (section 8). All fields but Sequence are in bytes.
 type Extent struct {
-	Offset   int64  // of the first package in the stream
-	Sealed   int64  // to read from there
+	Offset   int64  // position of the first package in the stream
+	Sealed   int64  // length of the packages
 	Sequence uint32 // number of the first package, from 0
-	Skip     int64  // plaintext of the first package before the range
-	Length   int64  // plaintext of the range
+	Skip     int64  // plaintext to skip in the first package
+	Length   int64  // plaintext in the range
 }
 
-// Locate returns the extent of length plaintext bytes from offset on, in a stream of
-// size plaintext bytes. A length of 0 gives an extent of nothing. It returns ErrRange
-// unless 0 <= offset, 0 <= length and offset+length <= size, and ErrTooLarge
-// for a size over MaxSize.
+// Locate returns the extent of length plaintext bytes starting at offset, in a
+// stream of size plaintext bytes. If length is 0 the extent is empty. It
+// returns ErrRange unless 0 <= offset, 0 <= length and offset+length <= size,
+// and ErrTooLarge if size exceeds MaxSize.
 func Locate(size, offset, length int64) (Extent, error) {
 	if size > MaxSize {
 		return Extent{}, fmt.Errorf("%w: stream of %d bytes", ErrTooLarge, size)
@@ -61,12 +64,12 @@ func Locate(size, offset, length int64) (Extent, error) {
 	}, nil
 }
 
-// LocateUnknown returns the first and the last sealed byte, both inclusive, of the whole
-// packages that hold the plaintext bytes offset to last, both inclusive, of a single PUT
-// whose size is not known yet. A last before offset means "to the end": lastSealed is -1
-// then. Positions past MaxSize are taken as MaxSize, where no stream has bytes. Once the
-// size is known, [Locate] says what of the answer is to be opened: its extent
-// starts at the same first byte.
+// LocateUnknown returns the first and the last sealed byte, both inclusive, of
+// the packages that contain the plaintext bytes offset to last, both inclusive,
+// of a single PUT whose size is not known yet. If last is less than offset the
+// range extends to the end, and lastSealed is -1. Positions beyond MaxSize are
+// treated as MaxSize, where no stream has bytes. When the size is known, call
+// [Locate] to learn what to open: its extent starts at the same byte.
 func LocateUnknown(offset, last int64) (first, lastSealed int64) {
 	offset = min(max(offset, 0), MaxSize)
 	first = offset / PackageSize * sealedPackageSize

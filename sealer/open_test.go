@@ -10,7 +10,8 @@ import (
 	"testing/iotest"
 )
 
-// TestOpenBodyRanges opens random ranges of one body and compares them with slices.
+// TestOpenBodyRanges opens random ranges of a body and compares them with
+// slices of the plaintext.
 func TestOpenBodyRanges(t *testing.T) {
 	t.Parallel()
 	const size = 4*PackageSize + 1234
@@ -43,7 +44,8 @@ func TestOpenBodyRanges(t *testing.T) {
 	}
 }
 
-// TestOpenBodySmallReads reads through the skipped bytes with the smallest buffer.
+// TestOpenBodySmallReads reads with the smallest buffer, including skipped
+// bytes.
 func TestOpenBodySmallReads(t *testing.T) {
 	t.Parallel()
 	o := seal(t, params(PackageSize), AES256GCM)
@@ -61,8 +63,9 @@ func TestOpenBodySmallReads(t *testing.T) {
 	}
 }
 
-// TestOpenBodyBroken cuts the source of sealed bytes at many places, with a clean end and with
-// errors: the end is never clean, and what was given out before is a prefix of the plaintext.
+// TestOpenBodyBroken ends the source of sealed bytes at many places, with
+// io.EOF or another error. The reader must never return io.EOF, and its output
+// before the error must be a prefix of the plaintext.
 func TestOpenBodyBroken(t *testing.T) {
 	t.Parallel()
 	const size = 2*PackageSize + 100
@@ -99,8 +102,8 @@ func TestOpenBodyBroken(t *testing.T) {
 	}
 }
 
-// TestOpenBodyStaysBroken changes package 0 of three: nothing comes after it, also not when
-// the reader asks again.
+// TestOpenBodyStaysBroken changes the first of three packages. The reader must
+// return nothing, even if it is called again.
 func TestOpenBodyStaysBroken(t *testing.T) {
 	t.Parallel()
 	const size = 3 * PackageSize
@@ -127,8 +130,9 @@ func TestOpenBodyStaysBroken(t *testing.T) {
 	}
 }
 
-// TestOpenBodyDoesNotResume stores a broken package 0 and behind it the right one: a reader that
-// goes on after the error would take the second for package 0.
+// TestOpenBodyDoesNotResume stores a broken package 0 followed by the right
+// one. A reader that continued after the error would accept the second one as
+// package 0.
 func TestOpenBodyDoesNotResume(t *testing.T) {
 	t.Parallel()
 	const size = 3 * PackageSize
@@ -196,8 +200,8 @@ func TestOpenBodyStalled(t *testing.T) {
 	}
 }
 
-// TestBodyNonces sees that two bodies under one key, which is how the same plaintext is sent
-// again, do not share a nonce.
+// TestBodyNonces checks that two bodies sealed under one key, as when the same
+// plaintext is sent again, do not share a nonce.
 func TestBodyNonces(t *testing.T) {
 	t.Parallel()
 	o := seal(t, params(40), AES256GCM)

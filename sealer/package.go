@@ -11,20 +11,21 @@ import (
 // dareHeaderSize is the length of the header of a package (section 5).
 const dareHeaderSize = 16
 
-// packageReader passes on the left bytes of src that make up an extent, and compares
-// the header of every package with what the layout says it must be, before sio sees the package:
-// version, cipher, length, and the final flag on the last package of the stream and on
-// no other. All of them are also authenticated by the package's tag or nonce, so that the
-// comparison makes the position of each package in a stream of known size certain.
+// packageReader reads the left bytes of src that make up an extent. Before it
+// passes a package to sio it compares its header with what the layout requires:
+// version, cipher, length, and the final flag, which only the last package of
+// the stream has. The tag or the nonce of the package authenticates all of
+// these, so the comparison proves the position of each package in a stream of
+// known size.
 type packageReader struct {
 	src    io.Reader
-	left   int64 // sealed bytes to come, those in header included
+	left   int64 // sealed bytes to come, including those in header
 	final  bool  // the extent ends with the stream
 	cipher Cipher
 
 	header [dareHeaderSize]byte
-	unread []byte // of header
-	inside int64  // bytes of the package to come behind its header
+	unread []byte // part of header not yet returned
+	inside int64  // bytes of the current package to come after its header
 	err    error
 }
 
@@ -52,14 +53,15 @@ func (r *packageReader) Read(p []byte) (int, error) {
 	r.inside -= int64(n)
 	r.left -= int64(n)
 	if err == io.EOF && r.left == 0 {
-		err = nil // comes with the next call
+		err = nil // the next call returns it
 	}
 	r.err = wrapSource(err)
 	return n, r.err
 }
 
-// next begins a package: it reads at least the header, and what comes along with it, into p
-// and checks it there. For a p without room for a header it keeps that in unread and returns 0.
+// next starts a package. It reads the header, and whatever arrives with it,
+// into p and checks the header there. If p is too short for a header, it keeps
+// the header in unread and returns 0.
 func (r *packageReader) next(p []byte) (int, error) {
 	size := min(r.left, sealedPackageSize)
 	buf := p[:min(int64(len(p)), size)]
@@ -67,7 +69,8 @@ func (r *packageReader) next(p []byte) (int, error) {
 		buf = r.header[:]
 	}
 	filled := 0
-	// Not io.ReadFull: it would make an end inside the header look like a broken source.
+	// Not io.ReadFull, which would report an end inside the header like a
+	// failing source.
 	for filled < dareHeaderSize {
 		n, err := readSome(r.src, buf[filled:])
 		filled += n
@@ -89,9 +92,9 @@ func (r *packageReader) next(p []byte) (int, error) {
 	return filled, nil
 }
 
-// wrapSource turns the end of a source that should go on into ErrNotAuthentic, and wraps
-// its other errors: sio must not see a bare io.ErrUnexpectedEOF, which it would take for
-// the end of a short package.
+// wrapSource maps an early end of the source to ErrNotAuthentic and wraps its
+// other errors. It must not pass a bare io.ErrUnexpectedEOF to sio, which would
+// take it for the end of a short package.
 func wrapSource(err error) error {
 	if err == nil {
 		return nil

@@ -10,44 +10,45 @@ import (
 	"strings"
 )
 
-// Upload names one multipart upload and what its records are bound to.
+// Upload identifies one multipart upload. Its part records are bound to it.
 type Upload struct {
 	Binding  Binding
-	UploadID string // the upstream's
+	UploadID string // of the upstream
 }
 
-// PartRecord is what the gateways keep of one attempt to upload a part until its upload
-// completes (section 15.2).
+// PartRecord describes one attempt to upload a part. The gateways keep it until
+// the upload completes (section 15.2).
 type PartRecord struct {
 	Size      int64      // plaintext bytes
 	Nonce     [16]byte   // of the attempt
-	ETag      string     // upstream's without quotes, or a random one if Staged; 1 to 64 bytes
-	Staged    bool       // the part waits in the state bucket instead of upstream
-	Tagged    bool       // clients know the attempt by its Tag, not by the ETag
-	Sent      bool       // the client sent the checksum of the default algorithm, of which the object's is made
-	Checksums []Checksum // of the part's plaintext, ascending by algorithm, at most 2
+	ETag      string     // from the upstream, without quotes, or random if Staged; 1 to 64 bytes
+	Staged    bool       // the part is in the state bucket, not in the upload
+	Tagged    bool       // clients identify the attempt by its Tag, not by the ETag
+	Sent      bool       // the client sent the checksum that the object's default checksum is computed from
+	Checksums []Checksum // of the plaintext, in ascending order of algorithm, at most 2
 }
 
 const (
 	maxPartETag   = 64
 	maxPartSums   = 2
-	maxPartRecord = 185 // sealed, so that the text is of at most 247 characters
+	maxPartRecord = 185 // sealed bytes; at most 247 characters of text
 
 	partStaged = 1 // flags
 	partTagged = 2
 	partSent   = 4
 )
 
-// Tag is the part ETag of an attempt (section 15.3), without what clients see behind
-// it: 32 hexadecimal digits. The upstream cannot know it.
+// Tag returns the part ETag of an attempt, without the suffix that clients see
+// (section 15.3): 32 hexadecimal digits. The upstream cannot know it.
 func (r *PartRecord) Tag() string {
 	sum := sha256.Sum256(info("part tag").bytes(r.Nonce[:]))
 	return hex.EncodeToString(sum[:16])
 }
 
-// SealPartRecord seals the record of a part as text in base64url: at most 247 characters, so
-// that it fits the name of an object and, with the part number before it, of a file. It returns
-// ErrParams, and ErrTooLarge where two checksums and the ETag do not fit.
+// SealPartRecord seals the record of a part and returns it in base64url. The
+// text has at most 247 characters, so it fits into the name of an object and,
+// after the part number, into a file name. It returns ErrParams, or ErrTooLarge
+// if two checksums and the ETag do not fit.
 func SealPartRecord(root Root, u Upload, number int, r PartRecord) (string, error) {
 	if root.Key.isZero() || number < 1 || number > MaxParts {
 		return "", fmt.Errorf("sealing part record: %w", ErrParams)
@@ -70,7 +71,7 @@ func sealPartText(root Root, u Upload, number int, plain []byte) string {
 	return base64.RawURLEncoding.EncodeToString(gcm(&k).Seal(nonce, nonce, plain, partRecordAAD(number)))
 }
 
-// encode returns the record before it is sealed.
+// encode returns the plaintext of the record.
 func (r *PartRecord) encode() (encoder, error) {
 	sums, err := sortChecksums(r.Checksums)
 	if err != nil || len(sums) > maxPartSums || !r.valid() {
@@ -94,11 +95,11 @@ func (r *PartRecord) valid() bool {
 	return r.Size >= 0 && r.Size <= MaxSize && len(r.ETag) >= 1 && len(r.ETag) <= maxPartETag
 }
 
-// OpenPartRecord opens what SealPartRecord returned for the same upload and part number. It
-// returns ErrMalformed or ErrNotAuthentic.
+// OpenPartRecord opens the result of SealPartRecord for the same upload and
+// part number. It returns ErrMalformed or ErrNotAuthentic.
 func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	// The decoder skips line ends, and there is one text for one record.
+	// The decoder ignores line ends, but a record has only one valid text.
 	if err != nil || len(sealed) < gcmNonceSize || strings.ContainsAny(text, "\r\n") {
 		return nil, fmt.Errorf("opening part record: %w", ErrMalformed)
 	}
@@ -127,7 +128,8 @@ func OpenPartRecord(root Root, u Upload, number int, text string) (*PartRecord, 
 	return r, nil
 }
 
-// partRecordKey seals the records of one upload. Each has a random nonce.
+// partRecordKey returns the key that seals the records of one upload. Each
+// record has a random nonce.
 func partRecordKey(root *Root, u Upload) Key {
 	i := info("upload").bytes(root.ID[:]).lp(u.Binding.Bucket).lp(u.Binding.Key).lp(u.UploadID)
 	return Key(derive(root.Key[:], nil, i, len(Key{})))

@@ -65,7 +65,7 @@ func TestPartRecord(t *testing.T) {
 	}
 }
 
-// TestPartRecordBinding opens a record where it does not belong.
+// TestPartRecordBinding opens a record in places where it does not belong.
 func TestPartRecordBinding(t *testing.T) {
 	t.Parallel()
 	root, u := testUploadRoot(), testUpload()
@@ -91,7 +91,7 @@ func TestPartRecordBinding(t *testing.T) {
 	}
 }
 
-// TestPartRecordChanged changes every bit, and the length.
+// TestPartRecordChanged changes each bit, and the length.
 func TestPartRecordChanged(t *testing.T) {
 	t.Parallel()
 	root, u := testUploadRoot(), testUpload()
@@ -156,7 +156,7 @@ func TestPartRecordParams(t *testing.T) {
 	}
 }
 
-// TestPartTag: an attempt's tag follows from its nonce alone.
+// TestPartTag checks that the tag of an attempt depends only on its nonce.
 func TestPartTag(t *testing.T) {
 	a, b := PartRecord{Nonce: [16]byte{1}, ETag: "a"}, PartRecord{Nonce: [16]byte{2}, ETag: "a"}
 	if a.Tag() == b.Tag() || len(a.Tag()) != 32 || strings.Contains(a.Tag(), "01000000") {

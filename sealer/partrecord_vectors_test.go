@@ -15,7 +15,8 @@ import (
 
 const partRecordDir = "testdata/partrecords"
 
-// partRecordVector is one file of testdata/partrecords (section 12 of docs/FORMAT.md).
+// partRecordVector is one file of testdata/partrecords (section 12 of
+// docs/FORMAT.md).
 type partRecordVector struct {
 	Comment  string   `json:"comment"`
 	Expect   string   `json:"expect"`
@@ -72,7 +73,7 @@ func TestPartRecordVectors(t *testing.T) {
 	}
 }
 
-// describe sets what the record says.
+// describe sets the contents of the record.
 func (v *partRecordVector) describe(r *PartRecord) {
 	v.Size, v.Nonce, v.ETag, v.Staged, v.Sent, v.Checksums = r.Size, r.Nonce[:], r.ETag, r.Staged, r.Sent, nil
 	for _, sum := range r.Checksums {

@@ -5,29 +5,30 @@ import (
 	"io"
 )
 
-// MaxParts is the most parts of an object, and the highest part number: the upstream's 10,000th
-// part is for the trailer.
+// MaxParts is the maximum number of parts of an object, and the highest part
+// number. The 10,000th part of the upstream is for the trailer.
 const MaxParts = 9999
 
-// partEntrySize is the length of an entry of the part table without its digest.
+// partEntrySize is the length of an entry of the part table, without the
+// digest.
 const partEntrySize = 4 + 8 + 16
 
-// Part is one part of a multipart object, as its entry in the part table.
+// Part describes one part of a multipart object, as in the part table.
 type Part struct {
-	Number int      // the client's, 1 to MaxParts
+	Number int      // chosen by the client, 1 to MaxParts
 	Size   int64    // plaintext bytes
-	Nonce  [16]byte // of the attempt that is in the object
+	Nonce  [16]byte // of the attempt that became part of the object
 	Digest []byte   // of the plaintext, PartTable.Algorithm.Size() bytes
 }
 
-// PartTable says what a multipart body consists of, in order (section 7.3).
+// PartTable lists the parts of a multipart body in order (section 7.3).
 type PartTable struct {
-	Algorithm Algorithm // of the parts' digests; 0: they have none
-	Composite bool      // the type of the object's checksum; false if Algorithm is 0
-	Parts     []Part    // ascending by number, at least one
+	Algorithm Algorithm // of the parts' digests; 0 if they have none
+	Composite bool      // type of the object's checksum; false if Algorithm is 0
+	Parts     []Part    // in ascending order of number, at least one
 }
 
-// Size returns the plaintext bytes of all parts.
+// Size returns the plaintext size of all parts.
 func (t *PartTable) Size() int64 {
 	var n int64
 	for i := range t.Parts {
@@ -36,7 +37,8 @@ func (t *PartTable) Size() int64 {
 	return n
 }
 
-// SealedSize returns the sealed bytes of all parts: the body, without the trailer.
+// SealedSize returns the sealed size of all parts: that of the body, without
+// the trailer.
 func (t *PartTable) SealedSize() int64 {
 	var n int64
 	for i := range t.Parts {
@@ -45,7 +47,8 @@ func (t *PartTable) SealedSize() int64 {
 	return n
 }
 
-// check returns ErrParams or ErrTooLarge for a table that the format does not allow.
+// check returns ErrParams or ErrTooLarge if the format does not allow the
+// table.
 func (t *PartTable) check() error {
 	if t == nil || len(t.Parts) < 1 || t.Algorithm > ChecksumXXHASH128 || t.Composite && t.Algorithm == 0 {
 		return fmt.Errorf("%w: no parts, or a wrong algorithm or type", ErrParams)
@@ -68,7 +71,7 @@ func (t *PartTable) check() error {
 	return nil
 }
 
-// partTable appends a part table that was checked.
+// partTable appends a part table that has passed check.
 func (e encoder) partTable(t *PartTable) encoder {
 	e = e.u8(uint8(t.Algorithm)).flag(t.Composite).u32(uint32(len(t.Parts)))
 	for i := range t.Parts {
@@ -78,7 +81,7 @@ func (e encoder) partTable(t *PartTable) encoder {
 	return e
 }
 
-// partTable reads a part table, which ends the trailer.
+// partTable reads a part table, which must extend to the end of the trailer.
 func (d *decoder) partTable() *PartTable {
 	t := &PartTable{Algorithm: Algorithm(d.u8()), Composite: d.flag()}
 	n := d.u32()
@@ -102,11 +105,12 @@ func (d *decoder) partTable() *PartTable {
 	return t
 }
 
-// SealPartTable returns the sealed trailer and the footer of a multipart object, with cs the
-// checksums of the whole object, under the trailer key of the object (of [Facts.TrailerKey] or
-// [ObjectKey.TrailerKey]): a Complete has no object key when the scheme is SSE-C. It returns
-// ErrParams for a table or checksums that are not valid and ErrTooLarge for a part over MaxSize.
-// It may be called again for one object.
+// SealPartTable returns the sealed trailer and the footer of a multipart
+// object. cs are the checksums of the whole object. key is its trailer key,
+// from [Facts.TrailerKey] or [ObjectKey.TrailerKey]: with SSE-C a Complete
+// request has no object key. It returns ErrParams for an invalid table or
+// invalid checksums, and ErrTooLarge if a part exceeds MaxSize. It may be
+// called more than once for an object.
 func (h *Header) SealPartTable(key Key, cs []Checksum, t *PartTable) ([]byte, error) {
 	sorted, err := sortChecksums(cs)
 	if err == nil {
@@ -126,13 +130,14 @@ func (h *Header) SealPartTable(key Key, cs []Checksum, t *PartTable) ([]byte, er
 type PartExtent struct {
 	Part   Part
 	Extent Extent // inside the part
-	Offset int64  // of the extent's first sealed byte in the object
+	Offset int64  // position of its first sealed byte in the object
 }
 
-// Locate returns the extents of length plaintext bytes from offset on, part by part. Together
-// they are one range of sealed bytes: from the Offset of the first through Offset plus
-// Extent.Sealed of the last. Parts without wanted bytes have no extent, so a length of
-// 0 gives none. It returns ErrRange for a range outside the object.
+// Locate returns the extents of length plaintext bytes starting at offset, one
+// for each part that contains some of them. Together they are one range of
+// sealed bytes: from the Offset of the first to Offset plus Extent.Sealed of
+// the last. If length is 0 there are no extents. It returns ErrRange if the
+// range is outside the object.
 func (t *PartTable) Locate(offset, length int64) ([]PartExtent, error) {
 	size := t.Size()
 	if offset < 0 || length < 0 || offset > size || length > size-offset {
@@ -156,14 +161,15 @@ func (t *PartTable) Locate(offset, length int64) ([]PartExtent, error) {
 	return extents, nil
 }
 
-// OpenParts returns a reader of the plaintext of extents that [PartTable.Locate] returned; src
-// holds their range of sealed bytes. It behaves as [ObjectKey.OpenBody] does. The
-// key is not to be wiped before the reader is done.
+// OpenParts returns a reader of the plaintext of extents, which must come from
+// [PartTable.Locate]. src provides their range of sealed bytes. It behaves like
+// [ObjectKey.OpenBody]. The key must not be wiped before the reader is done.
 func (k *ObjectKey) OpenParts(src io.Reader, extents []PartExtent) io.Reader {
 	return &partsReader{key: k, src: src, rest: extents}
 }
 
-// partsReader opens one part after the other: a part costs a buffer of one package.
+// partsReader opens one part at a time. Each part needs a buffer for one
+// package.
 type partsReader struct {
 	key  *ObjectKey
 	src  io.Reader
@@ -194,7 +200,7 @@ func (r *partsReader) Read(p []byte) (int, error) {
 	return 0, r.err
 }
 
-// next goes on to the next part, or to the end.
+// next advances to the next part or to the end.
 func (r *partsReader) next() {
 	if len(r.rest) == 0 {
 		r.err = io.EOF

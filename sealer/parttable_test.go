@@ -1,7 +1,7 @@
 package sealer
 
-// sealPartTable seals a part table as the gateway does: with a header's fields
-// and the trailer key alone.
+// sealPartTable seals a part table like the gateway, with only the fields of a
+// header and the trailer key.
 func sealPartTable(k *ObjectKey, cs []Checksum, t *PartTable) ([]byte, error) {
 	h := Header{ObjectID: k.id, Trailer: k.trailer, Multipart: k.multipart}
 	if k.wiped() {
@@ -10,7 +10,7 @@ func sealPartTable(k *ObjectKey, cs []Checksum, t *PartTable) ([]byte, error) {
 	return h.SealPartTable(k.TrailerKey(), cs, t)
 }
 
-// sealTrailerOf seals any bytes as a trailer, also such as no writer makes.
+// sealTrailerOf seals arbitrary bytes as a trailer, even if no writer would.
 func sealTrailerOf(k *ObjectKey, plaintext []byte, parts int) []byte {
 	key := k.TrailerKey()
 	return sealTrailer(&key, k.flags(), k.id, plaintext, parts)

@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// Records are the small documents of the gateways themselves. They
-// are stored as objects of the state bucket, under the root (section 14).
+// Records are small documents of the gateways themselves. They are objects in
+// the state bucket, sealed under the root (section 14).
 const (
 	recordMagic     = "SSEGWST1"
 	rootRecordMagic = "SSEGWRT1"
 )
 
-// SealRecord seals a document of the state bucket under root. name is the
-// object's key: a record moved to another name does not open. It returns ErrParams
-// for a root that is not set.
+// SealRecord seals a document of the state bucket under root. name is the key
+// of the object: a record does not open under another name. It returns
+// ErrParams if root is not set.
 func SealRecord(root Root, name string, plaintext []byte) ([]byte, error) {
 	if root.Key.isZero() {
 		return nil, fmt.Errorf("sealing record: %w: all-zero root key", ErrParams)
@@ -27,7 +27,7 @@ func SealRecord(root Root, name string, plaintext []byte) ([]byte, error) {
 	return append(e, sealOnce(&k, plaintext, e)...), nil
 }
 
-// OpenRecord opens what SealRecord sealed under the same name. It returns
+// OpenRecord opens the result of SealRecord for the same name. It returns
 // ErrMalformed, ErrUnknownRoot or ErrNotAuthentic.
 func OpenRecord(root Root, name string, sealed []byte) ([]byte, error) {
 	if root.Key.isZero() {
@@ -56,19 +56,19 @@ func recordKey(root *Root, nonce [32]byte, name string) Key {
 	return Key(derive(root.Key[:], nonce[:], info("record").bytes(root.ID[:]).lp(name), len(Key{})))
 }
 
-// RootRecord is the stored form of the root: sealed under a data key of the KES
-// key that it names (section 14.1).
+// RootRecord is the stored form of the root, sealed under a data key of the
+// named KES key (section 14.1).
 type RootRecord struct {
 	ID            RootID
-	Initialised   bool // the other records of a first start have been written
+	Initialised   bool // the other records of the first start have been written
 	KeyName       string
 	SealedDataKey []byte
 	nonce         [32]byte
-	sealed        []byte // root key and tag
+	sealed        []byte // root key with tag
 }
 
-// SealRoot returns the record of root under a data key. initialised is
-// authenticated with it.
+// SealRoot returns the record of root, sealed under a data key. The record also
+// authenticates initialised.
 func SealRoot(root Root, initialised bool, keyName string, sealedDataKey []byte, dataKey Key) ([]byte, error) {
 	if dataKey.isZero() || root.Key.isZero() {
 		return nil, fmt.Errorf("%w: zero key", ErrParams)
@@ -120,7 +120,7 @@ func (r *RootRecord) Open(dataKey Key) (Root, error) {
 	return Root{ID: r.ID, Key: Key(plain)}, nil
 }
 
-// encode returns the record up to the sealed root key.
+// encode returns the record without the sealed root key.
 func (r *RootRecord) encode() encoder {
 	e := encoder(rootRecordMagic).bytes(r.ID[:]).flag(r.Initialised)
 	e = e.u8(uint8(len(r.KeyName))).bytes([]byte(r.KeyName))

@@ -33,7 +33,8 @@ func rootRecord(t testing.TB, root Root, initialised bool, dataKey Key) []byte {
 	return b
 }
 
-// openDocumented opens AES-256-GCM under HKDF-SHA256 as section 2 defines both.
+// openDocumented opens AES-256-GCM under HKDF-SHA256, both as defined in
+// section 2.
 func openDocumented(t *testing.T, secret, salt []byte, info string, sealed, aad []byte) []byte {
 	t.Helper()
 	key, err := hkdf.Key(sha256.New, secret, salt, info, 32)
@@ -55,7 +56,7 @@ func openDocumented(t *testing.T, secret, salt []byte, info string, sealed, aad 
 	return plaintext
 }
 
-// TestRecordAsDocumented opens a record with nothing but section 14 at hand.
+// TestRecordAsDocumented opens a record using only section 14.
 func TestRecordAsDocumented(t *testing.T) {
 	t.Parallel()
 	root := NewRoot()
@@ -116,7 +117,7 @@ func TestOpenRecordRefuses(t *testing.T) {
 	}
 }
 
-// TestRecordEveryBit changes each bit of a record: none opens.
+// TestRecordEveryBit changes each bit of a record, which must not open.
 func TestRecordEveryBit(t *testing.T) {
 	t.Parallel()
 	root := NewRoot()
@@ -130,7 +131,7 @@ func TestRecordEveryBit(t *testing.T) {
 	}
 }
 
-// TestRootRecordAsDocumented opens a root with nothing but section 14.1 at hand.
+// TestRootRecordAsDocumented opens a root using only section 14.1.
 func TestRootRecordAsDocumented(t *testing.T) {
 	t.Parallel()
 	root, dataKey := NewRoot(), NewKey()
@@ -214,15 +215,16 @@ func TestParseRootRecordRefuses(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
-	// The longest name and sealed data key are fine.
+	// The longest name and sealed data key are allowed.
 	longest := slices.Concat(head, []byte{1, 80}, bytes.Repeat([]byte{'k'}, 80), []byte{4, 0}, make([]byte, 1024), rest)
 	if _, err := ParseRootRecord(longest); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRootRecordEveryBit changes each bit of a root's record. Above all a store
-// cannot clear the flag that tells a first start from a deleted document.
+// TestRootRecordEveryBit changes each bit of a root's record. In particular, a
+// store cannot clear the flag that distinguishes a first start from a deleted
+// document.
 func TestRootRecordEveryBit(t *testing.T) {
 	t.Parallel()
 	dataKey := NewKey()
@@ -250,8 +252,8 @@ func TestRootRecordEveryBit(t *testing.T) {
 	}
 }
 
-// FuzzRootRecord: what parses encodes to the same bytes, and opens under no
-// other key.
+// FuzzRootRecord checks that whatever parses encodes to the same bytes and
+// opens under no other key.
 func FuzzRootRecord(f *testing.F) {
 	root, dataKey := NewRoot(), NewKey()
 	f.Add(rootRecord(f, root, false, dataKey))
@@ -273,7 +275,7 @@ func FuzzRootRecord(f *testing.F) {
 	})
 }
 
-// FuzzRecord: no input opens, and none breaks the reader.
+// FuzzRecord checks that no input opens or makes the reader panic.
 func FuzzRecord(f *testing.F) {
 	root := NewRoot()
 	f.Add(record(f, root, "rules", []byte("text")), "rules")

@@ -7,26 +7,26 @@ import (
 	"slices"
 )
 
-// SealParams says what to seal a new object, or an old one anew, under.
+// SealParams are the parameters of [Seal] and [Header.Reseal].
 type SealParams struct {
 	Scheme        Scheme
 	Binding       Binding
-	DataKey       Key    // from KES, or the client's for SSE-C; not all zero
+	DataKey       Key    // from KES, or from the client for SSE-C; not all zero
 	KeyName       string // KES key; empty iff SSE-C
-	SealedDataKey []byte // DataKey as KES sealed it, up to 1024 bytes; empty iff SSE-C
-	Shared        bool   // DataKey is shared by objects of the bucket; not with SSE-C
-	Context       []byte // the client's context as canonical JSON, up to 1024 bytes; SSE-KMS only, not when Shared
+	SealedDataKey []byte // DataKey as sealed by KES, up to 1024 bytes; empty iff SSE-C
+	Shared        bool   // objects of the bucket share DataKey; not with SSE-C
+	Context       []byte // client's context as canonical JSON, up to 1024 bytes; only with SSE-KMS and not Shared
 	Size          int64  // plaintext bytes, 0 to MaxSize; ignored if Multipart
-	Trailer       bool   // SealTrailer or SealPartTable will follow the body; implied by Multipart
+	Trailer       bool   // SealTrailer or SealPartTable follows the body; implied by Multipart
 	Multipart     bool
 	Root          Root
 	Facts         Facts
 }
 
-// Seal makes the header and the object key of a new object. The key has a fresh
-// random value, so that Seal is called for each object and never twice for one. It
-// returns ErrTooLarge for a size, context or sealed data key over its limit and ErrParams
-// for parameters that contradict each other.
+// Seal creates the header and the object key of a new object. The key is
+// random, so call Seal once for each object. It returns ErrTooLarge if the
+// size, context or sealed data key exceeds its limit, and ErrParams if
+// parameters are inconsistent.
 func Seal(p SealParams) (*Header, *ObjectKey, error) {
 	return sealWith(p, preferredCipher())
 }
@@ -51,11 +51,12 @@ func sealWith(p SealParams, c Cipher) (*Header, *ObjectKey, error) {
 	return h, k, nil
 }
 
-// Reseal makes a new header for the same body: scheme, binding, data key, root and
-// facts are those of p; object ID, object key, cipher, size, trailer and multipart
-// stay, and those fields of p are ignored. It serves to rename, copy or re-key an object
-// without touching its body. What the facts said of checksums is carried over by the
-// caller, in p.Facts. It returns ErrParams if k is not the key of h, and what [Seal] returns.
+// Reseal creates a new header for the same body, to rename, copy or re-key an
+// object without touching the body. Scheme, binding, data key, root and facts
+// come from p. Object ID, object key, cipher, size, Trailer and Multipart stay
+// the same, and their fields in p are ignored. To keep the checksums the caller
+// must copy them to p.Facts. It returns ErrParams if k is not the key of h, and
+// the errors of [Seal].
 func (h *Header) Reseal(k *ObjectKey, p SealParams) (*Header, error) {
 	if k.id != h.ObjectID || k.wiped() || k.size != h.Size || k.cipher != h.Cipher || k.flags() != h.bodyFlags() {
 		return nil, fmt.Errorf("resealing header: %w: key of another object", ErrParams)
@@ -67,7 +68,8 @@ func (h *Header) Reseal(k *ObjectKey, p SealParams) (*Header, error) {
 	return n, nil
 }
 
-// bodyFlags are the flags that say how the body is built, and never change.
+// bodyFlags returns the flags that describe how the body is built. They never
+// change.
 func (h *Header) bodyFlags() uint8 { return h.flags() &^ flagShared }
 
 // sealHeader seals the object key and the facts (sections 4.1 and 4.2).
@@ -125,14 +127,15 @@ func sealHeader(k *ObjectKey, p *SealParams) (*Header, error) {
 	return h, nil
 }
 
-// factsAAD is what the sealed facts authenticate (section 4.2).
+// factsAAD returns the bytes authenticated by the sealed facts (section 4.2).
 func (h *Header) factsAAD(b Binding) []byte {
 	return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())
 }
 
-// Open checks that the header belongs to the data key and the binding, and returns the
-// object key. It returns ErrWrongKey if the commitment is not theirs (nothing was decrypted
-// then), and ErrNotAuthentic if the rest of the header was changed.
+// Open verifies that the header belongs to the data key and the binding, and
+// returns the object key. It returns ErrWrongKey, without having decrypted
+// anything, if the commitment does not match, and ErrNotAuthentic if the rest
+// of the header was changed.
 func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
 	if dataKey.isZero() {
 		return nil, fmt.Errorf("opening header: %w", ErrWrongKey)
@@ -160,10 +163,11 @@ func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
 	}, nil
 }
 
-// OpenFacts opens the facts; the caller looks the root up by h.RootID. What the header
-// says, above all its size, is authentic afterwards. It returns ErrUnknownRoot if root is
-// another one, ErrNotAuthentic if the header, the facts or the binding are not those
-// that were sealed, and ErrMalformed if what was sealed breaks section 6.
+// OpenFacts opens the facts. The caller finds the root by h.RootID. If it
+// succeeds the header is authentic, above all its size. It returns
+// ErrUnknownRoot for a different root, ErrNotAuthentic if header, facts or
+// binding are not those that were sealed, and ErrMalformed if the sealed facts
+// violate section 6.
 func (h *Header) OpenFacts(b Binding, root Root) (*Facts, error) {
 	if root.ID != h.RootID || root.Key.isZero() {
 		return nil, fmt.Errorf("opening facts: %w", ErrUnknownRoot)

@@ -8,15 +8,17 @@ import (
 	"github.com/minio/sio"
 )
 
-// SealBody returns a reader of the sealed body of a single PUT: SealedSize(size) bytes. It
-// gives out the final package only after src gave exactly size bytes and then io.EOF, so a
-// source that verifies at its end has verified before the body is complete. A source that
-// ends early or goes on yields ErrSize; its own errors are wrapped. Errors stay: nothing is
-// read after one.
+// SealBody returns a reader of the sealed body of a single PUT, which has
+// SealedSize(size) bytes. It returns the final package only after src has
+// returned exactly size bytes and then io.EOF. So if src verifies its content
+// at the end, it has done so before the body is complete. If src is shorter or
+// longer than size, the error is ErrSize. Errors of src are wrapped. After an
+// error the reader reads nothing more and keeps returning it.
 //
-// The size MUST be the one that was sealed into the header (ErrSize otherwise). Calling
-// SealBody again for one key is for sending the same plaintext again, nothing else.
-// Reads of at least PackageSize+PackageOverhead bytes seal straight into the caller's buffer.
+// size MUST be the size in the header, otherwise SealBody returns ErrSize.
+// Calling it again for the same key is only for sending the same plaintext
+// again. Reads of at least PackageSize+PackageOverhead bytes seal directly into
+// the caller's buffer.
 func (k *ObjectKey) SealBody(src io.Reader, size int64) (io.Reader, error) {
 	if err := k.checkSingle(); err != nil {
 		return nil, fmt.Errorf("sealing body: %w", err)
@@ -29,9 +31,10 @@ func (k *ObjectKey) SealBody(src io.Reader, size int64) (io.Reader, error) {
 	return newSealReader(src, size, &key, k.cipher)
 }
 
-// SealPart returns a reader of one sealed part of a multipart object, as [ObjectKey.SealBody]
-// does of a body. The number is the client's, 1 to MaxParts; the nonce is of [NewPartNonce] and
-// never used twice. It returns ErrTooLarge for a size over MaxSize.
+// SealPart returns a reader of one sealed part of a multipart object. It
+// behaves like [ObjectKey.SealBody]. The number is the client's, 1 to MaxParts.
+// The nonce comes from [NewPartNonce] and must never be used twice. It returns
+// ErrTooLarge if size exceeds MaxSize.
 func (k *ObjectKey) SealPart(number int, nonce [16]byte, src io.Reader, size int64) (io.Reader, error) {
 	if err := k.checkPart(number, size); err != nil {
 		return nil, fmt.Errorf("sealing part: %w", err)
@@ -41,14 +44,17 @@ func (k *ObjectKey) SealPart(number int, nonce [16]byte, src io.Reader, size int
 	return newSealReader(src, size, &key, k.cipher)
 }
 
-// OpenBody returns a reader of the e.Length plaintext bytes of the extent e, which
-// [Locate] returned for the size of the header. It reads e.Sealed bytes of src, never more.
-// After all plaintext it returns io.EOF; where a sealed byte is missing, changed, or out of
-// place it returns ErrNotAuthentic, never a clean end. Errors of src are wrapped. Errors stay.
+// OpenBody returns a reader of the e.Length plaintext bytes of the extent e,
+// which must come from [Locate] with the size in the header. It reads at most
+// e.Sealed bytes from src. After all plaintext it returns io.EOF. If a sealed
+// byte is missing, changed or out of place it returns ErrNotAuthentic, never
+// io.EOF. Errors of src are wrapped. After an error the reader keeps returning
+// it.
 //
-// Plaintext is given out package by package, each after it was authenticated: a caller that
-// passes bytes on before the end MUST break the connection when an error follows.
-// Reads of at least PackageSize bytes open straight into the caller's buffer.
+// Plaintext is returned package by package, each after it was authenticated. A
+// caller that forwards it before the end MUST break the connection if an error
+// follows. Reads of at least PackageSize bytes open directly into the caller's
+// buffer.
 func (k *ObjectKey) OpenBody(src io.Reader, e Extent) (io.Reader, error) {
 	if err := k.checkSingle(); err != nil {
 		return nil, fmt.Errorf("opening body: %w", err)
@@ -58,8 +64,9 @@ func (k *ObjectKey) OpenBody(src io.Reader, e Extent) (io.Reader, error) {
 	return newOpenReader(src, k.size, e, &key, k.cipher)
 }
 
-// OpenPart returns a reader of an extent inside one part of size plaintext bytes, as
-// [ObjectKey.OpenBody] does. Number, nonce and size are those of the part table.
+// OpenPart returns a reader of an extent of one part of size plaintext bytes.
+// It behaves like [ObjectKey.OpenBody]. Number, nonce and size are those in the
+// part table.
 func (k *ObjectKey) OpenPart(number int, nonce [16]byte, src io.Reader, size int64, e Extent) (io.Reader, error) {
 	if err := k.checkPart(number, size); err != nil {
 		return nil, fmt.Errorf("opening part: %w", err)
@@ -90,7 +97,8 @@ func (k *ObjectKey) checkPart(number int, size int64) error {
 	return nil
 }
 
-// dareConfig leaves nothing to the defaults of sio, which accept DARE 1.0 and both ciphers.
+// dareConfig sets everything explicitly: by default sio accepts DARE 1.0 and
+// both ciphers.
 func dareConfig(key *Key, c Cipher, sequence uint32) sio.Config {
 	return sio.Config{
 		MinVersion:     sio.Version20,
@@ -101,8 +109,8 @@ func dareConfig(key *Key, c Cipher, sequence uint32) sio.Config {
 	}
 }
 
-// sealReader makes the errors of a sealing stream final: sio would go on after some of
-// them, with a hole in the plaintext.
+// sealReader makes the errors of a sealing stream final. After some errors sio
+// would continue, and leave a gap in the plaintext.
 type sealReader struct {
 	sealed io.Reader
 	left   int64 // sealed bytes to come
@@ -112,7 +120,7 @@ type sealReader struct {
 func newSealReader(src io.Reader, size int64, key *Key, c Cipher) (io.Reader, error) {
 	exact := &exactReader{src: src, left: size}
 	if size == 0 {
-		return exact, nil // sio has no form for an empty stream
+		return exact, nil // sio cannot seal an empty stream
 	}
 	sealed, err := sio.EncryptReader(exact, dareConfig(key, c, 0))
 	if err != nil {
@@ -137,23 +145,24 @@ func (r *sealReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// recycle makes sio give its buffer back to its pool: it does so when it is read beyond
-// the end, not always at it.
+// recycle makes sio return its buffer to its pool. It does so only when it is
+// read past the end.
 func recycle(stream io.Reader) {
 	var one [1]byte
-	_, _ = stream.Read(one[:]) // there is nothing left to come
+	_, _ = stream.Read(one[:]) // nothing more can come
 }
 
-// maxEmptyReads is how often a source may return neither bytes nor an error in a row.
+// maxEmptyReads limits how often in a row a source may return neither bytes nor
+// an error.
 const maxEmptyReads = 100
 
-// exactReader passes on exactly left bytes of src. It returns io.EOF only when src returned
-// io.EOF itself, right behind them. All its errors are wrapped, so that sio, which takes
-// io.ErrUnexpectedEOF of its source for a clean end, never sees that value.
+// exactReader reads exactly left bytes from src. It returns io.EOF only if src
+// returns io.EOF directly after them. It wraps all errors, because sio takes a
+// bare io.ErrUnexpectedEOF for a clean end.
 type exactReader struct {
 	src   io.Reader
 	left  int64
-	probe [1]byte // for what should not be behind the last byte
+	probe [1]byte // for a byte after the end
 	err   error
 }
 
@@ -169,7 +178,7 @@ func (r *exactReader) Read(p []byte) (int, error) {
 	n, err := readSome(r.src, p)
 	switch {
 	case int64(n) > r.left:
-		r.err = fmt.Errorf("sealing: %w: source goes on", ErrSize)
+		r.err = fmt.Errorf("sealing: %w: source is longer", ErrSize)
 		return 0, r.err
 	case err == io.EOF && int64(n) < r.left:
 		err = fmt.Errorf("sealing: %w: source ends %d bytes early", ErrSize, r.left-int64(n))
@@ -181,8 +190,8 @@ func (r *exactReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readSome reads at least one byte or returns an error, also from a source that keeps
-// returning neither.
+// readSome reads at least one byte or returns an error, even if the source
+// keeps returning neither.
 func readSome(src io.Reader, p []byte) (int, error) {
 	for range maxEmptyReads {
 		if n, err := src.Read(p); n > 0 || err != nil {
@@ -192,12 +201,12 @@ func readSome(src io.Reader, p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// openReader bounds an opening stream to the plaintext that was asked for and makes its
-// errors final: sio would go on with the next package after some of them.
+// openReader limits an opening stream to the requested plaintext and makes its
+// errors final. After some errors sio would continue with the next package.
 type openReader struct {
 	opened io.Reader
 	skip   int64 // plaintext to drop
-	left   int64 // plaintext to give out
+	left   int64 // plaintext to return
 	err    error
 }
 
@@ -227,14 +236,14 @@ func (r *openReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	for r.skip > 0 {
-		// p is free to be scratch space until something is returned in it.
+		// Until something is returned in p, it can be used as scratch space.
 		n, err := r.opened.Read(p[:min(int64(len(p)), r.skip)])
 		r.skip -= int64(n)
 		if err != nil {
 			return 0, r.fail(err)
 		}
 	}
-	// Asking for no more than is wanted keeps sio inside the extent.
+	// Reading no more than requested keeps sio inside the extent.
 	n, err := r.opened.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)
 	switch {
@@ -247,8 +256,8 @@ func (r *openReader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// fail keeps the first error. Whatever sio finds wrong is one error, and an end before the
-// end is never clean.
+// fail records the first error. It maps all errors of sio to one error, and an
+// early end to an error that is not io.EOF.
 func (r *openReader) fail(err error) error {
 	var bad sio.Error
 	if err == io.EOF || errors.As(err, &bad) {

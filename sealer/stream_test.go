@@ -79,8 +79,8 @@ func TestBodyRoundTrip(t *testing.T) {
 
 var errRejected = errors.New("signature of the last chunk is wrong")
 
-// TestSealBodyNeverEndsEarly is the promise that an upload is complete upstream only if its
-// source gave everything and then io.EOF itself.
+// TestSealBodyNeverEndsEarly checks the promise that an upload is complete
+// upstream only if its source has returned everything and then io.EOF.
 func TestSealBodyNeverEndsEarly(t *testing.T) {
 	t.Parallel()
 	const size = 2*PackageSize + 100
@@ -96,7 +96,7 @@ func TestSealBodyNeverEndsEarly(t *testing.T) {
 			check("ends", func() io.Reader { return first(cut) }, ErrSize)
 		}
 		for _, more := range []int{1, 100, PackageSize} {
-			check("goes on", func() io.Reader { return io.MultiReader(first(size), first(more)) }, ErrSize)
+			check("too long", func() io.Reader { return io.MultiReader(first(size), first(more)) }, ErrSize)
 		}
 		for _, cut := range []int{0, 1, 1000, PackageSize, PackageSize + 1, 2 * PackageSize, size - 1, size} {
 			for _, cause := range []error{io.ErrUnexpectedEOF, errRejected} {
@@ -115,8 +115,8 @@ type stalled struct{}
 
 func (stalled) Read([]byte) (int, error) { return 0, nil }
 
-// checkRefused sees that a sealing stream ends in the error, without its final package, and
-// stays there.
+// checkRefused checks that a sealing stream returns the error instead of its
+// final package, and keeps returning it.
 func checkRefused(t *testing.T, name string, k *ObjectKey, src io.Reader, size int64, n int, want error) {
 	t.Helper()
 	counted := &countingReader{r: src}

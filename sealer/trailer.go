@@ -11,11 +11,13 @@ import (
 
 // Sizes of a trailer in bytes (section 7).
 const (
-	// FooterSize is the length of the footer, with which an object that has a trailer ends.
+	// FooterSize is the length of the footer at the end of an object with a
+	// trailer.
 	FooterSize = 24
-	// SingleTrailerSize is the length of the sealed trailer and the footer of a single PUT.
+	// SingleTrailerSize is the length of the sealed trailer and the footer of a
+	// single PUT.
 	SingleTrailerSize = gcmNonceSize + singleTrailer + tagSize + FooterSize
-	// MaxTrailerSize is the most that the sealed trailer and the footer of any object take.
+	// MaxTrailerSize is the maximum length of a sealed trailer with its footer.
 	MaxTrailerSize = gcmNonceSize + maxTrailer + tagSize + FooterSize
 
 	singleTrailer = 128 // plaintext, padded
@@ -27,20 +29,20 @@ const (
 	kindMultipart = 2
 )
 
-// Footer is the end of an object that has a trailer (section 7.1). It is not sealed, but
-// all it says is compared with what is.
+// Footer is the end of an object with a trailer (section 7.1). It is not
+// sealed, but all its values are compared with sealed ones.
 type Footer struct {
-	SealedTrailer int     // bytes of the sealed trailer, nonce and tag included
-	Parts         int     // of the part table; 0 for a single PUT
-	IDPrefix      [8]byte // of the object ID
+	SealedTrailer int     // length of the sealed trailer, including nonce and tag
+	Parts         int     // number of parts; 0 for a single PUT
+	IDPrefix      [8]byte // start of the object ID
 }
 
-// Size returns the bytes of the sealed trailer and the footer: the suffix of the upstream
-// object to ask for, and what follows the body.
+// Size returns the length of the sealed trailer and the footer. They follow the
+// body, at the end of the upstream object.
 func (f Footer) Size() int64 { return int64(f.SealedTrailer) + FooterSize }
 
-// ParseFooter parses the last FooterSize bytes of tail, which may hold more. It returns
-// ErrMalformed if they are no footer or break a limit.
+// ParseFooter parses the last FooterSize bytes of tail, which may be longer. It
+// returns ErrMalformed if they are not a footer or violate a limit.
 func ParseFooter(tail []byte) (Footer, error) {
 	if len(tail) < FooterSize {
 		return Footer{}, fmt.Errorf("parsing footer: %w: %d bytes", ErrMalformed, len(tail))
@@ -58,20 +60,21 @@ func (f Footer) encode() encoder {
 	return encoder(footerMagic).u32(uint32(f.SealedTrailer)).u32(uint32(f.Parts)).bytes(f.IDPrefix[:])
 }
 
-// Trailer is what became known only at the end of a body.
+// Trailer holds what became known only at the end of the body.
 type Trailer struct {
-	Size      int64      // plaintext bytes of the object
+	Size      int64      // plaintext size of the object
 	Checksums []Checksum // of the object's plaintext
-	Parts     *PartTable // nil iff single PUT
+	Parts     *PartTable // nil iff it is a single PUT
 
-	// Stored is the length of the sealed trailer and the footer in bytes. OpenTrailer sets it.
+	// Stored is the length of the sealed trailer and the footer in bytes. It is
+	// set by OpenTrailer.
 	Stored int64
 }
 
-// StoredSize returns the length in bytes that the upstream object MUST have (section 8): of
-// the body, and of the trailer if the header says that there is one. The caller compares it before it
-// gives out a byte. t is what [OpenTrailer] returned; only a multipart object needs it. StoredSize
-// returns -1 if it is missing.
+// StoredSize returns the length that the upstream object MUST have (section 8):
+// the body and, if the header announces one, the trailer. The caller compares
+// it before returning any plaintext. t is the result of [OpenTrailer]. Only
+// multipart objects need it; StoredSize returns -1 if it is missing.
 func (h *Header) StoredSize(t *Trailer) int64 {
 	switch {
 	case h.Multipart && (t == nil || t.Parts == nil):
@@ -85,10 +88,11 @@ func (h *Header) StoredSize(t *Trailer) int64 {
 	}
 }
 
-// SealTrailer returns the sealed trailer and the footer of a single PUT: always
-// SingleTrailerSize bytes, to be sent right behind the body. It returns ErrSize if size is not
-// the header's, ErrTooLarge if the checksums do not fit (any one does; so do SHA512
-// and SHA256 together), and ErrParams for checksums that are not valid or lack the one that was announced.
+// SealTrailer returns the sealed trailer and the footer of a single PUT, always
+// SingleTrailerSize bytes. They are sent directly after the body. It returns
+// ErrSize if size is not the size in the header, ErrTooLarge if the checksums
+// do not fit, and ErrParams if they are invalid or the announced one is
+// missing. Any single checksum fits, and so do SHA512 and SHA256 together.
 func (k *ObjectKey) SealTrailer(cs []Checksum, size int64) ([]byte, error) {
 	sorted, err := sortChecksums(cs)
 	switch {
@@ -120,9 +124,10 @@ func (t *Trailer) encode() encoder {
 	return append(e, make([]byte, max(singleTrailer-len(e), 0))...)
 }
 
-// sealTrailer seals the plaintext of a trailer. A part table can be sealed twice under one
-// key, when a Complete is retried. Its nonce follows from what is sealed: two
-// tables never share one, and one table is sealed in one way.
+// sealTrailer seals the plaintext of a trailer. If a Complete is retried, a
+// second part table may be sealed under the same key. So the nonce is derived
+// from the plaintext: two different tables never share a nonce, and the same
+// table is always sealed the same way.
 func sealTrailer(key *Key, flags uint8, id ID, plaintext []byte, parts int) []byte {
 	n := gcmNonceSize + len(plaintext) + tagSize
 	out := make([]byte, gcmNonceSize, n+FooterSize)
@@ -137,17 +142,18 @@ func sealTrailer(key *Key, flags uint8, id ID, plaintext []byte, parts int) []by
 	return append(out, f.encode()...)
 }
 
-// trailerAAD is what a sealed trailer authenticates (section 7): not the binding, so that a
-// trailer stays valid when its object is copied.
+// trailerAAD returns the bytes authenticated by a sealed trailer (section 7).
+// It does not contain the binding, so a trailer stays valid when its object is
+// copied.
 func trailerAAD(bodyFlags uint8, id ID) []byte {
 	return info("trailer").u8(version).u8(bodyFlags).bytes(id[:])
 }
 
-// OpenTrailer opens the sealed trailer and the footer that sealed consists of, no less and no
-// more, under the trailer key of the object (of [Facts.TrailerKey] or [ObjectKey.TrailerKey]).
-// It returns ErrMalformed if the footer or what was sealed breaks section 7, and
-// ErrNotAuthentic if it was changed, is of another object, or contradicts the header or the
-// footer.
+// OpenTrailer opens a sealed trailer with its footer. sealed must contain
+// exactly these. key is the trailer key of the object, from [Facts.TrailerKey]
+// or [ObjectKey.TrailerKey]. It returns ErrMalformed if the footer or the
+// plaintext violates section 7, and ErrNotAuthentic if the trailer was changed,
+// belongs to another object, or contradicts the header or the footer.
 func OpenTrailer(h *Header, key Key, sealed []byte) (*Trailer, error) {
 	t, err := openTrailer(h, &key, sealed)
 	if err != nil {
@@ -163,7 +169,7 @@ func openTrailer(h *Header, key *Key, sealed []byte) (*Trailer, error) {
 	}
 	switch {
 	case !h.Trailer:
-		return nil, fmt.Errorf("%w: header says there is none", ErrNotAuthentic)
+		return nil, fmt.Errorf("%w: header announces none", ErrNotAuthentic)
 	case int64(len(sealed)) != f.Size():
 		return nil, fmt.Errorf("%w: %d bytes, footer says %d", ErrNotAuthentic, len(sealed), f.Size())
 	case f.IDPrefix != [8]byte(h.ObjectID[:8]):
@@ -194,7 +200,8 @@ func openTrailer(h *Header, key *Key, sealed []byte) (*Trailer, error) {
 	return t, nil
 }
 
-// parseTrailer parses the plaintext of a trailer strictly (sections 7.2 and 7.3).
+// parseTrailer strictly parses the plaintext of a trailer (sections 7.2 and
+// 7.3).
 func parseTrailer(b []byte, multipart bool) (*Trailer, error) {
 	d := decoder{rest: b}
 	want := uint8(kindSingle)

@@ -38,7 +38,7 @@ func TestSealTrailer(t *testing.T) {
 		}
 	}
 	if SingleTrailerSize != 180 || MaxTrailerSize != 920176 {
-		t.Errorf("trailers of %d to %d bytes; docs/FORMAT.md says otherwise", SingleTrailerSize, MaxTrailerSize)
+		t.Errorf("trailers of %d to %d bytes, which contradicts docs/FORMAT.md", SingleTrailerSize, MaxTrailerSize)
 	}
 }
 
@@ -83,7 +83,8 @@ func TestSealTrailerRefuses(t *testing.T) {
 	}
 }
 
-// TestTrailerEveryBit changes each bit of a trailer, and cuts it at each byte.
+// TestTrailerEveryBit changes each bit of a trailer, and truncates it at each
+// byte.
 func TestTrailerEveryBit(t *testing.T) {
 	t.Parallel()
 	p := params(100)
@@ -107,8 +108,8 @@ func TestTrailerEveryBit(t *testing.T) {
 	}
 }
 
-// TestTrailerSealedTwice: a part table is sealed in one way, and two tables never
-// share a nonce.
+// TestTrailerSealedTwice checks that a part table is always sealed the same
+// way, and that two tables never share a nonce.
 func TestTrailerSealedTwice(t *testing.T) {
 	t.Parallel()
 	o := sealParts(t, 100, 200)
@@ -168,7 +169,7 @@ func TestPartTable(t *testing.T) {
 	}
 }
 
-// TestLargestPartTable is the limit that docs/FORMAT.md states.
+// TestLargestPartTable checks the limit stated in docs/FORMAT.md.
 func TestLargestPartTable(t *testing.T) {
 	t.Parallel()
 	o := sealParts(t, 1)
@@ -226,7 +227,7 @@ func TestSealPartTableRefuses(t *testing.T) {
 	}
 }
 
-// TestParts seals parts, puts them together and reads ranges of the whole.
+// TestParts seals parts, joins them and reads ranges of the whole.
 func TestParts(t *testing.T) {
 	t.Parallel()
 	o := sealParts(t, 70000, 0, 65536, 100, 0)

@@ -4,8 +4,8 @@ import "bytes"
 
 const sealedPackage = int64(sealedPackageSize)
 
-// truncations are bodies of the wrong length, each once where the length tells and once where
-// only the packages do.
+// truncations are bodies of the wrong length. Each exists in two variants: one
+// the length gives away, and one only the packages do.
 func (g *generator) truncations() {
 	o := seal(g.t, params(150000), AES256GCM)
 	total := SealedSize(150000)
@@ -39,7 +39,7 @@ func (g *generator) truncations() {
 	longer("unexpected-trailer", "a trailer where the header has none", o, piece(0, 0, 132), vectorPiece{Hex: trailer})
 }
 
-// rearrangements are bodies of the right length whose packages are not in their places.
+// rearrangements are bodies of the right length with misplaced packages.
 func (g *generator) rearrangements() {
 	const size = 3*PackageSize + 100
 	o, other := seal(g.t, params(size), AES256GCM), seal(g.t, params(size), AES256GCM)
@@ -77,7 +77,8 @@ func (g *generator) rearrangements() {
 		v.with(piece(0, 0, sealedPackage), piece(0, 0, sealedPackage)))
 }
 
-// packageEdits are bodies with one package changed, or of another version.
+// packageEdits are bodies with one package that is changed or has another
+// version.
 func (g *generator) packageEdits() {
 	o := seal(g.t, params(100), AES256GCM)
 	v := o.failing()
@@ -124,7 +125,7 @@ func (g *generator) packageEdits() {
 	g.add("package-cipher-of-header", "not authentic", "body", "AES-256-GCM where the header says ChaCha20-Poly1305", v)
 }
 
-// partEdits are multipart bodies that are not what the part table says.
+// partEdits are multipart bodies that do not match their part table.
 func (g *generator) partEdits() {
 	o := sealParts(g.t, 100, 100, 100)
 	trailer := vectorPiece{Hex: o.trailer}
@@ -160,8 +161,9 @@ func (g *generator) partEdits() {
 	g.add("parts-other-sizes", "not authentic", "body", "sizes of two parts exchanged in the table", uneven.failing())
 }
 
-// secondStreams are ranges of a body that was sealed twice: a range is of one
-// stream. And the longest sealed trailer that a footer may announce.
+// secondStreams are ranges of a body that was sealed twice: all packages of a
+// range must be from one stream. It also adds the longest sealed trailer that a
+// footer may announce.
 func (g *generator) secondStreams() {
 	o := seal(g.t, params(3*PackageSize), AES256GCM)
 	v := o.failing()

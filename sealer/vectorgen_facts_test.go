@@ -35,8 +35,8 @@ func (g *generator) headerEdits() {
 	})
 }
 
-// factsEdits are headers whose facts do not open. Those with facts_only were changed where the
-// object key would tell, too: the facts tell alone.
+// factsEdits are headers whose facts do not open. With facts_only the change
+// would also make the object key fail; here the facts alone must detect it.
 func (g *generator) factsEdits() {
 	p := params(100)
 	o, other := seal(g.t, p, AES256GCM), seal(g.t, p, AES256GCM)
@@ -77,7 +77,7 @@ func (g *generator) factsEdits() {
 	only("facts-shifted-names", "bucket and key are not simply joined", v)
 }
 
-// factsContents are facts that are sealed as they should be, but break section 6.
+// factsContents are facts that are sealed correctly but violate section 6.
 func (g *generator) factsContents() {
 	p := params(100)
 	add := func(name, comment string, trailer bool, contents ...[]byte) {

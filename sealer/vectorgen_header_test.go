@@ -67,7 +67,7 @@ func (g *generator) goodMultipart() {
 
 // encodings are values that are not the canonical base64url of a header.
 func (g *generator) encodings() {
-	o := seal(g.t, ssec(0), AES256GCM) // 220 bytes: the last character has four loose bits
+	o := seal(g.t, ssec(0), AES256GCM) // 220 bytes, so the last character has four loose bits
 	value := o.header.Encode()
 	if len(value)%4 != 2 || !strings.ContainsAny(value, "-_") {
 		g.t.Fatal("header does not show all that the vectors are about: choose another seed")
@@ -99,7 +99,7 @@ func (g *generator) encodings() {
 	add("header-too-long", "longer than any header", bytes(make([]byte, maxHeader+1)))
 }
 
-// headerFields are values that section 3.1 does not allow in the fixed fields.
+// headerFields are values that section 3.1 forbids in fields of fixed length.
 func (g *generator) headerFields() {
 	p := params(100)
 	o := seal(g.t, p, AES256GCM)
@@ -128,7 +128,7 @@ func (g *generator) headerFields() {
 	add("header-size-multipart", "a size with multipart", func(b []byte) { b[2] = flagTrailer | flagMultipart })
 }
 
-// keyFields are values that section 3.1 does not allow in the variable fields.
+// keyFields are values that section 3.1 forbids in fields of variable length.
 func (g *generator) keyFields() {
 	kms, client := seal(g.t, params(100), AES256GCM), seal(g.t, ssec(100), AES256GCM)
 	add := func(name, comment string, o *object, edit func(*Header)) {
@@ -151,7 +151,7 @@ func (g *generator) keyFields() {
 	add("header-facts-long", "sealed facts of 284 bytes", kms, func(h *Header) { h.SealedFacts = make([]byte, 284) })
 }
 
-// bindings are headers that do not belong to the key or the name.
+// bindings are headers that belong to another key or name.
 func (g *generator) bindings() {
 	o := seal(g.t, params(100), AES256GCM)
 	add := func(name, comment string, edit func(*vector)) {

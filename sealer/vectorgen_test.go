@@ -11,8 +11,8 @@ import (
 	"testing/cryptotest"
 )
 
-// writeVectors writes all files of testdata/vectors. Randomness is deterministic, so that a
-// change of one vector changes one file, or those behind it.
+// writeVectors writes all files of testdata/vectors. Randomness is
+// deterministic: changing one vector changes only its file, or those after it.
 func writeVectors(t *testing.T) {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t, 1)
@@ -48,7 +48,7 @@ type generator struct {
 	seen map[string]bool
 }
 
-// add writes one vector. The step is "" for ok.
+// add writes one vector. An empty step means that it is valid.
 func (g *generator) add(name, expect, step, comment string, v vector) {
 	g.t.Helper()
 	if g.seen[name] {
@@ -65,7 +65,8 @@ func (g *generator) add(name, expect, step, comment string, v vector) {
 	}
 }
 
-// object is a sealed object of a vector, with all that is needed to forge another one.
+// object is a sealed object of a vector, with everything needed to forge
+// another one.
 type object struct {
 	t       *testing.T
 	params  SealParams
@@ -83,7 +84,7 @@ func random(n int) []byte {
 	return b
 }
 
-// params are those of an SSE-KMS object.
+// params returns the parameters of an SSE-KMS object.
 func params(size int64) SealParams {
 	return SealParams{
 		Scheme:        SSEKMS,
@@ -103,7 +104,8 @@ func ssec(size int64) SealParams {
 	return p
 }
 
-// seal makes a single PUT of p.Size bytes; cs are the checksums of its trailer, if it has one.
+// seal creates a single PUT of p.Size bytes. cs are the checksums of its
+// trailer, if it has one.
 func seal(t *testing.T, p SealParams, c Cipher, cs ...Checksum) *object {
 	t.Helper()
 	h, k, err := sealWith(p, c)
@@ -122,13 +124,13 @@ func seal(t *testing.T, p SealParams, c Cipher, cs ...Checksum) *object {
 	return o
 }
 
-// sealParts makes a multipart object; the parts have the numbers 1, 3, 5 and so on.
+// sealParts creates a multipart object with the part numbers 1, 3, 5 and so on.
 func sealParts(t *testing.T, sizes ...int64) *object {
 	t.Helper()
 	return sealPartsWith(t, Announcement{}, sizes...)
 }
 
-// sealPartsWith is sealParts of an object whose facts announce a checksum.
+// sealPartsWith is like sealParts, with facts that announce a checksum.
 func sealPartsWith(t *testing.T, announced Announcement, sizes ...int64) *object {
 	t.Helper()
 	p := params(0)
@@ -152,19 +154,19 @@ func sealPartsWith(t *testing.T, announced Announcement, sizes ...int64) *object
 	return o
 }
 
-// stream is a new stream under the body key of o.
+// stream returns a new stream under the body key of o.
 func (o *object) stream(size int64) vectorStream {
 	key := o.key.bodyKey()
 	return vectorStream{Key: key[:], Nonce: random(12), Size: size, Cipher: o.header.Cipher}
 }
 
-// part is a new stream under the key of a part of o.
+// part returns a new stream under the key of a part of o.
 func (o *object) part(p Part) vectorStream {
 	key := o.key.partKey(p.Number, p.Nonce)
 	return vectorStream{Key: key[:], Nonce: random(12), Size: p.Size}
 }
 
-// vector is o as it is to be read.
+// vector returns a vector in which o is read successfully.
 func (o *object) vector() vector {
 	v := o.under(o.header)
 	for i, s := range o.streams {
@@ -185,14 +187,14 @@ func (o *object) vector() vector {
 	return v
 }
 
-// failing is o as it is to be refused.
+// failing returns a vector in which o is rejected.
 func (o *object) failing() vector {
 	v := o.vector()
 	v.SHA256, v.Checksums, v.Announced = nil, nil, ""
 	return v
 }
 
-// under is a vector of nothing but a header, with the names and keys of o.
+// under returns a vector with only a header, and the names and keys of o.
 func (o *object) under(h *Header) vector {
 	return vector{
 		Header: h.Encode(), Bucket: o.params.Binding.Bucket, Key: o.params.Binding.Key,
@@ -208,13 +210,13 @@ func (o *object) plaintext() []byte {
 	return b
 }
 
-// reads sets the range and the digest of it.
+// reads sets the range and its digest.
 func (v *vector) reads(offset, length int64, plaintext []byte) {
 	sum := sha256.Sum256(plaintext[offset : offset+length])
 	v.Range, v.SHA256 = []int64{offset, length}, sum[:]
 }
 
-// edited is a vector of a header that differs from that of o.
+// edited returns a vector with a header that differs from that of o.
 func (o *object) edited(edit func(*Header)) vector {
 	h := *o.header
 	h.SealedDataKey, h.Context, h.SealedFacts = slices.Clone(h.SealedDataKey), slices.Clone(h.Context), slices.Clone(h.SealedFacts)
@@ -234,11 +236,12 @@ func (v vector) with(pieces ...vectorPiece) vector {
 	return v
 }
 
-// anyLength has the body find out what the length would tell.
+// anyLength leaves it to the body to detect what the length would give away.
 func (v vector) anyLength() vector {
 	v.AnyLength = true
 	return v
 }
 
-// digest is a checksum for a vector; this package never computes one.
+// digest returns a checksum for a vector. The package itself never computes
+// one.
 func digest(a Algorithm) Checksum { return Checksum{Algorithm: a, Digest: random(a.Size())} }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// footers are trailers with a changed footer or a changed seal.
+// footers are trailers with a changed footer or changed sealed bytes.
 func (g *generator) footers() {
 	p := params(100)
 	p.Trailer = true
@@ -42,7 +42,8 @@ func (g *generator) footers() {
 	g.add("trailer-after-cut-body", "not authentic", "length", "a good trailer behind a body without its last byte", v)
 }
 
-// singleTrailers are trailers that are sealed as they should be, but break section 7.2.
+// singleTrailers are trailers that are sealed correctly but violate section
+// 7.2.
 func (g *generator) singleTrailers() {
 	p := params(100)
 	p.Trailer = true
@@ -77,7 +78,8 @@ func (g *generator) singleTrailers() {
 	})
 }
 
-// tableFields is the plaintext of a multipart trailer that can be written wrongly.
+// tableFields is the plaintext of a multipart trailer, with fields that can be
+// set to wrong values.
 type tableFields struct {
 	size      uint64
 	algorithm Algorithm
@@ -96,7 +98,7 @@ func (f *tableFields) encode(o *object) []byte {
 	return sealTrailerOf(o.key, append(e, f.tail...), f.footer)
 }
 
-// partTables are part tables that are sealed as they should be, but break section 7.3.
+// partTables are part tables that are sealed correctly but violate section 7.3.
 func (g *generator) partTables() {
 	add := func(name, expect, comment string, edit func(*tableFields)) {
 		o := sealParts(g.t, 100, 200, 300)
@@ -135,7 +137,7 @@ func (g *generator) partTables() {
 	add("table-footer-count", "not authentic", "footer says two parts", func(f *tableFields) { f.footer = 2 })
 }
 
-// announcements are facts that say which checksum the trailer holds.
+// announcements are facts that announce the checksum in the trailer.
 func (g *generator) announcements() {
 	p := params(100)
 	p.Trailer = true

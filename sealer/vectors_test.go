@@ -18,7 +18,7 @@ import (
 	"github.com/minio/sio"
 )
 
-var update = flag.Bool("update", false, "write the test vectors and the example in docs/FORMAT.md anew")
+var update = flag.Bool("update", false, "rewrite the test vectors and the example in docs/FORMAT.md")
 
 const vectorDir = "testdata/vectors"
 
@@ -106,9 +106,9 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// outcome is what running a vector gave.
+// outcome is the result of running a vector.
 type outcome struct {
-	step      string // that failed
+	step      string // the one that failed
 	plaintext []byte
 	announced string
 	checksums map[string]string
@@ -142,7 +142,7 @@ func (v *vector) run(t *testing.T) {
 	}
 }
 
-// build puts the upstream object together from its pieces.
+// build assembles the upstream object from its pieces.
 func (v *vector) build() ([]byte, error) {
 	streams := make([][]byte, len(v.Streams))
 	for i, s := range v.Streams {
@@ -183,23 +183,23 @@ func pattern(size int64) []byte {
 	return b
 }
 
-// read does what section 10 says, with the functions of this package.
+// read follows section 10, with the functions of this package.
 func (v *vector) read(stored []byte) (o outcome, err error) {
 	b := Binding{Bucket: v.Bucket, Key: v.Key}
 	o.step = "parse"
-	h, err := ParseHeader(v.Header)
+	p, err := Parse(v.Header)
 	if err != nil {
 		return o, err
 	}
 	var k *ObjectKey
 	if !v.FactsOnly {
 		o.step = "open"
-		if k, err = h.Open(b, Key(v.DataKey)); err != nil {
+		if _, k, err = p.Open(b, Key(v.DataKey)); err != nil {
 			return o, err
 		}
 	}
 	o.step = "facts"
-	facts, err := h.OpenFacts(b, Root{ID: RootID(v.RootID), Key: Key(v.RootKey)})
+	h, facts, err := p.OpenFacts(b, Root{ID: RootID(v.RootID), Key: Key(v.RootKey)})
 	if err != nil {
 		return o, err
 	}
@@ -275,7 +275,7 @@ func (v *vector) readBody(h *Header, k *ObjectKey, trailer *Trailer, stored []by
 	return io.ReadAll(r)
 }
 
-// text is the checksum as in S3, with the type if that is COMPOSITE.
+// text returns the checksum as in S3, with its type if that is COMPOSITE.
 func (a Announcement) text() string {
 	switch {
 	case a.Algorithm == 0:

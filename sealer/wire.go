@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// encoder appends the fields of the format: integers are big-endian, strings of
-// variable length have their length before them (section 2).
+// encoder appends fields in the encoding of the format: integers are
+// big-endian, and strings of variable length follow their length (section 2).
 type encoder []byte
 
 func (e encoder) u8(v uint8) encoder     { return append(e, v) }
@@ -15,12 +15,13 @@ func (e encoder) u32(v uint32) encoder   { return binary.BigEndian.AppendUint32(
 func (e encoder) u64(v uint64) encoder   { return binary.BigEndian.AppendUint64(e, v) }
 func (e encoder) bytes(b []byte) encoder { return append(e, b...) }
 
-// lp appends s after its length as u32, so that no two lists of strings encode
-// alike.
+// lp appends the length of s as u32, and s. Different lists of strings never
+// have the same encoding.
 func (e encoder) lp(s string) encoder { return append(e.u32(uint32(len(s))), s...) }
 
-// decoder reads what encoder wrote. After its first failure it returns zeros and
-// keeps the error, so that callers check once per structure.
+// decoder reads the fields that encoder writes. After the first failure it
+// returns zeros and keeps the error, so callers need only one check per
+// structure.
 type decoder struct {
 	rest []byte
 	err  error
@@ -33,7 +34,7 @@ func (d *decoder) fail(format string, args ...any) {
 	}
 }
 
-// take returns the next n bytes without copying them, or nil.
+// take returns the next n bytes without copying them, or nil on failure.
 func (d *decoder) take(n int) []byte {
 	if n < 0 || n > len(d.rest) {
 		d.fail("ends early")
@@ -44,7 +45,7 @@ func (d *decoder) take(n int) []byte {
 	return b
 }
 
-// clone returns a copy of the next n bytes; nil if n is 0.
+// clone returns a copy of the next n bytes, or nil if n is 0.
 func (d *decoder) clone(n int) []byte { return append([]byte(nil), d.take(n)...) }
 
 // fill reads len(dst) bytes into dst.
@@ -78,7 +79,7 @@ func (d *decoder) u64() uint64 {
 	return 0
 }
 
-// end returns the first failure, or one if bytes are left.
+// end returns the first failure, or an error if bytes are left.
 func (d *decoder) end() error {
 	if len(d.rest) != 0 {
 		d.fail("%d trailing bytes", len(d.rest))

@@ -9,32 +9,36 @@ import (
 	"time"
 )
 
-// Fault is a way for requests to fail. The zero Fault is none. Delay comes first; of the others, the first that is set
-// decides: Hang, Drop, DropAnswer, Status or Body.
+// Fault describes how requests fail. The zero Fault means no failures. Delay is
+// applied first. Of the others, the first that is set takes effect: Hang, Drop,
+// DropAnswer, Status or Body.
 type Fault struct {
-	// Delay is how long an answer takes.
+	// Delay is the time before each answer.
 	Delay time.Duration
-	// Hang leaves requests without an answer until the next SetFault, after which they are carried out. Where it is for all
-	// operations and any number of times, TLS handshakes hang too, as those of a process that was sent SIGSTOP do.
+	// Hang blocks requests until the next SetFault. They are then carried out.
+	// If Ops is empty and Times is 0, TLS handshakes hang too, as they do for a
+	// process stopped by SIGSTOP.
 	Hang bool
-	// Drop closes the connection, with nothing done.
+	// Drop closes the connection without doing anything.
 	Drop bool
-	// DropAnswer carries the request out and closes the connection in place of the answer.
+	// DropAnswer carries out the request and closes the connection instead of
+	// answering.
 	DropAnswer bool
-	// Status is answered, with Message as KES sends errors, or with Body.
+	// Status is the status to answer with. The body is Message, as KES sends
+	// errors, or Body if that is set.
 	Status  int
 	Message string
-	// Body is answered as it is, with Status or 200.
+	// Body is sent verbatim, with Status or 200.
 	Body []byte
 
-	// Ops are the operations that fail; empty means all.
+	// Ops are the operations that fail. Empty means all.
 	Ops []Op
-	// Times is how many requests fail; 0 means all.
+	// Times is the number of requests that fail. 0 means all.
 	Times int
 }
 
-// SetFault makes requests fail from now on, in place of any fault before; the zero Fault ends it. Requests that hang are
-// let go.
+// SetFault sets how requests fail from now on and releases requests that hang.
+// It replaces any earlier fault; the zero Fault ends it.
 func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,10 +46,10 @@ func (s *Server) SetFault(f Fault) {
 	s.fault = newFault(f)
 }
 
-// fault is a Fault in force.
+// fault is a Fault in effect.
 type fault struct {
 	Fault
-	over chan struct{} // closed when another takes its place
+	over chan struct{} // closed when the fault is replaced
 
 	mu   sync.Mutex
 	left int
@@ -61,7 +65,7 @@ func (s *Server) currentFault() *fault {
 	return s.fault
 }
 
-// applies reports whether a request fails, and takes one from what is left of them.
+// applies reports whether a request fails, and counts it if so.
 func (f *fault) applies(op Op) bool {
 	if len(f.Ops) > 0 && !slices.Contains(f.Ops, op) {
 		return false
@@ -78,7 +82,7 @@ func (f *fault) applies(op Op) bool {
 	return true
 }
 
-// wait returns nil when the fault is over, and an error when ctx ends first.
+// wait returns nil when the fault is over, or an error if ctx ends first.
 func (f *fault) wait(ctx context.Context) error {
 	select {
 	case <-f.over:
@@ -88,7 +92,7 @@ func (f *fault) wait(ctx context.Context) error {
 	}
 }
 
-// serve counts a request, makes it fail if it is to, and otherwise carries it out.
+// serve counts a request and carries it out, or makes it fail.
 func (s *Server) serve(r *run, w http.ResponseWriter, req *http.Request) {
 	if !s.enter(r) {
 		panic(http.ErrAbortHandler)
@@ -146,7 +150,7 @@ func (s *Server) fail(r *run, f *fault, w http.ResponseWriter, req *http.Request
 	}
 }
 
-// discard is a ResponseWriter to nowhere.
+// discard is a ResponseWriter that discards everything.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }

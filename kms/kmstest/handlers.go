@@ -21,7 +21,7 @@ import (
 // Op is an operation of the KES API.
 type Op string
 
-// The operations that the server carries out. Requests for anything else count as OpOther.
+// The operations of the server. All other requests count as OpOther.
 const (
 	OpVersion  Op = "version"
 	OpStatus   Op = "status"
@@ -36,13 +36,14 @@ const (
 	OpOther    Op = "other"
 )
 
-// maxBody bounds request bodies, as KES does.
+// maxBody limits request bodies, like KES, in bytes.
 const maxBody = 1 << 20
 
-// route is an operation by path. A path that ends in a slash is followed by a key name, or by a prefix for OpList.
+// route maps a path to an operation. A path that ends in a slash is followed by
+// a key name, or by a prefix for OpList.
 type route struct {
 	op     Op
-	method string // POST is taken for PUT too
+	method string // if it is PUT, POST is accepted too
 	path   string
 	handle func(s *Server, name string, req *http.Request) (any, error)
 }
@@ -77,7 +78,8 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// route checks method, client and key name, carries the operation out and answers.
+// route checks method, client and key name, carries out the operation and
+// answers.
 func (s *Server) route(ro route, w http.ResponseWriter, req *http.Request) {
 	if req.Method != ro.method && (req.Method != http.MethodPost || ro.method != http.MethodPut) {
 		w.Header().Set("Accept", ro.method)
@@ -113,7 +115,7 @@ func (s *Server) route(ro route, w http.ResponseWriter, req *http.Request) {
 	answer(w, v, err)
 }
 
-// identify returns who the client is: the SHA-256 of its public key.
+// identify returns the identity of the client: the SHA-256 of its public key.
 func identify(req *http.Request) (kes.Identity, error) {
 	switch certs := req.TLS.PeerCertificates; len(certs) {
 	case 0:
@@ -126,7 +128,7 @@ func identify(req *http.Request) (kes.Identity, error) {
 	}
 }
 
-// validPrefix reports whether KES lists keys by a prefix.
+// validPrefix reports whether KES accepts s as the prefix of a listing.
 func validPrefix(s string) bool {
 	if s == "" || s == "*" {
 		return true
@@ -161,7 +163,7 @@ func (s *Server) create(name string, req *http.Request) (any, error) {
 
 func (s *Server) generate(name string, req *http.Request) (any, error) {
 	var in struct{ Context []byte }
-	if req.ContentLength != 0 { // without a body KES binds the key to nothing; -1 is one of unknown length
+	if req.ContentLength != 0 { // without a body KES uses no context; -1 means an unknown length
 		if err := decode(req, &in); err != nil {
 			return nil, err
 		}
@@ -235,7 +237,8 @@ func (s *Server) delete(name string, _ *http.Request) (any, error) {
 	return nil, nil
 }
 
-// readBody reads a body into memory, so that net/http notices when the client goes away while a request hangs.
+// readBody reads the body into memory: net/http then notices if the client
+// disconnects while the request hangs.
 func readBody(w http.ResponseWriter, req *http.Request) bool {
 	b, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
 	if err != nil {
@@ -253,7 +256,7 @@ func decode(req *http.Request, v any) error {
 	return nil
 }
 
-// answer sends v as JSON, nothing when v is nil, or an error.
+// answer sends an error, or v as JSON, or an empty body if v is nil.
 func answer(w http.ResponseWriter, v any, err error) {
 	var kerr kes.Error
 	switch {
@@ -270,7 +273,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 	}
 }
 
-// fail sends an error as KES does.
+// fail sends an error in the form KES uses.
 func fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

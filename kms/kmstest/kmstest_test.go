@@ -23,7 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// httpClient returns an HTTP client that trusts the server. With withKey it has the server's API key.
+// httpClient returns an HTTP client that trusts the server. With withKey it
+// authenticates with the server's API key.
 func httpClient(t *testing.T, s *kmstest.Server, withKey bool) *http.Client {
 	t.Helper()
 	ca, err := os.ReadFile(s.CAFile())
@@ -53,7 +54,8 @@ func httpClient(t *testing.T, s *kmstest.Server, withKey bool) *http.Client {
 	}
 }
 
-// The client of KES's own module is a witness that the wire format is KES's.
+// The client from KES's own module confirms that the wire format is that of
+// KES.
 func TestWireFormat(t *testing.T) {
 	t.Parallel()
 	server := kmstest.NewServer(t)
@@ -179,7 +181,8 @@ func do(t *testing.T, client *http.Client, method, url, body string) (int, strin
 	return resp.StatusCode, string(b)
 }
 
-// KES answers a request without a body with a key that is bound to nothing; so does this server, for tests to notice.
+// For a request without a body, KES returns a key bound to no context. This
+// server does the same so tests can catch such requests.
 func TestGenerateWithoutBody(t *testing.T) {
 	t.Parallel()
 	server := kmstest.NewServer(t)

@@ -8,16 +8,18 @@ import (
 	"syscall"
 )
 
-// Network is a network inside the test process. Its connections wait on channels instead of the kernel, so that a test in a
-// bubble of testing/synctest has the clock of the bubble: what would take seconds passes at once, and to the nanosecond. The
-// zero Network is ready for use, and it is safe for concurrent use.
+// Network is a network inside the test process. Its connections block on
+// channels and not in the kernel, so a test inside a testing/synctest bubble
+// uses the fake clock: waits of seconds pass at once and are exact. The zero
+// Network is ready to use. It is safe for concurrent use.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
-	last      int // port that Listen gave out
+	last      int // port assigned last
 }
 
-// Listen listens on an address, or on a free port of 127.0.0.1 if it is "".
+// Listen listens on an address, or on a free port of 127.0.0.1 if address is
+// "".
 func (n *Network) Listen(address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -36,7 +38,8 @@ func (n *Network) Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// Dial connects to a listener. It has the form of http.Transport's DialContext and kms.Config's Dial.
+// Dial connects to a listener. It can be used as the DialContext of
+// http.Transport and as the Dial of kms.Config.
 func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: addr(address), Err: syscall.ECONNREFUSED}
 	n.mu.Lock()

@@ -22,14 +22,16 @@ import (
 	"ssegw/kms"
 )
 
-// DefaultKey is the KES key that every store begins with, and the DefaultKey of Config.
+// DefaultKey is the name of the KES key that every store starts with. Config
+// sets it as the default key.
 const DefaultKey = "default-key"
 
-// Server is one KES server. It is safe for concurrent use and stops when its test ends.
+// Server is a KES server. It is safe for concurrent use and stops when its test
+// ends.
 type Server struct {
 	t        testing.TB
 	store    *store
-	network  *Network // nil: TCP
+	network  *Network // nil for TCP
 	addr     string
 	caFile   string
 	pageSize int
@@ -41,23 +43,24 @@ type Server struct {
 	requests map[Op]int
 }
 
-// run is a server from Start to Stop.
+// run is the state of a server between Start and Stop.
 type run struct {
 	http   *http.Server
-	ctx    context.Context // ends with Stop
+	ctx    context.Context // ends at Stop
 	cancel context.CancelFunc
 	active sync.WaitGroup // requests, and the accept loop
 }
 
-// Option changes a server that is being made.
+// Option configures a server in NewServer.
 type Option func(*Server)
 
-// WithStore makes the server share the keys, the clients, the certificate and the network of other.
+// WithStore makes the server share keys, clients, certificate and network with
+// other.
 func WithStore(other *Server) Option {
 	return func(s *Server) { s.store, s.network = other.store, other.network }
 }
 
-// WithKeys makes KES keys.
+// WithKeys creates KES keys.
 func WithKeys(names ...string) Option {
 	return func(s *Server) {
 		for _, name := range names {
@@ -66,13 +69,16 @@ func WithKeys(names ...string) Option {
 	}
 }
 
-// WithPageSize sets how many names a listing answers with at most; 1024, as KES does, without it.
+// WithPageSize sets the maximum number of names in one listing. The default is
+// 1024, as in KES.
 func WithPageSize(n int) Option { return func(s *Server) { s.pageSize = n } }
 
-// WithNetwork makes the server listen there instead of on TCP, and its Config dial there.
+// WithNetwork makes the server listen on n instead of TCP, and clients from its
+// Config dial on n.
 func WithNetwork(n *Network) Option { return func(s *Server) { s.network = n } }
 
-// NewServer starts a server on a free port of 127.0.0.1. WithStore goes before options that make keys.
+// NewServer starts a server on a free port of 127.0.0.1. WithStore must come
+// before options that create keys.
 func NewServer(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s := &Server{
@@ -95,11 +101,13 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// attemptTimeout is enough for a busy machine.
+// attemptTimeout is long enough for a busy machine.
 const attemptTimeout = time.Minute
 
-// Config returns the configuration of a client of this server and the given others, which share its store. Its attempts may
-// take a minute, so that no test fails for want of time; a test of servers that hang sets AttemptTimeout to less.
+// Config returns the configuration of a client for this server and others,
+// which must share its store. Attempts time out after a minute, so tests do not
+// depend on the speed of the machine. Tests of servers that hang set a shorter
+// AttemptTimeout.
 func (s *Server) Config(others ...*Server) kms.Config {
 	c := kms.Config{
 		Endpoints:  []string{s.Endpoint()},
@@ -118,17 +126,18 @@ func (s *Server) Config(others ...*Server) kms.Config {
 	return c
 }
 
-// Endpoint returns the server's https://host:port, which stays the same when it is stopped and started.
+// Endpoint returns https://host:port of the server. It does not change when the
+// server is stopped and started.
 func (s *Server) Endpoint() string { return "https://" + s.addr }
 
-// APIKey returns the API key of a client that the server knows.
+// APIKey returns the API key of a client that the server accepts.
 func (s *Server) APIKey() string { return s.store.apiKey.String() }
 
-// CAFile returns the PEM file of the server's certificate.
+// CAFile returns the path of a PEM file with the server's certificate.
 func (s *Server) CAFile() string { return s.caFile }
 
-// Stop closes the listener and every connection, whatever is going on, as a killed server does. It returns when no request
-// is left. Stopping twice is no error.
+// Stop closes the listener and all connections at once, like a killed server.
+// It returns when no request is running. It may be called twice.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	r := s.run
@@ -142,7 +151,7 @@ func (s *Server) Stop() {
 	r.active.Wait()
 }
 
-// Start listens again, on the same port. Starting twice is no error.
+// Start starts the server again, on the same port. It may be called twice.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.mu.Lock()
@@ -176,8 +185,9 @@ func (s *Server) Start() {
 	})
 }
 
-// listen listens on the server's address, or at first on a free one. The system gives out no ports below 32768 on its own: one
-// of those stays free while the server is stopped.
+// listen listens on the server's address, or on a free one the first time. It
+// picks a port below 32768, which the system does not assign by itself, so the
+// port stays free while the server is stopped.
 func (s *Server) listen() (ln net.Listener, err error) {
 	switch {
 	case s.network != nil:
@@ -196,7 +206,8 @@ func (s *Server) listen() (ln net.Listener, err error) {
 	return ln, err
 }
 
-// enter adds a request to those that Stop waits for, unless Stop was called.
+// enter adds a request to those that Stop waits for. It returns false if Stop
+// was called.
 func (s *Server) enter(r *run) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,16 +218,16 @@ func (s *Server) enter(r *run) bool {
 	return true
 }
 
-// handshake holds a TLS handshake up while the server hangs.
+// handshake blocks TLS handshakes while the server hangs.
 func (s *Server) handshake(r *run) (*tls.Config, error) {
 	f := s.currentFault()
 	if f.Hang && len(f.Ops) == 0 && f.Times == 0 {
-		return nil, f.wait(r.ctx) // nil, nil goes on
+		return nil, f.wait(r.ctx) // nil, nil continues the handshake
 	}
-	return nil, nil // means the configuration that is there
+	return nil, nil // keeps the current configuration
 }
 
-// CreateKey makes a KES key if there is none of that name.
+// CreateKey creates a KES key unless it exists.
 func (s *Server) CreateKey(name string) {
 	if err := kms.ValidKeyName(name); err != nil {
 		s.t.Fatalf("kmstest: %v", err)
@@ -224,26 +235,28 @@ func (s *Server) CreateKey(name string) {
 	s.store.create(name, s.store.apiKey.Identity())
 }
 
-// DeleteKey deletes a KES key, and with it all that was sealed under it.
+// DeleteKey deletes a KES key. Data keys sealed under it can no longer be
+// opened.
 func (s *Server) DeleteKey(name string) { s.store.remove(name) }
 
-// HasKey reports whether there is a KES key of that name.
+// HasKey reports whether a KES key exists.
 func (s *Server) HasKey(name string) bool {
 	_, ok := s.store.get(name)
 	return ok
 }
 
-// Deny refuses all that has to do with a KES key with 403, until Allow.
+// Deny makes all requests for a KES key fail with 403, until Allow.
 func (s *Server) Deny(name string) { s.store.deny(name, true) }
 
-// Allow ends a Deny.
+// Allow undoes Deny.
 func (s *Server) Allow(name string) { s.store.deny(name, false) }
 
-// AddIdentity lets one more client in: the holder of a certificate whose public key has that identity.
+// AddIdentity makes the server accept one more client, by the identity of its
+// public key.
 func (s *Server) AddIdentity(id kes.Identity) { s.store.admit(id) }
 
-// Requests returns how many requests of an operation arrived since the start or the last ResetRequests, also those that
-// were refused or failed on demand.
+// Requests returns how many requests for an operation have arrived since the
+// start or the last ResetRequests. Refused and failed requests count too.
 func (s *Server) Requests(op Op) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +270,7 @@ func (s *Server) AllRequests() map[Op]int {
 	return maps.Clone(s.requests)
 }
 
-// ResetRequests sets all counts to zero.
+// ResetRequests resets all counts to zero.
 func (s *Server) ResetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

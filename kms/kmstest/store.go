@@ -24,7 +24,7 @@ import (
 	"github.com/minio/kms-go/kes"
 )
 
-// store is what the servers of one cluster share.
+// store is the state that the servers of one cluster share.
 type store struct {
 	cert    tls.Certificate
 	certPEM []byte
@@ -58,7 +58,8 @@ func newStore(t testing.TB) *store {
 	return s
 }
 
-// newCertificate makes a self-signed server certificate for this host. It is its own CA file, like those that KES makes.
+// newCertificate generates a self-signed server certificate for this host. It
+// is its own CA, like the certificates that KES generates.
 func newCertificate() (tls.Certificate, []byte, error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -162,19 +163,21 @@ func newKey(by kes.Identity) *key {
 	return k
 }
 
-// Sizes of what a sealed data key is made of. The whole has the length of KES's own: 124 bytes for a data key of 32.
+// Sizes of the parts of a sealed data key. Its total length is that of KES: 124
+// bytes for a data key of 32.
 const (
 	saltSize  = 16
 	nonceSize = 12
 )
 
-// header is the part of a sealed data key before the random part, as KES writes it in MessagePack: an array of five, the
-// algorithm, the key's ID.
+// header returns the start of a sealed data key, as KES writes it in
+// MessagePack: an array of five, the algorithm and the ID of the key. The
+// random part follows.
 func (k *key) header() []byte {
 	return []byte("\x95\xa6AES256\xd9\x20" + k.id + "\xc4\x10")
 }
 
-// seal seals up to 239 bytes, bound to context.
+// seal seals up to 239 bytes and binds them to context.
 func (k *key) seal(plaintext, context []byte) []byte {
 	salt, nonce := make([]byte, saltSize), make([]byte, nonceSize)
 	rand.Read(salt)
@@ -184,7 +187,7 @@ func (k *key) seal(plaintext, context []byte) []byte {
 		[]byte{0xc4, byte(len(plaintext) + aead.Overhead())}, aead.Seal(nil, nonce, plaintext, context))
 }
 
-// open opens what seal made, with the same context.
+// open opens the result of seal. context must be the same.
 func (k *key) open(sealed, context []byte) ([]byte, bool) {
 	rest, ok := strings.CutPrefix(string(sealed), string(k.header()))
 	if !ok || len(rest) < saltSize+2+nonceSize+2 {

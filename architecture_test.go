@@ -27,7 +27,7 @@ const (
 	module       = "ssegw"
 	maxFileLines = 600 // of a file that is not a test
 	maxFuncLines = 100 // of a function outside tests, including signature and braces
-	maxCycle     = 12 // files of a package that all use one another, directly or indirectly
+	maxCycle     = 12  // files of a package that all use one another, directly or indirectly
 	maxTypeFiles = 5   // files with methods of one type
 )
 

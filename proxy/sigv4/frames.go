@@ -111,9 +111,8 @@ func (f *frames) openChunk() error {
 
 // tooLong refuses a chunk of size bytes, which exceeds the rest of the declared
 // length. If the chunk does not end where its header says, Amazon S3 calls the
-// body malformed, and otherwise the declared length wrong. tooLong reads
-// nothing: it treats a chunk that is not completely in the buffer as
-// well-formed.
+// body malformed, and otherwise the declared length wrong. tooLong treats a
+// chunk that does not fit into the buffer as well-formed, without reading it.
 func (f *frames) tooLong(size int64) error {
 	if size > maxLine-2 {
 		return errBodyLength()

@@ -1,7 +1,7 @@
 // Package ssegw_test holds the architecture of the module as a test: which
 // package may import which, who owns a dependency, how long files and functions
-// may get, and how entangled the files of a package. A change of the
-// architecture is a change of these tables.
+// may be, and how entangled the files of a package may be. To change the
+// architecture, change these tables.
 package ssegw_test
 
 import (
@@ -25,18 +25,18 @@ import (
 
 const (
 	module       = "ssegw"
-	maxFileLines = 600 // of a file that is no test
-	maxFuncLines = 100 // of a function outside tests, signature and braces included
-	maxCycle     = 12  // files of a package that all use one another, directly or through others of them
+	maxFileLines = 600 // of a file that is not a test
+	maxFuncLines = 100 // of a function outside tests, including signature and braces
+	maxCycle     = 12  // files of a package that all use one another, directly or indirectly
 	maxTypeFiles = 5   // files with methods of one type
 )
 
-// maxLines bounds the code of a folder, in lines of files that are not tests.
+// maxLines limits the code of a folder, in lines of files that are not tests.
 var maxLines = map[string]int{"proxy": 5500}
 
-// until lists the limits that do not hold yet, with those that hold until then.
-// Lower them as the code gets there; one that is not needed any more is an
-// error.
+// until lists the limits that do not hold yet, with the values that hold until
+// then. Lower them as the code gets there. An exception that is no longer
+// needed is an error.
 var until = map[string]int{
 	"cycle of proxy":          54,
 	"files of proxy.State":    8,
@@ -47,12 +47,13 @@ var until = map[string]int{
 	"lines of proxy":          12862,
 }
 
-// packages lists every folder with Go code and what it imports of ours; its
-// tests may import itself and the tests column too.
+// packages lists every folder with Go code and the packages of this module that
+// it imports. Its tests may also import the folder itself and the packages in
+// the column tests.
 var packages = []struct {
 	dir, imports, tests string
 }{
-	// Leaves: they import nothing of ours.
+	// Leaves import no package of this module.
 	{"sealer", "", ""},
 	{"kms", "", "kms/kmstest"},
 	{"config", "", ""},
@@ -67,7 +68,7 @@ var packages = []struct {
 	{".", "", ""},
 }
 
-// owners lists the imports that only some folders may have, by prefix.
+// owners lists imports, by prefix, that only some folders may have.
 var owners = []struct {
 	prefix, dirs string
 	tests        bool // tests of other folders may import it too
@@ -76,10 +77,10 @@ var owners = []struct {
 	{"github.com/minio/kms-go", "kms kms/kmstest", false},
 	{"github.com/caarlos0/env", "config", false},
 	{"github.com/alecthomas/kong", "cmd/ssegw", false},
-	{"math/rand", "", true}, // crypto/rand everywhere: no need to ask which one matters
+	{"math/rand", "", true}, // use crypto/rand everywhere, so there is no question which one matters
 }
 
-// denied lists what a folder does without, outside its tests.
+// denied lists imports that a folder must not have outside its tests.
 var denied = []struct {
 	dir, imports, why string
 }{
@@ -95,7 +96,8 @@ func TestArchitecture(t *testing.T) {
 	}
 }
 
-// Each rule finds what breaks it, and only that.
+// TestArchitectureRules checks that each rule finds violations, and only
+// violations.
 func TestArchitectureRules(t *testing.T) {
 	long := "package p\n\nfunc F() {\n" + strings.Repeat("\t_ = 0\n", maxFuncLines) + "}\n"
 	for _, tt := range []struct {
@@ -148,8 +150,8 @@ func TestArchitectureRules(t *testing.T) {
 	}
 }
 
-// A rule for a package that does not exist is an error, and so is an exception
-// that the code does not need.
+// TestArchitectureTables checks that a rule for a package that does not exist
+// is an error, and so is an exception that is not needed.
 func TestArchitectureTables(t *testing.T) {
 	all := fstest.MapFS{}
 	for _, p := range packages {
@@ -165,7 +167,7 @@ func TestArchitectureTables(t *testing.T) {
 	}
 }
 
-// ring returns n files, each of which uses a method that stands in the next.
+// ring returns n files, each of which uses a method in the next.
 func ring(dir string, n int) fstest.MapFS {
 	files := fstest.MapFS{}
 	for i := range n {
@@ -183,7 +185,7 @@ func methods(dir string, n int) fstest.MapFS {
 	return files
 }
 
-// lines returns files of n lines in all.
+// lines returns files with n lines in total.
 func lines(dir string, n int) fstest.MapFS {
 	files := fstest.MapFS{}
 	for i := 0; n > 0; i++ {
@@ -196,7 +198,7 @@ func lines(dir string, n int) fstest.MapFS {
 
 func source(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 
-// check returns what in the Go files of fsys breaks the rules.
+// check returns the violations in the Go files of fsys.
 func check(fsys fs.FS) []string {
 	var problems []string
 	dirs := map[string]bool{}
@@ -228,7 +230,7 @@ func check(fsys fs.FS) []string {
 	return problems
 }
 
-// checkPackage returns what breaks the rules about the files of a package.
+// checkPackage returns violations that concern the files of a package together.
 func checkPackage(dir string, p *loaded) []string {
 	var problems []string
 	for _, m := range measures(dir, p) {
@@ -239,14 +241,14 @@ func checkPackage(dir string, p *loaded) []string {
 	return problems
 }
 
-// measure is something of a package that has a limit.
+// measure is a limited quantity of a package.
 type measure struct {
-	what    string // in the table until
+	what    string // its name in the table until
 	n, most int
 	text    string
 }
 
-// measures returns what has a limit in a package.
+// measures returns the limited quantities of a package.
 func measures(dir string, p *loaded) []measure {
 	cycle := largestCycle(p.uses)
 	all := []measure{{"cycle of " + dir, len(cycle), maxCycle,
@@ -262,8 +264,8 @@ func measures(dir string, p *loaded) []measure {
 	return all
 }
 
-// checkTables returns what the tables state about packages that do not exist,
-// and exceptions that are not needed.
+// checkTables returns entries of the tables for packages that do not exist, and
+// exceptions that are not needed.
 func checkTables(fsys fs.FS) []string {
 	var named []string
 	for _, p := range packages {
@@ -312,7 +314,7 @@ func skipped(fsys fs.FS, dir string) bool {
 	return err == nil || base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")
 }
 
-// checkFile returns what breaks the rules in one Go file.
+// checkFile returns the violations in one Go file.
 func checkFile(fsys fs.FS, name string) ([]string, error) {
 	source, err := fs.ReadFile(fsys, name)
 	if err != nil {
@@ -347,8 +349,8 @@ func checkFile(fsys fs.FS, name string) ([]string, error) {
 	return append(problems, longFunctions(files, file)...), nil
 }
 
-// importProblem says why a file in dir may not import what it does; empty when
-// it may.
+// importProblem describes why a file in dir may not import imported. It returns
+// "" if it may.
 func importProblem(dir, imported string, isTest bool) string {
 	if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
 		for _, p := range packages {
@@ -381,7 +383,7 @@ func importProblem(dir, imported string, isTest bool) string {
 // has reports whether word is one of the words of list.
 func has(list, word string) bool { return slices.Contains(strings.Fields(list), word) }
 
-// longFunctions reports the functions of file that are too long.
+// longFunctions returns the functions of file that are too long.
 func longFunctions(files *token.FileSet, file *ast.File) []string {
 	var problems []string
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -397,7 +399,7 @@ func longFunctions(files *token.FileSet, file *ast.File) []string {
 	return problems
 }
 
-// TestDocumentsNameTests: a test that a document names is there.
+// TestDocumentsNameTests checks that every test named in a document exists.
 func TestDocumentsNameTests(t *testing.T) {
 	sources := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)

@@ -17,14 +17,13 @@ type loaded struct {
 	types *types.Package
 	lines int                        // of all files
 	uses  map[string]map[string]bool // by name: the other files that a file uses
-	homes map[string]map[string]bool // by type: the files in which its methods stand
+	homes map[string]map[string]bool // by type: the files with its methods
 }
 
-// loader type-checks packages of the module. It reads neither the standard
-// library nor other modules, which makes it fast: what comes from there has no
-// type, so a method called on the result of slices.SortedFunc, say, is not
-// found. With complete types the graph of the module has two edges in a
-// thousand more.
+// loader type-checks packages of the module. To be fast, it reads neither the
+// standard library nor other modules. Values from there have no type, so a
+// method called on the result of slices.SortedFunc, for example, is not found.
+// With complete types the graph of the module would have 0.2 % more edges.
 type loader struct {
 	fsys  fs.FS
 	files *token.FileSet
@@ -66,7 +65,7 @@ func (l *loader) load(dir string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := types.Config{Importer: l, Error: func(error) {}} // empty packages lack what is used of them
+	conf := types.Config{Importer: l, Error: func(error) {}} // ignore errors about names of empty packages
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
 	p.types, _ = conf.Check(imported, l.files, files, info)
 	for ident, object := range info.Uses {
@@ -110,7 +109,7 @@ func (l *loader) parse(p *loaded, dir string) ([]*ast.File, error) {
 	return files, nil
 }
 
-// file returns the name of the file that pos is in.
+// file returns the name of the file that contains pos.
 func (l *loader) file(pos token.Pos) string { return path.Base(l.files.Position(pos).Filename) }
 
 func isMethod(object types.Object) bool {
@@ -143,7 +142,7 @@ func add(sets map[string]map[string]bool, key, element string) {
 }
 
 // largestCycle returns the largest strongly connected component of uses: every
-// file in it uses all others, directly or through others of them.
+// file in it uses all others, directly or indirectly.
 func largestCycle(uses map[string]map[string]bool) []string {
 	reached := map[string]map[string]bool{}
 	for from := range uses {

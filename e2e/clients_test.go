@@ -33,15 +33,15 @@ const (
 	sseC   scheme = "SSE-C"
 )
 
-// customerKey is the SSE-C key of all tests, 32 bytes. Its base64 has neither
-// + nor /, which mc's command line does not take.
+// customerKey is the SSE-C key of all tests, 32 bytes. Its base64 contains
+// neither + nor /, which mc's command line does not accept.
 var customerKey = []byte("0123456789abcdef0123456789ABCDEF")
 
-// facts are what a HEAD tells.
+// facts are what a HEAD returns.
 type facts struct {
 	size   int64
-	scheme string // as Amazon's header has it, "" when there is none
-	keyID  string // of SSE-KMS, else ""
+	scheme string // as in Amazon's header, "" if absent
+	keyID  string // for SSE-KMS, otherwise ""
 }
 
 func wantFacts(s scheme, size int64, keyName string) facts {
@@ -55,8 +55,8 @@ func wantFacts(s scheme, size int64, keyName string) facts {
 	}
 }
 
-// A client is one S3 client program or library, bound to one gateway. Every
-// put is one PutObject request.
+// A client is one S3 client program or library that uses one gateway. Every put
+// is one PutObject request.
 type client interface {
 	put(ctx context.Context, bucket, key string, s scheme, c content) error
 	get(ctx context.Context, bucket, key string, s scheme, w io.Writer) error
@@ -64,7 +64,7 @@ type client interface {
 	list(ctx context.Context, bucket string) (map[string]int64, error)
 }
 
-// newClients returns all clients of a gateway by name.
+// newClients returns all clients of a gateway, by name.
 func newClients(t *testing.T, st *stack.Stack, g *stack.Gateway) map[string]client {
 	t.Helper()
 	return map[string]client{
@@ -74,7 +74,7 @@ func newClients(t *testing.T, st *stack.Stack, g *stack.Gateway) map[string]clie
 	}
 }
 
-// sdkClient is aws-sdk-go-v2.
+// sdkClient uses aws-sdk-go-v2.
 type sdkClient struct {
 	*s3.Client
 	keyName string
@@ -150,7 +150,7 @@ func customerHeadersOf(secret []byte) (algorithm, key, keyMD5 *string) {
 		aws.String(base64.StdEncoding.EncodeToString(sum[:]))
 }
 
-// minioClient is minio-go.
+// minioClient uses minio-go.
 type minioClient struct {
 	*minio.Client
 	keyName string
@@ -179,7 +179,8 @@ func (c minioClient) sse(s scheme) (encrypt.ServerSide, error) {
 	}
 }
 
-// readSSE is what minio-go wants to know for reading: SSE-C only.
+// readSSE returns what minio-go needs for reading, which is nothing except for
+// SSE-C.
 func (c minioClient) readSSE(s scheme) (encrypt.ServerSide, error) {
 	if s != sseC {
 		return nil, nil
@@ -241,10 +242,10 @@ func (c minioClient) list(ctx context.Context, bucket string) (map[string]int64,
 	return sizes, nil
 }
 
-// mcClient is the mc program, with the alias gw.
+// mcClient runs the mc program with the alias gw.
 type mcClient struct {
 	mc      *stack.MC
-	dir     string // for the files it uploads
+	dir     string // for files to upload
 	keyName string
 }
 
@@ -261,7 +262,7 @@ func newMCClient(t *testing.T, st *stack.Stack, g *stack.Gateway) mcClient {
 	return mcClient{mc, t.TempDir(), g.KeyName}
 }
 
-// encArgs are the options for one object, beside the command.
+// encArgs returns the encryption options for one object.
 func (c mcClient) encArgs(s scheme, target string, reading bool) []string {
 	switch {
 	case s == sseC:

@@ -23,9 +23,9 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// TestContainer builds the image of the Dockerfile, on a base made of this
-// machine's Go, and stores and reads an object through a container of it that
-// runs without root, capabilities and a writable file system.
+// TestContainer builds the image of the Dockerfile on a base made of this
+// machine's Go. It stores and reads an object through a container of the image,
+// which runs without root, capabilities and a writable file system.
 func TestContainer(t *testing.T) {
 	t.Parallel()
 	long(t)
@@ -81,7 +81,7 @@ type podmanRun struct {
 	root string // of the repository
 }
 
-// run runs podman and returns its standard output; a failure ends the test.
+// run runs podman and returns its standard output. A failure ends the test.
 func (p *podmanRun) run(in io.Reader, args ...string) string {
 	p.t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -102,7 +102,8 @@ func (p *podmanRun) clean(args ...string) {
 	}
 }
 
-// start runs the gateway's image with g's settings. It closes exited when the container has ended.
+// start runs the gateway's image with the settings of g. It closes exited when
+// the container has ended.
 func (p *podmanRun) start(name, image string, g *stack.Gateway, kesCA string, exited chan<- struct{}) {
 	p.t.Helper()
 	dir := p.t.TempDir()
@@ -111,7 +112,7 @@ func (p *podmanRun) start(name, image string, g *stack.Gateway, kesCA string, ex
 	if err := os.WriteFile(ca, pem, 0o600); err != nil {
 		p.t.Fatal(err)
 	}
-	if err := os.Chmod(ca, 0o644); err != nil { // the container's user is not ours
+	if err := os.Chmod(ca, 0o644); err != nil { // the container runs as another user
 		p.t.Fatal(err)
 	}
 	env := maps.Clone(g.Env)
@@ -139,11 +140,11 @@ func (p *podmanRun) start(name, image string, g *stack.Gateway, kesCA string, ex
 		_ = wait.Wait()
 		close(exited)
 	}()
-	p.t.Cleanup(func() { <-done }) // the context has ended, and wait with it
+	p.t.Cleanup(func() { <-done }) // the context has ended, and with it podman wait
 }
 
-// importBase makes an image of this machine's Go, its certificates and its
-// settings of the go command; there is nothing else in it, not even a shell.
+// importBase makes an image with only this machine's Go, its certificates and
+// its settings of the go command. It does not even have a shell.
 func (p *podmanRun) importBase(image string) {
 	p.t.Helper()
 	args := []string{"import"}
@@ -203,7 +204,7 @@ func addTree(tw *tar.Writer, dir, prefix string) error {
 }
 
 func addFile(tw *tar.Writer, path, name string) error {
-	f, err := os.Open(path) // follows a symbolic link
+	f, err := os.Open(path) // follow symbolic links
 	if err != nil {
 		return err
 	}

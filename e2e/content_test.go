@@ -9,13 +9,15 @@ import (
 	"testing/iotest"
 )
 
-// marker starts every block of a content. Whoever finds it upstream has found plaintext.
+// marker starts every block of a content. If it is found upstream, plaintext is
+// stored there.
 const marker = "<<ssegw end-to-end plaintext 01>>"
 
 const blockSize = 4096
 
-// content is a deterministic byte sequence of any size that is never held in
-// memory: each block of 4096 bytes is the marker, and then pseudo-random.
+// content is a deterministic sequence of bytes of any size that is never held
+// in memory. Each block of 4096 bytes is the marker followed by pseudo-random
+// bytes.
 type content struct {
 	seed uint64
 	size int64
@@ -67,7 +69,7 @@ func sumOf(r io.Reader) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// verifier is a writer that wants exactly one content.
+// verifier is a writer that accepts only one content.
 type verifier struct {
 	want content
 	off  int64

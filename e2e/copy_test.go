@@ -15,8 +15,8 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// TestCopies copies between all schemes and onto itself, a single PUT and an
-// object of parts, and compares sizes, ETags and bytes.
+// TestCopies copies a single PUT and a multipart object between all schemes and
+// onto themselves. It compares sizes, ETags and bytes.
 func TestCopies(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -69,12 +69,12 @@ func putAs(t *testing.T, client sdkClient, key string, s scheme, body content, p
 	complete := &s3.CompleteMultipartUploadInput{
 		Bucket: bucket, Key: &key, UploadId: part.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 	}
-	// The SDK announces a checksum at Create: the key is needed to the end.
+	// The SDK announces a checksum at Create, so Complete needs the key too.
 	complete.SSECustomerAlgorithm, complete.SSECustomerKey, complete.SSECustomerKeyMD5 = part.SSECustomerAlgorithm, part.SSECustomerKey, part.SSECustomerKeyMD5
 	_ = must(client.CompleteMultipartUpload(t.Context(), complete))(t)
 }
 
-// wantCopy copies and reads the copy.
+// wantCopy copies an object and reads the copy.
 func wantCopy(t *testing.T, client *s3.Client, source string, from scheme, key string, to scheme, body content) {
 	t.Helper()
 	input := &s3.CopyObjectInput{Bucket: aws.String(sealedBucket), Key: &key, CopySource: aws.String(sealedBucket + "/" + source)}
@@ -122,8 +122,8 @@ func wantCopy(t *testing.T, client *s3.Client, source string, from scheme, key s
 	}
 }
 
-// TestCopyMovesNoBody: a copy between sealed objects, whatever changes, is the
-// store's own work. The bytes between gateway and store are counted.
+// TestCopyMovesNoBody checks that the store itself makes every copy between
+// sealed objects. It counts the bytes between gateway and store.
 func TestCopyMovesNoBody(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -141,8 +141,8 @@ func TestCopyMovesNoBody(t *testing.T) {
 	})
 }
 
-// TestUpdateObjectEncryption: another key for sealed objects, in which nothing else
-// changes and of which no body moves. They no longer need the key they had.
+// TestUpdateObjectEncryption gives sealed objects another key. Nothing else
+// changes, no body is moved, and the old key is no longer needed.
 func TestUpdateObjectEncryption(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -182,7 +182,7 @@ func TestUpdateObjectEncryption(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, body := range bodies {
-			fresh := sdkOf(t, g) // of a gateway that keeps none of the keys
+			fresh := sdkOf(t, g) // from a gateway that has not cached any keys
 			wantContent(t, fresh, key, body)
 			head := must(fresh.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
 			tags := must(fresh.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
@@ -196,11 +196,12 @@ func TestUpdateObjectEncryption(t *testing.T) {
 	})
 }
 
-// maxCopyTraffic is what a copy may move between gateway and store, whatever the
-// object's size: headers, a part table, small documents.
+// maxCopyTraffic limits the bytes that a copy may move between gateway and
+// store, for objects of any size: headers, a part table, small documents.
 const maxCopyTraffic = 256 * kib
 
-// countedGateway starts a replica of g that reaches the store through a counter.
+// countedGateway starts a replica of g that reaches the store through a
+// counter.
 func (r *rig) countedGateway(t *testing.T, g *stack.Gateway) (*stack.Counter, *stack.Gateway) {
 	t.Helper()
 	counter := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
@@ -209,7 +210,7 @@ func (r *rig) countedGateway(t *testing.T, g *stack.Gateway) (*stack.Counter, *s
 	}))(t)
 }
 
-// copyCounted copies within the sealed bucket, wants no body to pass, and tells how
+// copyCounted copies an object, checks that no body is moved, and reports how
 // long it took.
 func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, to string, s scheme) {
 	t.Helper()
@@ -232,8 +233,8 @@ func copyCounted(t *testing.T, counter *stack.Counter, g *stack.Gateway, from, t
 	t.Logf("%s to %s: %v, %d bytes between gateway and store", from, to, took.Round(time.Millisecond), passed)
 }
 
-// TestCopyOntoItself changes the headers of objects, drops those that stores keep when they
-// change an object in place, and races with writes.
+// TestCopyOntoItself changes the headers of objects, drops those that stores
+// keep when they change an object in place, and races with writes.
 func TestCopyOntoItself(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -249,7 +250,7 @@ func TestCopyOntoItself(t *testing.T) {
 				Bucket: bucket, Key: &key, Body: bytes.NewReader(body), ServerSideEncryption: types.ServerSideEncryptionAes256,
 				Metadata: map[string]string{"a": "1"},
 			}
-			if key != "dir/" { // with which versitygw keeps no content headers
+			if key != "dir/" { // versitygw keeps no content headers for it
 				input.CacheControl, input.ContentLanguage = aws.String("no-cache"), aws.String("de")
 			}
 			_ = must(client.PutObject(t.Context(), input))(t)
@@ -260,7 +261,7 @@ func TestCopyOntoItself(t *testing.T) {
 				t.Errorf("%s: %d bytes, %q, %v", key, len(got), aws.ToString(out.CacheControl), out.Metadata)
 			}
 		}
-		// Whichever comes last, the object is one of them, whole.
+		// Whichever write is last, the object is one of the two, and whole.
 		for i := range 60 {
 			key := fmt.Sprint("race-", i%3)
 			put := func(b string) error {
@@ -274,7 +275,7 @@ func TestCopyOntoItself(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- put("2") }()
-			_, _ = client.CopyObject(t.Context(), selfCopy(key)) // a conflict is an answer
+			_, _ = client.CopyObject(t.Context(), selfCopy(key)) // a conflict is allowed
 			if err := <-ended; err != nil {
 				t.Fatal(err)
 			}

@@ -11,9 +11,9 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// useBoto3 is boto3, driven by testdata/clients/boto3_client.py.
+// useBoto3 uses boto3, driven by testdata/clients/boto3_client.py.
 func useBoto3(t *testing.T, s *site) {
-	const python = "/usr/bin/python3" // whose packages are the system's
+	const python = "/usr/bin/python3" // boto3 is a package of the system
 	if err := exec.CommandContext(t.Context(), python, "-c", "import boto3").Run(); err != nil {
 		skip(t, "boto3 is not installed")
 	}
@@ -31,7 +31,8 @@ func useBoto3(t *testing.T, s *site) {
 	s.wantGone(t)
 }
 
-// useSamtools is samtools: htslib, a client in C that reads its own answers.
+// useSamtools uses samtools with htslib, a client in C that reads its own
+// answers.
 func useSamtools(t *testing.T, s *site) {
 	path := installed(t, "samtools")[0]
 	makeBucket(t, sdkOf(t, s.gw), s.bucket)

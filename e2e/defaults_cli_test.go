@@ -11,8 +11,8 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// useAWS is each installed aws-cli: those since 2025 add checksums by
-// themselves, over https in a trailer of a body of unknown length.
+// useAWS uses each installed aws-cli. Versions since 2025 add checksums by
+// default, over https in the trailer of a body of unknown length.
 func useAWS(t *testing.T, s *site) {
 	env := map[string]string{
 		"AWS_ACCESS_KEY_ID": s.gw.AccessKey, "AWS_SECRET_ACCESS_KEY": s.gw.SecretKey,
@@ -24,7 +24,7 @@ func useAWS(t *testing.T, s *site) {
 	bucket := s.bucket
 	for i, path := range installed(t, "aws") {
 		if i > 0 && s.kind != "SSE-KMS" {
-			break // they are slow to start
+			break // aws-cli is slow to start
 		}
 		s.bucket = fmt.Sprintf("%s-%d", bucket, i)
 		aws := s.program(t, path, env)
@@ -53,7 +53,7 @@ func useAWSCLI(t *testing.T, s *site, aws *shellOf) {
 	aws.pipe(piped.reader(), append([]string{"s3", "cp", "-", url + "/piped"}, at...)...)
 	aws.want(piped, append([]string{"s3", "cp", url + "/piped", "-"}, at...)...)
 	s.wantServerSide(t, func() { run("s3", "cp", "--no-progress", url+"/tree/one", url+"/copied") })
-	run("s3", "cp", "--no-progress", url+"/tree/large", url+"/large") // by parts
+	run("s3", "cp", "--no-progress", url+"/tree/large", url+"/large") // in parts
 	run("s3", "mv", "--no-progress", url+"/copied", url+"/moved")
 	all := files.below("tree/").and(tree{"piped": piped, "large": large, "moved": files["one"]})
 	s.wantStored(t, all)
@@ -78,7 +78,7 @@ func useAWSCLI(t *testing.T, s *site, aws *shellOf) {
 	presign := func() string { return strings.TrimSpace(run("s3", "presign", url+"/large")) }
 	link := presign()
 	if strings.Contains(link, "AWSAccessKeyId=") {
-		// Version 1 presigns with signature version 2, unless it is told otherwise.
+		// aws-cli 1 presigns with signature version 2 by default.
 		s.fetch(t, link, large)
 		aws.run("configure", "set", "default.s3.signature_version", "s3v4")
 		link = presign()
@@ -88,7 +88,7 @@ func useAWSCLI(t *testing.T, s *site, aws *shellOf) {
 	s.wantGone(t)
 }
 
-// useRclone is rclone with a remote of type s3.
+// useRclone uses rclone with a remote of type s3.
 func useRclone(t *testing.T, s *site) {
 	for _, path := range installed(t, "rclone") {
 		rclone := s.program(t, path, map[string]string{
@@ -117,13 +117,13 @@ func rcloneIn(t *testing.T, s *site, rclone *shellOf) {
 	s.wantQuiet(t, func() { rclone.run("sync", bucket+"/tree", to) })
 
 	piped := content{hash(s.bucket), 12*mib + 1}
-	rclone.pipe(piped.reader(), "rcat", bucket+"/piped") // by parts: its length is unknown
+	rclone.pipe(piped.reader(), "rcat", bucket+"/piped") // in parts: its length is unknown
 	rclone.want(piped, "cat", bucket+"/piped")
-	rclone.wantRange(piped, 5*mib-1000, 2000, "cat", "--offset", fmt.Sprint(5*mib-1000), "--count", "2000", bucket+"/piped") // of two parts
+	rclone.wantRange(piped, 5*mib-1000, 2000, "cat", "--offset", fmt.Sprint(5*mib-1000), "--count", "2000", bucket+"/piped") // across two parts
 	s.wantServerSide(t, func() { rclone.run("copyto", bucket+"/piped", bucket+"/copied") })
 	rclone.run("moveto", bucket+"/copied", bucket+"/moved")
 	all := files.below("tree/").and(tree{"piped": piped, "moved": piped})
-	if s.kind == "SSE-KMS" { // over 200 MiB it uploads files by parts
+	if s.kind == "SSE-KMS" { // rclone uploads files over 200 MiB in parts
 		huge := content{hash("rclone huge"), 201 * mib}
 		name := filepath.Join(t.TempDir(), "huge")
 		writeFile(t, name, huge)
@@ -150,7 +150,8 @@ func rcloneIn(t *testing.T, s *site, rclone *shellOf) {
 	s.wantGone(t)
 }
 
-// useS3cmd is s3cmd with the configuration file that s3cmd --configure makes of the answers.
+// useS3cmd uses s3cmd with the configuration file that s3cmd --configure
+// writes.
 func useS3cmd(t *testing.T, s *site) {
 	for _, path := range installed(t, "s3cmd") {
 		s3cmd := s.program(t, path, nil)
@@ -176,10 +177,10 @@ func s3cmdIn(t *testing.T, s *site, s3cmd *shellOf) {
 	s3cmd.run("sync", "--no-progress", url+"/tree/", to)
 	files.wantIn(t, to)
 
-	s3cmd.run("put", "--no-progress", dir+"large", url+"/put") // by parts
+	s3cmd.run("put", "--no-progress", dir+"large", url+"/put") // in parts
 	got := filepath.Join(to, "got")
 	writeFile(t, got, content{files["large"].seed, 6 * mib})
-	s3cmd.run("get", "--no-progress", "--continue", url+"/put", got) // the rest of it
+	s3cmd.run("get", "--no-progress", "--continue", url+"/put", got) // the remainder
 	tree{"got": files["large"]}.wantIn(t, moved(t, got))
 	s.wantServerSide(t, func() { s3cmd.run("cp", url+"/put", url+"/copied") })
 	s3cmd.run("mv", url+"/copied", url+"/moved")
@@ -196,7 +197,7 @@ func s3cmdIn(t *testing.T, s *site, s3cmd *shellOf) {
 	s.wantGone(t)
 }
 
-// moved moves a file to a folder of its own, which it returns.
+// moved moves a file to a new folder and returns the folder.
 func moved(t *testing.T, name string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -206,7 +207,7 @@ func moved(t *testing.T, name string) string {
 	return dir
 }
 
-// useRestic is a restic repository.
+// useRestic uses a restic repository.
 func useRestic(t *testing.T, s *site) {
 	for _, path := range installed(t, "restic") {
 		restic := s.program(t, path, map[string]string{
@@ -225,7 +226,7 @@ func resticIn(t *testing.T, s *site, restic *shellOf) {
 	dir, to := files.write(t), t.TempDir()
 	restic.run("init")
 	restic.run("backup", dir)
-	sent := int64(0) // a snapshot, and the folders above with their times
+	sent := int64(0) // a snapshot, and the parent folders with their times
 	for _, c := range s.during(func() { restic.run("backup", dir) }) {
 		sent += c.In
 	}

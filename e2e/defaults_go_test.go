@@ -23,8 +23,8 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// useSDK is aws-sdk-go-v2 with what config.LoadDefaultConfig sets beside the
-// zero values of the options, and its transfer manager.
+// useSDK uses aws-sdk-go-v2 and its transfer manager, with the settings that
+// config.LoadDefaultConfig makes.
 func useSDK(t *testing.T, s *site) {
 	http := must(stack.HTTPClient(s.gw.CAFile))(t)
 	t.Cleanup(http.CloseIdleConnections)
@@ -47,7 +47,7 @@ func useSDK(t *testing.T, s *site) {
 		t.Fatalf("UploadDirectory: %+v, %v", out, err)
 	}
 	streamed := content{hash(s.bucket), 9*mib + 1}
-	// A reader that can't seek, of unknown length.
+	// A reader of unknown length that cannot seek.
 	if _, err := tm.UploadObject(ctx, &transfermanager.UploadObjectInput{
 		Bucket: bucket, Key: aws.String("streamed"), Body: io.MultiReader(streamed.reader()),
 	}); err != nil {
@@ -91,7 +91,7 @@ func useSDK(t *testing.T, s *site) {
 	s.wantStored(t, nil)
 }
 
-// useMinioGo is minio-go, also with a reader of unknown length.
+// useMinioGo uses minio-go, also with a reader of unknown length.
 func useMinioGo(t *testing.T, s *site) {
 	client, ctx := newMinioClient(t, s.gw), t.Context()
 	if err := client.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{}); err != nil {
@@ -152,7 +152,7 @@ func useMinioGo(t *testing.T, s *site) {
 	s.wantStored(t, nil)
 }
 
-// useMC is mc, with a bucket that keeps versions.
+// useMC uses mc with a versioned bucket.
 func useMC(t *testing.T, s *site) {
 	client := newMCClient(t, s.stack, s.gw).mc
 	mc, bucket := &shellOf{t, client.Program}, "gw/"+s.bucket
@@ -170,7 +170,7 @@ func useMC(t *testing.T, s *site) {
 	piped := content{hash(s.bucket), 17 * mib}
 	mc.pipe(piped.reader(), "pipe", bucket+"/piped")
 	mc.want(piped, "cat", bucket+"/piped")
-	mc.wantRange(piped, 16*mib-5, mib+5, "cat", "--offset", fmt.Sprint(16*mib-5), bucket+"/piped") // from one part to the end of the next
+	mc.wantRange(piped, 16*mib-5, mib+5, "cat", "--offset", fmt.Sprint(16*mib-5), bucket+"/piped") // from one part into the next
 	s.wantServerSide(t, func() { mc.run("cp", "--quiet", bucket+"/piped", bucket+"/copied") })
 	mc.run("cp", "--quiet", "--recursive", dir+"/dir/", bucket+"/again/")
 	all := files.and(tree{"piped": piped, "copied": piped, "again/package": files["dir/package"],
@@ -199,7 +199,8 @@ func shareWithMC(t *testing.T, s *site, mc *shellOf, stored tree) {
 	unmarshal(t, mc.run("share", "download", "--json", "gw/"+s.bucket+"/piped"), &link)
 	s.fetch(t, link.Share, stored["piped"])
 
-	// The link for uploads is a command line: curl URL -F name=value ... -F file=@<FILE>.
+	// The link for uploads is a command line: curl URL -F name=value ... -F
+	// file=@<FILE>.
 	unmarshal(t, mc.run("share", "upload", "--json", "gw/"+s.bucket+"/uploaded"), &link)
 	uploaded := content{hash("uploaded"), 2*mib + 7}
 	name := filepath.Join(t.TempDir(), "file")
@@ -211,7 +212,7 @@ func shareWithMC(t *testing.T, s *site, mc *shellOf, stored tree) {
 	s.wantStored(t, stored.and(tree{"uploaded": uploaded}))
 }
 
-// unmarshal reads what a program has printed.
+// unmarshal parses the output of a program.
 func unmarshal(t *testing.T, text string, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -219,7 +220,8 @@ func unmarshal(t *testing.T, text string, into any) {
 	}
 }
 
-// parseCurl takes a command line apart: its URL and the fields of its form but for the file.
+// parseCurl returns the URL of a command line and the fields of its form,
+// except the file.
 func parseCurl(t *testing.T, line string) (url string, form [][2]string) {
 	t.Helper()
 	words := strings.Fields(line)

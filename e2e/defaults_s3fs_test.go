@@ -27,14 +27,14 @@ func useS3FS(t *testing.T, s *site) {
 	m := newMount(t, s, path, unmount)
 	t.Log(strings.SplitN(m.s3fs.run("--version"), "\n", 2)[0])
 	files := newTree("s3fs")
-	files["modified"] = content{hash("modified"), 41 * mib} // over 20 MiB it uploads by parts
+	files["modified"] = content{hash("modified"), 41 * mib} // s3fs uploads files over 20 MiB in parts
 	for name, c := range files {
 		writeFile(t, filepath.Join(m.dir, name), c)
 	}
 	folders := tree{"dir/": {}, "dir/deeper/": {}}
 	s.wantStored(t, files.and(folders))
 
-	m.again(t) // what is cached goes
+	m.again(t) // mount again, to drop what is cached
 	files.wantIn(t, m.dir)
 	s.wantServerSide(t, func() {
 		if err := os.Rename(filepath.Join(m.dir, "large"), filepath.Join(m.dir, "renamed")); err != nil {
@@ -55,12 +55,13 @@ func useS3FS(t *testing.T, s *site) {
 	wantModified(t, filepath.Join(m.dir, "modified"), files["modified"])
 }
 
-// modifiedAt is where modify writes.
+// modifiedAt is the offset at which modify writes.
 const modifiedAt = 20*mib + 77
 
 var modification = []byte("written into the middle")
 
-// modify writes some bytes into a file: s3fs copies the rest on the server, part by part.
+// modify writes some bytes into a file. s3fs copies the rest on the server,
+// part by part.
 func modify(t *testing.T, name string) {
 	t.Helper()
 	f := must(os.OpenFile(name, os.O_RDWR, 0))(t)
@@ -70,7 +71,7 @@ func modify(t *testing.T, name string) {
 	}
 }
 
-// wantModified wants the content with the modification.
+// wantModified checks that a file holds the content with the modification.
 func wantModified(t *testing.T, name string, c content) {
 	t.Helper()
 	got, want := must(os.ReadFile(name))(t), bytesOf(t, c)
@@ -80,11 +81,11 @@ func wantModified(t *testing.T, name string, c content) {
 	}
 }
 
-// mount is a bucket as a folder.
+// mount is a bucket mounted as a folder.
 type mount struct {
 	s       *site
 	s3fs    *shellOf
-	unmount string // the program
+	unmount string // the program to unmount with
 	dir     string
 	svc     *stack.Service
 }
@@ -111,7 +112,7 @@ func (m *mount) start(t *testing.T) {
 		m.s.bucket, m.dir, "-f", "-o", "url="+m.s.gw.Endpoint, "-o", "use_path_request_style", "-o", "endpoint="+stack.Region))(t)
 }
 
-// mounted returns nil when the folder is on a file system of its own.
+// mounted returns nil if the folder is on a file system of its own.
 func (m *mount) mounted(context.Context) error {
 	var here, above syscall.Stat_t
 	if err := errors.Join(syscall.Stat(m.dir, &here), syscall.Stat(filepath.Dir(m.dir), &above)); err != nil {

@@ -11,8 +11,8 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// node returns node with the environment that the scripts of e2e/tools/js expect,
-// and the path of one of them.
+// node returns node, with the environment that the scripts of e2e/tools/js
+// expect, and the path of one of the scripts.
 func (s *site) node(t *testing.T, script string) (client *shellOf, path string) {
 	t.Helper()
 	node := installed(t, "node")[0]
@@ -34,7 +34,7 @@ func (s *site) node(t *testing.T, script string) (client *shellOf, path string) 
 	return client, filepath.Join(s.stack.Tools().Path(stack.ToolJS), script)
 }
 
-// useJS2 is aws-sdk-js v2, which presigns in a way of its own.
+// useJS2 uses aws-sdk-js v2, which presigns in its own way.
 func useJS2(t *testing.T, s *site) {
 	client, script := s.node(t, "client2.mjs")
 	client.run(script, "make")
@@ -46,7 +46,7 @@ func useJS2(t *testing.T, s *site) {
 	s.wantStored(t, nil)
 }
 
-// useJS is aws-sdk-js v3, driven by e2e/tools/js.
+// useJS uses aws-sdk-js v3, driven by e2e/tools/js.
 func useJS(t *testing.T, s *site) {
 	client, script := s.node(t, "client.mjs")
 	client.run(script, "make")

@@ -22,11 +22,11 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// A usual is a client as most people use it: with its default settings, but
-// for endpoint, credentials, region, path style and certificate.
+// A usual is a client as most people use it: with its default settings, apart
+// from endpoint, credentials, region, path style and certificate.
 type usual struct {
 	name  string
-	https bool // its framing is another one over https, so both are tried
+	https bool // the client frames bodies differently over https, so the test uses both
 	run   func(t *testing.T, s *site)
 }
 
@@ -45,8 +45,8 @@ var usuals = []usual{
 	{"s3fs", false, useS3FS},
 }
 
-// kinds are the buckets that each client works in: the scheme, as Amazon's
-// header has it, of what is stored there.
+// kinds are the buckets that each client works in. The value is the scheme of
+// objects stored there, as in Amazon's header.
 var kinds = map[string]string{"plain": "", "SSE-S3": "AES256", "SSE-KMS": "aws:kms"}
 
 // A site is one bucket behind one gateway, for one client.
@@ -54,14 +54,15 @@ type site struct {
 	*rig
 	gw       *stack.Gateway
 	upstream *stack.Counter // between gateway and store
-	sdk      *s3.Client     // of another replica, to look from the side
-	kind     string         // of kinds
-	bucket   string         // which the client makes
+	sdk      *s3.Client     // a client of another replica, to compare
+	kind     string         // a key of kinds
+	bucket   string         // made by the client
 }
 
 // TestDefaults uses each client in each kind of bucket. Every client makes its
-// bucket, stores, reads, lists, copies and deletes; then the bucket is looked
-// at with another client through another replica, and directly at the store.
+// bucket, and stores, reads, lists, copies and deletes objects. Then the test
+// examines the bucket with another client through another replica, and directly
+// in the store.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -91,8 +92,8 @@ func TestDefaults(t *testing.T) {
 	})
 }
 
-// wanted leaves out what would tell nothing new: https where it changes
-// nothing, and all but one kind of bucket on a second store.
+// wanted leaves out combinations that test nothing new: https if it changes
+// nothing, and all kinds of bucket except one on a second store.
 func (u usual) wanted(store *stack.Store, transport, kind string) bool {
 	if transport == "https" && !u.https {
 		return false
@@ -101,7 +102,7 @@ func (u usual) wanted(store *stack.Store, transport, kind string) bool {
 }
 
 // installed returns the paths of the programs of that name, or skips the test.
-// There is more than one where the system's and a newer one are installed.
+// There are several if the system's and a newer one are installed.
 func installed(t *testing.T, name string) []string {
 	t.Helper()
 	var found []string
@@ -111,7 +112,7 @@ func installed(t *testing.T, name string) []string {
 		if err != nil {
 			continue
 		}
-		file := must(os.Stat(path))(t) // two folders may be the same one
+		file := must(os.Stat(path))(t) // two folders may be the same
 		if !slices.ContainsFunc(files, func(f fs.FileInfo) bool { return os.SameFile(f, file) }) {
 			found, files = append(found, path), append(files, file)
 		}
@@ -122,13 +123,13 @@ func installed(t *testing.T, name string) []string {
 	return found
 }
 
-// program returns an installed program, to be run with the variables of env.
+// program returns an installed program that runs with the variables of env.
 func (s *site) program(t *testing.T, path string, env map[string]string) *shellOf {
 	t.Helper()
 	return &shellOf{t, must(s.stack.NewProgram(path, env))(t)}
 }
 
-// shellOf runs a program for a test, which ends when the program fails.
+// shellOf runs a program for a test. The test ends if the program fails.
 type shellOf struct {
 	t *testing.T
 	*stack.Program
@@ -147,7 +148,7 @@ func (p *shellOf) pipe(in io.Reader, args ...string) {
 	}
 }
 
-// want is run for a program that prints an object.
+// want runs a program that prints an object, and compares the output.
 func (p *shellOf) want(body content, args ...string) {
 	p.t.Helper()
 	v := &verifier{want: body}
@@ -156,7 +157,7 @@ func (p *shellOf) want(body content, args ...string) {
 	}
 }
 
-// wantRange is want for a program that prints a range of the object.
+// wantRange is want for a range of the object.
 func (p *shellOf) wantRange(body content, from, length int64, args ...string) {
 	p.t.Helper()
 	want := make([]byte, length)
@@ -172,7 +173,7 @@ func (s *site) host() string {
 	return addr
 }
 
-// rule sets the bucket's rule, if its kind has one.
+// rule sets the bucket's rule if its kind has one.
 func (s *site) rule(t *testing.T) {
 	t.Helper()
 	switch s.kind {
@@ -192,7 +193,7 @@ func (s *site) during(f func()) []stack.Call {
 	})
 }
 
-// wantQuiet calls f, which must not write to the bucket.
+// wantQuiet calls f and checks that it writes nothing to the bucket.
 func (s *site) wantQuiet(t *testing.T, f func()) {
 	t.Helper()
 	calls := s.during(f)
@@ -206,7 +207,7 @@ func (s *site) wantQuiet(t *testing.T, f func()) {
 	}
 }
 
-// wantServerSide calls f, which must copy without moving the bodies.
+// wantServerSide calls f and checks that it copies without moving bodies.
 func (s *site) wantServerSide(t *testing.T, f func()) {
 	t.Helper()
 	const most = 64 * kib
@@ -217,11 +218,12 @@ func (s *site) wantServerSide(t *testing.T, f func()) {
 	}
 }
 
-// A tree is a folder of files, or what a bucket should hold: contents by slash-separated path.
+// A tree is the content of a folder or a bucket: contents by slash-separated
+// path.
 type tree map[string]content
 
-// newTree returns files of sizes around the bounds of the format, and one that
-// most clients send in parts.
+// newTree returns files whose sizes are around the limits of the format, and
+// one that most clients send in parts.
 func newTree(seed string) tree {
 	out := make(tree)
 	for name, size := range map[string]int64{
@@ -232,7 +234,7 @@ func newTree(seed string) tree {
 	return out
 }
 
-// below returns the tree as it is in a folder.
+// below returns the tree as it appears inside a folder.
 func (f tree) below(prefix string) tree {
 	out := make(tree)
 	for name, c := range f {
@@ -241,15 +243,16 @@ func (f tree) below(prefix string) tree {
 	return out
 }
 
-// and returns both trees in one.
+// and merges two trees.
 func (f tree) and(other tree) tree {
 	out := maps.Clone(f)
 	maps.Copy(out, other)
 	return out
 }
 
-// write writes the files to a fresh folder. They are an hour old: what synchronizes
-// takes a file as changed that is younger than its object, whose time is in whole seconds.
+// write writes the files to a new folder. They are an hour old: programs that
+// synchronise consider a file changed if it is younger than its object, whose
+// time is in whole seconds.
 func (f tree) write(t *testing.T) string {
 	t.Helper()
 	dir, old := t.TempDir(), time.Now().Add(-time.Hour)
@@ -275,7 +278,7 @@ func writeFile(t *testing.T, path string, c content) {
 	}
 }
 
-// wantIn fails the test unless the folder holds exactly the files.
+// wantIn fails the test unless the folder holds exactly these files.
 func (f tree) wantIn(t *testing.T, dir string) {
 	t.Helper()
 	var names []string
@@ -297,8 +300,8 @@ func (f tree) wantIn(t *testing.T, dir string) {
 	}
 }
 
-// wantStored fails the test unless the bucket holds exactly these objects, as
-// [site.stored] wants them.
+// wantStored fails the test unless the bucket holds exactly these objects. It
+// checks them like [site.stored].
 func (s *site) wantStored(t *testing.T, want tree) {
 	t.Helper()
 	sums := s.stored(t)
@@ -314,8 +317,9 @@ func (s *site) wantStored(t *testing.T, want tree) {
 }
 
 // stored reads all objects of the bucket from both sides and returns their
-// hashes. Each must have the size that is listed and the bucket's scheme, and
-// be the very same bytes upstream in a plain bucket, others in a sealed one.
+// hashes. Each object must have the listed size and the bucket's scheme. Its
+// bytes upstream must be the same in a plain bucket, and different in a sealed
+// one.
 func (s *site) stored(t *testing.T) map[string][sha256.Size]byte {
 	t.Helper()
 	direct, sums := s.direct(t), make(map[string][sha256.Size]byte)
@@ -348,7 +352,7 @@ func (s *site) wantGone(t *testing.T) {
 	}
 }
 
-// fetch reads a URL that a client has presigned.
+// fetch reads a URL presigned by a client.
 func (s *site) fetch(t *testing.T, url string, body content) {
 	t.Helper()
 	client := must(stack.HTTPClient(s.gw.CAFile))(t)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestDemo runs the demo as make demo ONCE=1 does.
+// TestDemo runs the demo like make demo ONCE=1.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "go", "run", "./demo", "-once")

@@ -21,13 +21,14 @@ import (
 // The two buckets of the fault tests: one under a rule, one without.
 const sealedBucket, plainBucket = "sealed", "plain"
 
-// stores are the object stores that differ in what they do with broken requests.
+// stores lists the object stores that treat broken requests differently.
 var stores = map[string]func(*stack.Stack, *testing.T) (*stack.Store, error){
 	"minio":     func(s *stack.Stack, t *testing.T) (*stack.Store, error) { return s.StartMinIO(t.Context()) },
 	"versitygw": func(s *stack.Stack, t *testing.T) (*stack.Store, error) { return s.StartVersitygw(t.Context()) },
 }
 
-// onStores runs a test on each store, both at the same time: much of it is waiting.
+// onStores runs a test on each store. The tests run in parallel, because they
+// mostly wait.
 func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 	for _, name := range []string{"minio", "versitygw"} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +43,7 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 	}
 }
 
-// faultGateway starts a gateway that reaches the store by way of endpoint, and
+// faultGateway starts a gateway that reaches the store through endpoint, and
 // makes the two buckets.
 func (r *rig) faultGateway(t *testing.T, endpoint string, env map[string]string) *stack.Gateway {
 	t.Helper()
@@ -70,32 +71,33 @@ func setRule(t *testing.T, client *s3.Client, bucket, key string) {
 	}
 }
 
-// bytesOf returns the whole of a content.
+// bytesOf returns all bytes of a content.
 func bytesOf(t *testing.T, c content) []byte {
 	t.Helper()
 	return must(io.ReadAll(c.reader()))(t)
 }
 
-// broken is one upload that is to fail half-way, over an older object or none.
+// broken is an upload that must fail half-way. An older object may exist under
+// its key.
 type broken struct {
 	name     string
 	upload   upload
-	at       func(length int64) int64 // bytes of the encoded body that arrive; nil: all, and the answer is lost
-	inOrder  bool                     // the connection is closed, not reset
-	old      []byte                   // the object before; nil: none
-	complete bool                     // the whole body arrives, so that the new object may be there
+	at       func(length int64) int64 // number of bytes of the encoded body that arrive; nil means all, with the answer lost
+	inOrder  bool                     // the connection is closed instead of reset
+	old      []byte                   // the older object; nil if there is none
+	complete bool                     // the whole body arrives, so the new object may exist
 }
 
-// A point is where an upload breaks.
+// A point is a place where an upload breaks.
 type point struct {
 	name     string
 	at       func(length int64) int64
 	complete bool // the whole encoded body arrives
-	framing  bool // only the end of an aws-chunked body is missing, no byte of the object
+	framing  bool // only the end of an aws-chunked body is missing, not a byte of the object
 }
 
-// points go up to 200 bytes before the end, which are more than the framing
-// after the last byte of data, to the end itself.
+// points go from 200 bytes before the end to the end itself. 200 bytes are more
+// than the framing after the last byte of data.
 var points = []point{
 	{"early", func(int64) int64 { return 1000 }, false, false},
 	{"middle", func(n int64) int64 { return n / 2 }, false, false},
@@ -106,10 +108,11 @@ var points = []point{
 	{"answer-lost", nil, true, false},
 }
 
-// brokenUploads lists all combinations of bucket, framing and place, once with
-// an older object and once without; one of the two connections is closed in
-// order, the other reset. A larger size goes with two framings only. mayEnd says
-// whether the new object may be there when only the framing's end is missing.
+// brokenUploads lists all combinations of bucket, framing and point, each once
+// with an older object and once without. One of the two connections is closed
+// in order, the other reset. Only two framings are combined with a larger size.
+// mayEnd reports whether the new object may exist if only the end of the
+// framing is missing.
 func brokenUploads(t *testing.T, prefix string, mayEnd func(bucket string, f framing) bool) []broken {
 	t.Helper()
 	old := bytesOf(t, content{seed: 100, size: 1234})
@@ -136,7 +139,7 @@ func brokenUploads(t *testing.T, prefix string, mayEnd func(bucket string, f fra
 	return out
 }
 
-// putOld stores the objects that are there before.
+// putOld stores the older objects.
 func putOld(t *testing.T, g *stack.Gateway, cases []broken) {
 	t.Helper()
 	each(t, cases, func(b broken) error {
@@ -146,7 +149,7 @@ func putOld(t *testing.T, g *stack.Gateway, cases []broken) {
 		head, body := upload{bucket: b.upload.bucket, key: b.upload.key, framing: withMD5, body: b.old}.encode(t, g)
 		var a answer
 		var err error
-		for range 10 { // on a busy machine the gateway may have to say 503
+		for range 10 { // on a busy machine the gateway may have to answer 503
 			if a, err = send(g, head, body); err == nil && a.status == http.StatusOK {
 				return nil
 			}
@@ -155,7 +158,7 @@ func putOld(t *testing.T, g *stack.Gateway, cases []broken) {
 	})
 }
 
-// each runs f for all cases, a few at a time, and reports what failed.
+// each runs f for all cases, a few at a time, and reports failures.
 func each(t *testing.T, cases []broken, f func(b broken) error) {
 	t.Helper()
 	var group errgroup.Group
@@ -168,11 +171,11 @@ func each(t *testing.T, cases []broken, f func(b broken) error) {
 			return nil
 		})
 	}
-	_ = group.Wait() // never fails
+	_ = group.Wait() // does not fail
 }
 
-// settle waits until no request is under way any more, by ending what serves
-// them, and starts it again.
+// settle waits until no request is in progress, by stopping the servers. Then
+// it starts them again.
 func (r *rig) settle(t *testing.T, g *stack.Gateway) {
 	t.Helper()
 	if g.Running() {
@@ -188,15 +191,15 @@ func (r *rig) settle(t *testing.T, g *stack.Gateway) {
 	}
 }
 
-// states are what an upload that failed may leave, and what it must not.
+// States that a failed upload may or must not leave.
 const (
 	stateAsBefore = "as before"
 	stateNew      = "the new object"
 	stateBad      = "neither the old state nor the new object"
 )
 
-// stateOf looks at what an upload has left, through the gateway. The error has
-// the details of stateBad.
+// stateOf examines what an upload left, through the gateway. The error
+// describes a stateBad.
 func stateOf(t *testing.T, client *s3.Client, b broken) (string, error) {
 	out, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &b.upload.bucket, Key: &b.upload.key})
 	var api smithy.APIError
@@ -224,7 +227,7 @@ func stateOf(t *testing.T, client *s3.Client, b broken) (string, error) {
 	return stateBad, fmt.Errorf("GET: %d bytes, the new object has %d", n, len(b.upload.body))
 }
 
-// wantStates checks what all uploads have left.
+// wantStates checks what all uploads left.
 func wantStates(t *testing.T, client *s3.Client, cases []broken) {
 	t.Helper()
 	seen := make(map[string]int)
@@ -238,8 +241,8 @@ func wantStates(t *testing.T, client *s3.Client, cases []broken) {
 	t.Logf("%d uploads: %v", len(cases), seen)
 }
 
-// wantNoStrays makes sure that no listing of the store shows what no upload
-// made: temporary objects, or objects of other names.
+// wantNoStrays checks that no listing of the store shows objects that no upload
+// made, such as temporary objects or objects under other names.
 func wantNoStrays(t *testing.T, direct *s3.Client, cases []broken) {
 	t.Helper()
 	known := make(map[string]bool)
@@ -255,9 +258,9 @@ func wantNoStrays(t *testing.T, direct *s3.Client, cases []broken) {
 	}
 }
 
-// TestBrokenUploads breaks uploads on either side of the gateway: no object
-// appears, and an older one stays. Where the whole body has arrived the new
-// object may be there, but whole.
+// TestBrokenUploads breaks uploads on either side of the gateway. No object may
+// appear, and an older one must stay. If the whole body has arrived, the new
+// object may exist, but only whole.
 func TestBrokenUploads(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -286,16 +289,17 @@ func TestBrokenUploads(t *testing.T) {
 	})
 }
 
-// endIsForm tells the uploads that go to the store in signed chunks: plaintext
-// without a checksum that the store could keep. Stores take such a body for
-// complete when its last data chunk is, and the final, empty one is cut off.
+// endIsForm reports whether the upload goes to the store in signed chunks, as
+// plaintext without a checksum that the store could keep does. Stores accept
+// such a body as complete after its last data chunk, even if the final, empty
+// chunk is missing.
 func endIsForm(bucket string, f framing) bool {
 	return bucket == plainBucket && (f == unsigned || f == hashed || f == signedChunks)
 }
 
 func never(string, framing) bool { return false }
 
-// breakUpstream makes one upload whose connection to the store breaks.
+// breakUpstream makes an upload whose connection to the store breaks.
 func breakUpstream(t *testing.T, breaker *stack.Breaker, g *stack.Gateway, b broken) error {
 	prefix := "/" + b.upload.bucket + "/" + b.upload.key
 	breaker.Arm(stack.Break{Prefix: prefix, At: b.at, Answer: b.at == nil, Close: b.inOrder})
@@ -315,7 +319,7 @@ func breakUpstream(t *testing.T, breaker *stack.Breaker, g *stack.Gateway, b bro
 	return errors.New("the upload never came to the store")
 }
 
-// leave makes one upload whose client goes away.
+// leave makes an upload whose client disconnects.
 func leave(t *testing.T, g *stack.Gateway, b broken) error {
 	head, body := b.upload.encode(t, g)
 	n := int64(len(body))
@@ -325,7 +329,7 @@ func leave(t *testing.T, g *stack.Gateway, b broken) error {
 	return abandon(g, head, body, int(n), b.inOrder)
 }
 
-// failingReaders are uploads by a library, whose reader fails: what happens to
+// failingReaders returns uploads by a library whose reader fails, as happens in
 // applications.
 func failingReaders(t *testing.T) []broken {
 	t.Helper()
@@ -353,8 +357,8 @@ func failReader(t *testing.T, client minioClient, b broken) error {
 	return nil
 }
 
-// TestStoreRestarts: connections that the store has closed while they were
-// idle make no request fail.
+// TestStoreRestarts checks that no request fails because the store has closed
+// idle connections.
 func TestStoreRestarts(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {

@@ -11,10 +11,10 @@ import (
 )
 
 // TestForcedFramings breaks uploads under the settings of SSEGW_UPSTREAM_BODY
-// other than auto and logs what the stores make of them; docs/UPSTREAMS.md has
-// the results. With chunks nothing incomplete appears, and with plain bodies,
-// which some stores keep what came of, nothing incomplete of a sealed object
-// can be read.
+// other than auto and logs what the stores make of them. docs/UPSTREAMS.md has
+// the results. With chunks, nothing incomplete appears. With plain bodies, some
+// stores keep a truncated object, but nothing incomplete of a sealed object can
+// be read.
 func TestForcedFramings(t *testing.T) {
 	t.Parallel()
 	long(t)
@@ -53,8 +53,9 @@ func TestForcedFramings(t *testing.T) {
 	})
 }
 
-// someBroken are the uploads of 3 MiB in two framings whose connection is closed
-// in order, over an older object: what stores most likely take for complete.
+// someBroken returns the uploads that stores most likely accept as complete: 3
+// MiB in two framings, over an older object, with a connection that is closed
+// in order.
 func someBroken(t *testing.T, prefix string) []broken {
 	t.Helper()
 	var out []broken

@@ -18,7 +18,7 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// skip skips the test, or fails it where skips are not allowed.
+// skip skips the test. It fails the test if skips are not allowed.
 func skip(t *testing.T, reason string) {
 	t.Helper()
 	if os.Getenv("SSEGW_NO_SKIP") == "1" {
@@ -27,7 +27,7 @@ func skip(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
-// long leaves a test, or a part of one, to make e2e-all.
+// long skips a test, or a part of one, except in make e2e-all.
 func long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -35,14 +35,15 @@ func long(t *testing.T) {
 	}
 }
 
-// newStack returns a stack that ends with the test and shows its logs when that has failed.
+// newStack returns a stack that ends with the test. If the test has failed, it
+// shows the logs.
 func newStack(t *testing.T) *stack.Stack {
 	t.Helper()
 	s, err := stack.New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// No gateway gives up because the machine is busy.
+	// No gateway may give up because the machine is busy.
 	s.GatewayEnv = map[string]string{"SSEGW_KMS_TIMEOUT": "30s", "SSEGW_DRAIN_TIMEOUT": "10m"}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -66,7 +67,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
-// rig is a complete set-up: one KES, one MinIO, gateways as asked for.
+// rig is a complete set-up: one KES, one MinIO, and gateways on demand.
 type rig struct {
 	stack *stack.Stack
 	kes   *stack.KES
@@ -91,7 +92,7 @@ func (r *rig) gateway(t *testing.T, tls bool) *stack.Gateway {
 	}))(t)
 }
 
-// direct returns a client of the store that goes around the gateway.
+// direct returns a client of the store that bypasses the gateway.
 func (r *rig) direct(t *testing.T) *s3.Client {
 	t.Helper()
 	return newSDK(t, r.store.Endpoint, r.store.AccessKey, r.store.SecretKey, "")
@@ -119,7 +120,7 @@ func makeBucket(t *testing.T, client *s3.Client, bucket string) {
 	}
 }
 
-// removeObject deletes one object, for the sake of the disk.
+// removeObject deletes an object to save disk space.
 func removeObject(t *testing.T, client *s3.Client, bucket, key string) {
 	t.Helper()
 	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}); err != nil {
@@ -140,7 +141,7 @@ func rule(key string) *types.ServerSideEncryptionConfiguration {
 	}
 }
 
-// listSizes returns the keys of a bucket with their sizes.
+// listSizes returns the sizes of a bucket's objects, by key.
 func listSizes(t *testing.T, client *s3.Client, bucket string) map[string]int64 {
 	t.Helper()
 	sizes := make(map[string]int64)
@@ -157,7 +158,7 @@ func listSizes(t *testing.T, client *s3.Client, bucket string) map[string]int64 
 	return sizes
 }
 
-// readAll returns the bytes of a (small) object.
+// readAll returns the bytes of a small object.
 func readAll(t *testing.T, client *s3.Client, bucket, key string) []byte {
 	t.Helper()
 	out, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
@@ -177,7 +178,7 @@ func wantCode(t *testing.T, err error, code string) {
 	}
 }
 
-// holdsMarker reports whether a stream has the marker in it.
+// holdsMarker reports whether a stream contains the marker.
 func holdsMarker(r io.Reader) (bool, error) {
 	buf := make([]byte, 1<<20)
 	kept := 0
@@ -196,9 +197,9 @@ func holdsMarker(r io.Reader) (bool, error) {
 	}
 }
 
-// wantSealedUpstream reads every object of a bucket directly from the store.
-// It fails the test when one of them holds plaintext, or when the keys are not
-// exactly those that the gateway shows.
+// wantSealedUpstream reads every object of a bucket directly from the store. It
+// fails the test if one of them contains plaintext, or if the keys differ from
+// those that the gateway shows.
 func wantSealedUpstream(t *testing.T, gateway, direct *s3.Client, bucket string) {
 	t.Helper()
 	shown, stored := listSizes(t, gateway, bucket), listSizes(t, direct, bucket)

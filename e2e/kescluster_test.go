@@ -21,12 +21,13 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// stormBound is how many requests per second a server which is away sees at most.
+// stormBound is the largest number of requests per second to a server that is
+// down.
 const stormBound = 30
 
 var phase = flag.Int64("phase", 300, "requests of clients before, during and after each fault of KES: many, to see how long calls take")
 
-// figures are the values of the gateway's metrics by name and labels, as they are shown.
+// figures holds the gateway's metrics by name and labels, as they are printed.
 type figures map[string]float64
 
 // figuresOf reads the gateway's metrics.
@@ -45,7 +46,7 @@ func figuresOf(t *testing.T, g *stack.Gateway) figures {
 	return out
 }
 
-// sum adds up what begins with name and has all labels.
+// sum adds up the metrics whose name begins with name and that have all labels.
 func (f figures) sum(name string, labels ...string) float64 {
 	total := 0.0
 next:
@@ -63,12 +64,12 @@ next:
 	return total
 }
 
-// kesCalls is how many data keys KES was asked for.
+// kesCalls returns how many data keys KES was asked for.
 func (f figures) kesCalls() int {
 	return int(f.sum("ssegw_kes_requests_total", `op="generate"`) + f.sum("ssegw_kes_requests_total", `op="unseal"`))
 }
 
-// kesLoad are clients that put and get without a pause.
+// kesLoad runs clients that put and get without a pause.
 type kesLoad struct {
 	stop func()
 	wait sync.WaitGroup
@@ -76,7 +77,7 @@ type kesLoad struct {
 
 	mu     sync.Mutex
 	failed map[string]int // by error
-	worst  time.Duration  // of a request that failed
+	worst  time.Duration  // duration of the slowest failed request
 }
 
 const kesWorkers = 8
@@ -125,7 +126,7 @@ func (l *kesLoad) try(request func() error) {
 	l.worst = max(l.worst, took)
 }
 
-// more waits until that many more requests have passed.
+// more waits until n more requests have succeeded.
 func (l *kesLoad) more(t *testing.T, n int64, what string) {
 	t.Helper()
 	goal := l.done.Load() + n
@@ -137,7 +138,7 @@ func (l *kesLoad) more(t *testing.T, n int64, what string) {
 	})
 }
 
-// failures is how many requests have failed.
+// failures returns how many requests have failed.
 func (l *kesLoad) failures() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,15 +148,15 @@ func (l *kesLoad) failures() (n int) {
 	return n
 }
 
-// end stops the load and returns what failed, by error.
+// end stops the load and returns the number of failures by error.
 func (l *kesLoad) end() map[string]int {
 	l.stop()
 	l.wait.Wait()
 	return l.failed
 }
 
-// kesCluster is a gateway before two KES servers with one key store, the first
-// of them behind a front.
+// kesCluster is a gateway with two KES servers that share a key store. The
+// first server is behind a front.
 type kesCluster struct {
 	*rig
 	first, second *stack.KES
@@ -177,7 +178,8 @@ func newKESCluster(t *testing.T, env map[string]string) *kesCluster {
 	return &kesCluster{r, r.kes, second, front, g}
 }
 
-// TestKESFaults: whatever happens to one of two KES servers, no client notices.
+// TestKESFaults checks that no client notices a fault of one of two KES
+// servers.
 func TestKESFaults(t *testing.T) {
 	t.Parallel()
 	// Each GET asks KES.
@@ -201,7 +203,7 @@ func TestKESFaults(t *testing.T) {
 	for _, fault := range []struct {
 		name       string
 		begin, end func() error
-		away       bool // the server answers nothing, probes neither
+		away       bool // the server does not even answer probes
 	}{
 		{"none", nothing, nothing, false},
 		{"SIGTERM", terminate, func() error { return c.first.Start(ctx) }, true},
@@ -247,7 +249,7 @@ func TestKESFaults(t *testing.T) {
 	}
 }
 
-// wantUp waits until the gateway counts so many servers as well.
+// wantUp waits until the gateway counts that many servers as healthy.
 func (c *kesCluster) wantUp(t *testing.T, servers float64) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%.0f servers are in use", servers), func() error {
@@ -258,8 +260,8 @@ func (c *kesCluster) wantUp(t *testing.T, servers float64) {
 	})
 }
 
-// wantPassedBy sees that the first server, which is away, is asked for no keys while
-// clients go on. What is on its way to it ends with an attempt of each.
+// wantPassedBy checks that clients continue without asking the first server,
+// which is down, for keys. Calls in progress end with one attempt each.
 func (c *kesCluster) wantPassedBy(t *testing.T, load *kesLoad) {
 	t.Helper()
 	c.wantUp(t, 1)
@@ -274,8 +276,8 @@ func (c *kesCluster) wantPassedBy(t *testing.T, load *kesLoad) {
 	}
 }
 
-// TestKESClusterAway: with no KES left requests are refused soon and cost the
-// cluster little; with one back they pass soon.
+// TestKESClusterAway checks that without any KES, requests are refused soon and
+// cost the cluster little, and that they succeed soon after a server is back.
 func TestKESClusterAway(t *testing.T) {
 	t.Parallel()
 	c := newKESCluster(t, map[string]string{"SSEGW_KMS_CACHE_TTL": "0", "SSEGW_KMS_TIMEOUT": outageTimeout})
@@ -330,7 +332,7 @@ func TestKESClusterAway(t *testing.T) {
 	}
 }
 
-// TestKESCalls counts what operations cost at KES.
+// TestKESCalls counts the calls of KES that operations cost.
 func TestKESCalls(t *testing.T) {
 	t.Parallel()
 	c := newKESCluster(t, nil)

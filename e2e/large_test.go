@@ -18,13 +18,13 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// largeDisk is what TestLarge needs at most: a source, two copies of it and what
-// a store writes on the side. In bytes.
+// largeDisk is the disk space in bytes that TestLarge needs at most: a source,
+// two copies of it, and temporary files of the store.
 const largeDisk = 24 * gib
 
-// TestLarge puts and copies objects around the 5 GiB that one request can carry:
-// `make large`. Sizes and ranges are compared, and bytes are counted; times are
-// for the reader.
+// TestLarge puts and copies objects around the 5 GiB that one request can carry
+// (make large). It compares sizes and ranges and counts bytes. It logs times
+// for information.
 func TestLarge(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"minio", "versitygw"} {
@@ -50,7 +50,7 @@ func TestLarge(t *testing.T) {
 					_, err := newMinioClient(t, g).PutObject(t.Context(), sealedBucket, key, body.reader(), body.size, minio.PutObjectOptions{PartSize: 128 << 20})
 					return err
 				}},
-				{"put", content{32, 5 * gib}, func(key string, body content) error { // over 5 GiB when it is sealed
+				{"put", content{32, 5 * gib}, func(key string, body content) error { // over 5 GiB once sealed
 					return putUnsigned(t.Context(), g, key, body.reader(), body.size)
 				}},
 				{"more", content{33, 5*gib + 300*mib}, func(key string, body content) error {
@@ -76,8 +76,8 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// copyDirectly tells how long the store's own copy takes in one request, where it
-// does that, and removes the copy again.
+// copyDirectly reports how long the store's own copy takes in one request, if
+// the store supports that. It removes the copy again.
 func (r *rig) copyDirectly(t *testing.T, from, to string) {
 	t.Helper()
 	client := r.direct(t)
@@ -94,7 +94,7 @@ func (r *rig) copyDirectly(t *testing.T, from, to string) {
 	removeObject(t, client, sealedBucket, to)
 }
 
-// wantLarge compares size and listing of an object, and ranges of it.
+// wantLarge compares the size and the listing of an object, and ranges of it.
 func wantLarge(t *testing.T, client *s3.Client, key string, body content) {
 	t.Helper()
 	head := must(client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: &key}))(t)

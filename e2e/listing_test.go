@@ -17,20 +17,20 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// What TestListingRequests lists.
+// Number of objects that TestListingRequests lists.
 const (
 	listedSingles    = 1000 // sealed objects, one page
 	listedMultiparts = 3    // sealed
 	listedPlain      = 5
 )
 
-// listedEntry is what all listings say of an object.
+// listedEntry is what every listing shows of an object.
 type listedEntry struct {
 	Key, ETag, Checksums string
 	Size                 int64
 }
 
-// listOperations list what is below a prefix, on one page.
+// listOperations list the objects below a prefix on one page.
 var listOperations = map[string]func(context.Context, *s3.Client, string) ([]listedEntry, error){
 	"version 1": func(ctx context.Context, c *s3.Client, prefix string) (entries []listedEntry, err error) {
 		out, err := c.ListObjects(ctx, &s3.ListObjectsInput{Bucket: aws.String(sealedBucket), Prefix: &prefix})
@@ -65,10 +65,10 @@ func listedObjects(objects []types.Object) (entries []listedEntry) {
 	return entries
 }
 
-// TestListingRequests counts what listings of 1,000 sealed objects cost, in all
-// three operations: one request to the store when the gateway knows the objects,
-// one more when it does not and the store lists metadata, one for each object
-// elsewhere. KES stands still meanwhile: no listing needs it.
+// TestListingRequests counts the cost of listing 1,000 sealed objects, in all
+// three operations. It is one request to the store if the gateway knows the
+// objects, one more if it does not and the store lists metadata, and one per
+// object elsewhere. KES hangs meanwhile, because no listing needs it.
 func TestListingRequests(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -79,7 +79,7 @@ func TestListingRequests(t *testing.T) {
 		want := fillListing(t, writer, r.direct(t))
 		for name, list := range listOperations {
 			listing := listingCost{r, counter, list}
-			listing.cost(t, name+", by the writer", writer, "single/", want["single/"], 2) // the empty object's time is new to it
+			listing.cost(t, name+", by the writer", writer, "single/", want["single/"], 2) // the gateway does not know the time of the empty object yet
 			listing.cost(t, name+", by the writer again", writer, "single/", want["single/"], 1)
 
 			fresh := sdkOf(t, must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: g}))(t))
@@ -102,7 +102,8 @@ type listingCost struct {
 	list    func(context.Context, *s3.Client, string) ([]listedEntry, error)
 }
 
-// cost lists once, without KES and with at most so many requests to the store.
+// cost lists once, without KES and with at most the given number of requests to
+// the store.
 func (l listingCost) cost(t *testing.T, what string, client *s3.Client, prefix string, want []listedEntry, requests int) {
 	t.Helper()
 	l.counter.Reset()
@@ -133,8 +134,8 @@ func (l listingCost) cost(t *testing.T, what string, client *s3.Client, prefix s
 	t.Logf("%s of %d objects: %d requests to the store, %v", what, len(got), n, took.Round(time.Millisecond))
 }
 
-// fillListing stores sealed objects, and others behind the gateway, and returns
-// what listings are to say of them, by prefix.
+// fillListing stores sealed objects, and others behind the gateway's back. It
+// returns what listings must show, by prefix.
 func fillListing(t *testing.T, client, direct *s3.Client) map[string][]listedEntry {
 	t.Helper()
 	want := map[string][]listedEntry{"single/": make([]listedEntry, listedSingles), "mixed/": make([]listedEntry, listedMultiparts)}
@@ -182,7 +183,7 @@ func fillListing(t *testing.T, client, direct *s3.Client) map[string][]listedEnt
 	return want
 }
 
-// headEntry is what HEAD says of an object.
+// headEntry returns the entry according to HEAD.
 func headEntry(ctx context.Context, client *s3.Client, key string) (listedEntry, error) {
 	out, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: &key, ChecksumMode: types.ChecksumModeEnabled})
 	if err != nil {

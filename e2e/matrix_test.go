@@ -16,13 +16,13 @@ const (
 	gib = int64(1) << 30
 )
 
-// matrixSizes are around the edges of the sealed format: the empty object, a
-// package (64 KiB), and the bound up to which a body is read whole (1 MiB).
-// Objects of 1 GiB go as soon as they were read: the disk holds one at a time.
+// matrixSizes are around the limits of the format: the empty object, a package
+// (64 KiB), and the largest body that is read whole (1 MiB). Objects of 1 GiB
+// are removed after reading, so that the disk holds one at a time.
 var matrixSizes = []int64{0, 1, 64*kib - 1, 64 * kib, 64*kib + 1, mib - 1, mib, mib + 1, 64 * mib, gib}
 
 // TestMatrix stores and reads objects with each client, over http and https,
-// with each scheme and size, in one PutObject request each. Then it looks at
+// with each scheme and size, in one PutObject request each. Then it examines
 // the bucket from both sides.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
@@ -41,10 +41,10 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// maxRSS bounds the gateway's memory, whatever the size of the objects: bytes.
+// maxRSS limits the gateway's memory in bytes, for objects of any size.
 const maxRSS = 256 * mib
 
-// wantBoundedMemory looks at the highest memory that the gateway has used.
+// wantBoundedMemory checks the gateway's peak memory.
 func wantBoundedMemory(t *testing.T, g *stack.Gateway) {
 	t.Helper()
 	u := must(g.Usage())(t)
@@ -109,7 +109,7 @@ func roundTrip(t *testing.T, c client, bucket, key string, s scheme, body conten
 	}
 }
 
-// hash is FNV-1a: a seed or a name from a string.
+// hash is FNV-1a. It makes a seed or a name from a string.
 func hash(s string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {

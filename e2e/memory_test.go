@@ -24,12 +24,13 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// maxTransferRSS bounds the memory of a gateway with eight transfers of 1 GiB
-// at a time in each direction: bytes.
+// maxTransferRSS limits the memory, in bytes, of a gateway with eight transfers
+// of 1 GiB at a time in each direction.
 const maxTransferRSS = 150 * mib
 
-// TestMemory moves 1 GiB eight times at once up and then eight times down. The
-// uploads end in a sink, so that the disk is not what is measured.
+// TestMemory uploads 1 GiB eight times in parallel and then downloads it eight
+// times in parallel. The uploads end in a sink, so that the test does not
+// measure the disk.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	long(t)
@@ -78,8 +79,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// sink is a store that takes uploads below sink/ of the sealed bucket without
-// keeping them, and has all the rest done by a real store.
+// sink is a store that discards uploads below sink/ of the sealed bucket. It
+// forwards all other requests to a real store.
 type sink struct {
 	url            string
 	uploads, bytes atomic.Int64
@@ -91,7 +92,7 @@ func newSink(t *testing.T, store *stack.Store) *sink {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.URL.RawQuery = target.Scheme, target.Host, p.In.URL.RawQuery
-			p.Out.Host = p.In.Host // it is signed
+			p.Out.Host = p.In.Host // the signature covers it
 		},
 		BufferPool: &buffers{sync.Pool{New: func() any { return new([256 << 10]byte) }}},
 		ErrorLog:   log.New(io.Discard, "", 0),
@@ -123,12 +124,12 @@ type buffers struct{ sync.Pool }
 func (b *buffers) Get() []byte  { return b.Pool.Get().(*[256 << 10]byte)[:] }
 func (b *buffers) Put(p []byte) { b.Pool.Put((*[256 << 10]byte)(p)) }
 
-// pattern is an endless stream that costs nothing to make.
+// pattern is an endless stream that is cheap to make.
 type pattern struct{}
 
 func (pattern) Read(p []byte) (int, error) { return len(p), nil }
 
-// putPattern puts size bytes that the client need not make.
+// putPattern puts size bytes that are cheap for the client to make.
 func putPattern(ctx context.Context, g *stack.Gateway, key string, size int64) error {
 	return putUnsigned(ctx, g, key, io.LimitReader(pattern{}, size), size)
 }
@@ -158,7 +159,7 @@ func putUnsigned(ctx context.Context, g *stack.Gateway, key string, body io.Read
 	return nil
 }
 
-// getGiB reads an object to its end; one of the readers compares every byte.
+// getGiB reads an object to its end. One of the readers compares every byte.
 func getGiB(ctx context.Context, client *s3.Client, key string, body content, compare bool) error {
 	if compare {
 		v := &verifier{want: body}

@@ -14,8 +14,8 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// wantContent compares an object's size, whole body and a range across the bound
-// of its first part.
+// wantContent compares an object's size, its body and a range across the end of
+// its first part.
 func wantContent(t *testing.T, client *s3.Client, key string, body content) {
 	t.Helper()
 	head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: &key})
@@ -57,8 +57,8 @@ func wantContent(t *testing.T, client *s3.Client, key string, body content) {
 }
 
 // TestMultipartReplicas sends the parts of one upload through two gateways in
-// parallel, some twice, kills one of them, and goes on as a registry does:
-// from what listings say.
+// parallel, some of them twice. It kills one gateway and continues as a
+// registry does: from the listings.
 func TestMultipartReplicas(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -79,7 +79,7 @@ func TestMultipartReplicas(t *testing.T) {
 			})
 			return err
 		}
-		// Part 2 is sent with other bytes first.
+		// Part 2 is first sent with other bytes.
 		if err := put(clients[1], 2, content{100, body.size}); err != nil {
 			t.Fatal(err)
 		}
@@ -115,8 +115,8 @@ func TestMultipartReplicas(t *testing.T) {
 	})
 }
 
-// completeListed completes an upload with the parts that ListParts shows, whose
-// sizes must add up, and returns the request and the ETag.
+// completeListed completes an upload with the parts that ListParts shows. Their
+// sizes must add up to size. It returns the request and the ETag.
 func completeListed(t *testing.T, client *s3.Client, bucket, key, id *string, size int64) (*s3.CompleteMultipartUploadInput, string) {
 	t.Helper()
 	var parts []types.CompletedPart

@@ -18,7 +18,7 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// putBody puts a content without asking for anything.
+// putBody puts a content without any options.
 func putBody(ctx context.Context, client *s3.Client, bucket, key string, body content) error {
 	_, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body.reader()})
 	return err
@@ -39,11 +39,11 @@ func health(t *testing.T, endpoint, probe string) int {
 	return resp.StatusCode
 }
 
-// outageTimeout is how long gateways wait for a KES that hangs on purpose: long
-// enough for one that does not, on any machine.
+// outageTimeout is how long gateways wait for a KES that hangs on purpose. It
+// is long enough for a healthy KES on any machine.
 const outageTimeout = "5s"
 
-// wantUnavailable wants f to fail with 503.
+// wantUnavailable checks that f fails with 503.
 func wantUnavailable(t *testing.T, what string, f func() error) {
 	t.Helper()
 	if err := f(); statusOf(err) != http.StatusServiceUnavailable {
@@ -51,9 +51,9 @@ func wantUnavailable(t *testing.T, what string, f func() error) {
 	}
 }
 
-// TestKESDown stops KES, also in a way that leaves its connections open: writes
-// under a rule fail at once and store nothing, what needs no key goes on, and
-// everything works again when KES is back.
+// TestKESDown stops KES, and also makes it hang with its connections open.
+// Writes under a rule fail at once and store nothing. Operations that need no
+// key continue. When KES is back, everything works again.
 func TestKESDown(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -110,7 +110,7 @@ func TestKESDown(t *testing.T) {
 	})
 }
 
-// wantWithoutKES is what a running gateway does while no KES answers.
+// wantWithoutKES checks a running gateway while no KES answers.
 func wantWithoutKES(t *testing.T, client *s3.Client, body content) {
 	t.Helper()
 	ctx := t.Context()
@@ -136,7 +136,7 @@ func wantWithoutKES(t *testing.T, client *s3.Client, body content) {
 	wantRead(t, client, plainBucket, "before", body, readable)
 }
 
-// wantNotReady is what a gateway does that was started without KES.
+// wantNotReady checks a gateway that was started without KES.
 func wantNotReady(t *testing.T, g *stack.Gateway) {
 	t.Helper()
 	if live, ready := health(t, g.Endpoint, "live"), health(t, g.Endpoint, "ready"); live != http.StatusOK || ready != http.StatusServiceUnavailable {
@@ -159,7 +159,7 @@ func wantNotReady(t *testing.T, g *stack.Gateway) {
 }
 
 // TestOneKESDies kills one of two KES servers, then the other, and hangs each,
-// while clients write and read: no request fails.
+// while clients write and read. No request fails.
 func TestOneKESDies(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -238,9 +238,9 @@ func putThenGet(ctx context.Context, client *s3.Client, key string, body content
 	return v.complete()
 }
 
-// TestDefaultKeyChanges restarts the gateway under another default key: old
-// objects stay readable, also after the root moved to the new key and as long
-// as their own key exists. A root whose key is gone stops the start.
+// TestDefaultKeyChanges restarts the gateway under another default key. Old
+// objects stay readable as long as their own key exists, even after the root
+// has moved to the new key. A root whose key is gone stops the start.
 func TestDefaultKeyChanges(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -273,11 +273,11 @@ func TestDefaultKeyChanges(t *testing.T) {
 			if err := r.kes.DeleteKey(key); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.kes.Restart(t.Context()); err != nil { // it caches keys
+			if err := r.kes.Restart(t.Context()); err != nil { // KES caches keys
 				t.Fatal(err)
 			}
 		}
-		forget("second-key") // the root is no longer under it
+		forget("second-key") // the root is no longer sealed under it
 		restart("third-key")
 		wantRead(t, client, sealedBucket, "first", body, readable)
 		wantRead(t, client, sealedBucket, "under-second-key", body, "KMS.NotFoundException")

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// byteRange is a Range header and what it selects of an object.
+// byteRange is a Range header and the bytes it selects.
 type byteRange struct {
 	header     string
 	first, end int64 // [first, end)
@@ -23,7 +23,7 @@ type byteRange struct {
 func randomRange(rnd *rand.Rand, size int64) byteRange {
 	first := rnd.Int64N(size)
 	last := first + rnd.Int64N(size-first)
-	if rnd.IntN(2) == 0 { // short ones are more often around the edges of packages
+	if rnd.IntN(2) == 0 { // prefer short ranges at the edges of packages
 		last = min(first+rnd.Int64N(200), size-1)
 	}
 	switch rnd.IntN(6) {
@@ -122,8 +122,8 @@ func (r byteRange) check(body content, out *s3.GetObjectOutput) error {
 	return nil
 }
 
-// TestRangesNotSatisfiable: ranges outside the plaintext are refused, also
-// when the stored object is longer than that.
+// TestRangesNotSatisfiable checks that ranges outside the plaintext are
+// refused, even if the stored object is long enough.
 func TestRangesNotSatisfiable(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -28,14 +28,14 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// A framing is how a client sends a body, and what the server can check of it.
+// A framing is how a client sends a body and what the server can verify.
 type framing string
 
 const (
-	unsigned      framing = "unsigned"       // UNSIGNED-PAYLOAD, nothing to check but the length
+	unsigned      framing = "unsigned"       // UNSIGNED-PAYLOAD: the server can only verify the length
 	withMD5       framing = "content-md5"    // the same with Content-MD5
 	withChecksum  framing = "checksum"       // the same with x-amz-checksum-crc32
-	hashed        framing = "sha256"         // x-amz-content-sha256 is the body's
+	hashed        framing = "sha256"         // x-amz-content-sha256 is the hash of the body
 	signedChunks  framing = "signed-chunks"  // STREAMING-AWS4-HMAC-SHA256-PAYLOAD
 	signedTrailer framing = "signed-trailer" // the same with a CRC32 trailer
 	trailer       framing = "trailer"        // STREAMING-UNSIGNED-PAYLOAD-TRAILER with a CRC32 trailer
@@ -46,22 +46,23 @@ var framings = []framing{unsigned, withMD5, withChecksum, hashed, signedChunks, 
 // rawChunk is the data length of an aws-chunked chunk, in bytes.
 const rawChunk = 64 << 10
 
-// upload is one PutObject request that a test builds itself, because no
-// client library sends wrong ones or stops in the middle.
+// upload is a PutObject request that a test builds itself, because no client
+// library sends wrong requests or stops in the middle.
 type upload struct {
 	bucket, key string
 	framing     framing
 	body        []byte
-	header      http.Header // further headers; they take the place of the framing's own and are signed
+	header      http.Header // additional headers; they replace those of the framing and are signed
 
-	accessKey, secret string                               // instead of the gateway's
+	accessKey, secret string                               // replaces the gateway's if set
 	chunk             func(i int, data, head, end *[]byte) // changes a chunk after it was signed
-	trailerValue      string                               // instead of the checksum; "-": no trailer line
-	trailerSignature  string                               // instead of the right one
-	noFinal           bool                                 // leaves out the final chunk and what follows it
+	trailerValue      string                               // replaces the checksum; "-" means no trailer line
+	trailerSignature  string                               // replaces the right one if set
+	noFinal           bool                                 // leaves out the final chunk and everything after it
 }
 
-// encode returns the request as it goes over the wire: head and body.
+// encode returns head and body of the request in the form in which they are
+// sent.
 func (u upload) encode(t *testing.T, g *stack.Gateway) (head, body []byte) {
 	t.Helper()
 	target := must(url.Parse(g.Endpoint + "/" + u.bucket + "/" + u.key))(t)
@@ -98,7 +99,8 @@ func (u upload) encode(t *testing.T, g *stack.Gateway) (head, body []byte) {
 	return b.Bytes(), body
 }
 
-// declare sets the headers of the framing and returns the payload's name or hash.
+// declare sets the headers of the framing and returns the name or hash of the
+// payload.
 func (u upload) declare(h http.Header) (payload string) {
 	payload = "UNSIGNED-PAYLOAD"
 	switch u.framing {
@@ -131,8 +133,8 @@ func (u upload) chunked() bool { return u.signed() || u.framing == trailer }
 func (u upload) signed() bool  { return u.framing == signedChunks || u.framing == signedTrailer }
 func (u upload) trailed() bool { return u.framing == signedTrailer || u.framing == trailer }
 
-// wireLength is the length of the encoded body, which must be known before its
-// signatures are.
+// wireLength returns the length of the encoded body, which must be known before
+// it is signed.
 func (u upload) wireLength() int64 {
 	return int64(len(u.frame(newChunkChain("", strings.Repeat("0", 64), time.Unix(0, 0)))))
 }
@@ -167,7 +169,8 @@ func (u upload) frame(chain *chunkChain) []byte {
 	}
 }
 
-// trailerLines are the lines after the final chunk, with the empty one.
+// trailerLines returns the lines after the final chunk, including the empty
+// one.
 func (u upload) trailerLines(chain *chunkChain) []byte {
 	value := crcOf(u.body)
 	if u.trailerValue != "" {
@@ -191,15 +194,15 @@ func (u upload) trailerLines(chain *chunkChain) []byte {
 	return []byte(out + "\r\n")
 }
 
-// crcOf is the x-amz-checksum-crc32 of b.
+// crcOf returns the x-amz-checksum-crc32 of b.
 func crcOf(b []byte) string {
 	var sum [4]byte
 	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE(b))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// chunkChain signs the chunks of an aws-chunked body, as Amazon S3's API
-// reference has it under "Signature calculations: transferring a payload in
+// chunkChain signs the chunks of an aws-chunked body, as described in Amazon
+// S3's API reference under "Signature calculations: transferring a payload in
 // multiple chunks".
 type chunkChain struct {
 	key      []byte
@@ -237,17 +240,17 @@ func hmacOf(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// answer is what came back of a raw request.
+// answer is the answer to a raw request.
 type answer struct {
 	status int
-	code   string // of the S3 error
+	code   string // code of the S3 error
 	header http.Header
 }
 
 // answerTimeout is longer than any answer may take.
 const answerTimeout = giveUp
 
-// rawConn is a connection to a gateway, with a deadline over all.
+// rawConn returns a connection to a gateway with an overall deadline.
 func rawConn(g *stack.Gateway) (*net.TCPConn, error) {
 	_, addr, _ := strings.Cut(g.Endpoint, "://")
 	conn, err := net.Dial("tcp", addr)
@@ -258,8 +261,8 @@ func rawConn(g *stack.Gateway) (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), nil
 }
 
-// send sends a whole request and returns the answer. A server may answer and
-// close before it has read all.
+// send sends a whole request and returns the answer. The server may answer and
+// close before it has read everything.
 func send(g *stack.Gateway, head, body []byte) (answer, error) {
 	conn, err := rawConn(g)
 	if err != nil {
@@ -284,15 +287,15 @@ func readAnswer(conn net.Conn) (answer, error) {
 	var doc struct{ Code string }
 	b, err := io.ReadAll(resp.Body)
 	if len(b) > 0 {
-		_ = xml.Unmarshal(b, &doc) // another document has no code
+		_ = xml.Unmarshal(b, &doc) // other documents have no code
 		a.code = doc.Code
 	}
 	return a, err
 }
 
-// abandon sends the request with the first n bytes of its body and goes away:
-// by a reset, or in order, as a process that ends. Then it waits for the end
-// of the connection.
+// abandon sends the request with the first n bytes of its body and disconnects:
+// by a reset or, like a process that exits, in order. Then it waits until the
+// connection has ended.
 func abandon(g *stack.Gateway, head, body []byte, n int, inOrder bool) error {
 	conn, err := sendPart(g, head, body[:n])
 	if err != nil {
@@ -303,7 +306,7 @@ func abandon(g *stack.Gateway, head, body []byte, n int, inOrder bool) error {
 		return conn.SetLinger(0)
 	}
 	if err := conn.CloseWrite(); err != nil {
-		return nil //nolint:nilerr // the gateway was faster
+		return nil //nolint:nilerr // the gateway ended it first
 	}
 	var network net.Error
 	if _, err := io.Copy(io.Discard, conn); errors.As(err, &network) && network.Timeout() {
@@ -312,8 +315,8 @@ func abandon(g *stack.Gateway, head, body []byte, n int, inOrder bool) error {
 	return nil
 }
 
-// sendPart sends the beginning of a request. A gateway on a busy machine may
-// refuse it before all is sent, so it is tried a few times.
+// sendPart sends the beginning of a request. On a busy machine a gateway may
+// refuse the request before everything is sent, so sendPart tries a few times.
 func sendPart(g *stack.Gateway, head, part []byte) (conn *net.TCPConn, err error) {
 	for range 10 {
 		if conn, err = rawConn(g); err != nil {

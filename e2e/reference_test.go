@@ -17,19 +17,20 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// TestReference runs the scripts of testdata/reference: what an operator does who
-// follows MinIO's page on server-side encryption with KES, with the real mc, kes
-// and ssegw commands. docs/OPERATIONS.md walks through the same steps.
+// TestReference runs the scripts of testdata/reference. They follow MinIO's
+// page on server-side encryption with KES, with the real mc, kes and ssegw
+// commands. docs/OPERATIONS.md has the same steps.
 //
-// A script has a KES server, a MinIO store without encryption, and the commands
+// A script has a KES server, a MinIO store without encryption, and these
+// commands:
 //
 //	expand FILE...     replace $NAME in files by the script's variables
-//	content FILE SIZE  make a file of that many bytes, the same each time
+//	content FILE SIZE  make a file of that many bytes, always the same
 //	kes-server ACTION  stop, start, pause or resume the KES server, forget KEY: lose a key, or
-//	                   add a server of the same key store, whose endpoint is $KES_SECOND
-//	kes-calls [N]      fail unless the gateway has got and opened N data keys with KES since the last time
-//	store NAME         start another store, which $STORE and its credential then are
-//	await URL          wait until a health check says yes
+//	                   add a server with the same key store, whose endpoint is $KES_SECOND
+//	kes-calls [N]      fail unless the gateway has made and opened N data keys with KES since the last time
+//	store NAME         start another store, which $STORE and its credential then name
+//	await URL          wait until a health check succeeds
 func TestReference(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -46,7 +47,8 @@ func TestReference(t *testing.T) {
 	})
 }
 
-// kesOf and stackOf are the keys of a script's KES server and of its stack.
+// kesOf and stackOf are the keys under which a script stores its KES server and
+// its stack.
 type (
 	kesOf   struct{}
 	stackOf struct{}
@@ -94,7 +96,7 @@ func setupReference(t *testing.T, env *testscript.Env) error {
 	return nil
 }
 
-// expandFiles replaces variables in files. One that is not set fails the script.
+// expandFiles replaces variables in files. An unset variable fails the script.
 func expandFiles(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: expand FILE...")
@@ -125,7 +127,7 @@ func makeContent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(f.Close())
 }
 
-// switchKES does something to the script's KES server.
+// switchKES changes the state of the script's KES server.
 func switchKES(ts *testscript.TestScript, neg bool, args []string) {
 	kes := ts.Value(kesOf{}).(*stack.KES)
 	action := ""
@@ -156,8 +158,8 @@ func switchKES(ts *testscript.TestScript, neg bool, args []string) {
 
 var dataKeyCalls = regexp.MustCompile(`(?m)^ssegw_kes_requests_total\{.*op="(?:generate|unseal)".*\} (\d+)$`)
 
-// countKESCalls compares what the gateway itself counts, less what it had counted
-// when this was called before.
+// countKESCalls compares the calls that the gateway has counted since the last
+// countKESCalls.
 func countKESCalls(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {
 		ts.Fatalf("usage: kes-calls [N]")
@@ -173,14 +175,14 @@ func countKESCalls(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		calls += n
 	}
-	before, _ := strconv.Atoi(ts.Getenv("KES_CALLS")) // none at first
+	before, _ := strconv.Atoi(ts.Getenv("KES_CALLS")) // 0 at first
 	ts.Setenv("KES_CALLS", strconv.Itoa(calls))
 	if len(args) == 1 && strconv.Itoa(calls-before) != args[0] {
 		ts.Fatalf("%d data keys, want %s", calls-before, args[0])
 	}
 }
 
-// startStore starts a store of the given kind and makes it the script's.
+// startStore starts a store of the given kind and makes it the script's store.
 func startStore(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: store NAME")
@@ -192,13 +194,13 @@ func startStore(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("STORE_SECRET_KEY", store.SecretKey)
 }
 
-// awaitHealthy waits until a GET is answered with 200.
+// awaitHealthy waits until a GET returns 200.
 func awaitHealthy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await URL")
 	}
 	client := http.Client{Timeout: giveUp, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // nothing secret is sent
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the request contains no secret
 	}}
 	for deadline := time.Now().Add(giveUp); ; time.Sleep(20 * time.Millisecond) {
 		resp, err := client.Get(args[0])

@@ -14,14 +14,15 @@ import (
 )
 
 // A refusal is an upload with one thing wrong, and the S3 errors that may
-// answer it: which of several wrongs is found first depends on the size.
+// answer it. If several things are wrong, the size decides which is found
+// first.
 type refusal struct {
 	name   string
 	change func(u *upload)
 	codes  []string
 }
 
-// header adds one header to an upload.
+// header adds a header to an upload.
 func header(name, value string) func(u *upload) {
 	return func(u *upload) { u.header = http.Header{name: {value}} }
 }
@@ -103,15 +104,16 @@ var refusals = []refusal{
 	{"decoded-length-of-a-plain-body", header("X-Amz-Decoded-Content-Length", "5"), []string{"IncompleteBody"}},
 }
 
-// lastChunk is about the chunk before the final one, whose number the size decides.
+// lastChunk returns a refusal of the chunk before the final one, whose number
+// depends on the size.
 func lastChunk(size int) refusal {
 	return refusal{"last-chunk", chunkEdit(signedChunks, (size-1)/rawChunk, flipData), []string{"SignatureDoesNotMatch"}}
 }
 
 // TestRefusedUploads sends bodies with a wrong signature, hash, checksum,
-// chunk, trailer or length: each is refused with its error and leaves the
-// bucket as it was, sealed or plain, for bodies that are read whole before
-// they go on and for those that stream.
+// chunk, trailer or length. Each is refused with its error and changes nothing
+// in a sealed or a plain bucket. It covers bodies that are read whole first,
+// and bodies that stream.
 func TestRefusedUploads(t *testing.T) {
 	t.Parallel()
 	old := bytesOf(t, content{seed: 110, size: 500})
@@ -143,7 +145,7 @@ func TestRefusedUploads(t *testing.T) {
 	})
 }
 
-// wantRefused sends one upload.
+// wantRefused sends an upload that must be refused.
 func wantRefused(t *testing.T, g *stack.Gateway, b broken, codes []string) error {
 	head, body := b.upload.encode(t, g)
 	a, err := send(g, head, body)
@@ -156,8 +158,8 @@ func wantRefused(t *testing.T, g *stack.Gateway, b broken, codes []string) error
 	return nil
 }
 
-// wantFramingsTaken makes sure that the uploads are refused for what is wrong
-// with them: right ones of every framing are stored.
+// wantFramingsTaken checks that correct uploads of every framing are stored, so
+// that the others are refused only for what is wrong with them.
 func wantFramingsTaken(t *testing.T, g *stack.Gateway, bodies [][]byte) {
 	t.Helper()
 	var cases []broken

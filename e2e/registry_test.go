@@ -13,12 +13,12 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// minPart is the smallest size of all parts but the last: bytes.
+// minPart is the smallest size in bytes of all parts except the last.
 const minPart = 5 * mib
 
-// TestRegistry pushes layers as a container registry does: each piece of a
-// layer comes to another process and through another gateway, which know of the
-// layer what ListMultipartUploads and ListParts show.
+// TestRegistry pushes layers as a container registry does. Each piece of a
+// layer arrives at another process and goes through another gateway. They only
+// know of the layer what ListMultipartUploads and ListParts show.
 func TestRegistry(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -29,9 +29,9 @@ func TestRegistry(t *testing.T) {
 			for i, pieces := range [][]int64{
 				{},                               // nothing
 				{100},                            // less than a part
-				{minPart, minPart + 1, 77},       // parts that can stay
-				{1, 2 * mib, minPart, mib},       // what is there is too small for a part: it is read and sent again
-				{minPart, mib, 2 * mib, minPart}, // what is there is copied and becomes the first part
+				{minPart, minPart + 1, 77},       // parts of valid sizes
+				{1, 2 * mib, minPart, mib},       // the existing data is too small for a part: read it and send it again
+				{minPart, mib, 2 * mib, minPart}, // the existing data is copied and becomes the first part
 			} {
 				t.Run(fmt.Sprint(bucket, pieces), func(t *testing.T) {
 					body := content{seed: uint64(i)}
@@ -77,8 +77,8 @@ func (l layer) resume(t *testing.T, client *s3.Client) (id *string, parts []type
 	return created.UploadId, nil
 }
 
-// append adds a piece. After a part that is too small to stay in the middle,
-// the upload is completed and its object begins the next one.
+// append adds a piece. If the last part is too small for the middle, append
+// completes the upload, and its object begins the next one.
 func (l layer) append(t *testing.T, client *s3.Client, piece []byte) {
 	t.Helper()
 	id, parts := l.resume(t, client)
@@ -111,7 +111,7 @@ func (l layer) put(t *testing.T, client *s3.Client, id *string, number int32, bo
 	}))(t)
 }
 
-// commit completes the upload, with an empty part when it has none.
+// commit completes the upload. If it has no part, it gets an empty one.
 func (l layer) commit(t *testing.T, client *s3.Client) {
 	t.Helper()
 	id, parts := l.resume(t, client)
@@ -133,7 +133,7 @@ func (l layer) complete(t *testing.T, client *s3.Client, id *string, parts []typ
 	}))(t)
 }
 
-// move copies the layer, by ranges where it is large, and deletes it.
+// move copies the layer, in ranges if it is large, and deletes it.
 func (l layer) move(t *testing.T, client *s3.Client, to layer, size int64) {
 	t.Helper()
 	source := aws.String(*l.bucket + "/" + *l.key)

@@ -21,14 +21,15 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// The bounds after which a rule that one gateway took is in force on another.
+// Limits of the time after which a rule that one gateway accepted is in force
+// on another.
 const (
-	rulesPlain = time.Second     // where the answer would be plaintext
-	rulesOther = 5 * time.Second // elsewhere
+	rulesPlain = time.Second     // if the result would be plaintext
+	rulesOther = 5 * time.Second // otherwise
 )
 
 // TestRuleReachesReplica changes rules through one gateway and writes and reads
-// through another, which answers from what it knew until then.
+// through another, which has cached the earlier rules.
 func TestRuleReachesReplica(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -81,8 +82,8 @@ func TestRuleReachesReplica(t *testing.T) {
 	})
 }
 
-// wantSchemeWithin writes until the scheme is the wanted one. No write that
-// began later than bound after the change may have another.
+// wantSchemeWithin writes until the scheme is the wanted one. A write that
+// began later than bound after the change must have the wanted scheme.
 func wantSchemeWithin(t *testing.T, client *s3.Client, want types.ServerSideEncryption, changed time.Time, bound time.Duration) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("the scheme %q", want), func() error {
@@ -123,12 +124,12 @@ func deleteRule(t *testing.T, client *s3.Client, bucket string) error {
 	return err
 }
 
-// gate lets the first part of a body pass and holds the rest back.
+// gate lets the first part of a body pass and holds back the rest.
 type gate struct {
 	r      io.Reader
-	left   int64           // bytes until the gate
+	left   int64           // number of bytes until the gate
 	waits  func()          // called at the gate
-	opened <-chan struct{} // the rest may pass
+	opened <-chan struct{} // closed when the rest may pass
 }
 
 func (g *gate) Read(p []byte) (int, error) {
@@ -145,8 +146,8 @@ func (g *gate) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestDrain ends a gateway by SIGTERM with uploads and downloads under way:
-// none of them fails, it is no longer ready and takes no new connections.
+// TestDrain ends a gateway with SIGTERM during uploads and downloads. None of
+// them fails. The gateway is no longer ready and accepts no new connections.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -193,7 +194,7 @@ func TestDrain(t *testing.T) {
 		eventually(t, "no new connection is taken", func() error {
 			conn, err := rawConn(g)
 			if err != nil {
-				return nil //nolint:nilerr // that is what is wanted
+				return nil //nolint:nilerr // the error is expected
 			}
 			return errors.Join(errors.New("a connection is taken"), conn.Close())
 		})
@@ -217,7 +218,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// wantCleanExit waits until a gateway that was told to end has done so.
+// wantCleanExit waits until a gateway that was told to end has exited.
 func wantCleanExit(t *testing.T, g *stack.Gateway) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), giveUp)
@@ -227,8 +228,8 @@ func wantCleanExit(t *testing.T, g *stack.Gateway) {
 	}
 }
 
-// TestGatewayKilled kills a gateway by SIGKILL during 50 uploads that are all
-// at another place of their body: what was answered is stored, and nothing else
+// TestGatewayKilled kills a gateway with SIGKILL during 50 uploads, each at
+// another place of its body. Every answered upload is stored, and nothing else
 // has changed.
 func TestGatewayKilled(t *testing.T) {
 	t.Parallel()

@@ -22,15 +22,15 @@ import (
 const (
 	inFlight     = 50 // transfers that a restart must not cut
 	transferSize = 8 << 20
-	probers      = 4                     // clients that read all the time
-	probePause   = 20 * time.Millisecond // of each, so that there are ports for all their connections
-	wantProbes   = 400                   // requests of theirs at least, during the restarts
-	maxRestarts  = 200                   // by then their requests must have passed
+	probers      = 4                     // clients that read without a break
+	probePause   = 20 * time.Millisecond // pause of each, so that there are ports for all their connections
+	wantProbes   = 400                   // at least that many requests during the restarts
+	maxRestarts  = 200                   // by then that many requests must have succeeded
 )
 
-// TestRestart restarts the gateway with mc while uploads and downloads stand in
-// their middle and other requests keep coming, each on a connection of its own:
-// every transfer is finished, and no request is refused.
+// TestRestart restarts the gateway with mc while uploads and downloads are
+// half-way and other requests keep arriving, each on its own connection. Every
+// transfer finishes, and no request is refused.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -98,11 +98,11 @@ func put(t *testing.T, client *s3.Client, bucket, key string, c content) {
 	}
 }
 
-// gated lets half of a stream pass, and the rest when gate is closed.
+// gated lets half of a stream pass, and the rest once gate is closed.
 type gated struct {
 	io.ReadSeeker
 	size, off int64
-	half      func() // called once, at the half
+	half      func() // called once, half-way
 	gate      <-chan struct{}
 	once      sync.Once
 }
@@ -152,8 +152,9 @@ func slowDownload(ctx context.Context, client *s3.Client, bucket, key string, c 
 	return nil
 }
 
-// probeAll reads a small object, each time over a connection of its own, until stop
-// is closed. The error is that of the first request that fails.
+// probeAll reads a small object again and again, each time over a new
+// connection, until stop is closed. It returns the error of the first request
+// that fails.
 func probeAll(ctx context.Context, gw *stack.Gateway, bucket string, stop <-chan struct{}, sent *atomic.Int64) error {
 	client := s3.New(stack.SDKOptions(gw.Endpoint, gw.AccessKey, gw.SecretKey), func(o *s3.Options) {
 		o.RetryMaxAttempts = 1

@@ -20,7 +20,7 @@ func TestMCEncrypt(t *testing.T) {
 	steps := []struct {
 		args  string
 		fails bool
-		want  string // in the output or, if it fails, in the error
+		want  string // expected in the output or, if the command fails, in the error
 	}{
 		{"mb gw/rules", false, "created successfully"},
 		{"encrypt info gw/rules", true, "server side encryption configuration was not found"},
@@ -48,8 +48,8 @@ func TestMCEncrypt(t *testing.T) {
 	}
 }
 
-// TestRuleEncrypts: a rule set by mc governs a put that asks for nothing, by
-// any client, and a header overrides it.
+// TestRuleEncrypts checks that a rule set by mc applies to a put without
+// encryption headers, by any client, and that a header overrides the rule.
 func TestRuleEncrypts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -79,7 +79,7 @@ func TestRuleEncrypts(t *testing.T) {
 	wantSealedUpstream(t, client, r.direct(t), bucket)
 }
 
-// TestSSECNeedsTLS: a key never travels over http.
+// TestSSECNeedsTLS checks that no key travels over http.
 func TestSSECNeedsTLS(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -95,7 +95,8 @@ func TestSSECNeedsTLS(t *testing.T) {
 	}
 }
 
-// TestSSECNeedsItsKey: without the key, or with another one, nothing is read.
+// TestSSECNeedsItsKey checks that nothing can be read without the key, or with
+// another one.
 func TestSSECNeedsItsKey(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// TestSmoke is the shortest way through everything: a rule, an object under
-// it, what the client sees of it, and what the store holds.
+// TestSmoke is the shortest complete test: a rule, an object under it, what the
+// client sees of the object, and what the store holds.
 func TestSmoke(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -61,7 +61,7 @@ func TestSmoke(t *testing.T) {
 	wantSealedUpstream(t, client, direct, bucket)
 }
 
-// TestBucketsHideState makes sure that clients can't see the state bucket.
+// TestBucketsHideState checks that clients cannot see the state bucket.
 func TestBucketsHideState(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

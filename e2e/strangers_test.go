@@ -15,12 +15,12 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// maxStrangersRSS bounds the memory of a gateway to which anonymous clients send
-// 600 MiB of documents that they do not finish: bytes.
+// maxStrangersRSS limits the memory, in bytes, of a gateway to which anonymous
+// clients send 600 MiB of documents that they do not finish.
 const maxStrangersRSS = 200 * mib
 
-// TestStrangers: anonymous clients that drip, to a public bucket, take neither
-// the places nor the memory of those with a credential.
+// TestStrangers checks that slow anonymous clients of a public bucket take
+// neither the places nor the memory of clients with a credential.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -39,7 +39,7 @@ func TestStrangers(t *testing.T) {
 	}
 	setRule(t, client, "public", "")
 	addr := strings.TrimPrefix(g.Endpoint, "http://")
-	// start sends the head of a request and a part of its body, and leaves it there.
+	// start sends the head of a request and a part of its body, and then stops.
 	start := func(head string, body []byte) {
 		conn := must(net.Dial("tcp", addr))(t)
 		t.Cleanup(func() { _ = conn.Close() })

@@ -24,7 +24,7 @@ import (
 // sealedPackage is the stored length of 64 KiB of plaintext.
 const sealedPackage = 64<<10 + 32
 
-// stored is an object as the store has it.
+// stored is an object as the store returns it.
 type stored struct {
 	body         []byte
 	metadata     map[string]string
@@ -65,16 +65,16 @@ func (o stored) save(t *testing.T, direct *s3.Client, bucket, key string) {
 	}
 }
 
-// What a read of a changed object must come to.
+// Expected results of reading a changed object.
 const (
 	readable  = ""                         // the bytes are untouched
 	tampered  = "XSsegwObjectNotAuthentic" // refused before the first byte
 	cutOff    = "cut off"                  // the connection breaks in the middle
-	notSealed = "AccessDenied"             // refused as plaintext
+	notSealed = "AccessDenied"             // refused because it is plaintext
 )
 
-// tamperings are what a store may do to one object, and what GET and HEAD make
-// of it. other is another sealed object of the same size and headers.
+// tamperings are changes that a store may make to an object, and the results of
+// GET and HEAD. other is another sealed object with the same size and headers.
 var tamperings = []struct {
 	name      string
 	change    func(o *stored, other stored)
@@ -116,8 +116,8 @@ var tamperings = []struct {
 	{"metadata-removed", func(o *stored, _ stored) { delete(o.metadata, "colour") }, tampered, tampered},
 }
 
-// TestTampering changes sealed objects in the store and reads them through
-// gateways that have and have not seen them before.
+// TestTampering changes sealed objects in the store. It reads them through a
+// gateway that has seen them before, and through one that has not.
 func TestTampering(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -160,8 +160,8 @@ func putColoured(t *testing.T, client *s3.Client, bucket, key string, body conte
 	}
 }
 
-// wantRead reads an object and wants its content, an error, or a clean
-// beginning of the content and then a broken connection.
+// wantRead reads an object. It expects its content, an error, or a correct
+// beginning of the content followed by a broken connection.
 func wantRead(t *testing.T, client *s3.Client, bucket, key string, body content, want string) {
 	t.Helper()
 	out, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
@@ -188,7 +188,8 @@ func wantRead(t *testing.T, client *s3.Client, bucket, key string, body content,
 	}
 }
 
-// wantHead wants a HEAD to answer, or to be refused with the status of a code.
+// wantHead expects a HEAD to succeed, or to be refused with the status of a
+// code.
 func wantHead(t *testing.T, client *s3.Client, bucket, key, want string) {
 	t.Helper()
 	_, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
@@ -198,7 +199,7 @@ func wantHead(t *testing.T, client *s3.Client, bucket, key, want string) {
 	}
 }
 
-// statusOf is the HTTP status of an SDK's error, or 0.
+// statusOf returns the HTTP status of an SDK's error, or 0.
 func statusOf(err error) int {
 	var answered *awshttp.ResponseError
 	if errors.As(err, &answered) {
@@ -207,8 +208,8 @@ func statusOf(err error) int {
 	return 0
 }
 
-// wantRangesAround reads ranges of the object whose fourth package is changed:
-// those that touch it fail, the others are served.
+// wantRangesAround reads ranges of an object whose fourth package is changed.
+// Ranges that touch it fail, and others succeed.
 func wantRangesAround(t *testing.T, client *s3.Client, key string, body content) {
 	for _, test := range []struct {
 		header string
@@ -230,8 +231,8 @@ func wantRangesAround(t *testing.T, client *s3.Client, key string, body content)
 	}
 }
 
-// wantCopiesRefused copies sealed objects within the store to another key and
-// another bucket, with all their metadata.
+// wantCopiesRefused copies sealed objects inside the store to another key and
+// another bucket, with all their metadata. Reading the copies fails.
 func wantCopiesRefused(t *testing.T, g *stack.Gateway, direct *s3.Client, body content) {
 	client := sdkOf(t, g)
 	makeBucket(t, client, "sealed2")
@@ -245,7 +246,7 @@ func wantCopiesRefused(t *testing.T, g *stack.Gateway, direct *s3.Client, body c
 		wantRead(t, client, to.bucket, to.key, body, tampered)
 		wantHead(t, client, to.bucket, to.key, tampered)
 	}
-	// The store's own way to edit headers: a copy onto itself.
+	// Stores edit headers by a copy onto itself.
 	const key = "copied-onto-itself"
 	putColoured(t, client, sealedBucket, key, body)
 	o := load(t, direct, sealedBucket, key)
@@ -259,8 +260,8 @@ func wantCopiesRefused(t *testing.T, g *stack.Gateway, direct *s3.Client, body c
 	wantHead(t, client, sealedBucket, key, tampered)
 }
 
-// TestMigratingBucket: plaintext is readable in a bucket that had objects when
-// it got its rule, and in one that had none it is not.
+// TestMigratingBucket checks that plaintext is readable in a bucket that had
+// objects when it got its rule, and not in one that was empty.
 func TestMigratingBucket(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -280,7 +281,7 @@ func TestMigratingBucket(t *testing.T) {
 	})
 }
 
-// TestStateTampering takes the gateways' own objects away.
+// TestStateTampering removes the gateways' own objects.
 func TestStateTampering(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
@@ -334,7 +335,8 @@ func TestStateTampering(t *testing.T) {
 	})
 }
 
-// wantNoStart starts another gateway, which must end with one line that says why.
+// wantNoStart starts another gateway, which must exit with one line that names
+// the reason.
 func wantNoStart(t *testing.T, r *rig, like *stack.Gateway, reason string) {
 	t.Helper()
 	g, err := r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: like, WaitFor: stack.WaitReady})
@@ -351,8 +353,8 @@ func wantNoStart(t *testing.T, r *rig, like *stack.Gateway, reason string) {
 	}
 }
 
-// giveUp is how long tests wait for what has to come. It matters to those alone
-// that fail: a busy machine may take long.
+// giveUp is how long tests wait for an expected event. It only matters to tests
+// that fail: a busy machine may be slow.
 const giveUp = 3 * time.Minute
 
 // eventually polls until f returns nil.

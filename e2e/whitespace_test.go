@@ -13,8 +13,9 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// TestWhiteSpace stores headers with all kinds of white space. Clients and stores
-// sign those in different forms; none of them looks like an outage.
+// TestWhiteSpace stores headers with all kinds of white space. Clients and
+// stores sign them in different forms. None of these requests may look like an
+// outage.
 func TestWhiteSpace(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.faultGateway(t, r.store.Endpoint, nil)
@@ -42,10 +43,11 @@ func TestWhiteSpace(t *testing.T) {
 	})
 }
 
-// storedHeader is what is stored with an object: its Cache-Control and a title.
+// storedHeader holds the headers that are stored with an object: its
+// Cache-Control and a title.
 type storedHeader struct{ cache, title string }
 
-// headerClient stores and reads headers, and returns the code of an error.
+// headerClient stores and reads headers. It returns the code of an error.
 type headerClient struct {
 	put  func(bucket string, h storedHeader) (storedHeader, string)
 	head func(bucket string) (storedHeader, string)
@@ -119,7 +121,7 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// decoded is a value without the encoded words in which metadata outside ASCII travels.
+// decoded decodes the encoded words in which metadata outside ASCII travels.
 func decoded(value string) string {
 	if text, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
 		return text

@@ -18,9 +18,10 @@ import (
 	"time"
 )
 
-// bareProxy is this program running as a bare reverse proxy: what a Go process
-// in the middle costs that neither verifies nor seals. It ends with its standard
-// input, and answers each line there with the CPU nanoseconds it has used.
+// bareProxy is this program running as a bare reverse proxy. It shows what a Go
+// process in the middle costs that neither verifies nor seals. It ends when its
+// standard input ends. It answers each line of its input with the CPU time that
+// it has used, in nanoseconds.
 type bareProxy struct {
 	endpoint string
 	cmd      *exec.Cmd
@@ -81,7 +82,7 @@ func (b *bareProxy) Close() error {
 	return errors.Join(b.in.Close(), b.cmd.Wait())
 }
 
-// serveBare is the bare proxy's side: it serves until in ends.
+// serveBare is the side of the bare proxy's process. It serves until in ends.
 func serveBare(target string, in io.Reader, out io.Writer) error {
 	to, err := url.Parse(target)
 	if err != nil {
@@ -123,7 +124,7 @@ func newBareHandler(to *url.URL) http.Handler {
 	}
 }
 
-// bufferPool gives the pooled buffers to net/http/httputil.
+// bufferPool provides the pooled buffers to net/http/httputil.
 type bufferPool struct{}
 
 func (bufferPool) Get() []byte  { return buffers.Get().(*[bufferSize]byte)[:] }

@@ -14,7 +14,7 @@ import (
 )
 
 // TestThroughBareProxy sends objects through the bare proxy to a sink, as a
-// benchmark does, and makes sure that damage on the way is noticed.
+// benchmark does, and checks that damage on the way is noticed.
 func TestThroughBareProxy(t *testing.T) {
 	body := newContent(3<<20 + 17)
 	damaged := make([]byte, body.size)
@@ -67,7 +67,7 @@ func TestThroughBareProxy(t *testing.T) {
 	}
 }
 
-// TestServeBare talks to the bare proxy's process side.
+// TestServeBare talks to the side of the bare proxy's process.
 func TestServeBare(t *testing.T) {
 	in, write := io.Pipe()
 	read, out := io.Pipe()

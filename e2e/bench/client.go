@@ -22,8 +22,8 @@ const (
 	bucket          = "bench"
 	unsignedPayload = "UNSIGNED-PAYLOAD"
 
-	// bufferSize is the length in bytes of the buffers that bodies pass through
-	// in this program: large, so that client, sink and bare proxy cost little.
+	// bufferSize is the length in bytes of this program's buffers for bodies.
+	// It is large, so that client, sink and bare proxy cost little.
 	bufferSize = 128 << 10
 )
 
@@ -32,8 +32,8 @@ var (
 	buffers    = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 )
 
-// client sends signed S3 requests with unsigned bodies: the least that a client
-// over http has to do. It is safe for concurrent use.
+// client sends signed S3 requests with unsigned bodies, which is the least work
+// for a client over http. It is safe for concurrent use.
 type client struct {
 	endpoint    string
 	credentials aws.Credentials
@@ -74,7 +74,7 @@ func copyLarge(dst io.Writer, src io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, buf[:])
 }
 
-// errContent says that an object is not what it was when it was stored.
+// errContent means that an object has changed since it was stored.
 var errContent = errors.New("bench: object changed")
 
 // makeBucket makes the bucket that all targets share.
@@ -95,7 +95,7 @@ func (c *client) put(ctx context.Context, key string, body content) error {
 	return resp.Body.Close()
 }
 
-// get reads an object and compares it with what it has to be.
+// get reads an object and compares it with the expected content.
 func (c *client) get(ctx context.Context, key string, want content) error {
 	resp, err := c.send(ctx, http.MethodGet, key, content{})
 	if err != nil {
@@ -113,7 +113,8 @@ func (c *client) get(ctx context.Context, key string, want content) error {
 	return nil
 }
 
-// send sends one request. The caller closes the body of the answer, whose status is 200.
+// send sends one request. The status of the answer is 200. The caller closes
+// its body.
 func (c *client) send(ctx context.Context, method, key string, body content) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+"/"+bucket+"/"+key, nil)
 	if err != nil {

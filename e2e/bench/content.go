@@ -6,14 +6,14 @@ import (
 	"io"
 )
 
-// block is what contents are made of: 1 MiB that does not compress.
+// block is the building block of contents: 1 MiB that does not compress.
 var block = func() []byte {
 	b := make([]byte, 1<<20)
 	rand.Read(b)
 	return b
 }()
 
-// content is the body of an object: the block, again and again, up to size.
+// content is the body of an object: the block, repeated up to size.
 type content struct {
 	size int64
 	sum  uint32 // CRC32C
@@ -22,7 +22,7 @@ type content struct {
 func newContent(size int64) content {
 	sum := crc32.New(castagnoli)
 	if _, err := io.Copy(sum, content{size: size}.reader()); err != nil {
-		panic(err) // the reader has no errors but io.EOF
+		panic(err) // the reader returns no errors except io.EOF
 	}
 	return content{size: size, sum: sum.Sum32()}
 }
@@ -31,7 +31,7 @@ func (c content) reader() io.Reader { return &blockReader{left: c.size} }
 
 type blockReader struct {
 	left int64
-	at   int // in block
+	at   int // offset in block
 }
 
 func (r *blockReader) Read(p []byte) (int, error) {

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// measureKeys measures the gateway's client of KES beside bare ones, on the
-// server that the gateway uses. The benchmark is a Go test of package kms, which
-// this module cannot import.
+// measureKeys measures the gateway's KES client next to bare clients, on the
+// server that the gateway uses. The benchmark is a Go test of package kms,
+// which this module cannot import.
 func (r *rig) measureKeys(ctx context.Context) error {
 	fmt.Fprintln(os.Stderr, "data keys ...")
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkDataKeys$", "-benchtime", "1s", "./kms")

@@ -1,26 +1,26 @@
 // Command bench measures what the gateway costs. It starts KES, a store, the
-// gateway and a bare reverse proxy as processes of their own, puts and gets
-// objects directly, through the bare proxy and through the gateway, in turns
-// in one run, and prints tables of throughput, latency and the CPU time that
-// the process in the middle used. Then eight large objects go up and down at
-// the same time and the gateway's peak of resident memory is printed.
+// gateway and a bare reverse proxy as separate processes. In one run it puts
+// and gets objects in turns: directly, through the bare proxy and through the
+// gateway. It prints tables of throughput, latency and the CPU time that the
+// process in the middle used. Then it uploads and downloads eight large objects
+// in parallel and prints the gateway's peak of resident memory.
 //
 // Usage:
 //
 //	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|sse-s3]
 //	      [-memory=false] [-keys=false] [-profile DIR]
 //
-// The store "discard" is part of this program and keeps only what the reads
+// The store "discard" is part of this program. It keeps only what the reads
 // need, so that the cost of a real store does not hide the gateway's. Client
-// and store are cheap but not free: with few cores they share them with the
-// gateway, so the CPU columns tell more than the throughput.
+// and store are cheap but not free: with few cores they compete with the
+// gateway, so the CPU columns mean more than the throughput.
 //
-// Last come data keys per second: the gateway's client of KES beside bare ones
-// of HTTP/1.1 and HTTP/2, on the same server.
+// Last come data keys per second: the gateway's KES client next to bare clients
+// with HTTP/1.1 and HTTP/2, on the same server.
 //
-// With -profile, CPU profiles of the gateway under large PUTs and GETs are
-// written to DIR. The exit code is 1 when something failed, an object came back
-// changed, or the memory was over its bound.
+// With -profile, bench writes CPU profiles of the gateway under large PUTs and
+// GETs to DIR. The exit code is 1 if something failed, an object came back
+// changed, or the memory exceeded its limit.
 package main
 
 import (
@@ -33,14 +33,14 @@ import (
 	"syscall"
 )
 
-// options are the command line.
+// options are the command-line options.
 type options struct {
 	store      string
 	encryption string
 	rounds     int
 	memory     bool
 	keys       bool
-	profile    string // folder for CPU profiles; "": none
+	profile    string // folder for CPU profiles; "" for none
 }
 
 func main() {
@@ -69,7 +69,7 @@ func main() {
 	}
 }
 
-// run measures in a directory of its own, which is gone afterwards.
+// run measures in a temporary directory and removes it afterwards.
 func run(ctx context.Context, o options) (err error) {
 	if o.rounds < 1 {
 		return errors.New("-rounds must be at least 1")

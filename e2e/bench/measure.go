@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A workload is a number of equal requests, some of them at the same time.
+// A workload is a number of equal requests, some of them in parallel.
 type workload struct {
 	name     string
 	size     int64 // bytes of each object
@@ -32,22 +32,23 @@ const (
 	opGet operation = "GET"
 )
 
-// A batch is what was measured of one workload's requests to one target.
+// A batch holds the measurements of one workload's requests to one target.
 type batch struct {
 	wall      time.Duration
 	cpu       time.Duration // of the process in the middle
 	latencies []time.Duration
 }
 
-// A result is all batches of one operation and target.
+// A result holds all batches of one operation and target.
 type result struct {
 	op      operation
 	target  string
 	batches []batch
 }
 
-// measure runs the workload on all targets in turns, rounds times after one
-// round that does not count. Results are in the order PUT, GET and of the targets.
+// measure runs the workload on all targets in turns. It runs rounds rounds
+// after one that does not count. Results are in the order PUT, GET and then of
+// the targets.
 func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, error) {
 	body := newContent(w.size)
 	var results []*result
@@ -68,7 +69,7 @@ func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, e
 			if err != nil {
 				return nil, fmt.Errorf("%s %s: %w", res.target, res.op, err)
 			}
-			if round > 0 { // the first fills pools, caches and connections
+			if round > 0 { // the first round fills pools, caches and connections
 				res.batches = append(res.batches, b)
 			}
 		}
@@ -119,7 +120,7 @@ func (t *target) do(ctx context.Context, w workload, op operation, worker int, b
 	return t.client.put(ctx, fmt.Sprintf("%s%s/%d-%d", discarded, t.client.credentials.AccessKeyID, w.size, worker), body)
 }
 
-// used is the CPU time that the process in the middle has used so far.
+// used returns the CPU time that the process in the middle has used so far.
 func (t *target) used() (time.Duration, error) {
 	if t.cpu == nil {
 		return 0, nil
@@ -127,7 +128,7 @@ func (t *target) used() (time.Duration, error) {
 	return t.cpu()
 }
 
-// median returns the middle of the values that f gives for the batches.
+// median returns the median of f over the batches.
 func (r *result) median(f func(batch) float64) float64 {
 	values := make([]float64, len(r.batches))
 	for i, b := range r.batches {

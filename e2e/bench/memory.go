@@ -6,14 +6,16 @@ import (
 	"os"
 )
 
-// huge is what the memory is measured under.
+// huge is the workload for measuring memory.
 var huge = workload{name: "1 GiB", size: 1 << 30, requests: 8, parallel: 8}
 
-// memoryBound is what the gateway's resident memory has to stay under, in bytes.
+// memoryBound is the largest resident memory that the gateway may have, in
+// bytes.
 const memoryBound = 150 * mib
 
 // measureMemory prints the peak of the gateway's resident memory while huge
-// objects go up, and while they come down. It is an error when one is over the bound.
+// objects are uploaded, and while they are downloaded. It returns an error if a
+// peak exceeds the limit.
 func (r *rig) measureMemory(ctx context.Context) error {
 	t, body := r.through(), newContent(huge.size)
 	if err := t.client.put(ctx, t.readKey(huge), body); err != nil {

@@ -16,7 +16,7 @@ import (
 const profileTime = 6 * time.Second
 
 // profile writes CPU profiles of the gateway, DIR/put.pprof and DIR/get.pprof,
-// taken while large objects go through it.
+// taken while large objects pass through it.
 func (r *rig) profile(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err

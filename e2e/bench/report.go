@@ -13,18 +13,18 @@ const (
 	mb  = 1e6
 )
 
-// printHead says what was measured on what.
+// printHead prints what was measured, and where.
 func printHead(o options) {
 	fmt.Printf("store %s, %s, %d CPUs, %s, %s/%s, medians of %d rounds\n",
 		o.store, o.encryption, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.rounds)
 }
 
-// unit is how a workload's figures are told: by bytes where those are the cost,
-// by requests where they are not.
+// unit is the unit of a workload's figures: bytes if the cost depends on them,
+// otherwise requests.
 type unit struct {
 	rate, cost string
 	perSecond  func(b batch, w workload) float64
-	amount     func(w workload) float64 // of a batch, in the unit of cost
+	amount     func(w workload) float64 // amount of a batch in the unit of cost
 	digits     int
 }
 
@@ -51,8 +51,8 @@ func unitOf(w workload) unit {
 	return byRequests
 }
 
-// resultsTable returns a table in Markdown. Results of one operation follow each
-// other: direct, bare proxy, gateway.
+// resultsTable returns a table in Markdown. Results of one operation follow
+// each other: direct, bare proxy, gateway.
 func resultsTable(w workload, results []*result) string {
 	u := unitOf(w)
 	out := new(strings.Builder)
@@ -75,7 +75,8 @@ func resultsTable(w workload, results []*result) string {
 	return out.String()
 }
 
-// costCells are the cells of the CPU time and its ratio to the bare proxy's.
+// costCells returns the cells for the CPU time and its ratio to the bare
+// proxy's.
 func costCells(cost, bare float64, digits int) string {
 	if cost == 0 {
 		return "- | -"

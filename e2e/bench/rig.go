@@ -11,7 +11,7 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// storeDiscard is the store of this program, beside those of the stack.
+// storeDiscard is this program's own store, in addition to those of the stack.
 const storeDiscard = "discard"
 
 // A rig is everything that runs during the measurement.
@@ -27,7 +27,7 @@ type rig struct {
 type target struct {
 	name   string
 	client *client
-	cpu    func() (time.Duration, error) // used by the process in the middle; nil: there is none
+	cpu    func() (time.Duration, error) // CPU time used by the process in the middle; nil if there is none
 }
 
 // newRig starts everything, with files below dir, and makes the bucket.
@@ -71,8 +71,8 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	return r, r.checkSealing(ctx)
 }
 
-// checkSealing makes sure that the gateway does the work that is to be measured:
-// what it stores is read back whole through it, and is not plaintext in the store.
+// checkSealing checks that the gateway does the work to be measured: an object
+// reads back whole through it, and is not plaintext in the store.
 func (r *rig) checkSealing(ctx context.Context) error {
 	const key = "get/sealed"
 	body := newContent(small.size)
@@ -90,7 +90,7 @@ func (r *rig) checkSealing(ctx context.Context) error {
 
 var errPlaintext = errors.New("it is the plaintext")
 
-// startStore starts the store of that name.
+// startStore starts the store of the given name.
 func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error) {
 	if name != storeDiscard {
 		return r.stack.StartStore(ctx, name, stack.StoreOptions{})
@@ -100,7 +100,7 @@ func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error)
 		return nil, err
 	}
 	r.closers = append(r.closers, s.Close)
-	// The sink checks no signatures: any credentials serve.
+	// The sink does not check signatures, so any credentials will do.
 	return &stack.Store{Endpoint: s.endpoint, AccessKey: "discard", SecretKey: "discard-secret"}, nil
 }
 
@@ -124,5 +124,5 @@ func (r *rig) gatewayCPU() (time.Duration, error) {
 	return u.CPU, err
 }
 
-// through returns the target that goes through the gateway.
+// through returns the target that uses the gateway.
 func (r *rig) through() *target { return r.targets[len(r.targets)-1] }

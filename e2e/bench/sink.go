@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// discarded is the prefix of the keys that the sink does not keep. It reads and
-// verifies their bodies all the same.
+// discarded is the prefix of keys that the sink does not keep. It still reads
+// and verifies their bodies.
 const discarded = "put/"
 
-// sink is the least S3 store that a gateway works with: buckets, objects with
-// their metadata in memory, conditions, ranges, and aws-chunked bodies with a
-// CRC32C trailer, which it verifies. Signatures are not looked at.
+// sink is a minimal S3 store for a gateway. It has buckets, objects with their
+// metadata in memory, conditions, ranges, and aws-chunked bodies with a CRC32C
+// trailer, which it verifies. It does not check signatures.
 type sink struct {
 	endpoint string
 	server   *http.Server
@@ -81,7 +81,8 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// objects returns a copy of the bucket's table of objects, nil when there is no such bucket.
+// objects returns a copy of the bucket's table of objects, or nil if there is
+// no such bucket.
 func (s *sink) objects(bucket string) map[string]*object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +100,7 @@ func (s *sink) serveBucket(w http.ResponseWriter, r *http.Request, bucket string
 	}
 	objects := s.objects(bucket)
 	switch {
-	case bucket == "": // a look whether the store answers
+	case bucket == "": // a check whether the store answers
 	case objects == nil:
 		refuse(w, r, http.StatusNotFound, "NoSuchBucket")
 	case r.Method == http.MethodGet:
@@ -129,7 +130,7 @@ func listObjects(w http.ResponseWriter, bucket string, objects map[string]*objec
 		})
 	}
 	w.Header().Set("Content-Type", "application/xml")
-	_ = xml.NewEncoder(w).Encode(page) // a client that has gone needs no answer
+	_ = xml.NewEncoder(w).Encode(page) // an error means that the client has gone
 }
 
 func (s *sink) putObject(w http.ResponseWriter, r *http.Request, bucket, key string) {
@@ -167,7 +168,7 @@ func (s *sink) putObject(w http.ResponseWriter, r *http.Request, bucket, key str
 	s.buckets[bucket][key] = o
 }
 
-// keptHeaders are the headers of a PUT that a GET returns.
+// keptHeaders returns the headers of a PUT that a GET returns.
 func keptHeaders(h http.Header) http.Header {
 	kept := http.Header{"Content-Type": {"binary/octet-stream"}}
 	for name, values := range h {
@@ -202,7 +203,7 @@ func (s *sink) getObject(w http.ResponseWriter, r *http.Request, bucket, key str
 	w.Header().Set("Content-Length", strconv.Itoa(len(o.data)))
 	w.Header().Set("Accept-Ranges", "bytes")
 	if r.Method == http.MethodGet {
-		_, _ = w.Write(o.data) // in one piece; a client that has gone needs no answer
+		_, _ = w.Write(o.data) // in one piece; an error means that the client has gone
 	}
 }
 
@@ -215,5 +216,5 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, code string) {
 	}
 }
 
-// checksum is the CRC32C that a body has so far.
+// checksum adds p to the CRC32C of a body.
 func checksum(sum uint32, p []byte) uint32 { return crc32.Update(sum, castagnoli, p) }

@@ -32,8 +32,8 @@ type sinkBody struct {
 	sum     uint32
 }
 
-// openBody finds out how the body travels. It returns errFraming for what the
-// sink does not decode.
+// openBody determines the framing of the body. It returns errFraming for
+// framings that the sink does not decode.
 func openBody(r *http.Request) (*sinkBody, error) {
 	b := &sinkBody{raw: bufio.NewReaderSize(r.Body, maxChunkLine), size: r.ContentLength}
 	payload := r.Header.Get("X-Amz-Content-Sha256")
@@ -53,8 +53,8 @@ func openBody(r *http.Request) (*sinkBody, error) {
 	return b, nil
 }
 
-// read reads and verifies the whole body, into data unless that is nil, and
-// returns its CRC32C.
+// read reads and verifies the whole body and returns its CRC32C. It stores the
+// body in data unless data is nil.
 func (b *sinkBody) read(data []byte) (uint32, error) {
 	if !b.chunked {
 		if err := b.readData(data, b.size); err != nil {
@@ -87,7 +87,7 @@ func (b *sinkBody) read(data []byte) (uint32, error) {
 	}
 }
 
-// readData reads n bytes, into data unless that is nil.
+// readData reads n bytes and stores them in data unless data is nil.
 func (b *sinkBody) readData(data []byte, n int64) error {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
@@ -109,7 +109,8 @@ func (b *sinkBody) readData(data []byte, n int64) error {
 	return nil
 }
 
-// readTrailer reads what follows the last chunk, when left bytes are missing.
+// readTrailer reads what follows the last chunk. left is the number of missing
+// bytes.
 func (b *sinkBody) readTrailer(left int64) error {
 	line, err := b.line()
 	if err != nil || left > 0 {

@@ -1,13 +1,13 @@
-// Command demo shows the gateway at work on this machine: it builds and starts
-// KES, versitygw (the S3 store) and ssegw on loopback with fresh keys, stores
-// one object through the gateway, prints what the client and what the store
-// see of it, and stays up until it is interrupted.
+// Command demo shows the gateway at work on this machine. It builds and starts
+// KES, versitygw (the S3 store) and ssegw on loopback with fresh keys. It
+// stores one object through the gateway, prints what the client and the store
+// see of it, and runs until it is interrupted.
 //
 // Usage:
 //
 //	demo [-once]
 //
-// With -once it ends after the round trip. The exit code is 0 only when the
+// With -once it exits after the round trip. The exit code is 0 only if the
 // object came back whole and the store holds no plaintext of it.
 package main
 
@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// run shows the demo in a directory of its own, which is gone afterwards.
+// run runs the demo in a temporary directory and removes it afterwards.
 func run(ctx context.Context, once bool) (err error) {
 	dir, err := os.MkdirTemp("", "ssegw-demo-")
 	if err != nil {
@@ -66,14 +66,14 @@ func run(ctx context.Context, once bool) (err error) {
 	return nil
 }
 
-// demo is what runs.
+// demo holds the running programs.
 type demo struct {
 	kes     *stack.KES
 	store   *stack.Store
 	gateway *stack.Gateway
 }
 
-// start builds and starts the programs, telling how long that took.
+// start builds and starts the programs and prints how long that took.
 func start(ctx context.Context, s *stack.Stack) (*demo, error) {
 	begin := time.Now()
 	fmt.Println("Building KES, versitygw and ssegw (minutes the first time, seconds later) ...")
@@ -100,7 +100,7 @@ func start(ctx context.Context, s *stack.Stack) (*demo, error) {
 	return &d, nil
 }
 
-// printTry tells how to go on by hand.
+// printTry prints commands for trying the gateway by hand.
 func (d *demo) printTry() {
 	g := d.gateway
 	fmt.Printf("\nTry it:\n\n")

@@ -21,14 +21,14 @@ const (
 	object  = "letter.txt"
 	keyName = "demo-key"
 
-	// shown is how much of the object is printed, in bytes.
+	// shown is the number of bytes of the object to print.
 	shown = 64
 )
 
 // letter is the object's content: 64 readable bytes, then more of the same.
 var letter = []byte(strings.Repeat("Dear store, you will keep this letter but never read it. -- me\n\n", 20))
 
-// show stores the letter through the gateway and prints both sides of it.
+// show stores the letter through the gateway and prints both views of it.
 func (d *demo) show(ctx context.Context) error {
 	client := s3.New(stack.SDKOptions(d.gateway.Endpoint, d.gateway.AccessKey, d.gateway.SecretKey))
 	direct := s3.New(stack.SDKOptions(d.store.Endpoint, d.store.AccessKey, d.store.SecretKey))
@@ -87,7 +87,8 @@ func (d *demo) put(ctx context.Context, client *s3.Client) error {
 	return nil
 }
 
-// inspect prints what HEAD, LIST and GET tell about the object and returns its bytes.
+// inspect prints the results of HEAD, LIST and GET for the object and returns
+// its bytes.
 func inspect(ctx context.Context, client *s3.Client) ([]byte, error) {
 	head, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String(object)})
 	if err != nil {
@@ -120,7 +121,7 @@ func inspect(ctx context.Context, client *s3.Client) ([]byte, error) {
 
 func encryption(head *s3.HeadObjectOutput) string {
 	if head.ServerSideEncryption == "" {
-		return "none that the store knows of"
+		return "unknown to the store"
 	}
 	return strings.TrimSpace(string(head.ServerSideEncryption) + " " + aws.ToString(head.SSEKMSKeyId))
 }

@@ -1,8 +1,8 @@
-// Command s3suite holds the gateway against S3 tests that others have written:
-// versitygw's, and minio-go's functional tests. It runs them directly against a
-// store and, against another store of the same kind, through the gateway, test
-// by test in fresh buckets, and prints the tests that pass directly and fail
-// through the gateway.
+// Command s3suite tests the gateway with S3 tests of other projects:
+// versitygw's tests, and minio-go's functional tests. It runs them directly
+// against a store and, in front of another store of the same kind, through the
+// gateway, test by test in fresh buckets. It prints the tests that pass
+// directly and fail through the gateway.
 //
 // Usage:
 //
@@ -11,7 +11,7 @@
 //	        [-doc docs/S3.md] [-v]
 //
 // The tables "Exceptions" of docs/S3.md list the tests that may differ, with
-// the reason. The exit code is 1 when another test differs.
+// the reason. The exit code is 1 if any other test differs.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// options are the command line.
+// options are the command-line options.
 type options struct {
 	suite    string
 	store    string
@@ -61,7 +61,7 @@ func main() {
 	end(err)
 }
 
-// end ends the program if err is one.
+// end exits the program if err is not nil.
 func end(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "s3suite:", err)
@@ -69,10 +69,10 @@ func end(err error) {
 	}
 }
 
-// errDiffers says that a test passes directly and not through the gateway.
+// errDiffers means that a test passes directly but not through the gateway.
 var errDiffers = errors.New("the gateway differs from the store in tests that docs/S3.md does not list")
 
-// run does it all in a directory of its own, which is gone afterwards.
+// run does all work in a temporary directory and removes it afterwards.
 func run(ctx context.Context, o options) (err error) {
 	suite, ok := suites[o.suite]
 	if !ok {
@@ -119,7 +119,7 @@ type rig struct {
 	stack   *stack.Stack
 	suite   suite
 	dir     string
-	direct  *stack.Store   // tested as it is
+	direct  *stack.Store   // tested directly
 	gateway *stack.Gateway // in front of another store of the same kind
 	admin   *admin         // makes users there
 }
@@ -167,9 +167,9 @@ func newRig(ctx context.Context, dir string, suite suite, o options) (r *rig, er
 	}
 	switch o.store {
 	case stack.StoreMinIO:
-		env["SSEGW_REGION"] = "*" // as MinIO, which starts without a region
+		env["SSEGW_REGION"] = "*" // like MinIO, which starts without a region
 	case stack.StoreVersitygw:
-		env["SSEGW_SIGV2"] = "off" // as versitygw, which knows no Version 2
+		env["SSEGW_SIGV2"] = "off" // like versitygw, which does not support Version 2
 	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
 		KES: []*stack.KES{kes}, Upstream: upstream, TLS: suite.encrypts, Env: env,

@@ -15,8 +15,8 @@ import (
 //
 //	| `test`, `test` | where | reason |
 //
-// where is "all", or a list of stores
-// (versitygw, minio) and of SSEGW_AUTO_ENCRYPTION (off, sse-s3, sse-kms).
+// where is "all", or a list of stores (versitygw, minio) and values of
+// SSEGW_AUTO_ENCRYPTION (off, sse-s3, sse-kms).
 type exception struct {
 	tests  []string
 	where  []string
@@ -53,8 +53,9 @@ func parseExceptions(doc string) []exception {
 	return out
 }
 
-// covers reports whether the exception is about a test run with the options. A
-// list that names stores needs the store, one that names rules needs the rule.
+// covers reports whether the exception applies to a test that ran with the
+// options. If the list names stores, the store must be among them. If it names
+// rules, the rule must be among them.
 func (e exception) covers(name string, o options) bool {
 	if !slices.Contains(e.tests, name) {
 		return false
@@ -69,10 +70,10 @@ func (e exception) covers(name string, o options) bool {
 // report is the outcome of a comparison.
 type report struct {
 	direct, through results
-	differs         []string          // pass directly, fail through, not listed
-	listed          map[string]string // the same, listed: test and reason
-	better          int               // fail directly, pass through
-	passing         []string          // listed, but they pass both ways
+	differs         []string          // pass directly, fail through the gateway, not listed
+	listed          map[string]string // the same, but listed: reason by test
+	better          int               // fail directly, pass through the gateway
+	passing         []string          // listed, but pass both ways
 }
 
 // compare finds the tests that pass directly and fail through the gateway.
@@ -99,7 +100,7 @@ func compare(direct, through results, exceptions []exception, o options) report 
 	return r
 }
 
-// text is the report for people.
+// text returns the report as text.
 func (r report) text(o options) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, %s, SSEGW_AUTO_ENCRYPTION=%s\n\n", suites[o.suite].title, o.store, o.auto)

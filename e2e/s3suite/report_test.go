@@ -28,7 +28,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("%+v: %+v", tt.o, r)
 		}
 	}
-	// A test that did not come back did not pass.
+	// A test without a result did not pass.
 	if r := compare(results{"X": ""}, results{}, nil, options{}); !slices.Equal(r.differs, []string{"X"}) {
 		t.Errorf("%+v", r)
 	}

@@ -19,7 +19,7 @@ import (
 type suite struct {
 	tool     stack.Tool
 	title    string
-	encrypts bool // its tests use SSE: https on both sides, and keys for a store that has SSE itself
+	encrypts bool // its tests use SSE: https on both sides, and keys for a store that supports SSE
 }
 
 const (
@@ -27,7 +27,7 @@ const (
 	suiteMinioGo   = "minio-go"
 )
 
-// suites are the suites by their names on the command line.
+// suites holds the suites by their names on the command line.
 var suites = map[string]suite{
 	suiteVersitygw: {tool: stack.ToolS3Suite, title: "versitygw's S3 tests"},
 	suiteMinioGo:   {tool: stack.ToolFunctional, title: "minio-go's functional tests", encrypts: true},
@@ -36,11 +36,11 @@ var suites = map[string]suite{
 // target is an S3 endpoint under test.
 type target struct {
 	name                         string
-	admin                        *admin // nil: the store's own
+	admin                        *admin // nil if users are made at the store itself
 	endpoint, access, secret, ca string
 }
 
-// results are the errors of tests, by name; "" means passed.
+// results holds the errors of tests by name; "" means passed.
 type results map[string]string
 
 // passed counts the tests that passed.
@@ -53,8 +53,8 @@ func (r results) passed() (n int) {
 	return n
 }
 
-// test runs the suite against one endpoint. Its program has a directory of its
-// own, in which the tests that make users look for the versitygw command.
+// test runs the suite against one endpoint. The suite's program has its own
+// directory, in which tests that make users find the versitygw command.
 func (r *rig) test(ctx context.Context, o options, t target) (results, error) {
 	tools := r.stack.Tools()
 	dir := filepath.Join(r.dir, t.name)
@@ -77,10 +77,10 @@ func (r *rig) test(ctx context.Context, o options, t target) (results, error) {
 	if t.ca != "" {
 		args = append(args, "-ca", t.ca)
 	}
-	//nolint:gosec // the program is one that this repository builds
+	//nolint:gosec // this repository builds the program
 	cmd := exec.CommandContext(ctx, tools.Path(r.suite.tool), args...)
 	cmd.Dir = dir
-	// Settings of the shell for other clients must not reach the tests' one.
+	// The caller's settings for other clients must not reach the tests.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 	var stdout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, io.Discard
@@ -93,7 +93,7 @@ func (r *rig) test(ctx context.Context, o options, t target) (results, error) {
 	return readResults(&stdout)
 }
 
-// readResults reads the JSON lines that the suite's program writes.
+// readResults parses the JSON lines that the suite's program writes.
 func readResults(r io.Reader) (results, error) {
 	out := results{}
 	for d := json.NewDecoder(r); ; {

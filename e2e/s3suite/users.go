@@ -18,30 +18,31 @@ import (
 	"ssegw/e2e/stack"
 )
 
-// Some of versitygw's tests make users at the store that they test, with the
-// command versitygw, which they look for in their directory. The gateway has no
-// such users; its operator gives the store's users credentials of its own. So
-// that is what the command does in the directory of the tests that go through
-// the gateway, where it is this program.
+// Some of versitygw's tests make users at the store under test. They run the
+// command versitygw, which they expect in their directory. The gateway has no
+// such users: its operator gives the store's users credentials of the gateway.
+// This program does the same when it runs as the command in the directory of
+// tests that go through the gateway.
 
 const (
-	adminCommand    = "versitygw"  // what the tests call
-	adminSettings   = "admin.json" // beside it
+	adminCommand    = "versitygw"  // the command that the tests run
+	adminSettings   = "admin.json" // next to the command
 	credentialsFile = "credentials.json"
 
-	// userTimeout bounds the time until the gateway has read its credentials again.
+	// userTimeout limits the wait until the gateway has reloaded its
+	// credentials.
 	userTimeout = 30 * time.Second
 )
 
-// admin is what the command needs to know.
+// admin holds what the command needs to know.
 type admin struct {
-	Command     string // the real one
-	Store       string // its endpoint
-	Gateway     string // its endpoint
-	Credentials string // the file of the gateway
+	Command     string // the real command
+	Store       string // endpoint of the store
+	Gateway     string // endpoint of the gateway
+	Credentials string // credentials file of the gateway
 }
 
-// credentials are a gateway's file.
+// credentials is a gateway's credentials file.
 type credentials struct {
 	Credentials []credential `json:"credentials"`
 }
@@ -53,7 +54,7 @@ type credential struct {
 	UpstreamSecretKey string `json:"upstream_secret_key"`
 }
 
-// install puts the command into a directory.
+// install installs the command in a directory.
 func (a admin) install(dir string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -62,7 +63,8 @@ func (a admin) install(dir string) error {
 	return errors.Join(writeJSON(filepath.Join(dir, adminSettings), a), os.Symlink(program, filepath.Join(dir, adminCommand)))
 }
 
-// runAdmin is the command: that of the store, and a credential for each new user.
+// runAdmin is the command. It runs the store's command and adds a credential
+// for each new user.
 func runAdmin(ctx context.Context, args []string) error {
 	var a admin
 	if err := readJSON(adminSettings, &a); err != nil {
@@ -72,7 +74,7 @@ func runAdmin(ctx context.Context, args []string) error {
 	if i := slices.Index(args, "-er"); i >= 0 && i+1 < len(args) {
 		args[i+1] = a.Store
 	}
-	cmd := exec.CommandContext(ctx, a.Command, args...) //nolint:gosec // the tests' own arguments
+	cmd := exec.CommandContext(ctx, a.Command, args...) //nolint:gosec // arguments of the tests
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return err
@@ -88,13 +90,14 @@ func runAdmin(ctx context.Context, args []string) error {
 	return a.add(ctx, user[1], user[3])
 }
 
-// add gives a user of the store a credential and waits until the gateway knows it.
+// add gives a user of the store a credential and waits until the gateway knows
+// it.
 func (a admin) add(ctx context.Context, access, secret string) error {
 	lock, err := os.OpenFile(a.Credentials+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.Close() }() // and unlock
+	defer func() { _ = lock.Close() }() // this also unlocks
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestUsers: the command of the tests makes a user at the store, whatever
-// endpoint it is given, and a credential of the gateway, and waits for that.
+// TestUsers checks that the command makes a user at the store, whatever
+// endpoint it is given, adds a credential of the gateway, and waits for it.
 func TestUsers(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

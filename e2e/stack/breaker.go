@@ -14,23 +14,25 @@ import (
 	"time"
 )
 
-// A Break says where a [Breaker] ends the connection of one upload.
+// A Break describes where a [Breaker] ends the connection of one upload.
 type Break struct {
-	// Prefix of the request's target, "/bucket/key": other requests pass.
+	// Prefix of the request's target, "/bucket/key". Other requests pass.
 	Prefix string
-	// At returns how many bytes of the body, as it is on the wire, are
-	// delivered, given its length. With that length all of it is, and only the
-	// answer is lost, while the target may still be working on it.
+	// At returns how many bytes of the body to deliver, as encoded on the wire.
+	// Its argument is the length of the body. If it returns that length, the
+	// whole body is delivered and only the answer is lost, while the target may
+	// still be working on it.
 	At func(length int64) int64
-	// Answer delivers the whole body and breaks at the first byte of the answer instead.
+	// Answer delivers the whole body and breaks at the first byte of the
+	// answer.
 	Answer bool
-	// Close ends the connection to the target in order, as the kernel does for
-	// a process that dies, instead of resetting it.
+	// Close ends the connection to the target in order instead of resetting it,
+	// as the kernel does for a process that dies.
 	Close bool
 }
 
 // Breaker is a TCP proxy for HTTP/1.1 that breaks single uploads at an exact
-// byte of their body, whatever else passes at the same time.
+// byte of their body. Other requests may pass at the same time.
 type Breaker struct {
 	Endpoint string // http://127.0.0.1:PORT
 	target   string
@@ -43,8 +45,8 @@ type Breaker struct {
 	closed bool
 }
 
-// StartBreaker starts a proxy in front of an endpoint (http://HOST:PORT) that
-// lets everything pass.
+// StartBreaker starts a proxy in front of an endpoint (http://HOST:PORT). At
+// first everything passes.
 func (s *Stack) StartBreaker(endpoint string) (*Breaker, error) {
 	b, err := newBreaker(hostPort(endpoint))
 	if err != nil {
@@ -67,14 +69,14 @@ func newBreaker(target string) (*Breaker, error) {
 	return b, nil
 }
 
-// Arm makes the next PUT whose target has the break's prefix break.
+// Arm makes the next PUT whose target has the prefix of brk break.
 func (b *Breaker) Arm(brk Break) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.breaks[brk.Prefix] = brk
 }
 
-// Armed reports whether the break with that prefix waits for its upload.
+// Armed reports whether the break with that prefix still waits for its upload.
 func (b *Breaker) Armed(prefix string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,21 +122,22 @@ func (b *Breaker) forward(client net.Conn) {
 		reset(target)
 		return
 	}
-	var lost atomic.Bool // the next answer is not delivered
+	var lost atomic.Bool // do not deliver the next answer
 	var pumps sync.WaitGroup
 	pumps.Go(func() { b.requests(target, client, &lost) })
 	pumps.Go(func() { answers(client, target, &lost) })
 	pumps.Wait()
 }
 
-// answers copies from the target until it ends, or until an answer is to be lost.
+// answers copies from the target until it ends, or until an answer must be
+// lost.
 func answers(client, target net.Conn, lost *atomic.Bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := target.Read(buf)
 		if n > 0 && lost.Load() {
 			reset(client)
-			_, _ = io.Copy(io.Discard, target) // the target ends in its own time
+			_, _ = io.Copy(io.Discard, target) // the target ends when it is done
 			return
 		}
 		if n > 0 {
@@ -150,7 +153,7 @@ func answers(client, target net.Conn, lost *atomic.Bool) {
 	}
 }
 
-// requests copies requests to the target until one of them is to break.
+// requests copies requests to the target until one of them must break.
 func (b *Breaker) requests(target, client net.Conn, lost *atomic.Bool) {
 	in := bufio.NewReaderSize(client, 64<<10)
 	for {
@@ -174,7 +177,7 @@ func (b *Breaker) requests(target, client net.Conn, lost *atomic.Bool) {
 		if _, err = target.Write(head); err == nil {
 			_, err = io.CopyN(target, in, deliver)
 		}
-		if err != nil { // the client went away, or the target did
+		if err != nil { // the client or the target disconnected
 			endWrite(target)
 			return
 		}
@@ -195,7 +198,7 @@ func (b *Breaker) end(target, client net.Conn, inOrder bool) {
 	reset(client)
 }
 
-// match takes the break that is armed for a request, if there is one.
+// match removes and returns the break that is armed for a request, if any.
 func (b *Breaker) match(head []byte) (Break, bool) {
 	path, isPut := strings.CutPrefix(string(head[:bytes.IndexByte(head, '\n')]), "PUT ")
 	b.mu.Lock()
@@ -209,7 +212,7 @@ func (b *Breaker) match(head []byte) (Break, bool) {
 	return Break{}, false
 }
 
-// readHead reads a request up to and with the empty line.
+// readHead reads a request up to and including the empty line.
 func readHead(r *bufio.Reader) ([]byte, error) {
 	var head []byte
 	for {
@@ -224,7 +227,8 @@ func readHead(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// bodyLength returns the Content-Length of a request; a body in HTTP chunks is an error.
+// bodyLength returns the Content-Length of a request. A body in HTTP chunks is
+// an error.
 func bodyLength(head []byte) (int64, error) {
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 	if err != nil {
@@ -253,8 +257,8 @@ func (b *Breaker) drop(conn net.Conn) {
 	_ = conn.Close() // a reset has closed it already
 }
 
-// endWrite ends one direction in order. The peer has a moment to finish what
-// it does with that, then the connection is gone.
+// endWrite ends one direction in order. The peer has a moment to finish its
+// work, and then the connection is closed.
 func endWrite(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()

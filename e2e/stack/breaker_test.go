@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestBreaker uploads the same body once per break and looks at what the
-// target got of it, and at the request after it.
+// TestBreaker uploads the same body once per break. It checks what the target
+// got of it, and that the next request passes.
 func TestBreaker(t *testing.T) {
 	const size = 300_000
 	half := func(n int64) int64 { return n / 2 }
@@ -18,7 +18,7 @@ func TestBreaker(t *testing.T) {
 		name  string
 		brk   Break
 		fails bool
-		got   int64 // bytes of the body at the target; -1: any
+		got   int64 // bytes of the body at the target; -1 means any number
 	}{
 		{"another key", Break{Prefix: "/b/other", At: half}, false, size},
 		{"at its start", Break{Prefix: "/b/k", At: func(int64) int64 { return 0 }, Close: true}, true, 0},
@@ -48,7 +48,7 @@ func TestBreaker(t *testing.T) {
 			if err := put(t, b.Endpoint+"/b/k2", size); err != nil {
 				t.Error("afterwards:", err)
 			}
-			srv.Close() // waits for its handlers
+			srv.Close() // wait for its handlers
 			if err := b.Close(); err != nil {
 				t.Error(err)
 			}

@@ -16,13 +16,13 @@ import (
 )
 
 // A Certificate is a self-signed certificate for 127.0.0.1 and localhost.
-// Its CertFile is at the same time what clients have to trust.
+// Clients have to trust its CertFile.
 type Certificate struct {
 	CertFile string
 	KeyFile  string
 }
 
-// NewCertificate makes a certificate that is valid for a day and writes
+// NewCertificate makes a certificate that is valid for a day. It writes
 // NAME.crt and NAME.key in PEM into dir.
 func NewCertificate(dir, name string) (Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

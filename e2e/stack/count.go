@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// A Call is one request that went through a [Counter].
+// A Call is one request that passed through a [Counter].
 type Call struct {
 	Method string
 	Path   string // decoded
 	Query  string // as sent
-	Status int    // 0 when there was no answer
+	Status int    // 0 if there was no answer
 	In     int64  // bytes of the request's body
 	Out    int64  // bytes of the answer's body
 }
 
-// Counter is an HTTP proxy that keeps a record of what passes.
-// It changes neither path, query, host nor body, so that signatures stay valid.
+// Counter is an HTTP proxy that records what passes. It changes neither path,
+// query, host nor body, so that signatures stay valid.
 type Counter struct {
 	Endpoint string // http://127.0.0.1:PORT
 	server   *http.Server
@@ -34,8 +34,8 @@ type Counter struct {
 	calls []*Call
 }
 
-// StartCounter starts a counting proxy in front of an endpoint (http or https://HOST:PORT).
-// caFile is what to trust of an https one.
+// StartCounter starts a counting proxy in front of an endpoint (http or
+// https://HOST:PORT). caFile holds the certificates to trust for https.
 func (s *Stack) StartCounter(endpoint, caFile string) (*Counter, error) {
 	c, err := newCounter(endpoint, caFile)
 	if err != nil {
@@ -60,12 +60,12 @@ func newCounter(endpoint, caFile string) (*Counter, error) {
 	}
 	proxy := &httputil.ReverseProxy{
 		Transport: client.Transport,
-		ErrorLog:  log.New(io.Discard, "", 0), // a broken connection is what some tests are about
+		ErrorLog:  log.New(io.Discard, "", 0), // some tests break connections on purpose
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
 			r.Out.Host = r.In.Host
-			// Without one the transport would add its own.
+			// Otherwise the transport would add its own.
 			if r.In.Header.Get("User-Agent") == "" {
 				r.Out.Header.Set("User-Agent", "")
 			}
@@ -80,9 +80,9 @@ func newCounter(endpoint, caFile string) (*Counter, error) {
 // Close ends the proxy and its connections.
 func (c *Counter) Close() error { return c.server.Close() }
 
-// Calls returns the requests since the start or the last Reset, in the order
-// of their arrival. A request is there before its client sees the answer; its
-// figures are complete a little after that.
+// Calls returns the requests since the start or the last Reset, in order of
+// arrival. A request is listed before its client sees the answer. Its figures
+// are complete shortly after.
 func (c *Counter) Calls() []Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +93,8 @@ func (c *Counter) Calls() []Call {
 	return calls
 }
 
-// Count returns how many requests had the method ("" for any) and a path that starts with prefix.
+// Count returns the number of requests with the given method ("" for any) whose
+// path starts with prefix.
 func (c *Counter) Count(method, prefix string) int {
 	n := 0
 	for _, call := range c.Calls() {
@@ -122,7 +123,7 @@ func (c *Counter) record(next http.Handler) http.Handler {
 		c.mu.Lock()
 		c.calls = append(c.calls, call)
 		c.mu.Unlock()
-		defer func() { // also when the handler panics with http.ErrAbortHandler
+		defer func() { // even if the handler panics with http.ErrAbortHandler
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			call.Status, call.In, call.Out = rec.status, body.n.Load(), rec.n

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Unlimited in a [Cut.Arm] call leaves a direction alone.
+// Unlimited in a [Cut.Arm] call means no limit for a direction.
 const Unlimited = -1
 
 // Cut is a TCP proxy in front of one address that breaks connections on demand.
@@ -20,7 +20,7 @@ type Cut struct {
 
 	mu     sync.Mutex
 	refuse bool
-	left   [2]int64 // bytes until the next cut, per direction; Unlimited: none
+	left   [2]int64 // bytes until the next cut, per direction, or Unlimited
 	cuts   int
 	conns  map[net.Conn]struct{}
 	closed bool
@@ -32,8 +32,8 @@ const (
 	toClient
 )
 
-// StartCut starts a proxy in front of an endpoint (http://HOST:PORT), with
-// nothing armed.
+// StartCut starts a proxy in front of an endpoint (http://HOST:PORT). At first
+// nothing is armed.
 func (s *Stack) StartCut(endpoint string) (*Cut, error) {
 	c, err := newCut(hostPort(endpoint))
 	if err != nil {
@@ -56,10 +56,10 @@ func newCut(target string) (*Cut, error) {
 	return c, nil
 }
 
-// Arm makes the proxy reset the connection that carries the up-th byte from
-// now on towards the target, or the down-th towards the client, counted over
-// all connections. That byte and what follows is not delivered. One cut
-// disarms both directions.
+// Arm makes the proxy reset a connection. It resets the one that carries the
+// up-th byte from now on to the target, or the down-th byte to the client,
+// counted over all connections. That byte and later ones are not delivered. A
+// cut disarms both directions.
 func (c *Cut) Arm(up, down int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +73,8 @@ func (c *Cut) Cuts() int {
 	return c.cuts
 }
 
-// Refuse makes the proxy reset all connections, present and new ones, until it is called with false.
+// Refuse makes the proxy reset all existing and new connections until it is
+// called with false.
 func (c *Cut) Refuse(refuse bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +159,8 @@ func (c *Cut) pump(dst, src net.Conn, direction int) {
 	}
 }
 
-// spend takes n bytes off the direction's limit. It returns how many may pass.
+// spend subtracts n bytes from the direction's limit. It returns how many may
+// pass.
 func (c *Cut) spend(direction, n int) (allowed int, cut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +194,8 @@ func (c *Cut) drop(conn net.Conn) {
 	_ = conn.Close() // a reset has closed it already
 }
 
-// reset closes a connection so that the peer sees a reset, not an end of stream.
+// reset closes a connection so that the peer sees a reset instead of the end of
+// the stream.
 func reset(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

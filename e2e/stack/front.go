@@ -14,13 +14,14 @@ import (
 	"time"
 )
 
-// A Front stands before a KES server, with the server's own certificate, and
-// makes it slow or ill on demand. Until then it passes bytes, unopened.
+// A Front stands in front of a KES server, with the server's own certificate.
+// It makes the server slow or faulty on demand. Until then it passes encrypted
+// bytes unchanged.
 type Front struct {
 	Endpoint string // https://127.0.0.1:PORT
 	target   string
 	listener net.Listener
-	ill      *http.Server // answers in place of KES
+	ill      *http.Server // answers instead of KES
 	illConns chan net.Conn
 	wg       sync.WaitGroup
 
@@ -30,15 +31,16 @@ type Front struct {
 	closed bool
 }
 
-// FrontFault is what a front does with connections. The zero value passes them on.
+// FrontFault is what a front does with connections. The zero value passes them
+// on.
 type FrontFault struct {
-	Delay  time.Duration // of every piece that KES sends
-	Status int           // answered to every request in place of KES's answer
-	Probes bool          // with Status: but not to /version, which is answered well
+	Delay  time.Duration // delays every piece that KES sends
+	Status int           // answers every request with this status instead of KES
+	Probes bool          // with Status: answer /version correctly
 }
 
-// StartFront starts a front of a KES server, and returns it as that server with
-// another endpoint.
+// StartFront starts a front of a KES server. It returns the front, and the
+// server with the front's endpoint.
 func (s *Stack) StartFront(k *KES) (*Front, *KES, error) {
 	cert, err := tls.LoadX509KeyPair(filepath.Join(k.home, "server.crt"), filepath.Join(k.home, "server.key"))
 	if err != nil {
@@ -64,7 +66,7 @@ func (s *Stack) StartFront(k *KES) (*Front, *KES, error) {
 	return f, &fronted, nil
 }
 
-// Set changes what happens, and ends the connections of before.
+// Set changes the fault and closes the existing connections.
 func (f *Front) Set(fault FrontFault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,7 +108,7 @@ func (f *Front) serve() {
 		case closed:
 			reset(client)
 		case fault.Status != 0:
-			f.illConns <- client // the server takes them until the channel is closed
+			f.illConns <- client // the server accepts from this channel until it is closed
 		default:
 			f.wg.Go(func() { f.pass(client, fault.Delay) })
 		}
@@ -144,7 +146,7 @@ func (f *Front) drop(c net.Conn) {
 	_ = c.Close() // a reset has closed it already
 }
 
-// answer answers in place of KES.
+// answer answers instead of KES.
 func (f *Front) answer(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	fault := f.fault
@@ -158,7 +160,7 @@ func (f *Front) answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"message":"on demand"}`)
 }
 
-// delayed writes late.
+// delayed delays writes.
 type delayed struct {
 	net.Conn
 	delay time.Duration
@@ -169,7 +171,7 @@ func (d delayed) Write(p []byte) (int, error) {
 	return d.Conn.Write(p)
 }
 
-// chanListener accepts what comes from a channel.
+// chanListener accepts connections from a channel.
 type chanListener struct {
 	conns chan net.Conn
 	net.Listener

@@ -12,11 +12,11 @@ import (
 	"regexp"
 )
 
-// errOtherTests says that a new version of minio-go needs a look.
+// errOtherTests means that a new version of minio-go needs a manual check.
 var errOtherTests = errors.New("stack: the main function of minio-go's functional tests is not as it was")
 
 // buildFunctional builds e2e/tools/functional together with the functional
-// tests of the module minio-go, which are a main program of their own.
+// tests of the module minio-go, which are a main program.
 func (t *Tools) buildFunctional(ctx context.Context) error {
 	dir := t.toolDir(ToolFunctional)
 	list := exec.CommandContext(ctx, "go", "list", "-mod=readonly", "-f", "{{.Dir}}", "github.com/minio/minio-go/v7")
@@ -48,8 +48,8 @@ func (t *Tools) buildFunctional(ctx context.Context) error {
 	return t.goBuild(ctx, dir, ToolFunctional, "-mod=readonly", "-overlay", overlay, "tool")
 }
 
-// The tag that leaves the tests out of their own module. Building with it
-// would put them into that module's package.
+// This tag excludes the tests from their own module. Building with it would put
+// them into that module's package.
 const constraint = "//go:build mint\n"
 
 var (
@@ -58,9 +58,9 @@ var (
 	callPattern = regexp.MustCompile(`(?m)^(\t+)(test\w+)\(\)$`)
 )
 
-// selectable turns the main function of the tests into one that can be called
-// and gives every test to mintTest. Tests that would sign as version 2 of the
-// signatures says, which few servers take, sign as version 4 says.
+// selectable makes the main function of the tests callable and passes every
+// test to mintTest. Few servers accept version 2 signatures, so tests that use
+// version 2 use version 4 instead.
 func selectable(source []byte) ([]byte, error) {
 	source, constrained := bytes.CutPrefix(source, []byte(constraint))
 	at := mainPattern.FindAllIndex(source, -1)

@@ -10,24 +10,26 @@ import (
 
 // Probes that StartGateway can wait for.
 const (
-	WaitReady = "ready" // KES and the upstream answer: the default
+	WaitReady = "ready" // KES and the upstream answer (the default)
 	WaitLive  = "live"  // the server listens
 )
 
-// GatewayOptions says how a gateway is started.
+// GatewayOptions configures the start of a gateway.
 type GatewayOptions struct {
-	KES      []*KES // its endpoints, in this order; at least one
+	KES      []*KES // endpoints, in this order; at least one
 	Upstream *Store
-	KeyName  string // default KES key, "e2e-key" when empty
+	KeyName  string // default KES key; "" means "e2e-key"
 
-	// UpstreamEndpoint takes the place of Upstream.Endpoint, for a proxy in between.
+	// UpstreamEndpoint replaces Upstream.Endpoint if there is a proxy in
+	// between.
 	UpstreamEndpoint string
-	// Like makes a replica: credentials, certificate and settings of another
-	// gateway, on ports of its own. Env still overrides; other options are not looked at.
+	// Like makes a replica with the credentials, certificate and settings of
+	// another gateway, on other ports. Env still overrides settings. Other
+	// options are ignored.
 	Like *Gateway
 	// TLS makes the gateway listen with a fresh certificate.
 	TLS bool
-	// Env overrides single variables; an empty value removes one.
+	// Env overrides single variables. An empty value removes a variable.
 	Env map[string]string
 	// WaitFor is the probe that ends the start: WaitReady or WaitLive.
 	WaitFor string
@@ -40,15 +42,15 @@ type Gateway struct {
 	AdminEndpoint string // http://127.0.0.1:PORT
 	AccessKey     string
 	SecretKey     string
-	CAFile        string // what to trust when Endpoint is https, else empty
+	CAFile        string // certificates to trust if Endpoint is https, otherwise ""
 	KeyName       string // default KES key
 	Env           map[string]string
 }
 
-// stateBucket is the state bucket upstream of every gateway of a stack.
+// stateBucket is the state bucket of every gateway of a stack.
 const stateBucket = "ssegw-state"
 
-// StartGateway builds the gateway from the present sources and starts it.
+// StartGateway builds the gateway from the current sources and starts it.
 func (s *Stack) StartGateway(ctx context.Context, o GatewayOptions) (*Gateway, error) {
 	if err := s.tools.Build(ctx, ToolGateway); err != nil {
 		return nil, err
@@ -62,8 +64,9 @@ func (s *Stack) StartGateway(ctx context.Context, o GatewayOptions) (*Gateway, e
 }
 
 // ContainerGateway returns a gateway with all settings that the caller starts
-// itself, as a container on the host's network, for example, and that ends when
-// the channel is closed. Of its methods only WaitReady and Running work.
+// itself, for example as a container on the host's network. The gateway counts
+// as ended when the channel is closed. Only its methods WaitReady and Running
+// work.
 func (s *Stack) ContainerGateway(o GatewayOptions, exited <-chan struct{}) (*Gateway, error) {
 	g, cmd, ready, err := s.prepareGateway(o)
 	if err != nil {
@@ -73,7 +76,7 @@ func (s *Stack) ContainerGateway(o GatewayOptions, exited <-chan struct{}) (*Gat
 	return g, nil
 }
 
-// prepareGateway does all but the start.
+// prepareGateway does everything except the start.
 func (s *Stack) prepareGateway(o GatewayOptions) (*Gateway, command, probe, error) {
 	id, dir, err := s.subdir("ssegw")
 	if err != nil {
@@ -116,7 +119,7 @@ func (s *Stack) prepareGateway(o GatewayOptions) (*Gateway, command, probe, erro
 	return g, cmd, httpOK(client, g.Endpoint+"/minio/health/"+wait), nil
 }
 
-// newGateway returns a gateway that has all settings but its addresses.
+// newGateway returns a gateway with all settings except its addresses.
 func newGateway(o GatewayOptions, dir string) (*Gateway, error) {
 	if o.Like != nil {
 		g := *o.Like

@@ -9,12 +9,12 @@ import (
 	"regexp"
 )
 
-// KESOptions says how a KES server is started. The zero value is good.
+// KESOptions configures the start of a KES server. The zero value is valid.
 type KESOptions struct {
 	// SharedWith makes the server use the key store, the certificate and the
-	// client identity of another one, as the servers of a cluster do.
+	// client identity of another server, as in a cluster.
 	SharedWith *KES
-	// Pausable puts something before the server that can stand still: see Pause.
+	// Pausable puts a valve in front of the server; see Pause.
 	Pausable bool
 }
 
@@ -23,14 +23,14 @@ type KES struct {
 	*Service
 	Endpoint string // https://127.0.0.1:PORT
 	CAFile   string // the server's self-signed certificate, PEM
-	APIKey   string // of the only identity that the policy admits
+	APIKey   string // API key of the only identity that the policy admits
 
 	identity string
-	home     string // keys, certificate
+	home     string // folder of keys and certificate
 }
 
 // kesConfig is the quick-start configuration with least privilege: one
-// identity that can create, list and use keys, and read the server's status.
+// identity, which can create, list and use keys, and read the server's status.
 const kesConfig = `address: %s
 admin:
   identity: disabled
@@ -98,7 +98,7 @@ func (s *Stack) StartKES(ctx context.Context, o KESOptions) (*KES, error) {
 	return k, err
 }
 
-// CreateKey makes a key of that name with the kes command.
+// CreateKey makes a key with the kes command.
 func (k *KES) CreateKey(ctx context.Context, name string) error {
 	cmd := exec.CommandContext(ctx, k.cmd.path, "key", "create", "--insecure", name)
 	cmd.Env = environ(k.home, map[string]string{"KES_SERVER": k.Endpoint, "KES_API_KEY": k.APIKey})
@@ -108,8 +108,8 @@ func (k *KES) CreateKey(ctx context.Context, name string) error {
 	return nil
 }
 
-// DeleteKey removes a key from the key store behind the servers' back; a
-// server that has the key in its cache may go on using it until Restart.
+// DeleteKey removes a key from the key store without telling the servers. A
+// server that has cached the key may keep using it until Restart.
 func (k *KES) DeleteKey(name string) error {
 	return os.Remove(filepath.Join(k.home, "keys", name))
 }

@@ -7,10 +7,11 @@ import (
 	"path/filepath"
 )
 
-// MC is the mc client with a configuration directory of its own.
+// MC is the mc client with its own configuration directory.
 type MC struct{ *Program }
 
-// NewMC builds mc and returns it with no alias set. It trusts the certificates in caFiles.
+// NewMC builds mc and returns it without aliases. It trusts the certificates in
+// caFiles.
 func (s *Stack) NewMC(ctx context.Context, caFiles ...string) (*MC, error) {
 	if err := s.tools.Build(ctx, ToolMC); err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func (s *Stack) NewMC(ctx context.Context, caFiles ...string) (*MC, error) {
 	return &MC{p}, nil
 }
 
-// Alias makes name stand for an S3 server.
+// Alias defines name as an alias of an S3 server.
 func (m *MC) Alias(ctx context.Context, name, endpoint, accessKey, secretKey string) error {
 	_, err := m.Run(ctx, "alias", "set", name, endpoint, accessKey, secretKey)
 	return err

@@ -10,16 +10,16 @@ import (
 )
 
 // A Program runs a client program that is installed on this machine or was
-// built. Its environment holds only what [Stack.NewProgram] was given: settings
-// and credentials of the caller's own do not reach it.
+// built here. Its environment contains only what [Stack.NewProgram] was given,
+// so the caller's settings and credentials do not reach it.
 type Program struct {
 	path string
 	home string
 	env  map[string]string
 }
 
-// NewProgram returns the program at path, with an empty home directory of its
-// own and the variables of env beside PATH, HOME and TMPDIR.
+// NewProgram returns the program at path. It has an empty home directory, and
+// the variables of env in addition to PATH, HOME and TMPDIR.
 func (s *Stack) NewProgram(path string, env map[string]string) (*Program, error) {
 	_, dir, err := s.subdir(filepath.Base(path))
 	if err != nil {
@@ -31,15 +31,15 @@ func (s *Stack) NewProgram(path string, env map[string]string) (*Program, error)
 // Home returns the program's home, which is also its working directory.
 func (p *Program) Home() string { return p.home }
 
-// Run runs the program and returns what it printed on its standard output.
-// The error holds what it printed on the other one.
+// Run runs the program and returns its standard output. The error contains its
+// standard error.
 func (p *Program) Run(ctx context.Context, args ...string) (string, error) {
 	var out bytes.Buffer
 	err := p.Stream(ctx, nil, &out, args...)
 	return out.String(), err
 }
 
-// Stream is Run with streams: in may be nil.
+// Stream is Run with streams. in may be nil.
 func (p *Program) Stream(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, p.path, args...)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A program sees its own settings and nothing of the caller's, and its error
-// has what it printed.
+// TestProgram checks that a program only sees its own settings, and that its
+// error contains its output.
 func TestProgram(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", "/of/the/caller")
 	sh, err := exec.LookPath("sh")

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A probe asks whether a service is healthy.
+// A probe checks whether a service is healthy.
 type probe func(ctx context.Context) error
 
 // wait calls the probe until it returns nil. It gives up when ctx or the
@@ -38,12 +38,12 @@ func (p probe) wait(ctx context.Context, exited <-chan struct{}) error {
 	}
 }
 
-// httpOK returns a probe that wants a 200 from url.
+// httpOK returns a probe that expects status 200 from url.
 func httpOK(client *http.Client, url string) probe {
 	return httpStatus(client, url, http.StatusOK)
 }
 
-// httpStatus returns a probe that wants an answer with that status from url.
+// httpStatus returns a probe that expects the given status from url.
 func httpStatus(client *http.Client, url string, want int) probe {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -65,8 +65,8 @@ func httpStatus(client *http.Client, url string, want int) probe {
 	}
 }
 
-// HTTPClient returns a client with connections of its own that trusts the
-// certificates in the PEM file caFile, or the system's when it is empty.
+// HTTPClient returns a client with its own connections. It trusts the
+// certificates in the PEM file caFile, or the system's if caFile is empty.
 func HTTPClient(caFile string) (*http.Client, error) {
 	t := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	if caFile != "" {
@@ -83,17 +83,17 @@ func HTTPClient(caFile string) (*http.Client, error) {
 	return &http.Client{Transport: t}, nil
 }
 
-// Ports are taken below the range from which Linux takes the local ports of
-// outgoing connections, so that a port that was free stays free until its
-// service listens, and is never given out twice in one program.
+// Ports are below the range that Linux uses for outgoing connections. So a free
+// port stays free until its service listens, and is never handed out twice in
+// one program.
 const firstPort, lastPort = 20000, 32000
 
 var ports = struct {
 	sync.Mutex
 	next int
-}{next: firstPort + os.Getpid()*7%(lastPort-firstPort)} // programs at the same time start apart
+}{next: firstPort + os.Getpid()*7%(lastPort-firstPort)} // programs that run at the same time start at different ports
 
-// freeAddr returns a loopback address, host:port, on which nothing listens.
+// freeAddr returns a loopback address, host:port, on which no program listens.
 func freeAddr() (string, error) {
 	ports.Lock()
 	defer ports.Unlock()
@@ -110,6 +110,6 @@ func freeAddr() (string, error) {
 	return "", errors.New("stack: no free loopback port")
 }
 
-// FreeAddr returns a loopback address that nothing listens on and that no other
-// call returns soon.
+// FreeAddr returns a loopback address on which no program listens. Other calls
+// do not return it soon.
 func FreeAddr() (string, error) { return freeAddr() }

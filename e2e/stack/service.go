@@ -15,29 +15,29 @@ import (
 	"time"
 )
 
-// startTimeout bounds the wait for a service to become healthy; closeTimeout
-// bounds its graceful end in Close, after which it is killed.
+// startTimeout limits the wait until a service is healthy. closeTimeout limits
+// the graceful end of a service in Close, after which it is killed.
 const (
 	startTimeout = 5 * time.Minute
 	closeTimeout = 10 * time.Second
 )
 
-// ErrExited is returned while waiting for a service that has ended.
+// ErrExited means that a service ended while it was waited for.
 var ErrExited = errors.New("stack: process has ended")
 
-// command says how to run a program; it is kept, so that a restart runs the
-// same program on the same ports.
+// command describes how to run a program. It is kept, so that a restart runs
+// the same program on the same ports.
 type command struct {
 	name  string            // for logs and messages
 	path  string            // of the program
 	args  []string          //
-	env   map[string]string // beside PATH, HOME and TMPDIR
-	dir   string            // working directory, HOME, place of the log
-	front *valve            // before the program; nil: none, so that it cannot be paused
+	env   map[string]string // in addition to PATH, HOME and TMPDIR
+	dir   string            // working directory, HOME, and folder of the log
+	front *valve            // in front of the program; nil if it cannot be paused
 }
 
 // A Service is one running program. It can be stopped, killed, paused and
-// started again; its ports and files stay the same.
+// started again. Its ports and files stay the same.
 type Service struct {
 	cmd   command
 	ready probe
@@ -51,11 +51,11 @@ type Service struct {
 // Name returns the service's name within its stack, such as "kes-1".
 func (s *Service) Name() string { return s.cmd.name }
 
-// LogFile returns the path of the file with the service's output.
+// LogFile returns the path of the file that holds the service's output.
 func (s *Service) LogFile() string { return filepath.Join(s.cmd.dir, s.cmd.name+".log") }
 
-// Start runs the program and waits until it is healthy.
-// It is an error to start a service that runs.
+// Start runs the program and waits until it is healthy. Starting a running
+// service is an error.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.spawn(); err != nil {
 		return err
@@ -76,8 +76,8 @@ func (s *Service) WaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Stop sends SIGTERM and waits for the end of the process.
-// The error is that of ctx, or says that the process ended with an exit code other than 0.
+// Stop sends SIGTERM and waits until the process has ended. It returns the
+// error of ctx, or an error if the exit code is not 0.
 func (s *Service) Stop(ctx context.Context) error {
 	if err := s.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	}
 }
 
-// Kill sends SIGKILL and waits for the end of the process.
+// Kill sends SIGKILL and waits until the process has ended.
 func (s *Service) Kill() error {
 	if err := s.Signal(syscall.SIGKILL); err != nil {
 		return err
@@ -101,8 +101,8 @@ func (s *Service) Kill() error {
 	return nil
 }
 
-// Pause makes the service hang: connections stay open, and new ones are taken,
-// but nothing is answered until Continue.
+// Pause makes the service hang. Connections stay open and new ones are
+// accepted, but the service answers nothing until Continue.
 func (s *Service) Pause() error { return s.turn(true) }
 
 // Continue ends a Pause.
@@ -116,7 +116,7 @@ func (s *Service) turn(shut bool) error {
 	return nil
 }
 
-// Restart stops the service (if it runs) and starts it on the same ports.
+// Restart stops the service if it runs, and starts it on the same ports.
 func (s *Service) Restart(ctx context.Context) error {
 	if s.Running() {
 		if err := s.Stop(ctx); err != nil {
@@ -136,7 +136,8 @@ func (s *Service) Running() bool {
 	}
 }
 
-// Signal sends sig to the process. It returns [ErrExited] when there is none.
+// Signal sends sig to the process. It returns [ErrExited] if there is no
+// process.
 func (s *Service) Signal(sig syscall.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,8 +151,8 @@ func (s *Service) Signal(sig syscall.Signal) error {
 	return err
 }
 
-// Close ends the process, gracefully if it does so quickly. It may be called
-// again, and for a service that has ended.
+// Close ends the process, gracefully if that is quick. It may be called again,
+// and for a service that has ended.
 func (s *Service) Close() error {
 	if !s.Running() {
 		return nil
@@ -159,7 +160,7 @@ func (s *Service) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := s.Stop(ctx); ctx.Err() == nil || errors.Is(err, ErrExited) {
-		return nil // how it ended is Stop's caller's business
+		return nil // the caller of Stop handles the exit code
 	}
 	if err := s.Kill(); err != nil && !errors.Is(err, ErrExited) {
 		return err
@@ -181,7 +182,7 @@ func (s *Service) LogTail(n int) string {
 	return strings.TrimSpace(string(b))
 }
 
-// Exited returns a channel that is closed when no process runs.
+// Exited returns a channel that is closed while no process runs.
 func (s *Service) Exited() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,7 +230,7 @@ func (s *Service) reap(cmd *exec.Cmd, done chan<- struct{}) {
 		err = fmt.Errorf("stack: %s: %w", s.cmd.name, err)
 	}
 	if s.cmd.front != nil {
-		_ = s.cmd.front.close() // the service is away, and so is what stands before it
+		_ = s.cmd.front.close() // the service is down, so close what stands in front of it
 	}
 	s.mu.Lock()
 	s.exit, s.proc = err, nil
@@ -238,7 +239,7 @@ func (s *Service) reap(cmd *exec.Cmd, done chan<- struct{}) {
 }
 
 // environ returns the environment of a child: a few variables of the caller,
-// a HOME of its own, and env.
+// its own HOME, and env.
 func environ(home string, env map[string]string) []string {
 	out := []string{"HOME=" + home}
 	for _, k := range []string{"PATH", "TMPDIR", "GOCOVERDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
@@ -247,14 +248,14 @@ func environ(home string, env map[string]string) []string {
 		}
 	}
 	for k, v := range env {
-		out = append(out, k+"="+v) // the last entry of a name wins
+		out = append(out, k+"="+v) // the last entry of a name takes effect
 	}
 	return out
 }
 
-// onStarterThread calls f on one operating system thread that lives as long
-// as this program. The parent-death signal of Linux follows the thread that
-// made the child, so a child started from a short-lived thread would die early.
+// onStarterThread calls f on one operating system thread that lives as long as
+// this program. The parent-death signal of Linux follows the thread that made
+// the child, so a child started from a short-lived thread would die early.
 func onStarterThread(f func() error) error {
 	starterOnce.Do(func() {
 		go func() {

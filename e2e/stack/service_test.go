@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// shell returns a service that runs a line of shell; it is ready at once.
+// shell returns a service that runs a line of shell. It is ready at once.
 func shell(t *testing.T, line string) *Service {
 	t.Helper()
 	sh, err := exec.LookPath("sh")
@@ -79,10 +79,10 @@ func TestServiceEnvironment(t *testing.T) {
 }
 
 // TestChildrenDieWithParent kills a process of this test program that runs a
-// service; the service must not outlive it.
+// service. The service must not outlive it.
 func TestChildrenDieWithParent(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		return // elsewhere only Close ends them: dieWithParent
+		return // elsewhere only Close ends them: see dieWithParent
 	}
 	if os.Getenv("STACK_TEST_PARENT") != "" {
 		svc := shell(t, "exec sleep 600")
@@ -113,7 +113,7 @@ func TestChildrenDieWithParent(t *testing.T) {
 	_ = parent.Wait() // killed
 	gone := probe(func(context.Context) error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && !strings.Contains(string(stat), ") Z ") { // a zombie is dead too
+		if err == nil && !strings.Contains(string(stat), ") Z ") { // a zombie counts as dead
 			return errors.New("alive")
 		}
 		return nil

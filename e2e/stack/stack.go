@@ -10,10 +10,10 @@ import (
 	"sync"
 )
 
-// A Stack owns a directory and everything that runs in it.
-// Its methods may be called from several goroutines.
+// A Stack owns a directory and everything that runs in it. It is safe for
+// concurrent use.
 type Stack struct {
-	GatewayEnv map[string]string // of every gateway, where GatewayOptions.Env does not say otherwise
+	GatewayEnv map[string]string // for every gateway, unless GatewayOptions.Env overrides it
 
 	dir   string
 	tools *Tools
@@ -25,7 +25,7 @@ type Stack struct {
 }
 
 // New returns an empty stack that keeps its files below dir, which must exist.
-// The caller closes the stack before it deletes dir.
+// The caller must close the stack before it deletes dir.
 func New(dir string) (*Stack, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func New(dir string) (*Stack, error) {
 	return &Stack{dir: abs, tools: tools, seen: make(map[string]int)}, nil
 }
 
-// Tools returns the builder of the programs that the stack runs.
+// Tools returns the builder of the stack's programs.
 func (s *Stack) Tools() *Tools { return s.tools }
 
 // Close ends everything in reverse order of its start.
@@ -54,7 +54,7 @@ func (s *Stack) Close() error {
 	return errors.Join(errs...)
 }
 
-// Logs returns the last n bytes of each service's log, for failure reports.
+// Logs returns the last n bytes of each service's log, for reports of failures.
 func (s *Stack) Logs(n int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *Stack) own(c func() error) {
 	s.closers = append(s.closers, c)
 }
 
-// subdir makes a fresh directory for one service: name-1, name-2, ...
+// subdir makes a new directory for one service: name-1, name-2, ...
 func (s *Stack) subdir(name string) (id, dir string, err error) {
 	s.mu.Lock()
 	s.seen[name]++

@@ -12,31 +12,31 @@ import (
 // Region is the region of the stores and of the gateway.
 const Region = "us-east-1"
 
-// The stores that StartStore knows.
+// Stores for StartStore.
 const (
 	StoreMinIO     = "minio"
 	StoreVersitygw = "versitygw"
 )
 
-// A Store is an S3 server that a gateway can stand in front of.
+// A Store is an S3 server in front of which a gateway can run.
 type Store struct {
 	*Service
 	Endpoint  string // http or https://127.0.0.1:PORT
 	AccessKey string
 	SecretKey string
-	CAFile    string // what to trust when Endpoint is https, else empty
-	Dir       string // where the server keeps its data
+	CAFile    string // certificates to trust if Endpoint is https, otherwise ""
+	Dir       string // folder of the server's data
 
-	keyFile string // of the certificate in CAFile
+	keyFile string // private key of the certificate in CAFile
 }
 
-// StoreOptions says how a store is started. The zero value is good.
+// StoreOptions configures the start of a store. The zero value is valid.
 type StoreOptions struct {
 	TLS bool // listen with a fresh certificate
-	KES *KES // what a store that encrypts by itself, as MinIO does, gets its keys from
+	KES *KES // source of keys for a store that encrypts by itself, as MinIO does
 }
 
-// StartStore starts the store of that name.
+// StartStore starts the store of the given name.
 func (s *Stack) StartStore(ctx context.Context, name string, o StoreOptions) (*Store, error) {
 	switch name {
 	case StoreMinIO:
@@ -54,7 +54,8 @@ func (s *Stack) StartMinIO(ctx context.Context) (*Store, error) {
 }
 
 // StartVersitygw starts a versitygw server that keeps objects as files, with
-// versioning and users of its own. The file system of the stack needs extended attributes.
+// versioning and its own users. The file system of the stack must support
+// extended attributes.
 func (s *Stack) StartVersitygw(ctx context.Context) (*Store, error) {
 	return s.startVersitygw(ctx, StoreOptions{})
 }
@@ -80,8 +81,9 @@ func (s *Stack) startMinIO(ctx context.Context, o StoreOptions) (*Store, error) 
 		env["MINIO_KMS_KES_ENDPOINT"], env["MINIO_KMS_KES_API_KEY"] = o.KES.Endpoint, o.KES.APIKey
 		env["MINIO_KMS_KES_CAPATH"], env["MINIO_KMS_KES_KEY_NAME"] = o.KES.CAFile, id
 	}
-	// MinIO's health endpoints say yes before it serves requests (503 until
-	// then), so the sign is that it refuses an anonymous ListBuckets.
+	// MinIO's health endpoints report success before it serves requests (it
+	// answers 503 until then). So the probe waits until it refuses an anonymous
+	// ListBuckets.
 	st.Service, err = s.start(ctx, command{
 		name: id, path: s.tools.Path(ToolMinIO), dir: dir, env: env,
 		args: []string{
@@ -122,11 +124,11 @@ func (s *Stack) startVersitygw(ctx context.Context, o StoreOptions) (*Store, err
 	return st, err
 }
 
-// certDir is where a store has its certificate, as MinIO names the files.
+// certDir is the folder of a store's certificate. The files have MinIO's names.
 const certDir = "certs"
 
-// newStore makes what all stores need: program, directory, address,
-// credentials, and a certificate when it is asked for.
+// newStore makes what all stores need: program, directory, address, credentials
+// and, if requested, a certificate.
 func (s *Stack) newStore(ctx context.Context, tool Tool, o StoreOptions) (st *Store, id, dir string, err error) {
 	if err := s.tools.Build(ctx, tool); err != nil {
 		return nil, "", "", err
@@ -166,7 +168,7 @@ func (st *Store) certify(dir string) error {
 	return nil
 }
 
-// hostPort returns the address part of an endpoint that this package made.
+// hostPort returns the address of an endpoint made by this package.
 func hostPort(endpoint string) string {
 	for i := range endpoint {
 		if endpoint[i] == '/' && i > 0 && endpoint[i-1] == '/' {

@@ -2,7 +2,7 @@ package stack
 
 import "syscall"
 
-// dieWithParent makes the kernel kill a child whose parent has ended.
+// dieWithParent makes the kernel kill a child when its parent ends.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,5 @@ package stack
 
 import "syscall"
 
-// dieWithParent has no equivalent here: Close ends the children.
+// dieWithParent has no effect here: Close ends the children.
 func dieWithParent() *syscall.SysProcAttr { return nil }

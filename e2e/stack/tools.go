@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Tool names a program that the package can build.
+// A Tool names a program that this package can build.
 type Tool string
 
-// The programs. All but ToolGateway are pinned by e2e/tools/NAME: by go.mod,
-// ToolJS by package-lock.json.
+// The programs. e2e/tools/NAME pins each of them except ToolGateway: by go.mod,
+// or ToolJS by package-lock.json.
 const (
 	ToolKES        Tool = "kes"
 	ToolMinIO      Tool = "minio"
@@ -35,7 +35,7 @@ const (
 // Tools builds programs into the directory .bin of the repository.
 type Tools struct{ root string }
 
-// OpenTools finds the repository around the working directory.
+// OpenTools finds the repository that contains the working directory.
 func OpenTools() (*Tools, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -54,22 +54,22 @@ func OpenTools() (*Tools, error) {
 	}
 }
 
-// Root returns the repository's top directory.
+// Root returns the top directory of the repository.
 func (t *Tools) Root() string { return t.root }
 
-// Path returns where the program is once it has been built.
+// Path returns the path of the program once it is built.
 func (t *Tools) Path(tool Tool) string { return filepath.Join(t.root, ".bin", string(tool)) }
 
 // toolDir returns the directory of the tool's module.
 func (t *Tools) toolDir(tool Tool) string { return filepath.Join(t.root, "e2e", "tools", string(tool)) }
 
-// Build builds the programs that are not up to date. Concurrent calls, also
-// of other processes, wait for each other.
+// Build builds the programs that are not up to date. Concurrent calls wait for
+// each other, even calls of other processes.
 func (t *Tools) Build(ctx context.Context, tools ...Tool) error {
 	if err := os.MkdirAll(filepath.Join(t.root, ".bin"), 0o750); err != nil {
 		return fmt.Errorf("stack: %w", err)
 	}
-	// Two at a time: one downloads and links while the other compiles.
+	// Build two at a time: one downloads and links while the other compiles.
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
 	for _, tool := range tools {
@@ -84,7 +84,7 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 		return err
 	}
 	defer unlock()
-	switch tool { // of these the go command itself knows whether the sources have changed
+	switch tool { // for these the go command knows whether the sources have changed
 	case ToolGateway:
 		return t.goBuild(ctx, t.root, tool, "-trimpath", "./cmd/ssegw")
 	case ToolFunctional:
@@ -110,8 +110,8 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 	return os.WriteFile(stampFile, []byte(stamp), 0o600)
 }
 
-// goBuild runs go build in dir. The result replaces the old program at once,
-// so that one that runs goes on running.
+// goBuild runs go build in dir. The result replaces the old program atomically,
+// so a running program continues.
 func (t *Tools) goBuild(ctx context.Context, dir string, tool Tool, args ...string) error {
 	out := t.Path(tool) + ".new"
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-buildvcs=false", "-o", out}, args...)...)
@@ -126,8 +126,8 @@ func (t *Tools) goBuild(ctx context.Context, dir string, tool Tool, args ...stri
 	return nil
 }
 
-// npmInstall copies ToolJS into its folder and installs its modules there,
-// which needs node and npm.
+// npmInstall copies ToolJS into its folder and installs its modules there. It
+// needs node and npm.
 func (t *Tools) npmInstall(ctx context.Context, dir string) error {
 	to := t.Path(ToolJS)
 	if err := os.RemoveAll(to); err != nil {
@@ -144,9 +144,9 @@ func (t *Tools) npmInstall(ctx context.Context, dir string) error {
 	return nil
 }
 
-// toolStamp identifies what a tool is built from: the files of its folder,
-// which are its requirements with their hashes and its own sources if it has
-// any, and the Go version.
+// toolStamp identifies what a tool is built from: the Go version and the files
+// of its folder, which are its requirements with their hashes and its own
+// sources, if any.
 func toolStamp(dir string) (string, error) {
 	text := fmt.Appendf(nil, "%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	files, err := os.ReadDir(dir)

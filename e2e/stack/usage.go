@@ -10,17 +10,18 @@ import (
 	"time"
 )
 
-// clockTicks is the unit of CPU times in /proc: USER_HZ, 100 on every Linux architecture Go runs on.
+// clockTicks is the unit of CPU times in /proc: USER_HZ, 100 on every Linux
+// architecture Go runs on.
 const clockTicks = 100
 
-// Usage is what a process has used so far.
+// Usage holds the resources that a process uses.
 type Usage struct {
-	RSS     int64         // resident memory now, bytes
-	PeakRSS int64         // highest resident memory since the start or ResetPeak, bytes
+	RSS     int64         // current resident memory, in bytes
+	PeakRSS int64         // peak of resident memory since the start or ResetPeak, in bytes
 	CPU     time.Duration // user and system time
 }
 
-// Usage reads the process's figures from /proc, so it works on Linux only.
+// Usage reads the process's figures from /proc. It only works on Linux.
 func (s *Service) Usage() (Usage, error) {
 	pid, err := s.pid()
 	if err != nil {
@@ -44,7 +45,7 @@ func (s *Service) Usage() (Usage, error) {
 	return u, nil
 }
 
-// ResetPeak makes PeakRSS start again from the present size.
+// ResetPeak makes PeakRSS start again from the current size.
 func (s *Service) ResetPeak() error {
 	pid, err := s.pid()
 	if err != nil {
@@ -88,8 +89,9 @@ func parseStatus(b []byte) (rss, peak int64, err error) {
 	return rss, peak, nil
 }
 
-// parseStat returns utime + stime of /proc/PID/stat: fields 14 and 15, counted
-// after the last parenthesis because the second field may hold anything.
+// parseStat returns utime + stime of /proc/PID/stat. These are fields 14 and
+// 15, counted after the last parenthesis, because the second field may hold any
+// character.
 func parseStat(b []byte) (time.Duration, error) {
 	i := bytes.LastIndexByte(b, ')')
 	f := strings.Fields(string(b[i+1:]))

@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// A valve passes the connections of a service on. Shut, it takes connections and
-// keeps them open, and passes nothing, as a process that was sent SIGSTOP does;
-// unlike one, it does so too where something else sends SIGCONT, as programs do
-// that slow others down.
+// A valve passes the connections of a service on. When shut, it accepts
+// connections, keeps them open, and passes nothing, like a process that was
+// sent SIGSTOP. Unlike such a process, it stays shut even if another program
+// sends SIGCONT, as programs that throttle others do.
 type valve struct {
 	addr, target string
 	wg           sync.WaitGroup
 
 	mu       sync.Mutex
-	listener net.Listener // nil: nothing listens, as where the service does not run
+	listener net.Listener // nil if nothing listens, because the service does not run
 	conns    map[net.Conn]struct{}
 	open     chan struct{} // closed while the valve is open
 	shut     bool
@@ -29,7 +29,7 @@ func newValve(addr, target string) *valve {
 	return v
 }
 
-// listen begins to take connections.
+// listen starts accepting connections.
 func (v *valve) listen() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -45,7 +45,7 @@ func (v *valve) listen() error {
 	return nil
 }
 
-// close refuses new connections and ends those that there are.
+// close refuses new connections and ends existing ones.
 func (v *valve) close() error {
 	v.turn(false)
 	v.mu.Lock()
@@ -86,7 +86,8 @@ func (v *valve) serve(l net.Listener) {
 	}
 }
 
-// keep adds a connection to those that close ends, unless it has been called.
+// keep adds a connection to those that close ends. It fails if close has been
+// called.
 func (v *valve) keep(c net.Conn) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -125,7 +126,7 @@ func (v *valve) pass(client net.Conn) {
 	pumps.Wait()
 }
 
-// valved writes when the valve is open.
+// valved writes only while the valve is open.
 type valved struct {
 	net.Conn
 	*valve

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestValve: while it is shut connections are taken, and nothing passes; where the
-// service does not run nothing listens.
+// TestValve checks that a shut valve accepts connections and passes nothing,
+// and that nothing listens if the service does not run.
 func TestValve(t *testing.T) {
 	target, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command tools builds the programs of other projects that the end-to-end tests
-// run, as far as they are not up to date, and says what it does: from nothing
-// that takes minutes. Arguments are names of folders beside this file.
+// Command tools builds those programs of other projects for the end-to-end
+// tests that are not up to date, and prints what it does. That takes minutes
+// the first time. The arguments are names of folders next to this file.
 package main
 
 import (

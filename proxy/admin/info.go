@@ -30,8 +30,8 @@ func (s *Server) info(r *http.Request) (any, error) {
 	}, nil
 }
 
-// shownRegion is the region as MinIO shows it: empty where clients may sign for
-// any.
+// shownRegion returns the region as MinIO shows it: empty if clients may sign
+// for any region.
 func (s *Server) shownRegion() string {
 	if s.Region == sigv4.AnyRegion {
 		return ""

@@ -109,9 +109,10 @@ func (f *frames) openChunk() error {
 	return nil
 }
 
-// tooLong refuses a chunk of size bytes, which is more than is left of the declared length. Amazon S3 calls the body
-// malformed if the chunk does not end where its header says, and the declared length wrong otherwise. Here a chunk that is
-// not in the buffer as a whole counts as well-formed: nothing of it is read to find out.
+// tooLong refuses a chunk of size bytes, which exceeds the rest of the declared
+// length. If the chunk does not end where its header says, Amazon S3 calls the
+// body malformed, and otherwise the declared length wrong. tooLong treats a
+// chunk that does not fit into the buffer as well-formed, without reading it.
 func (f *frames) tooLong(size int64) error {
 	if size > maxLine-2 {
 		return errBodyLength()

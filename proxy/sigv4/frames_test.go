@@ -311,7 +311,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestFrameLengths tells what is said of chunks that do not add up to the declared length of 10 bytes.
+// TestFrameLengths checks the refusals of chunks that do not add up to the
+// declared length of 10 bytes.
 func TestFrameLengths(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]*Error{

@@ -285,8 +285,8 @@ func TestVerifyRegions(t *testing.T) {
 	}
 }
 
-// TestAnyRegion verifies requests and forms that were signed for regions which
-// the verifier has never heard of, or for none.
+// TestAnyRegion verifies requests and forms signed for regions that the
+// verifier does not know, or for no region.
 func TestAnyRegion(t *testing.T) {
 	t.Parallel()
 	v := testVerifier()

@@ -1,20 +1,20 @@
-// Command functional runs the functional tests that minio-go brings along
-// against any S3 endpoint, each in a process of its own, and writes one JSON
-// object per test to standard output: {"name": ..., "error": ...}, where no
-// error means passed. What the tests themselves print goes to standard error.
+// Command functional runs minio-go's functional tests against any S3 endpoint,
+// each in its own process. It writes one JSON object per test to standard
+// output: {"name": ..., "error": ...}. No error means that the test passed. The
+// output of the tests themselves goes to standard error.
 //
 // Usage:
 //
 //	functional -endpoint URL -access KEY -secret SECRET [-ca FILE]
 //	           [-parallel N] [-run REGEXP]
 //
-// A test that says of some step that the server does not have it did not pass.
-// The tests of SSE-C are run when the URL is https.
+// A test fails if it reports for any step that the server does not support it.
+// The tests of SSE-C only run if the URL is https.
 //
 // The tests are a main program of the module minio-go. The build, in
-// e2e/stack/functional.go, adds it to this one by an overlay, in which its main
-// is mintMain, every call of a test in it a call of mintTest, and every
-// signature of version 4.
+// e2e/stack/functional.go, adds it to this program by an overlay. In the
+// overlay its main is mintMain, every call of a test is a call of mintTest, and
+// every signature is of version 4.
 package main
 
 import (
@@ -34,10 +34,10 @@ import (
 	"sync"
 	"time"
 
-	_ "github.com/minio/minio-go/v7" // whose tests these are: go.mod pins it
+	_ "github.com/minio/minio-go/v7" // origin of the tests: go.mod pins it
 )
 
-// testTimeout ends a test that hangs.
+// testTimeout ends a hanging test.
 const testTimeout = 5 * time.Minute
 
 // mintMain calls mintTest with every test in turn.
@@ -104,7 +104,7 @@ type result struct {
 	Error string `json:"error,omitempty"`
 }
 
-// all runs the tests of these names, some at a time, and writes the results.
+// all runs the tests of these names, some in parallel, and writes the results.
 func all(names []string, parallel int) {
 	queue := make(chan string)
 	var mu sync.Mutex
@@ -118,7 +118,7 @@ func all(names []string, parallel int) {
 					r.Error = err.Error()
 				}
 				mu.Lock()
-				_ = out.Encode(r) // a reader that has gone wants no results
+				_ = out.Encode(r) // an error means that the reader has gone
 				mu.Unlock()
 			}
 		})
@@ -130,7 +130,7 @@ func all(names []string, parallel int) {
 	wg.Wait()
 }
 
-// one runs a test in a process of its own.
+// one runs a test in its own process.
 func one(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
@@ -146,7 +146,8 @@ func one(name string) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("the test hangs: %w", ctx.Err())
 	}
-	// A test that fails says why, and then it panics. Not all say that they passed.
+	// A failing test reports the reason and then panics. Not all tests report
+	// success.
 	if err := verdict(&stdout); err != nil {
 		return err
 	}
@@ -157,8 +158,8 @@ func one(name string) error {
 	return nil
 }
 
-// verdict reads what a test says: lines of JSON with the status PASS, FAIL or
-// NA, where NA is the word for what the server does not have.
+// verdict parses a test's report: lines of JSON with the status PASS, FAIL or
+// NA. NA means that the server does not support something.
 func verdict(r io.Reader) error {
 	for d := json.NewDecoder(r); ; {
 		var line struct{ Status, Alert, Message, Error string }

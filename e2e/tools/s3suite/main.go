@@ -1,15 +1,16 @@
-// Command s3suite runs the S3 tests that versitygw brings along against any S3
-// endpoint, each in buckets of its own, and writes one JSON object per test to
-// standard output: {"name": ..., "error": ...}, where no error means passed.
-// What the tests themselves print goes to standard error.
+// Command s3suite runs versitygw's S3 tests against any S3 endpoint, each in
+// its own buckets. It writes one JSON object per test to standard output:
+// {"name": ..., "error": ...}. No error means that the test passed. The output
+// of the tests themselves goes to standard error.
 //
 // Usage:
 //
 //	s3suite -endpoint URL -access KEY -secret SECRET [-region R] [-parallel N]
 //	        [-versioning] [-run REGEXP]
 //
-// Tests that make users run ./versitygw in the working directory. Tests that look at all buckets of the store run
-// first and alone, so the store has to be empty.
+// Tests that make users run ./versitygw in the working directory. Tests that
+// list all buckets of the store run first and alone, so the store must be
+// empty.
 package main
 
 import (
@@ -28,20 +29,20 @@ import (
 	"github.com/versity/versitygw/tests/integration"
 )
 
-// testTimeout ends the wait for a test that hangs.
+// testTimeout ends the wait for a hanging test.
 const testTimeout = 3 * time.Minute
 
 var errHangs = errors.New("the test hangs")
 
-// others are tests of other services than S3, or of a server that was started
-// with special settings.
+// others are tests of services other than S3, or of a server with special
+// settings.
 var others = regexp.MustCompile(`^(IAM[A-Z].*|S3IAM.*|WebsiteHosting_.*|NoAclMode_.*|DataIntegrityETag_.*)$`)
 
 // alone are tests that see what other tests make.
 var alone = regexp.MustCompile(`^(ListBuckets_.*|IAM_ListBuckets)$`)
 
-// needsVersioning are tests that expect a store which keeps versions; the
-// others also run on one that does not.
+// needsVersioning are tests that expect a store which keeps versions. All
+// others also run on a store that does not.
 var needsVersioning = regexp.MustCompile(`^(Versioning_.*|ListObjectVersions_.*|(Get|Put)BucketVersioning_.*)$`)
 
 type result struct {
@@ -54,7 +55,7 @@ type suite struct {
 	plain, versioned *integration.S3Conf
 	tests            integration.IntTests
 	out              *json.Encoder
-	mu               sync.Mutex // of out
+	mu               sync.Mutex // guards out
 }
 
 func main() {
@@ -72,7 +73,7 @@ func main() {
 		os.Exit(2)
 	}
 	s := &suite{tests: integration.GetIntTests(), out: json.NewEncoder(os.Stdout)}
-	os.Stdout = os.Stderr // the tests print
+	os.Stdout = os.Stderr // the tests print to it
 	options := []integration.Option{
 		integration.WithEndpoint(*endpoint), integration.WithRegion(*region),
 		integration.WithAccess(*access), integration.WithSecret(*secret),
@@ -94,7 +95,7 @@ func main() {
 	s.all(rest, *parallel)
 }
 
-// all runs the tests of these names, some at a time.
+// all runs the tests of these names, some in parallel.
 func (s *suite) all(names []string, parallel int) {
 	queue := make(chan string)
 	var wg sync.WaitGroup
@@ -139,5 +140,5 @@ func (s *suite) one(name string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.out.Encode(r) // a reader that has gone wants no results
+	_ = s.out.Encode(r) // an error means that the reader has gone
 }

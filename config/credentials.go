@@ -82,7 +82,7 @@ func parseCredentials(content []byte, rootAccessKey string) ([]Credential, error
 		return nil, describeJSON(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
+		return nil, errors.New("text follows the JSON object")
 	}
 	seen := map[string]bool{rootAccessKey: true}
 	for i := range file.Credentials {
@@ -92,7 +92,7 @@ func parseCredentials(content []byte, rootAccessKey string) ([]Credential, error
 		}
 		problem := c.problem()
 		if problem == "" && seen[c.AccessKey] {
-			problem = "access_key is that of another credential"
+			problem = "access_key is already used by another credential"
 		}
 		if problem != "" {
 			return nil, fmt.Errorf("credential %d: %s", i+1, problem)

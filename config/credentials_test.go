@@ -37,7 +37,7 @@ func TestReadCredentials(t *testing.T) {
 		``:                       "not a JSON object",
 		`hush`:                   "not JSON at byte 1",
 		`[]`:                     "it must not be of type array",
-		`{"credentials": []} {}`: "something follows",
+		`{"credentials": []} {}`: "text follows",
 		`{"credential": []}`:     `unknown field "credential"`,
 		`{"credentials": [{"access_key": "app", "secret_key": "hush-hush", "bucket": "x"}]}`:                                    `unknown field "bucket"`,
 		`{"credentials": [{"access_key": "app", "secret_key": 7}]}`:                                                             "must not be of type number",
@@ -54,7 +54,7 @@ func TestReadCredentials(t *testing.T) {
 		`{"credentials": [{"access_key": "app", "secret_key": "hush-hush", "kms_keys": ["my.key"]}]}`:                           "kms_keys must be names",
 		`{"credentials": [{"access_key": "app", "secret_key": "hush-hush", "upstream_access_key": "up"}]}`:                      "go together",
 		`{"credentials": [{"access_key": "root", "secret_key": "hush-hush"}]}`:                                                  "another credential",
-		`{"credentials": [{"access_key": "app", "secret_key": "hush-hush"}, {"access_key": "app", "secret_key": "hush-hash"}]}`: "credential 2: access_key is that of another",
+		`{"credentials": [{"access_key": "app", "secret_key": "hush-hush"}, {"access_key": "app", "secret_key": "hush-hash"}]}`: "credential 2: access_key is already used",
 	} {
 		write(text)
 		_, err := ReadCredentials(path, "root")

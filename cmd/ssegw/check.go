@@ -58,7 +58,7 @@ func (c *checkCommand) Run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("not all is checked: %w", err)
+			return fmt.Errorf("some checks did not run: %w", err)
 		}
 		if failed > 0 {
 			return fmt.Errorf("%d of %d checks failed", failed, len(r.Checks))

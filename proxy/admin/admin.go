@@ -138,8 +138,8 @@ func (s *Server) Operator() http.Handler {
 	mux.HandleFunc("GET /minio/kms/v1/status", s.api(s.kmsStatus))
 	mux.HandleFunc("GET /minio/kms/v1/version", s.api(s.kmsVersion))
 	mux.HandleFunc("GET /minio/kms/v1/metrics", s.api(s.kmsMetrics))
-	mux.HandleFunc("/minio/admin/", s.api(notHere))
-	mux.HandleFunc("/minio/kms/", s.api(notHere))
+	mux.HandleFunc("/minio/admin/", s.api(notImplemented))
+	mux.HandleFunc("/minio/kms/", s.api(notImplemented))
 	mux.Handle("GET /minio/v2/metrics/", s.scrape())
 	mux.Handle("GET /minio/metrics/v3/", s.scrape())
 	return mux

@@ -33,7 +33,7 @@ func (e *apiError) Error() string { return e.code + ": " + e.message }
 
 var (
 	errDenied         = &apiError{http.StatusForbidden, "AccessDenied", "Only the root credential of the gateway may do this."}
-	errNotImplemented = &apiError{http.StatusNotImplemented, "NotImplemented", "The gateway does not have this operation: users, policies and the like are those of the object store behind it."}
+	errNotImplemented = &apiError{http.StatusNotImplemented, "NotImplemented", "The gateway does not have this operation. Users, policies and the like belong to the object store behind it."}
 )
 
 // refusals maps errors to answers of the admin API. The first match counts.
@@ -123,7 +123,7 @@ func (s *Server) authenticate(r *http.Request) error {
 	}
 	for name, values := range query {
 		if len(values) > 1 {
-			return &apiError{http.StatusBadRequest, "InvalidArgument", "The parameter " + name + " is there twice."}
+			return &apiError{http.StatusBadRequest, "InvalidArgument", "The parameter " + name + " is given twice."}
 		}
 	}
 	auth, err := s.verifier.Verify(&sigv4.Request{
@@ -160,8 +160,8 @@ func writeError(w http.ResponseWriter, r *http.Request, e *apiError) {
 	}{e.code, e.message, r.URL.Path, w.Header().Get(requestIDHeader), ""})
 }
 
-// notHere serves all operations of MinIO that the gateway does not have.
-func notHere(*http.Request) (any, error) { return nil, errNotImplemented }
+// notImplemented serves all operations of MinIO that the gateway does not have.
+func notImplemented(*http.Request) (any, error) { return nil, errNotImplemented }
 
 // service serves `mc admin service`.
 func (s *Server) service(r *http.Request) (any, error) {
@@ -173,7 +173,7 @@ func (s *Server) service(r *http.Request) (any, error) {
 	if err := s.Restart(dryRun); err != nil {
 		// Each line of the error is one setting.
 		text := strings.ReplaceAll(err.Error(), "\n", "; ")
-		return nil, &apiError{http.StatusBadRequest, "InvalidConfiguration", "The gateway goes on with the configuration it has: " + text}
+		return nil, &apiError{http.StatusBadRequest, "InvalidConfiguration", "The gateway keeps its current configuration: " + text}
 	}
 	type result struct {
 		Host string `json:"host"`

@@ -1,7 +1,7 @@
 """Uses a bucket with boto3 and its default settings, for the end-to-end tests.
 
     boto3_client.py make       makes the bucket
-    boto3_client.py use DIR    stores the files of DIR and reads them back, in all ways that scripts do
+    boto3_client.py use DIR    stores the files of DIR and reads them back, in all the ways that scripts use
     boto3_client.py remove     deletes all objects and the bucket
 
 ENDPOINT and BUCKET name the bucket; credentials, region and CA bundle come from AWS_*.

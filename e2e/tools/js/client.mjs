@@ -1,7 +1,7 @@
 // Uses a bucket with aws-sdk-js v3 and its default settings, for the end-to-end tests.
 //
 //   node client.mjs make            makes the bucket
-//   node client.mjs put DIR         stores the files of DIR, each in another way, and copies of one
+//   node client.mjs put DIR         stores the files of DIR, each in a different way, and copies of one
 //   node client.mjs get DIR         reads all objects into DIR, and ranges of them
 //   node client.mjs presign KEY     prints a URL
 //   node client.mjs remove          deletes all objects
@@ -29,12 +29,12 @@ async function* objects() {
   for await (const page of paginateListObjectsV2({ client, pageSize: 3 }, { Bucket })) yield* page.Contents ?? [];
 }
 
-// How a file can be given to the SDK, in turn.
+// The ways to pass a file to the SDK, used in turn.
 const ways = [
   (path, Key) => client.send(new PutObjectCommand({ Bucket, Key, Body: readFileSync(path) })),
   (path, Key) => client.send(new PutObjectCommand({ Bucket, Key, Body: createReadStream(path), ContentLength: statSync(path).size })),
   (path, Key) => new Upload({ client, params: { Bucket, Key, Body: createReadStream(path) } }).done(),
-  // A stream that does not tell its length.
+  // A stream of unknown length.
   (path, Key) => new Upload({ client, params: { Bucket, Key, Body: Readable.from(createReadStream(path)) } }).done(),
 ];
 
@@ -56,7 +56,7 @@ async function get(dir) {
     const whole = await client.send(new GetObjectCommand({ Bucket, Key }));
     check(whole.ETag === ETag, `${Key}: ETag ${ETag} in the list, ${whole.ETag} of GET`);
     mkdirSync(dirname(join(dir, Key)), { recursive: true });
-    // The stream checks the checksum that the answer has, at its end.
+    // At its end the stream verifies the checksum of the answer.
     await pipeline(whole.Body, createWriteStream(join(dir, Key)));
     if (Size < 2000) continue;
     const from = Math.floor(Size / 2) - 1000;

@@ -1,7 +1,7 @@
 // Uses a bucket with aws-sdk-js v2 and its default settings, for the end-to-end tests.
 //
 //   node client2.mjs make            makes the bucket
-//   node client2.mjs use DIR         stores the files of DIR and reads them back; what presigned URLs do
+//   node client2.mjs use DIR         stores the files of DIR and reads them back, and tests presigned URLs
 //   node client2.mjs remove          deletes all objects
 //
 // ENDPOINT and BUCKET name the bucket; credentials and region come from AWS_*.
@@ -24,7 +24,7 @@ async function send(method, url, body, headers = {}) {
   return { text, headers: answer.headers };
 }
 
-// The headers that this SDK puts into the query; the client that has the URL may send them too.
+// Headers that this SDK moves into the query. The client that uses the URL may send them too.
 async function presigned(signer, Key) {
   const Body = "presigned";
   const ContentMD5 = createHash("md5").update(Body).digest("base64");
@@ -35,7 +35,7 @@ async function presigned(signer, Key) {
   check(head.ContentType === "text/css" && head.CacheControl === "no-cache" && head.Metadata.color === "blue", JSON.stringify(head));
   const got = await send("GET", await signer.getSignedUrlPromise("getObject", { Bucket, Key, ResponseContentType: "text/plain" }));
   check(got.text === Body && got.headers.get("content-type") === "text/plain", got.text);
-  // Version 2 puts Range and the conditions into the query; version 4 lists them, and the client has to send them.
+  // Version 2 moves Range and the conditions into the query. Version 4 lists them, and the client has to send them.
   const within = async (asked, headers) => fetch(await signer.getSignedUrlPromise("getObject", { Bucket, Key, ...asked }), { headers });
   const sent = [{}, { Range: "bytes=1-2" }].slice(signer.config.signatureVersion === "v4" ? 1 : 0);
   for (const headers of sent) {
@@ -47,7 +47,7 @@ async function presigned(signer, Key) {
     check(answer.status === status, `If-Match ${IfMatch}: ${answer.status}`);
   }
   if (signer.config.signatureVersion === "v4") {
-    // fetch adds a Content-Type of its own, which the signature does not cover.
+    // fetch adds its own Content-Type, which the signature does not cover.
     await send("PUT", await signer.getSignedUrlPromise("putObject", { Bucket, Key, ContentType: "text/css" }), Body);
     const stored = await client.headObject({ Bucket, Key }).promise();
     check(stored.ContentType === "text/css", stored.ContentType);

@@ -52,7 +52,7 @@ large: ## objects over 5 GiB, with MinIO and versitygw; needs 24 GiB of disk
 race: ## unit tests with the race detector, three times each
 	@$(GOTEST) race . -race -parallel 8 -count=3 -timeout 120m
 
-lint: ## gofmt, golangci-lint, tidy modules, and known vulnerabilities of what the gateway calls
+lint: ## gofmt, golangci-lint, go mod tidy, and known vulnerabilities in called code
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "not gofmt'd:"; echo "$$unformatted"; exit 1; fi
 	@mkdir -p $(BIN)

@@ -25,9 +25,9 @@ import (
 
 var seed = flag.Uint64("seed", 0, "seed of TestRandomWrites; 0: a new one each time")
 
-// TestRandomWrites writes random combinations of sizes, schemes, content headers,
-// user metadata and tags. Each write is refused with a 4xx S3 error and leaves no
-// object, or reads back as it was written.
+// TestRandomWrites writes random combinations of sizes, schemes, content
+// headers, user metadata and tags. Each write is either refused with a 4xx S3
+// error and leaves no object, or reads back as it was written.
 func TestRandomWrites(t *testing.T) {
 	t.Parallel()
 	writes := 500
@@ -39,7 +39,7 @@ func TestRandomWrites(t *testing.T) {
 	}
 	t.Logf("repeat with -args -seed %d", *seed)
 	onStores(t, func(t *testing.T, r *rig) {
-		g := r.gateway(t, true) // customers' keys come over TLS
+		g := r.gateway(t, true) // customers' keys need TLS
 		makeFaultBuckets(t, g)
 		w := &randomWriter{
 			gateway: sdkOf(t, g), direct: r.direct(t),
@@ -83,7 +83,7 @@ type drawn struct {
 	bucket, key string
 	scheme      scheme
 	body        content
-	parts       []int64           // sizes; none: one PutObject
+	parts       []int64 // sizes; empty for one PutObject
 	headers     map[string]string // content headers and user metadata, by lower-case name
 	tags        map[string]string
 }
@@ -93,7 +93,7 @@ func (d drawn) sealed() bool { return d.scheme != "" || d.bucket == sealedBucket
 var (
 	drawnSchemes = []scheme{"", sseS3, sseKMS, sseC}
 
-	// Around the edges of a package of the sealed format, and of a part.
+	// Around the limits of a package of the sealed format, and of a part.
 	drawnSizes = []int64{0, 1, 64*kib - 1, 64 * kib, 64*kib + 1, 128 * kib}
 
 	drawnTexts = []string{
@@ -104,7 +104,7 @@ var (
 	drawnNames = []string{"a", "color", "long-name-with-dashes", "under_score", "dot.dot", "0", "x-amz-meta-x"}
 )
 
-// drawWrite draws write n, whatever the others were.
+// drawWrite draws write n. The result does not depend on other draws.
 func drawWrite(seed uint64, n int) drawn {
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	of := func(list []string) string { return list[r.IntN(len(list))] }
@@ -143,13 +143,13 @@ func drawWrite(seed uint64, n int) drawn {
 	return d
 }
 
-// randomWriter writes through the gateway and keeps count.
+// randomWriter writes through the gateway and counts results.
 type randomWriter struct {
 	gateway, direct *s3.Client
 
 	mu      sync.Mutex
 	taken   map[string]map[string]int64 // sizes by bucket and key
-	schemes map[scheme]int              // writes that were taken
+	schemes map[scheme]int // number of accepted writes
 	refused map[string]int              // by code
 }
 
@@ -167,7 +167,8 @@ func (w *randomWriter) write(ctx context.Context, d drawn) error {
 	return w.wantBack(ctx, d)
 }
 
-// wantRefusal returns the error of a write unless it is the gateway's clear no.
+// wantRefusal returns the error of a write unless it is a clear refusal by the
+// gateway.
 func (w *randomWriter) wantRefusal(err error) error {
 	var api smithy.APIError
 	var answer *smithyhttp.ResponseError
@@ -191,7 +192,7 @@ func withHeaders(all ...map[string]string) func(*s3.Options) {
 	}
 }
 
-// customer returns the headers that a request about an object needs for its key.
+// customer returns the headers for the key that requests for an object need.
 func (d drawn) customer() map[string]string {
 	if d.scheme != sseC {
 		return nil
@@ -201,7 +202,7 @@ func (d drawn) customer() map[string]string {
 	return map[string]string{prefix + "algorithm": *algorithm, prefix + "key": *key, prefix + "key-md5": *sum}
 }
 
-// creation returns the headers of the request that says what the object will be.
+// creation returns the headers of the request that creates the object.
 func (d drawn) creation() map[string]string {
 	h := maps.Clone(d.headers)
 	maps.Copy(h, d.customer())
@@ -251,8 +252,8 @@ func (w *randomWriter) send(ctx context.Context, d drawn) error {
 	return err
 }
 
-// wantBack reads what was written. Objects that are not sealed are what the store
-// makes of them, and the gateway shows just that.
+// wantBack reads what was written. For objects that are not sealed, the gateway
+// must show exactly what the store made of them.
 func (w *randomWriter) wantBack(ctx context.Context, d drawn) error {
 	v := &verifier{want: d.body}
 	if err := (sdkClient{w.gateway, ""}).get(ctx, d.bucket, d.key, d.scheme, v); err != nil {
@@ -278,7 +279,7 @@ func (w *randomWriter) wantBack(ctx context.Context, d drawn) error {
 	}
 	for name, value := range want {
 		if name == "content-type" && d.body.size == 0 && strings.HasSuffix(d.key, "/") {
-			continue // the type of a directory is the store's
+			continue // the store decides the type of a directory
 		}
 		if value = strings.TrimSpace(value); value != "" && decoded(got.Get(name)) != decoded(value) && !sameDate(name, got.Get(name), value) {
 			return fmt.Errorf("%s came back as %q, want %q", name, got.Get(name), value)
@@ -290,7 +291,8 @@ func (w *randomWriter) wantBack(ctx context.Context, d drawn) error {
 	return nil
 }
 
-// sameDate reports whether an Expires came back as the same time in the form of RFC 9110.
+// sameDate reports whether an Expires came back as the same time in the form of
+// RFC 9110.
 func sameDate(name, got, sent string) bool {
 	return name == "expires" && sent == "2044-12-01T16:00:00Z" && got == "Thu, 01 Dec 2044 16:00:00 GMT"
 }

@@ -1,12 +1,13 @@
 // Command govulncheck reports known vulnerabilities in the code that the module
-// in a directory calls. It runs govulncheck with the database at vuln.go.dev,
-// or with the one in the module golang.org/x/vulndb where that host cannot be
-// reached; the module comes from the module proxy in the version that go.mod
-// pins.
+// in a directory calls. It runs govulncheck with the database at vuln.go.dev.
+// If that host cannot be reached, it uses the database in the module
+// golang.org/x/vulndb, which comes from the module proxy in the version that
+// go.mod pins.
 //
-// It exits with status 1 for a vulnerability in a dependency. One in the
-// standard library is only reported: a newer Go fixes it, not a change here.
-// Without any database it says so and exits with status 0.
+// It exits with status 1 if a dependency has a vulnerability. It only reports
+// those of the standard library, because a newer Go fixes them, and not a
+// change here. Without any database it prints a message and exits with status
+// 0.
 //
 //	go -C e2e/tools/govulncheck run . DIRECTORY
 package main
@@ -57,7 +58,7 @@ func main() {
 	}
 }
 
-// database returns the URL of a database that can be read.
+// database returns the URL of a readable database.
 func database() (string, error) {
 	client := http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Head(online + "/index/modules.json.gz")
@@ -80,7 +81,7 @@ func database() (string, error) {
 	return (&url.URL{Scheme: "file", Path: path}).String(), nil
 }
 
-// vulnerability is one that the code calls.
+// vulnerability is a vulnerability in code that is called.
 type vulnerability struct {
 	id, summary   string
 	module, fixed string
@@ -100,7 +101,7 @@ func (v vulnerability) String() string {
 	return fmt.Sprintf("govulncheck: %s: %s: %s (%s, https://pkg.go.dev/vuln/%s)", what, v.id, v.summary, fixed, v.id)
 }
 
-// message is a part of what govulncheck writes as JSON.
+// message is the part of govulncheck's JSON output that is needed.
 type message struct {
 	OSV *struct {
 		ID      string `json:"id"`
@@ -117,7 +118,7 @@ type message struct {
 }
 
 // check returns the vulnerabilities that the packages of the module in dir
-// call, each once, by ID.
+// call, sorted by ID and without duplicates.
 func check(dir, db string) ([]vulnerability, error) {
 	r, w := io.Pipe()
 	cmd := scan.Command(context.Background(), "-C", dir, "-db", db, "-format", "json", "./...")
@@ -141,7 +142,7 @@ func check(dir, db string) ([]vulnerability, error) {
 			summaries[m.OSV.ID] = m.OSV.Summary
 		}
 		f := m.Finding
-		// One without a function is only imported or required.
+		// Without a function it is only imported or required.
 		if f == nil || len(f.Trace) == 0 || f.Trace[0].Function == "" || seen[f.OSV] {
 			continue
 		}

@@ -83,7 +83,7 @@ type drawn struct {
 	bucket, key string
 	scheme      scheme
 	body        content
-	parts       []int64 // sizes; empty for one PutObject
+	parts       []int64           // sizes; empty for one PutObject
 	headers     map[string]string // content headers and user metadata, by lower-case name
 	tags        map[string]string
 }
@@ -149,7 +149,7 @@ type randomWriter struct {
 
 	mu      sync.Mutex
 	taken   map[string]map[string]int64 // sizes by bucket and key
-	schemes map[scheme]int // number of accepted writes
+	schemes map[scheme]int              // number of accepted writes
 	refused map[string]int              // by code
 }
 

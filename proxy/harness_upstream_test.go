@@ -246,6 +246,10 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 	}
 	for name := range r.URL.Query() {
 		if !slices.Contains(memPlainQuery, name) && bucket != "" {
+			if !exists && r.Method == http.MethodGet {
+				memFail(w, 404, "NoSuchBucket", bucket)
+				return
+			}
 			u.serveDocument(w, r, auth, seen, r.URL.Path+"?"+name)
 			return
 		}

@@ -44,14 +44,14 @@ func handlerOf(r s3.Route) func(*call) error {
 	if r.Class == s3.Forward {
 		return (*call).forward
 	}
-	return (*call).refuse
+	return refuse
 }
 
 var errAnonymous = s3.ErrAccessDenied.Msg("Anonymous users cannot invoke this API. Please authenticate.")
 
 // refuse answers an operation that the gateway does not have. On Amazon S3 nobody
 // may call SelectObjectContent without a signature, whatever the bucket's policy.
-func (c *call) refuse() error {
+func refuse(c *call) error {
 	if c.req.Route.Action == s3.SelectObjectContent && c.auth.Anonymous() {
 		return errAnonymous
 	}

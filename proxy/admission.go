@@ -116,10 +116,14 @@ func (s share) of(credential *Credential) *semaphore.Weighted {
 // returns ErrSlowDown when they do not become free in time.
 func (c *call) reserve(s share, n int64) (free func(), err error) {
 	bytes := s.of(c.credential)
+	free = func() { bytes.Release(n) }
+	if bytes.TryAcquire(n) {
+		return free, nil // however late it is: Acquire looks at the time first
+	}
 	ctx, cancel := context.WithTimeout(c.ctx(), c.reserveTimeout)
 	defer cancel()
 	if err := bytes.Acquire(ctx, n); err != nil {
 		return nil, s3.ErrSlowDown.With(err)
 	}
-	return func() { bytes.Release(n) }, nil
+	return free, nil
 }

@@ -10,13 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"ssegw/config/files"
 	"time"
 
 	"github.com/minio/kms-go/kes"
 )
 
 // newIdentity returns a source of the client certificate that c describes.
-func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], error) {
+func newIdentity(c Config, now func() time.Time) (*files.Source[*tls.Certificate], error) {
 	hasFiles := c.CertFile != "" || c.KeyFile != "" || c.KeyPassword != ""
 	switch {
 	case c.APIKey != "" && hasFiles:
@@ -26,10 +27,10 @@ func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], err
 		if err != nil {
 			return nil, errors.New("kms: invalid API key") // the cause may quote part of the key
 		}
-		return newSource(&source[*tls.Certificate]{
-			what:  "certificate of the API key for KES",
-			load:  func() (*tls.Certificate, error) { return apiKeyCertificate(key, now()) },
-			stale: func(cert *tls.Certificate) bool { return cert.Leaf.NotAfter.Sub(now()) <= renewBefore },
+		return files.Open(&files.Source[*tls.Certificate]{
+			What:  "certificate of the API key for KES",
+			Load:  func() (*tls.Certificate, error) { return apiKeyCertificate(key, now()) },
+			Stale: func(cert *tls.Certificate) bool { return cert.Leaf.NotAfter.Sub(now()) <= renewBefore },
 		})
 	case !hasFiles:
 		return nil, errors.New("kms: neither an API key nor a client certificate is given")
@@ -37,10 +38,10 @@ func newIdentity(c Config, now func() time.Time) (*source[*tls.Certificate], err
 		return nil, errors.New("kms: a client certificate needs both a certificate file and a key file")
 	}
 	password := []byte(c.KeyPassword)
-	return newSource(&source[*tls.Certificate]{
-		what:  "client certificate for KES",
-		files: func() ([]string, error) { return []string{c.CertFile, c.KeyFile}, nil },
-		load:  func() (*tls.Certificate, error) { return loadKeyPair(c.CertFile, c.KeyFile, password) },
+	return files.Open(&files.Source[*tls.Certificate]{
+		What:  "client certificate for KES",
+		Files: func() ([]string, error) { return []string{c.CertFile, c.KeyFile}, nil },
+		Load:  func() (*tls.Certificate, error) { return loadKeyPair(c.CertFile, c.KeyFile, password) },
 	})
 }
 
@@ -77,11 +78,11 @@ func apiKeyCertificate(key kes.APIKey, now time.Time) (*tls.Certificate, error) 
 func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
-		return nil, fileError("client certificate", certFile, err)
+		return nil, fmt.Errorf("kms: %w", files.Error("client certificate", certFile, err))
 	}
 	keyPEM, err := os.ReadFile(keyFile)
 	if err != nil {
-		return nil, fileError("client key", keyFile, err)
+		return nil, fmt.Errorf("kms: %w", files.Error("client key", keyFile, err))
 	}
 	defer clear(keyPEM)
 	block, rest := pem.Decode(bytes.TrimSpace(keyPEM))

@@ -24,10 +24,10 @@ func TestAPIKeyCertificateIsRenewed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, changes := id.get(), 0
+	last, changes := id.Get(), 0
 	for range 400 {
-		renewed := id.refresh(zap.NewNop())
-		cert := id.get()
+		renewed := id.Refresh(zap.NewNop())
+		cert := id.Get()
 		if renewed != (cert != last) {
 			t.Errorf("after %v: renewed %v", clock.Sub(start), renewed)
 		}

@@ -4,42 +4,47 @@ import (
 	"errors"
 
 	"go.uber.org/zap"
+
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 )
 
-// abortMultipartUpload is AbortMultipartUpload. The records go after the upload:
-// left over, they cost little, and missing ones would make it unreadable.
-func (c *call) abortMultipartUpload() error {
-	u := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
-	c.req.Query = u.query(0)
-	resp, err := c.forwarded()
+// abortMultipartUpload is AbortMultipartUpload. It removes the upload's records
+// after the upload. Records left over cost little, but an upload without its
+// records could not be completed.
+func abortMultipartUpload(c *call) error {
+	u := &state.Upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	o := outgoing(c)
+	o.Query = u.AtStore().Query(0)
+	resp, err := sendOn(c, o)
 	if err != nil {
-		if isNoUpload(err) {
-			// Gone already: an Abort before this one may have left records behind.
-			return errors.Join(err, c.forgetAborted(u))
+		if upstream.IsNoUpload(err) {
+			// Already gone. An earlier Abort may have left records behind.
+			return errors.Join(err, forgetAborted(c, u))
 		}
 		return err
 	}
-	defer discard(resp)
-	if err := c.forgetAborted(u); err != nil {
+	defer func() { _ = resp.Body.Close() }()
+	if err := forgetAborted(c, u); err != nil {
 		return err
 	}
-	copyAnswer(c.w.Header(), resp.Header, false)
+	upstream.CopyAnswer(c.w.Header(), resp.Header, false)
 	c.w.WriteHeader(resp.StatusCode)
 	return nil
 }
 
-// forgetAborted removes the records of an upload that the store no longer has. What the
-// store says of it to a client who may not know it proves nothing: the gateway asks
-// for itself.
-func (c *call) forgetAborted(u *upload) error {
-	if !c.caller().isGateway() {
-		err := c.Upstream.knows(c.ctx(), u, caller{})
-		if !isNoUpload(err) {
+// forgetAborted removes the records of an upload that the store no longer has.
+// An answer to a client proves nothing, because the store may hide the upload
+// from it, so the gateway asks with its own credential.
+func forgetAborted(c *call, u *state.Upload) error {
+	if !c.store().IsGateway() {
+		err := c.gw.Upstream.Own().FindUpload(c.ctx(), u.AtStore())
+		if !upstream.IsNoUpload(err) {
 			if err != nil {
 				c.log.Warn("upload records left behind", zap.Error(err))
 			}
 			return nil
 		}
 	}
-	return c.State.forget(c.ctx(), u)
+	return c.gw.State.Forget(c.ctx(), u)
 }

@@ -15,7 +15,10 @@ import (
 	"time"
 
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/task"
 )
 
 // makePublic lets anonymous requests read and write a bucket at the store.
@@ -25,14 +28,15 @@ func (u *memUpstream) makePublic(bucket string) {
 	u.public[bucket] = true
 }
 
-// openUploads returns the IDs of the uploads that are neither complete nor aborted.
+// openUploads returns the IDs of the uploads that are neither complete nor
+// aborted.
 func (u *memUpstream) openUploads() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Sorted(maps.Keys(u.uploads))
 }
 
-// started begins a request, of which the client sends the head and n bytes of the body.
+// started begins a request: the client sends the head and n bytes of the body.
 func (g *testGateway) started(c clientRequest, n int) {
 	g.t.Helper()
 	conn := g.dial()
@@ -40,8 +44,8 @@ func (g *testGateway) started(c clientRequest, n int) {
 	g.writePart(conn, c, n)
 }
 
-// TestStrangersPlaces: anonymous requests and forms whose policy is not verified
-// yet take half of the places at most.
+// TestStrangersPlaces: anonymous requests, and forms whose policy is not yet
+// verified, take at most half of the places.
 func TestStrangersPlaces(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(g *testGateway){
@@ -65,7 +69,7 @@ func TestStrangersPlaces(t *testing.T) {
 			for range 3 {
 				start(g)
 			}
-			eventually(t, "the places to be taken", func() bool { return len(g.places.strangers) == 3 })
+			eventually(t, "the places to be taken", func() bool { return len(g.places.Strangers) == 3 })
 			g.do(clientRequest{method: "GET", path: "/bucket/here", anonymous: true}).want(t, 503, "SlowDown")
 			for range 3 {
 				start(g)
@@ -76,8 +80,8 @@ func TestStrangersPlaces(t *testing.T) {
 	}
 }
 
-// TestVerifiedFormLeavesStrangers: once its policy is verified, a form is one of
-// the requests with a credential.
+// TestVerifiedFormLeavesStrangers: once its policy is verified, a form counts
+// as a request with a credential.
 func TestVerifiedFormLeavesStrangers(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) { c.MaxRequests = 2 }))
@@ -85,23 +89,23 @@ func TestVerifiedFormLeavesStrangers(t *testing.T) {
 	form := testForm{file: pattern(5000, 1)}.encode(t)
 	g.started(clientRequest{method: "POST", path: "/bucket", body: form, anonymous: true,
 		header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary)}, len(form)-1000)
-	eventually(t, "the form to be verified", func() bool { return len(g.places.all) == 1 && len(g.places.strangers) == 0 })
+	eventually(t, "the form to be verified", func() bool { return len(g.places.All) == 1 && len(g.places.Strangers) == 0 })
 	g.do(clientRequest{method: "GET", path: "/bucket", anonymous: true}).want(t, 200, "")
 }
 
-// TestShares: what anonymous requests hold in memory does not keep the ones with
-// a credential waiting.
+// TestShares: memory held by anonymous requests does not make requests with a
+// credential wait.
 func TestShares(t *testing.T) {
 	t.Parallel()
-	full := func(s share) share {
-		if !s.strangers.TryAcquire(1 << 10) {
+	full := func(s task.Share) task.Share {
+		if !s.Strangers.TryAcquire(1 << 10) {
 			t.Fatal("the share is smaller than the test takes it for")
 		}
 		return s
 	}
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.upstream.makePublic(testBucket)
-	g.bodies, g.documents, g.forms = full(newShare(1<<20, 1<<10)), full(newShare(1<<20, 1<<10)), full(newShare(8<<20, 1<<10))
+	g.bodies, g.documents, g.forms = full(task.NewShare(1<<20, 1<<10)), full(task.NewShare(1<<20, 1<<10)), full(task.NewShare(8<<20, 1<<10))
 	g.reserveTimeout = time.Millisecond
 	list := []byte(`<Delete><Object><Key>gone</Key></Object></Delete>`)
 	requests := map[string]clientRequest{
@@ -126,13 +130,13 @@ func TestShares(t *testing.T) {
 	g.form(testForm{file: []byte("data")}).want(t, 204, "")
 }
 
-// TestDocumentsAreBounded: documents are held in memory under one bound, and what
-// they held is given back.
+// TestDocumentsAreBounded: the memory for documents has one limit, and is
+// released.
 func TestDocumentsAreBounded(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	const room = 100 << 10
-	g.documents = newShare(room, room)
+	g.documents = task.NewShare(room, room)
 	g.reserveTimeout = time.Millisecond
 	document := func(size int) clientRequest {
 		return clientRequest{method: "POST", path: "/bucket", query: map[string][]string{"delete": {""}}, body: slices.Concat(
@@ -140,8 +144,8 @@ func TestDocumentsAreBounded(t *testing.T) {
 	}
 	g.started(document(90<<10), 1000)
 	eventually(t, "the document to be under way", func() bool {
-		if g.documents.known.TryAcquire(20 << 10) {
-			g.documents.known.Release(20 << 10)
+		if g.documents.Known.TryAcquire(20 << 10) {
+			g.documents.Known.Release(20 << 10)
 			return false
 		}
 		return true
@@ -151,12 +155,13 @@ func TestDocumentsAreBounded(t *testing.T) {
 	for range 5 {
 		g.do(document(1<<10)).want(t, 200, "")
 	}
-	if !g.documents.known.TryAcquire(10 << 10) {
+	if !g.documents.Known.TryAcquire(10 << 10) {
 		t.Error("documents that were answered still count")
 	}
 }
 
-// drip is a client that sends one byte each interval, over a connection with a deadline.
+// drip is a client that sends one byte each interval, over a connection with a
+// deadline.
 type drip struct {
 	http.ResponseWriter
 	interval time.Duration
@@ -174,15 +179,15 @@ func (d *drip) Read(p []byte) (int, error) {
 	return copy(p, "x"), nil
 }
 
-// TestLeastRate: a body that has to come at a rate is not waited for for ever,
-// however steadily it drips, and time that the store takes does not count.
+// TestLeastRate: a body with a minimum rate that comes too slowly is given up,
+// even if it never pauses. The time that the store takes does not count.
 func TestLeastRate(t *testing.T) {
 	t.Parallel()
 	const idle = 30 * time.Second
 	run := func(interval, store time.Duration, least int64, reads int) (took time.Duration, err error) {
 		synctest.Test(t, func(*testing.T) {
 			d := &drip{interval: interval}
-			r := &rollingReader{r: d, control: http.NewResponseController(d), idle: idle, least: least}
+			r := &payload.RollingReader{R: d, Control: http.NewResponseController(d), Idle: idle, Least: least}
 			began := time.Now()
 			for range reads {
 				if _, err = r.Read(make([]byte, 1)); err != nil {
@@ -194,13 +199,13 @@ func TestLeastRate(t *testing.T) {
 		})
 		return took, err
 	}
-	if took, err := run(12*time.Second, 0, leastRate, 1000); !errors.Is(err, os.ErrDeadlineExceeded) || took > idle+time.Second {
+	if took, err := run(12*time.Second, 0, minRate, 1000); !errors.Is(err, os.ErrDeadlineExceeded) || took > idle+time.Second {
 		t.Errorf("a drip ended after %s with %v", took, err)
 	}
 	if _, err := run(12*time.Second, 0, 0, 1000); err != nil {
 		t.Errorf("a drip that may: %v", err)
 	}
-	if _, err := run(time.Second/(2*leastRate), time.Hour, leastRate, 1000); err != nil {
+	if _, err := run(time.Second/(2*minRate), time.Hour, minRate, 1000); err != nil {
 		t.Errorf("a slow store: %v", err)
 	}
 	if _, err := run(31*time.Second, 0, 0, 1); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -208,8 +213,8 @@ func TestLeastRate(t *testing.T) {
 	}
 }
 
-// TestLeastRateApplies: to all that the gateway holds in memory, and to whatever
-// anonymous clients send.
+// TestLeastRateApplies: the minimum rate is for everything that the gateway
+// holds in memory, and for everything that anonymous clients send.
 func TestLeastRateApplies(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -218,20 +223,20 @@ func TestLeastRateApplies(t *testing.T) {
 		size       int64
 		want       int64
 	}{
-		{&Credential{}, s3.Route{Action: s3.PutObject}, smallBody, leastRate},
+		{&Credential{}, s3.Route{Action: s3.PutObject}, smallBody, minRate},
 		{&Credential{}, s3.Route{Action: s3.PutObject}, smallBody + 1, 0},
-		{&Credential{}, s3.Route{Action: s3.DeleteObjects, XMLBody: true}, 4 << 20, leastRate},
-		{nil, s3.Route{Action: s3.PutObject}, smallBody + 1, leastRate},
+		{&Credential{}, s3.Route{Action: s3.DeleteObjects, XMLBody: true}, 4 << 20, minRate},
+		{nil, s3.Route{Action: s3.PutObject}, smallBody + 1, minRate},
 	} {
-		c := &call{reader: reader{credential: tt.credential, req: &s3.Request{Route: tt.route}}}
-		if got := c.leastRate(tt.size); got != tt.want {
+		c := &call{credential: tt.credential, req: &s3.Request{Route: tt.route}}
+		if got := leastRate(c, tt.size); got != tt.want {
 			t.Errorf("%s of %d bytes: %d", tt.route.Action, tt.size, got)
 		}
 	}
 }
 
-// TestVerifiedFormTakesItsTime: a form has to come at a rate until it is
-// verified, and its file as slowly as its signer likes.
+// TestVerifiedFormTakesItsTime: a form has a minimum rate until it is verified.
+// Its file has none.
 func TestVerifiedFormTakesItsTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -267,9 +272,9 @@ func TestVerifiedFormTakesItsTime(t *testing.T) {
 	})
 }
 
-// TestConsent: of an anonymous write neither KES nor the gateway's memory sees
-// anything before the store has said that the client may write. What is asked
-// leaves nothing behind.
+// TestConsent: an anonymous write takes no memory and no call to KES before the
+// store has confirmed that the client may write. The probing write leaves
+// nothing behind.
 func TestConsent(t *testing.T) {
 	t.Parallel()
 	requests := map[string]clientRequest{
@@ -286,11 +291,11 @@ func TestConsent(t *testing.T) {
 	for _, guards := range []bool{true, false} {
 		for name, r := range requests {
 			r.anonymous = true
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS}))
-			if !g.State.guards.Load() {
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS}))
+			if !g.State.Guards.Load() {
 				t.Fatal("the store's conditional writes were not noticed")
 			}
-			g.State.guards.Store(guards)
+			g.State.Guards.Store(guards)
 			g.upstream.makeBucket("open")
 			g.upstream.makePublic("open")
 			g.put("/open/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -318,8 +323,9 @@ func TestConsent(t *testing.T) {
 	}
 }
 
-// TestConsentAsksForTheWrite: a store whose policy allows anonymous writes only with some
-// header is asked for a write with that header, in both forms of the question.
+// TestConsentAsksForTheWrite: the probing write has the headers of the write,
+// for stores whose policy allows anonymous writes only with some header. Both
+// forms of the probe are tested.
 func TestConsentAsksForTheWrite(t *testing.T) {
 	t.Parallel()
 	fields := []string{
@@ -340,8 +346,8 @@ func TestConsentAsksForTheWrite(t *testing.T) {
 	}
 	for _, guards := range []bool{true, false} {
 		for name, r := range requests {
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}), withConfig(func(c *Config) { c.ForwardClient = true }))
-			g.State.guards.Store(guards)
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}), withConfig(func(c *Config) { c.ForwardClient = true }))
+			g.State.Guards.Store(guards)
 			for _, bucket := range []string{"open", testBucket} {
 				g.upstream.makeBucket(bucket)
 				g.upstream.makePublic(bucket)
@@ -379,12 +385,12 @@ func TestConsentAsksForTheWrite(t *testing.T) {
 	}
 }
 
-// TestAnonymousRefusals: who signs nothing is told why, by the store where it is the
-// store that decides.
+// TestAnonymousRefusals: anonymous clients are told why they are refused, by
+// the store where the store decides.
 func TestAnonymousRefusals(t *testing.T) {
 	t.Parallel()
 	const uploads = "Anonymous users cannot initiate multipart uploads. Please authenticate."
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS}))
 	g.upstream.makePublic(testBucket)
 	g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		memFail(w, 403, "AccessDenied", uploads)
@@ -405,11 +411,11 @@ func TestAnonymousRefusals(t *testing.T) {
 	g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"select": {""}}}).want(t, 501, "NotImplemented")
 }
 
-// TestConsentIsBelieved: a store that takes the write that asks for consent has
-// answered something that it cannot mean.
+// TestConsentIsBelieved: a store that accepts the probing write, whose
+// condition cannot hold, is treated as unavailable.
 func TestConsentIsBelieved(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.upstream.makePublic(testBucket)
 	g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Header.Get("If-Match") != "" {
@@ -421,8 +427,8 @@ func TestConsentIsBelieved(t *testing.T) {
 	g.do(clientRequest{method: "PUT", path: "/bucket/k", body: []byte("data"), anonymous: true}).want(t, 503, "ServiceUnavailable")
 }
 
-// TestAnonymousNameNoKeys: anonymous requests do not choose KES keys, so that they
-// learn nothing about them and pass no limits that credentials have.
+// TestAnonymousNameNoKeys: anonymous requests cannot choose KES keys. So they
+// learn nothing about keys, and cannot use one that a credential may not.
 func TestAnonymousNameNoKeys(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

@@ -9,14 +9,17 @@ import (
 	"unicode/utf8"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
 )
 
-// alteringStores change the headers that they are given, each in its own way.
+// alteringStores are stores that change headers, each in its own way.
 var alteringStores = map[string]func(h http.Header){
 	"none": func(http.Header) {},
 	"underscores": func(h http.Header) {
 		for name, values := range h {
-			if to := strings.ReplaceAll(name, "_", "-"); isStored(name) && to != name {
+			if to := strings.ReplaceAll(name, "_", "-"); s3.IsStored(name) && to != name {
 				delete(h, name)
 				h[http.CanonicalHeaderKey(to)] = values
 			}
@@ -25,12 +28,12 @@ var alteringStores = map[string]func(h http.Header){
 	"all signs": func(h http.Header) {
 		for name, values := range h {
 			to := strings.Map(func(r rune) rune {
-				if strings.ContainsRune(probedNames, r) {
+				if strings.ContainsRune("_.!#$%&'*+^`|~", r) {
 					return '-'
 				}
 				return r
 			}, name)
-			if isStored(name) && to != name {
+			if s3.IsStored(name) && to != name {
 				delete(h, name)
 				h[http.CanonicalHeaderKey(to)] = values
 			}
@@ -45,14 +48,14 @@ var alteringStores = map[string]func(h http.Header){
 	},
 	"first lines": func(h http.Header) {
 		for name, values := range h {
-			if isStored(name) {
+			if s3.IsStored(name) {
 				h[name] = values[:1]
 			}
 		}
 	},
 	"UTF-8": func(h http.Header) {
 		for name, values := range h {
-			if isStored(name) {
+			if s3.IsStored(name) {
 				h[name] = []string{strings.ToValidUTF8(values[0], "\uFFFD")}
 			}
 		}
@@ -66,21 +69,21 @@ var alteringStores = map[string]func(h http.Header){
 	},
 	"decodes": func(h http.Header) {
 		for name, values := range h {
-			if strings.HasPrefix(name, "X-Amz-Meta-") && encodedWords.MatchString(values[0]) && !isASCII(decodeWords(values[0])) {
-				h[name] = []string{decodeWords(values[0])}
+			if strings.HasPrefix(name, "X-Amz-Meta-") && s3.EncodedWords.MatchString(values[0]) && !s3.IsASCII(s3.DecodeWords(values[0])) {
+				h[name] = []string{s3.DecodeWords(values[0])}
 			}
 		}
 	},
 	"encodes anew": func(h http.Header) {
 		for name, values := range h {
-			if v := decodeWords(values[0]); strings.HasPrefix(name, "X-Amz-Meta-") && encodedWords.MatchString(values[0]) && !isASCII(v) {
+			if v := s3.DecodeWords(values[0]); strings.HasPrefix(name, "X-Amz-Meta-") && s3.EncodedWords.MatchString(values[0]) && !s3.IsASCII(v) {
 				h[name] = []string{mime.QEncoding.Encode("utf-8", v)}
 			}
 		}
 	},
 	"ASCII": func(h http.Header) {
 		for name, values := range h {
-			if isStored(name) && !isASCII(values[0]) {
+			if s3.IsStored(name) && !s3.IsASCII(values[0]) {
 				h[name] = []string{strings.Map(func(r rune) rune { return min(r, '?') }, values[0])}
 			}
 		}
@@ -151,8 +154,8 @@ var sealedWrites = map[string]func(g *testGateway, body []byte, pairs []string) 
 	},
 }
 
-// TestAlteringStores: whatever a store does to headers, what is written can be read, with the
-// headers that were sent; or it is refused, and the old object stays.
+// TestAlteringStores: for every such store a write is either refused, and the
+// old object stays, or it can be read with the headers that were sent.
 func TestAlteringStores(t *testing.T) {
 	t.Parallel()
 	for store := range alteringStores {
@@ -163,7 +166,7 @@ func TestAlteringStores(t *testing.T) {
 			u.on(http.MethodPost, "/", altering(store))
 			kes := newGateway(t).kes
 			for kind, write := range sealedWrites {
-				g := newGateway(t, withUpstream(u), withKES(kes), withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+				g := newGateway(t, withUpstream(u), withKES(kes), withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 				for name, pairs := range oddHeaders {
 					g.put("/bucket/k", []byte("old"), "Cache-Control", "old").want(t, 200, "")
 					old := u.object(testBucket, "k")
@@ -190,8 +193,8 @@ func TestAlteringStores(t *testing.T) {
 	}
 }
 
-// wantHeader reads the headers back. A date may have another form, and so may, unless
-// exact, encoded words that the client sent.
+// wantHeader reads the headers back and compares them. Dates may differ in
+// form. Encoded words may, too, unless exact.
 func wantHeader(t *testing.T, g *testGateway, what string, pairs []string, exact bool) {
 	t.Helper()
 	sent, got := headers(pairs...), g.head("/bucket/k").header
@@ -200,11 +203,11 @@ func wantHeader(t *testing.T, g *testGateway, what string, pairs []string, exact
 		if date, err := http.ParseTime(want); err == nil && got.Get(name) != want {
 			want = date.UTC().Format(http.TimeFormat)
 		}
-		if lower := strings.ToLower(name); strings.HasPrefix(lower, metaPrefix) && !isASCII(want) {
-			want = encodeWords(want) // as Amazon S3 and MinIO send it
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, s3.MetaPrefix) && !s3.IsASCII(want) {
+			want = s3.EncodeWords(want) // as Amazon S3 and MinIO send it
 		}
 		if !exact {
-			want = rewrittenValue(strings.ToLower(name), want)
+			want = sealer.RewrittenValue(strings.ToLower(name), want)
 		}
 		if v := got.Get(name); v != want {
 			t.Errorf("%s: %s is %q, want %q", what, name, v, want)
@@ -212,21 +215,21 @@ func wantHeader(t *testing.T, g *testGateway, what string, pairs []string, exact
 	}
 }
 
-// TestAlteringDirectories: a store that keeps no content headers with directories takes
-// sealed ones without.
+// TestAlteringDirectories: a store that keeps no content headers with
+// directories takes sealed ones without.
 func TestAlteringDirectories(t *testing.T) {
 	t.Parallel()
 	u := newMemUpstream(t)
 	u.on(http.MethodPut, "/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/") {
-			for _, name := range contentHeaders {
+			for _, name := range s3.ContentHeaders {
 				r.Header.Del(name)
 			}
 			r.Header.Set("Content-Type", "application/x-directory")
 		}
 		next.ServeHTTP(w, r)
 	})
-	g := newGateway(t, withUpstream(u), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withUpstream(u), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	writes := map[string]func(pairs ...string) clientAnswer{
 		"put":  func(pairs ...string) clientAnswer { return g.put("/bucket/dir/", nil, pairs...) },
 		"form": func(pairs ...string) clientAnswer { return g.form(testForm{key: "dir/", fields: pairs}) },
@@ -250,7 +253,7 @@ func TestAlteringDirectories(t *testing.T) {
 		g.get("/bucket/dir/").want(t, 200, "")
 	}
 	g.put("/bucket/k", nil, "Cache-Control", "no-cache").want(t, 200, "")
-	if left := u.keys(testStateBucket); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, probePrefix) }) {
+	if left := u.keys(testStateBucket); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, upstream.ProbePrefix) }) {
 		t.Errorf("probes left: %v", left)
 	}
 }

@@ -1,21 +1,29 @@
 package proxy
 
 import (
+	"encoding/xml"
+	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"ssegw/proxy/upstream"
 )
 
-// answer counts what is sent to the client.
+// answer is the ResponseWriter of one request. It records status and length for
+// the log, and sets the header spelling and the write deadlines.
 type answer struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
-	idle   time.Duration // a client may stop reading this long
-	toPage bool          // the request came from a page, so that CORS headers belong to the answer
+	idle   time.Duration // the client may stop reading this long; 0: forever
+	toPage bool          // the request has an Origin: CORS headers are sent
 }
 
+// WriteHeader implements http.ResponseWriter. Interim statuses (1xx) do not
+// count as the answer's.
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 && status >= 200 {
 		a.begin(status)
@@ -23,13 +31,14 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// begin makes the headers what the client gets.
+// begin records the status, drops CORS headers that no page asked for, and
+// spells the other headers as Amazon does.
 func (a *answer) begin(status int) {
 	a.status = status
 	h := a.Header()
 	sent := http.Header{}
 	for name, values := range h {
-		if !isCORS(name) || a.toPage {
+		if !upstream.IsCORS(name) || a.toPage {
 			sent[spelled(name)] = values
 		}
 	}
@@ -37,8 +46,8 @@ func (a *answer) begin(status int) {
 	maps.Copy(h, sent)
 }
 
-// spelled is a header's name in the spelling that Amazon documents. Clients of
-// HTTP/1.1 compare names by case, though they should not.
+// spelled returns a header's name as Amazon documents it. Some HTTP/1.1 clients
+// wrongly compare names case-sensitively.
 func spelled(name string) string {
 	lower := strings.ToLower(name)
 	switch {
@@ -50,11 +59,11 @@ func spelled(name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
-// Write gives every piece of an answer its own deadline, so that a client which
-// stops reading does not hold the request and its upstream connection.
+// Write sends p under a write deadline of its own. A client that stops reading
+// cannot hold the request and its connection to the store for longer.
 func (a *answer) Write(p []byte) (int, error) {
 	if a.idle > 0 {
-		// A connection without deadlines (in tests) has none to renew.
+		// Connections in tests have no deadlines.
 		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.idle))
 	}
 	if a.status == 0 {
@@ -67,3 +76,30 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// marshalXML returns v as an XML document.
+func marshalXML(v any) ([]byte, error) {
+	doc, err := xml.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: encoding an answer: %w", err)
+	}
+	return append([]byte(xml.Header), doc...), nil
+}
+
+// sendXML answers with v as an XML document.
+func (a *answer) sendXML(status int, v any) error {
+	doc, err := marshalXML(v)
+	if err != nil {
+		return err
+	}
+	return a.sendDocument(status, doc)
+}
+
+// sendDocument answers with an XML document.
+func (a *answer) sendDocument(status int, doc []byte) error {
+	a.Header().Set("Content-Type", "application/xml")
+	a.Header().Set("Content-Length", strconv.Itoa(len(doc)))
+	a.WriteHeader(status)
+	_, err := a.Write(doc)
+	return err
+}

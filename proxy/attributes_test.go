@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
 // attributesOf is the answer of GetObjectAttributes.
@@ -58,7 +59,7 @@ func TestAttributes(t *testing.T) {
 		t.Run(scheme.name, func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, withTLS()).withSmallParts()
-			u := g.begin("/bucket/k", append([]string{"X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", fullObject}, scheme.write...)...)
+			u := g.begin("/bucket/k", append([]string{"X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", s3.FullObject}, scheme.write...)...)
 			u.read = scheme.read
 			for i, p := range parts {
 				u.part(i*10+1, p, "X-Amz-Checksum-Crc32", sumText("CRC32", p))
@@ -68,7 +69,7 @@ func TestAttributes(t *testing.T) {
 			a, r := g.attributes("/bucket/k", allAttributes, scheme.read...)
 			r.want(t, 200, "")
 			if a.ETag != strings.Trim(etag, `"`) || a.ObjectSize != int64(len(whole)) || a.StorageClass != "STANDARD" ||
-				a.Checksum.ChecksumCRC32 != sumText("CRC32", whole) || a.Checksum.ChecksumType != fullObject || a.XMLName.Space == "" {
+				a.Checksum.ChecksumCRC32 != sumText("CRC32", whole) || a.Checksum.ChecksumType != s3.FullObject || a.XMLName.Space == "" {
 				t.Errorf("%s", r.body)
 			}
 			var got, want []string
@@ -102,10 +103,11 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestAttributesRefused: unknown attributes, none, and objects that were changed.
+// TestAttributesRefused: unknown attributes, none, and objects that were
+// changed.
 func TestAttributesRefused(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/k", []byte("data")).want(t, 200, "")
 	for asked, code := range map[string]string{"": "InvalidRequest", "ETag,Color": "InvalidArgument", ",": "InvalidRequest"} {
 		if _, r := g.attributes("/bucket/k", asked); r.status != 400 || r.code != code {

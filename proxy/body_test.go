@@ -10,9 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 )
 
-// badBody is a way in which an upload can be wrong, and the answer to it.
+// badBody is a wrong upload and its answer.
 type badBody struct {
 	name   string
 	edit   func(*clientRequest)
@@ -20,7 +22,8 @@ type badBody struct {
 	code   string
 }
 
-// flip returns a copy of b with one bit changed; a negative place counts from the end.
+// flip returns a copy of b with one bit changed; a negative place counts from
+// the end.
 func flip(b []byte, at int) []byte {
 	b = bytes.Clone(b)
 	if at < 0 {
@@ -138,13 +141,13 @@ func flipHex(s string) string {
 // come. None becomes an object, and none replaces one.
 func TestBadBody(t *testing.T) {
 	t.Parallel()
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		for _, sealed := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/sealed=%t", framing, sealed), func(t *testing.T) {
 				t.Parallel()
 				var opts []gatewayOption
 				if sealed {
-					opts = append(opts, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+					opts = append(opts, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 				}
 				g := newGateway(t, append(opts, withFraming(framing))...)
 				g.put("/bucket/old", []byte("the old object")).want(t, 200, "")
@@ -179,14 +182,14 @@ func refuseBody(t *testing.T, g *testGateway, bad badBody, size int, old *memObj
 	}
 }
 
-// TestBadEmptyBody sends empty bodies that are not what their headers say. No
-// byte is asked of such a body: its end has to be.
+// TestBadEmptyBody sends empty bodies that do not match their headers. Nothing
+// is read of such a body, but its end must be verified.
 func TestBadEmptyBody(t *testing.T) {
 	t.Parallel()
 	other := []byte("other")
 	cases := []badBody{
 		{"SHA-256", func(c *clientRequest) {
-			c.mode = hexSHA256(other)
+			c.mode = upstream.HexSHA256(other)
 		}, 400, "XAmzContentSHA256Mismatch"},
 		{"MD5", func(c *clientRequest) { c.header.Set("Content-Md5", sumText("MD5", other)) }, 400, "BadDigest"},
 		{"signature of the final chunk", func(c *clientRequest) { c.mode, c.spoil = modeSigned, spoilAt(-10) }, 403, "SignatureDoesNotMatch"},
@@ -200,11 +203,11 @@ func TestBadEmptyBody(t *testing.T) {
 			c.header.Set("X-Amz-Checksum-"+algorithm, sumText(algorithm, other))
 		}, 400, "BadDigest"})
 	}
-	for _, framing := range []Framing{FramingTrailer, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingPlain} {
 		for _, sealed := range []bool{true, false} {
 			var opts []gatewayOption
 			if sealed {
-				opts = append(opts, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+				opts = append(opts, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 			}
 			g := newGateway(t, append(opts, withFraming(framing))...)
 			g.put("/bucket/old", []byte("the old object")).want(t, 200, "")
@@ -218,7 +221,8 @@ func TestBadEmptyBody(t *testing.T) {
 	}
 }
 
-// TestBodyOfUnknownLength has no Content-Length: S3 wants one.
+// TestBodyOfUnknownLength: a PUT without Content-Length is refused, as on
+// Amazon S3.
 func TestBodyOfUnknownLength(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

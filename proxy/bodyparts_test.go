@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
@@ -35,7 +37,7 @@ func (g *testGateway) withSmallPuts() *testGateway {
 func TestPutParts(t *testing.T) {
 	t.Parallel()
 	edge := int(smallestPut - sealer.SealedSize(smallestPut) + smallestPut - sealer.SingleTrailerSize) // the longest that goes in one request
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		t.Run(framing.String(), func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, withTLS(), withFraming(framing)).withSmallPuts()
@@ -56,7 +58,7 @@ func TestPutParts(t *testing.T) {
 					}
 					if strings.HasSuffix(mode, "-TRAILER") {
 						want := sumText("CRC32", body)
-						if h.Get("X-Amz-Checksum-Crc32") != want || r.header.Get("X-Amz-Checksum-Crc32") != want || h.Get("X-Amz-Checksum-Type") != fullObject {
+						if h.Get("X-Amz-Checksum-Crc32") != want || r.header.Get("X-Amz-Checksum-Crc32") != want || h.Get("X-Amz-Checksum-Type") != s3.FullObject {
 							t.Errorf("%s: %v, answered %v", path, h, r.header)
 						}
 					}
@@ -76,11 +78,11 @@ func TestPutParts(t *testing.T) {
 	}
 }
 
-// TestPutPartsHeaders: what is said of the object goes with the upload's begin,
-// conditions with its end.
+// TestPutPartsHeaders: headers of the object go with the Create, conditions
+// with the Complete.
 func TestPutPartsHeaders(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallPuts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallPuts()
 	body := pattern(300_000, 1)
 	first := g.put("/bucket/k", body[1:], "If-None-Match", "*")
 	first.want(t, 200, "")
@@ -115,7 +117,8 @@ func TestPutPartsHeaders(t *testing.T) {
 	}
 }
 
-// TestPutPartsFailures: whatever fails, the older object stays, and no upload.
+// TestPutPartsFailures: after any failure the older object is still there, and
+// no upload is left.
 func TestPutPartsFailures(t *testing.T) {
 	t.Parallel()
 	body := pattern(300_000, 1)
@@ -145,7 +148,7 @@ func TestPutPartsFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
 			g.put("/bucket/k", []byte("old")).want(t, 200, "")
 			var met atomic.Bool // the store serves on goroutines of its own
 			met.Store(c.fails == nil)
@@ -171,14 +174,14 @@ func TestPutPartsFailures(t *testing.T) {
 	}
 	t.Run("no KMS", func(t *testing.T) {
 		t.Parallel()
-		g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
+		g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS})).withSmallPuts()
 		g.kes.Stop()
 		g.put("/bucket/k", body).want(t, 503, "ServiceUnavailable")
 		g.wantNothing(t)
 	})
 }
 
-// TestPartTooLarge: a part is bounded by what it is at the store.
+// TestPartTooLarge: the limit of a part applies to its size at the store.
 func TestPartTooLarge(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -209,8 +212,8 @@ func TestPutTooLarge(t *testing.T) {
 	}
 }
 
-// TestCopyIntoParts: a copy that becomes too long for one request by being sealed
-// goes up in parts, too.
+// TestCopyIntoParts: a copy that becomes too long for one request by being
+// sealed goes up in parts, too.
 func TestCopyIntoParts(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallPuts()

@@ -4,39 +4,20 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
 )
 
-// The operations on a bucket's default encryption are the gateway's own: the
-// upstream never sees a rule.
-
-// ownBucket checks that a request about a rule may be made: by a client with a
-// credential, about a bucket that the store lets it see.
-func (c *call) ownBucket() error {
-	if c.auth.Anonymous() {
-		return s3.ErrAccessDenied
-	}
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodHead, bucket: c.req.Bucket, as: c.caller()})
-	// A HEAD's error has no document that could be passed on.
-	switch {
-	case statusOf(err) == http.StatusNotFound:
-		return s3.ErrNoSuchBucket
-	case statusOf(err) == http.StatusForbidden:
-		return s3.ErrAccessDenied
-	case err != nil:
-		return err
-	}
-	return resp.Body.Close()
-}
-
 // getBucketEncryption is GetBucketEncryption.
-func (c *call) getBucketEncryption() error {
-	if err := c.ownBucket(); err != nil {
+func getBucketEncryption(c *call) error {
+	if err := checkRuleAccess(c); err != nil {
 		return err
 	}
-	rule, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
+	rule, ok, err := c.gw.State.Rule(c.ctx(), c.req.Bucket)
 	if err != nil {
 		return err
 	}
@@ -44,16 +25,13 @@ func (c *call) getBucketEncryption() error {
 		return s3.ErrEncryptionNotFound
 	}
 	doc := (&s3.Encryption{Algorithm: rule.Algorithm, KeyID: rule.KeyID, BucketKey: rule.BucketKey, Blocked: rule.Blocked}).Marshal()
-	c.w.Header().Set("Content-Type", "application/xml")
-	c.w.Header().Set("Content-Length", strconv.Itoa(len(doc)))
-	_, err = c.w.Write(doc)
-	return err
+	return c.w.sendDocument(http.StatusOK, doc)
 }
 
-// putBucketEncryption is PutBucketEncryption. The KES key is tried first: a
-// rule that no write could follow is not stored.
-func (c *call) putBucketEncryption() error {
-	doc, _, err := c.document()
+// putBucketEncryption is PutBucketEncryption. It tries the KES key first, so
+// that no rule is stored that writes could not follow.
+func putBucketEncryption(c *call) error {
+	doc, _, err := openDocument(c)
 	if err != nil {
 		return err
 	}
@@ -61,29 +39,26 @@ func (c *call) putBucketEncryption() error {
 	if err != nil {
 		return err
 	}
-	if err := c.ownBucket(); err != nil {
+	if err := checkRuleAccess(c); err != nil {
 		return err
 	}
 	if e.Algorithm == s3.AWSKMS {
-		name, err := c.keyName(e.KeyID)
+		name, err := sse.KeyName(e.KeyID, c.gw.KMS.DefaultKey())
 		if err != nil {
 			return err
 		}
-		ctx, cancel := c.kmsContext()
-		defer cancel()
-		err = c.KMS.Check(ctx, name)
-		if c.audit(useCheck, name, err); err != nil {
+		if err := c.keys().Check(c.ctx(), sealer.Binding{Bucket: c.req.Bucket}, name); err != nil {
 			return err
 		}
 	}
-	rule := Rule{Algorithm: e.Algorithm, KeyID: e.KeyID, BucketKey: e.BucketKey}
+	rule := state.Rule{Algorithm: e.Algorithm, KeyID: e.KeyID, BucketKey: e.BucketKey}
 	if !slices.Contains(e.Blocked, "NONE") {
 		rule.Blocked = e.Blocked
 	}
-	err = c.State.changeRule(c.ctx(), c.req.Bucket, func(old *Rule) (_ *Rule, err error) {
+	err = c.gw.State.ChangeRule(c.ctx(), c.req.Bucket, func(old *state.Rule) (_ *state.Rule, err error) {
 		if old != nil {
 			rule.SealedOnly = old.SealedOnly
-		} else if rule.SealedOnly, err = c.bucketEmpty(); err != nil {
+		} else if rule.SealedOnly, err = bucketEmpty(c); err != nil {
 			return nil, err
 		}
 		return &rule, nil
@@ -95,20 +70,20 @@ func (c *call) putBucketEncryption() error {
 	return nil
 }
 
-// bucketEmpty reports whether the bucket has neither objects nor versions, nor uploads
-// that could become objects without being sealed.
-func (c *call) bucketEmpty() (bool, error) {
+// bucketEmpty reports whether the bucket has no objects, no versions, and no
+// uploads, which could still become objects in plaintext.
+func bucketEmpty(c *call) (bool, error) {
 	for _, query := range []url.Values{
 		{"uploads": {""}, "max-uploads": {"1"}}, {"versions": {""}, "max-keys": {"1"}}, {"list-type": {"2"}, "max-keys": {"1"}},
 	} {
-		resp, err := c.Upstream.expect(c.ctx(), outgoing{method: http.MethodGet, bucket: c.req.Bucket, query: query})
-		if status := statusOf(err); status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed {
-			continue // a store without versions, or uploads
+		resp, err := c.gw.Upstream.Own().Send(c.ctx(), upstream.Request{Method: http.MethodGet, Bucket: c.req.Bucket, Query: query})
+		if status := upstream.StatusOf(err); status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed {
+			continue // a store without versioning, or without uploads
 		}
 		if err != nil {
 			return false, err
 		}
-		listing, err := parseListing(resp.Body)
+		listing, err := upstream.ParseListing(resp.Body)
 		_ = resp.Body.Close()
 		if err != nil {
 			return false, err
@@ -120,12 +95,13 @@ func (c *call) bucketEmpty() (bool, error) {
 	return true, nil
 }
 
-// deleteBucketEncryption is DeleteBucketEncryption. It succeeds without a rule too.
-func (c *call) deleteBucketEncryption() error {
-	if err := c.ownBucket(); err != nil {
+// deleteBucketEncryption is DeleteBucketEncryption. It also succeeds if there
+// is no rule.
+func deleteBucketEncryption(c *call) error {
+	if err := checkRuleAccess(c); err != nil {
 		return err
 	}
-	err := c.State.changeRule(c.ctx(), c.req.Bucket, func(*Rule) (*Rule, error) { return nil, nil })
+	err := c.gw.State.ChangeRule(c.ctx(), c.req.Bucket, func(*state.Rule) (*state.Rule, error) { return nil, nil })
 	if err != nil {
 		return err
 	}
@@ -133,21 +109,45 @@ func (c *call) deleteBucketEncryption() error {
 	return nil
 }
 
-// deleteBucket is DeleteBucket. A rule ends with its bucket: one of the same
-// name starts without. A rule that was set in between is of the new bucket. Who may
-// not change rules does not end one in this way: it waits for the bucket's return.
-func (c *call) deleteBucket() error {
-	rule, had, err := c.State.freshRule(c.ctx(), c.req.Bucket)
+// The gateway itself serves the operations on a bucket's default encryption.
+// The store never sees a rule.
+
+// checkRuleAccess refuses a request about a bucket's rule unless the client has
+// a credential, with which the store lets it see the bucket.
+func checkRuleAccess(c *call) error {
+	if c.auth.Anonymous() {
+		return s3.ErrAccessDenied
+	}
+	resp, err := c.store().Send(c.ctx(), upstream.Request{Method: http.MethodHead, Bucket: c.req.Bucket})
+	// A HEAD's error has no document to pass on.
+	switch {
+	case upstream.StatusOf(err) == http.StatusNotFound:
+		return s3.ErrNoSuchBucket
+	case upstream.StatusOf(err) == http.StatusForbidden:
+		return s3.ErrAccessDenied
+	case err != nil:
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// deleteBucket is DeleteBucket. It also removes the bucket's rule, so that a
+// new bucket of the same name has none. A rule set meanwhile belongs to a new
+// bucket and stays. Only the root credential may change rules: after a delete
+// with another credential the rule stays, and applies to the next bucket of the
+// name.
+func deleteBucket(c *call) error {
+	rule, had, err := c.gw.State.FreshRule(c.ctx(), c.req.Bucket)
 	if err != nil {
 		return err
 	}
-	resp, err := c.forwarded()
+	resp, err := sendOn(c, outgoing(c))
 	if err != nil {
 		return err
 	}
-	defer discard(resp)
+	defer func() { _ = resp.Body.Close() }()
 	if had && c.credential != nil && c.credential.root {
-		err := c.State.changeRule(c.ctx(), c.req.Bucket, func(old *Rule) (*Rule, error) {
+		err := c.gw.State.ChangeRule(c.ctx(), c.req.Bucket, func(old *state.Rule) (*state.Rule, error) {
 			if old == nil || old.Set != rule.Set {
 				return old, nil
 			}
@@ -157,7 +157,7 @@ func (c *call) deleteBucket() error {
 			return err
 		}
 	}
-	copyAnswer(c.w.Header(), resp.Header, false)
+	upstream.CopyAnswer(c.w.Header(), resp.Header, false)
 	c.w.WriteHeader(resp.StatusCode)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
 var encryptionQuery = url.Values{"encryption": {""}}
@@ -37,8 +38,8 @@ func (g *testGateway) clearEncryption(bucket string) clientAnswer {
 	return g.do(clientRequest{method: http.MethodDelete, path: "/" + bucket, query: encryptionQuery})
 }
 
-// TestBucketEncryptionDocuments sets documents as mc and SDKs send them, and
-// looks at what is given back and at what a write is then sealed under.
+// TestBucketEncryptionDocuments sets documents as mc and SDKs send them. It
+// checks the document that comes back and the encryption of the next write.
 func TestBucketEncryptionDocuments(t *testing.T) {
 	t.Parallel()
 	const open = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
@@ -139,9 +140,9 @@ func TestBucketEncryptionRefuses(t *testing.T) {
 			if test.prep != nil {
 				test.prep(g)
 			}
-			stored := g.upstream.object(testStateBucket, rulesObject)
+			stored := g.upstream.object(testStateBucket, state.RulesObject)
 			g.setEncryption(testBucket, []byte(test.doc)).want(t, test.status, test.code)
-			if got := g.upstream.object(testStateBucket, rulesObject); got.etag != stored.etag {
+			if got := g.upstream.object(testStateBucket, state.RulesObject); got.etag != stored.etag {
 				t.Error("the rules changed")
 			}
 			g.upstream.unhook()
@@ -150,7 +151,8 @@ func TestBucketEncryptionRefuses(t *testing.T) {
 	}
 }
 
-// TestBucketEncryptionBadBody: a document that is not what was signed sets no rule.
+// TestBucketEncryptionBadBody: a document that is not what was signed sets no
+// rule.
 func TestBucketEncryptionBadBody(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -184,8 +186,8 @@ func TestDeleteBucketEncryption(t *testing.T) {
 	}
 }
 
-// TestBucketEncryptionBucket sees what the operations say about buckets that
-// are not there, not to be seen, or not answering.
+// TestBucketEncryptionBucket checks the answers for buckets that do not exist,
+// that the client may not see, or that do not answer.
 func TestBucketEncryptionBucket(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -207,8 +209,8 @@ func TestBucketEncryptionBucket(t *testing.T) {
 		g.encryption(bucket).want(t, test.status, test.code)
 		g.clearEncryption(bucket).want(t, test.status, test.code)
 	}
-	if n := len(g.State.rules.current.Load().Buckets); n != 0 {
-		t.Errorf("%d rules", n)
+	if rules, _, _ := g.State.KnownRules(); len(rules) != 0 {
+		t.Errorf("%d rules", len(rules))
 	}
 }
 
@@ -257,16 +259,16 @@ func TestRuleOnBuckets(t *testing.T) {
 		test.prep(bucket)
 		for _, doc := range [][]byte{encryptionDoc("AES256", ""), encryptionDoc("aws:kms", "my-key")} {
 			g.setEncryption(bucket, doc).want(t, 200, "")
-			if got := g.State.rules.current.Load().Buckets[bucket].SealedOnly; got != test.sealedOnly {
-				t.Errorf("%s: sealed-only %t", bucket, got)
+			if rules, _, _ := g.State.KnownRules(); rules[bucket].SealedOnly != test.sealedOnly {
+				t.Errorf("%s: sealed-only %t", bucket, rules[bucket].SealedOnly)
 			}
 		}
 	}
-	// A bucket that stopped being sealed-only starts anew.
+	// The bucket is no longer sealed-only. A new rule decides again.
 	g.put("/empty-bucket/key", []byte("x")).want(t, 200, "")
 	g.clearEncryption("empty-bucket").want(t, 204, "")
 	g.setEncryption("empty-bucket", encryptionDoc("AES256", "")).want(t, 200, "")
-	if g.State.rules.current.Load().Buckets["empty-bucket"].SealedOnly {
+	if rules, _, _ := g.State.KnownRules(); rules["empty-bucket"].SealedOnly {
 		t.Error("sealed-only although it had objects")
 	}
 }
@@ -279,7 +281,8 @@ func refuseVersions(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(w, r)
 }
 
-// TestRuleOnUnlistableBucket: whether a bucket is empty must be known.
+// TestRuleOnUnlistableBucket: no rule is set if it is unknown whether the
+// bucket is empty.
 func TestRuleOnUnlistableBucket(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]hook{"denied": answerWith(403, "AccessDenied"), "away": breakAfter(0)} {

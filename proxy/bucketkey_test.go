@@ -13,6 +13,7 @@ import (
 	"ssegw/kms"
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
@@ -23,32 +24,32 @@ func (g *testGateway) storedHeader(bucket, key string) *sealer.Header {
 	if !isSealed(o) {
 		g.t.Fatalf("%s/%s is not sealed", bucket, key)
 	}
-	h, err := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
+	h, err := parsedHeader(o.header.Get(sealer.MetadataKey))
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	return h
 }
 
-// TestBucketKeyChoice: who decides whether a data key is the bucket's.
+// TestBucketKeyChoice: what decides whether the data key is the bucket's.
 func TestBucketKeyChoice(t *testing.T) {
 	t.Parallel()
 	byKMS := []string{s3.HeaderSSE, s3.AWSKMS}
 	with := func(v string, more ...string) []string { return append([]string{s3.HeaderSSEBucketKey, v}, more...) }
-	on, off := Rule{Algorithm: s3.AWSKMS, BucketKey: true}, Rule{Algorithm: s3.AWSKMS}
+	on, off := state.Rule{Algorithm: s3.AWSKMS, BucketKey: true}, state.Rule{Algorithm: s3.AWSKMS}
 	for i, tt := range []struct {
-		rule   Rule
+		rule   state.Rule
 		pairs  []string
 		shared bool
 		code   string
 	}{
-		{Rule{}, byKMS, false, ""},
-		{Rule{}, with("true", byKMS...), true, ""},
-		{Rule{}, with("True", byKMS...), true, ""},
-		{Rule{}, with("false", byKMS...), false, ""},
-		{Rule{}, []string{s3.HeaderSSE, s3.AES256}, true, ""},
-		{Rule{}, with("true", s3.HeaderSSE, s3.AES256), true, ""},
-		{Rule{}, with("false", s3.HeaderSSE, s3.AES256), true, ""},
+		{state.Rule{}, byKMS, false, ""},
+		{state.Rule{}, with("true", byKMS...), true, ""},
+		{state.Rule{}, with("True", byKMS...), true, ""},
+		{state.Rule{}, with("false", byKMS...), false, ""},
+		{state.Rule{}, []string{s3.HeaderSSE, s3.AES256}, true, ""},
+		{state.Rule{}, with("true", s3.HeaderSSE, s3.AES256), true, ""},
+		{state.Rule{}, with("false", s3.HeaderSSE, s3.AES256), true, ""},
 		{on, nil, true, ""},
 		{on, byKMS, true, ""},
 		{on, with("false"), false, ""},
@@ -58,12 +59,12 @@ func TestBucketKeyChoice(t *testing.T) {
 		{on, with("true", s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEContext, "e30="), false, ""}, // {}
 		{off, nil, false, ""},
 		{off, with("true"), true, ""},
-		{Rule{Algorithm: s3.AES256, BucketKey: true}, byKMS, true, ""},
-		{Rule{Algorithm: s3.AES256}, nil, true, ""},
+		{state.Rule{Algorithm: s3.AES256, BucketKey: true}, byKMS, true, ""},
+		{state.Rule{Algorithm: s3.AES256}, nil, true, ""},
 
 		{on, with("yes"), false, "InvalidArgument"},
 		{on, with(""), false, "InvalidArgument"},
-		{Rule{}, with("true"), false, "InvalidArgument"},
+		{state.Rule{}, with("true"), false, "InvalidArgument"},
 		{on, with("true", customerHeaders('c')...), false, "InvalidArgument"},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -103,7 +104,7 @@ func TestBucketKeyChoice(t *testing.T) {
 // TestBucketKeyCalls: a thousand small writes to a bucket cost one call of KES.
 func TestBucketKeyCalls(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = time.Minute }), withRule(testBucket, Rule{Algorithm: s3.AWSKMS, BucketKey: true}))
+	g := newGateway(t, withKMS(func(c *kms.Config) { c.CacheTTL = time.Minute }), withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS, BucketKey: true}))
 	g.kes.ResetRequests()
 	for i := range 1000 {
 		g.put(fmt.Sprintf("/bucket/%d", i), pattern(10, uint64(i))).want(t, 200, "")
@@ -127,7 +128,8 @@ func TestBucketKeyCalls(t *testing.T) {
 		t.Errorf("with reads there were %d calls", n)
 	}
 
-	// A bucket uses its keys through an outage of KES, another cannot begin.
+	// During an outage of KES a bucket goes on using its data key. Another
+	// bucket cannot get its first.
 	g.upstream.makeBucket("other")
 	g.kes.Stop()
 	g.put("/bucket/k", pattern(10, 1)).want(t, 200, "")
@@ -135,7 +137,8 @@ func TestBucketKeyCalls(t *testing.T) {
 	g.put("/other/k", pattern(10, 1), s3.HeaderSSE, s3.AES256).want(t, 503, "ServiceUnavailable")
 }
 
-// TestMultipartCalls: Create and the first part ask KES, nothing after them does.
+// TestMultipartCalls: the Create and the first part call KES, the rest does
+// not.
 func TestMultipartCalls(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -240,7 +243,8 @@ func TestBucketKeyCopies(t *testing.T) {
 	}
 }
 
-// TestUpdateToBucketKey: UpdateObjectEncryption chooses a bucket key, and takes it back.
+// TestUpdateToBucketKey: UpdateObjectEncryption chooses a bucket key, and takes
+// it back.
 func TestUpdateToBucketKey(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"net/url"
 	"slices"
+	"ssegw/proxy/check"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,11 +27,11 @@ import (
 
 // findings does all checks, and fails the test if one left something in the store
 // or told a secret.
-func (g *testGateway) findings() []Finding {
+func (g *testGateway) findings() []check.Finding {
 	g.t.Helper()
 	before := g.upstream.keys(testStateBucket)
-	var all []Finding
-	g.Check(g.t.Context(), func(f Finding) { all = append(all, f) })
+	var all []check.Finding
+	g.checks().Run(g.t.Context(), func(f check.Finding) { all = append(all, f) })
 	if diff := cmp.Diff(before, g.upstream.keys(testStateBucket)); diff != "" {
 		g.t.Errorf("state bucket (-before +after):\n%s", diff)
 	}
@@ -43,7 +45,7 @@ func (g *testGateway) findings() []Finding {
 		if strings.Contains(text, upstreamSecretKey) || strings.Contains(text, g.kes.APIKey()) || strings.Contains(text, "\n") {
 			g.t.Errorf("a secret, or more than one line: %q", text)
 		}
-		if f.Detail == "" || (f.Remedy == "") != (f.Status == StatusOK || f.Status == StatusNotTried) {
+		if f.Detail == "" || (f.Remedy == "") != (f.Status == check.StatusOK || f.Status == check.StatusNotTried) {
 			g.t.Errorf("detail or remedy: %+v", f)
 		}
 	}
@@ -51,9 +53,9 @@ func (g *testGateway) findings() []Finding {
 }
 
 // finding returns the one whose name begins with name.
-func finding(t *testing.T, all []Finding, name string) Finding {
+func finding(t *testing.T, all []check.Finding, name string) check.Finding {
 	t.Helper()
-	i := slices.IndexFunc(all, func(f Finding) bool { return strings.HasPrefix(f.Name, name) })
+	i := slices.IndexFunc(all, func(f check.Finding) bool { return strings.HasPrefix(f.Name, name) })
 	if i < 0 {
 		t.Fatalf("no check %q in %v", name, all)
 	}
@@ -63,10 +65,10 @@ func finding(t *testing.T, all []Finding, name string) Finding {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGateway(t, onClock(), withFraming(FramingAuto), withRule(testBucket, Rule{Algorithm: "AES256"}))
+		g := newGateway(t, onClock(), withFraming(upstream.FramingAuto), withRule(testBucket, state.Rule{Algorithm: "AES256"}))
 		var names []string
 		for _, f := range g.findings() {
-			if f.Status != StatusOK {
+			if f.Status != check.StatusOK {
 				t.Errorf("%+v", f)
 			}
 			names = append(names, f.Name)
@@ -83,13 +85,12 @@ func TestCheck(t *testing.T) {
 	})
 }
 
-// checkFault is something wrong with KES or the store, and what one of the checks
-// says about it.
+// checkFault is a fault of KES or the store, and the expected finding of one check.
 type checkFault struct {
 	options []gatewayOption
 	fault   func(g *testGateway)
 	name    string // of the check
-	status  Status
+	status  check.Status
 	says    []string // in detail or remedy
 }
 
@@ -116,12 +117,12 @@ func runCheckFaults(t *testing.T, tests map[string]checkFault) {
 	}
 }
 
-// onProbes has h in the way of a method's requests for probe objects.
+// onProbes installs h for a method's requests for probe objects.
 func onProbes(method string, h hook) func(*testGateway) {
-	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket+"/"+probePrefix, h) }
+	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket+"/"+upstream.ProbePrefix, h) }
 }
 
-// onState has h in the way of a method's requests for the state bucket.
+// onState installs h for a method's requests for the state bucket.
 func onState(method string, h hook) func(*testGateway) {
 	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket, h) }
 }
@@ -163,29 +164,29 @@ func TestCheckKES(t *testing.T) {
 		}
 	}
 	runCheckFaults(t, map[string]checkFault{
-		"down":        {nil, down, "KES https", StatusFailed, []string{"connection refused", "MINIO_KMS_KES_ENDPOINT"}},
-		"down, key":   {nil, down, "KES key", StatusNotTried, []string{"KES does not answer"}},
-		"down, root":  {nil, down, "root", StatusNotTried, []string{"KES does not answer", key}},
-		"down, rules": {nil, down, "rules", StatusNotTried, []string{"KES does not answer"}},
-		"down, store": {nil, down, "multipart", StatusOK, nil},
+		"down":        {nil, down, "KES https", check.StatusFailed, []string{"connection refused", "MINIO_KMS_KES_ENDPOINT"}},
+		"down, key":   {nil, down, "KES key", check.StatusNotTried, []string{"KES does not answer"}},
+		"down, root":  {nil, down, "root", check.StatusNotTried, []string{"KES does not answer", key}},
+		"down, rules": {nil, down, "rules", check.StatusNotTried, []string{"KES does not answer"}},
+		"down, store": {nil, down, "multipart", check.StatusOK, nil},
 		"fails": {nil, func(g *testGateway) {
 			g.kes.SetFault(kmstest.Fault{Status: 500, Message: "boom", Ops: []kmstest.Op{kmstest.OpGenerate}})
-		}, "KES key", StatusFailed, []string{"500", "log of KES"}},
-		"generate denied": {nil, denied(kmstest.OpGenerate), "KES key", StatusFailed, []string{"policy", "/v1/key/generate/" + key, "identity "}},
-		"decrypt denied":  {nil, denied(kmstest.OpDecrypt), "KES key", StatusFailed, []string{"policy", "allow /v1/key/decrypt/" + key}},
-		"root denied":     {nil, denied(kmstest.OpDecrypt), "root", StatusFailed, []string{"policy", "allow /v1/key/decrypt/" + key}},
-		"key not there":   {nil, func(g *testGateway) { g.kes.DeleteKey(key) }, "KES key", StatusOK, []string{"the start makes it", "/v1/key/create/" + key}},
-		"root's key lost": {nil, func(g *testGateway) { g.kes.DeleteKey(key) }, "root", StatusFailed, []string{"restore the key", key}},
+		}, "KES key", check.StatusFailed, []string{"500", "log of KES"}},
+		"generate denied": {nil, denied(kmstest.OpGenerate), "KES key", check.StatusFailed, []string{"policy", "/v1/key/generate/" + key, "identity "}},
+		"decrypt denied":  {nil, denied(kmstest.OpDecrypt), "KES key", check.StatusFailed, []string{"policy", "allow /v1/key/decrypt/" + key}},
+		"root denied":     {nil, denied(kmstest.OpDecrypt), "root", check.StatusFailed, []string{"policy", "allow /v1/key/decrypt/" + key}},
+		"key not there":   {nil, func(g *testGateway) { g.kes.DeleteKey(key) }, "KES key", check.StatusOK, []string{"the start creates it", "/v1/key/create/" + key}},
+		"root's key lost": {nil, func(g *testGateway) { g.kes.DeleteKey(key) }, "root", check.StatusFailed, []string{"restore the key", key}},
 		"key changes": {nil, func(g *testGateway) {
 			conf := g.kes.Config()
 			conf.DefaultKey = "next-key"
 			g.KMS = newKMS(g.t, conf)
-		}, "root", StatusOK, []string{key, "next-key"}},
+		}, "root", check.StatusOK, []string{key, "next-key"}},
 		"one of two down": {nil, func(g *testGateway) {
 			other := kmstest.NewServer(g.t, kmstest.WithStore(g.kes))
 			g.KMS = newKMS(g.t, other.Config(g.kes))
 			other.Stop()
-		}, "KES https", StatusWarning, []string{"connection refused"}},
+		}, "KES https", check.StatusWarning, []string{"connection refused"}},
 	})
 }
 
@@ -205,37 +206,37 @@ func TestCheckStore(t *testing.T) {
 		return onState(http.MethodGet, answerWith(status, code))
 	}
 	runCheckFaults(t, map[string]checkFault{
-		"breaks":             {nil, broken, "store http", StatusFailed, []string{"EOF", "SSEGW_UPSTREAM_ENDPOINT"}},
-		"breaks, credential": {nil, broken, "store credential", StatusNotTried, []string{"the store does not answer"}},
-		"breaks, bucket":     {nil, broken, "state bucket", StatusNotTried, []string{"the store does not answer"}},
-		"breaks, root":       {nil, broken, "root", StatusNotTried, []string{"the store does not answer"}},
-		"breaks, probes":     {nil, broken, "ranges", StatusNotTried, []string{"the store does not answer"}},
-		"breaks, KES":        {nil, broken, "KES key", StatusOK, nil},
-		"fails":              {nil, onState("", answerWith(503, "SlowDown")), "store http", StatusFailed, []string{"503", "log of the store"}},
-		"unknown access key": {nil, isGet("InvalidAccessKeyId", 403), "store credential", StatusFailed, []string{"SSEGW_UPSTREAM_ACCESS_KEY"}},
-		"other secret key":   {nil, isGet("SignatureDoesNotMatch", 403), "store credential", StatusFailed, []string{"SSEGW_UPSTREAM_SECRET_KEY"}},
-		"other region":       {nil, isGet("AuthorizationHeaderMalformed", 400), "store credential", StatusFailed, []string{"SSEGW_UPSTREAM_REGION"}},
-		"redirect":           {nil, isGet("PermanentRedirect", 301), "store credential", StatusFailed, []string{"SSEGW_UPSTREAM_REGION"}},
-		"other time":         {nil, isGet("RequestTimeTooSkewed", 403), "store credential", StatusFailed, []string{"clocks"}},
-		"no permission":      {nil, isGet("AccessDenied", 403), "store credential", StatusFailed, []string{"let the credential", testStateBucket}},
-		"credential fails":   {nil, isGet("InternalError", 500), "store credential", StatusFailed, []string{"log of the store"}},
-		"no credential, rest": {nil, isGet("AccessDenied", 403), "state bucket", StatusNotTried,
+		"breaks":             {nil, broken, "store http", check.StatusFailed, []string{"EOF", "SSEGW_UPSTREAM_ENDPOINT"}},
+		"breaks, credential": {nil, broken, "store credential", check.StatusNotTried, []string{"the store does not answer"}},
+		"breaks, bucket":     {nil, broken, "state bucket", check.StatusNotTried, []string{"the store does not answer"}},
+		"breaks, root":       {nil, broken, "root", check.StatusNotTried, []string{"the store does not answer"}},
+		"breaks, probes":     {nil, broken, "ranges", check.StatusNotTried, []string{"the store does not answer"}},
+		"breaks, KES":        {nil, broken, "KES key", check.StatusOK, nil},
+		"fails":              {nil, onState("", answerWith(503, "SlowDown")), "store http", check.StatusFailed, []string{"503", "log of the store"}},
+		"unknown access key": {nil, isGet("InvalidAccessKeyId", 403), "store credential", check.StatusFailed, []string{"SSEGW_UPSTREAM_ACCESS_KEY"}},
+		"other secret key":   {nil, isGet("SignatureDoesNotMatch", 403), "store credential", check.StatusFailed, []string{"SSEGW_UPSTREAM_SECRET_KEY"}},
+		"other region":       {nil, isGet("AuthorizationHeaderMalformed", 400), "store credential", check.StatusFailed, []string{"SSEGW_UPSTREAM_REGION"}},
+		"redirect":           {nil, isGet("PermanentRedirect", 301), "store credential", check.StatusFailed, []string{"SSEGW_UPSTREAM_REGION"}},
+		"other time":         {nil, isGet("RequestTimeTooSkewed", 403), "store credential", check.StatusFailed, []string{"clocks"}},
+		"no permission":      {nil, isGet("AccessDenied", 403), "store credential", check.StatusFailed, []string{"allow the credential", testStateBucket}},
+		"credential fails":   {nil, isGet("InternalError", 500), "store credential", check.StatusFailed, []string{"log of the store"}},
+		"no credential, rest": {nil, isGet("AccessDenied", 403), "state bucket", check.StatusNotTried,
 			[]string{"refuses the gateway's credential"}},
-		"not S3, not found": {nil, isGet("", 404), "store credential", StatusFailed, []string{"name an S3 store"}},
+		"not S3, not found": {nil, isGet("", 404), "store credential", check.StatusFailed, []string{"name an S3 store"}},
 		"not S3": {nil, onState(http.MethodGet, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			_, _ = io.WriteString(w, "<html>welcome")
-		}), "store credential", StatusFailed, []string{"name an S3 store"}},
-		"no credential": {nil, func(g *testGateway) {
-			g.Upstream.credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		}), "store credential", check.StatusFailed, []string{"name an S3 store"}},
+		"no credential": {[]gatewayOption{notOpened(), withUpstreamConfig(func(c *upstream.Config) {
+			c.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 				return aws.Credentials{}, errors.New("the chain is empty")
 			})
-		}, "store credential", StatusFailed, []string{"the chain is empty", "SSEGW_UPSTREAM_ACCESS_KEY"}},
-		"clock a bit off": {nil, func(g *testGateway) { clockOf(g, 5*time.Minute) }, "clock", StatusWarning,
+		})}, func(*testGateway) {}, "store credential", check.StatusFailed, []string{"the chain is empty", "SSEGW_UPSTREAM_ACCESS_KEY"}},
+		"clock a bit off": {nil, func(g *testGateway) { clockOf(g, 5*time.Minute) }, "clock", check.StatusWarning,
 			[]string{"5m", "ahead", "the clock of the store"}},
-		"clock off": {nil, func(g *testGateway) { clockOf(g, -time.Hour) }, "clock", StatusFailed,
+		"clock off": {nil, func(g *testGateway) { clockOf(g, -time.Hour) }, "clock", check.StatusFailed,
 			[]string{"1h0m", "behind", "the clock of the store"}},
-		"own clock off": {nil, func(g *testGateway) { clockOf(g, time.Hour); g.kes.Stop() }, "clock", StatusFailed, []string{"the clock of this machine"}},
-		"no clock":      {nil, func(g *testGateway) { broken(g); g.kes.Stop() }, "clock", StatusNotTried, []string{"neither"}},
+		"own clock off": {nil, func(g *testGateway) { clockOf(g, time.Hour); g.kes.Stop() }, "clock", check.StatusFailed, []string{"the clock of this machine"}},
+		"no clock":      {nil, func(g *testGateway) { broken(g); g.kes.Stop() }, "clock", check.StatusNotTried, []string{"neither"}},
 	})
 }
 
@@ -252,29 +253,29 @@ func TestCheckState(t *testing.T) {
 		}
 	}
 	runCheckFaults(t, map[string]checkFault{
-		"no bucket":           {emptyBucket, nil, "state bucket", StatusWarning, []string{"start the gateway once"}},
-		"no bucket, root":     {emptyBucket, nil, "root", StatusNotTried, []string{"no state bucket"}},
-		"no bucket, rules":    {emptyBucket, nil, "rules", StatusNotTried, []string{"no state bucket"}},
-		"no bucket, probes":   {emptyBucket, nil, "multipart", StatusNotTried, []string{"no state bucket"}},
-		"empty bucket, root":  {emptyBucket, empty, "root", StatusOK, []string{"the start makes it"}},
-		"empty bucket, rules": {emptyBucket, empty, "rules", StatusNotTried, []string{"the start makes them"}},
-		"empty bucket, probe": {emptyBucket, empty, "multipart", StatusOK, nil},
-		"root deleted":        {nil, remove(rootObject), "root", StatusFailed, []string{rulesObject, "restore", "SSEGW_STATE"}},
-		"root damaged":        {nil, damage(rootObject), "root", StatusFailed, []string{"not authentic", "restore"}},
-		"root damaged, rules": {nil, damage(rootObject), "rules", StatusNotTried, []string{"no root"}},
+		"no bucket":           {emptyBucket, nil, "state bucket", check.StatusWarning, []string{"start the gateway once"}},
+		"no bucket, root":     {emptyBucket, nil, "root", check.StatusNotTried, []string{"no state bucket"}},
+		"no bucket, rules":    {emptyBucket, nil, "rules", check.StatusNotTried, []string{"no state bucket"}},
+		"no bucket, probes":   {emptyBucket, nil, "multipart", check.StatusNotTried, []string{"no state bucket"}},
+		"empty bucket, root":  {emptyBucket, empty, "root", check.StatusOK, []string{"the start creates it"}},
+		"empty bucket, rules": {emptyBucket, empty, "rules", check.StatusNotTried, []string{"the start creates them"}},
+		"empty bucket, probe": {emptyBucket, empty, "multipart", check.StatusOK, nil},
+		"root deleted":        {nil, remove(state.RootObject), "root", check.StatusFailed, []string{state.RulesObject, "restore", "SSEGW_STATE"}},
+		"root damaged":        {nil, damage(state.RootObject), "root", check.StatusFailed, []string{"not authentic", "restore"}},
+		"root damaged, rules": {nil, damage(state.RootObject), "rules", check.StatusNotTried, []string{"no root"}},
 		"root not readable": {nil, func(g *testGateway) {
 			g.upstream.on(http.MethodGet, "/"+testStateBucket+"/root", answerWith(500, "InternalError"))
-		}, "root", StatusFailed, []string{"500"}},
-		"rules deleted": {nil, remove(rulesObject), "rules", StatusFailed, []string{"deleted", "restore"}},
-		"rules damaged": {nil, damage(rulesObject), "rules", StatusFailed, []string{"not authentic", "restore"}},
+		}, "root", check.StatusFailed, []string{"500"}},
+		"rules deleted": {nil, remove(state.RulesObject), "rules", check.StatusFailed, []string{"deleted", "restore"}},
+		"rules damaged": {nil, damage(state.RulesObject), "rules", check.StatusFailed, []string{"not authentic", "restore"}},
 		"rules not readable": {nil, func(g *testGateway) {
 			g.upstream.on(http.MethodGet, "/"+testStateBucket+"/rules", answerWith(500, "InternalError"))
-		}, "rules", StatusFailed, []string{"500"}},
+		}, "rules", check.StatusFailed, []string{"500"}},
 	})
 }
 
-// TestCheckMakesNothing sees that checks before a first start leave the store and
-// KES without a bucket and without a key.
+// TestCheckMakesNothing checks that the checks before a first start create no
+// bucket and no key.
 func TestCheckMakesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -301,69 +302,69 @@ func TestCheckProbes(t *testing.T) {
 	partCopies := func(r *http.Request) bool { return copies(r) && r.URL.Query().Has("partNumber") }
 	creates := func(r *http.Request) bool { return r.URL.Query().Has("uploads") }
 	warn := []gatewayOption{withConfig(func(c *Config) { c.WarnHeaderDigest = true })}
-	auto, plain := []gatewayOption{withFraming(FramingAuto)}, []gatewayOption{withFraming(FramingPlain)}
+	auto, plain := []gatewayOption{withFraming(upstream.FramingAuto)}, []gatewayOption{withFraming(upstream.FramingPlain)}
 	limited := func(n int) func(*testGateway) {
-		return onProbes(http.MethodPut, refusing(func(r *http.Request) bool { return userMetadataSize(r.Header) > n }, 400, "MetadataTooLarge"))
+		return onProbes(http.MethodPut, refusing(func(r *http.Request) bool { return s3.UserMetadataSize(r.Header) > n }, 400, "MetadataTooLarge"))
 	}
 	noFraming := onProbes(http.MethodPut, refusing(framed, 501, "NotImplemented"))
 	runCheckFaults(t, map[string]checkFault{
-		"no conditions":      {nil, onProbes(http.MethodPut, forgetting("If-None-Match", "If-Match")), "conditional writes", StatusWarning, []string{"If-None-Match", "first replica alone"}},
-		"half of conditions": {nil, onProbes(http.MethodPut, forgetting("If-Match")), "conditional writes", StatusWarning, []string{"If-Match"}},
+		"no conditions":      {nil, onProbes(http.MethodPut, forgetting("If-None-Match", "If-Match")), "conditional writes", check.StatusWarning, []string{"If-None-Match", "first replica alone"}},
+		"half of conditions": {nil, onProbes(http.MethodPut, forgetting("If-Match")), "conditional writes", check.StatusWarning, []string{"If-Match"}},
 
-		"framing found":     {auto, nil, "body framing", StatusOK, []string{"trailer"}},
-		"framing refused":   {nil, noFraming, "body framing", StatusFailed, []string{"trailer", "SSEGW_UPSTREAM_BODY=auto"}},
-		"no framing":        {auto, noFraming, "body framing", StatusWarning, []string{"no framing"}},
-		"plain for nothing": {plain, nil, "body framing", StatusWarning, []string{"SSEGW_UPSTREAM_BODY=auto", "takes trailer"}},
-		"only plain":        {plain, noFraming, "body framing", StatusWarning, []string{"no framing"}},
-		"framing fails":     {auto, onProbes(http.MethodPut, answerWith(200, "")), "body framing", StatusFailed, []string{"log of the store"}},
+		"framing found":     {auto, nil, "body framing", check.StatusOK, []string{"trailer"}},
+		"framing refused":   {nil, noFraming, "body framing", check.StatusFailed, []string{"trailer", "SSEGW_UPSTREAM_BODY=auto"}},
+		"no framing":        {auto, noFraming, "body framing", check.StatusWarning, []string{"no framing"}},
+		"plain for nothing": {plain, nil, "body framing", check.StatusWarning, []string{"SSEGW_UPSTREAM_BODY=auto", "accepts trailer"}},
+		"only plain":        {plain, noFraming, "body framing", check.StatusWarning, []string{"no framing"}},
+		"framing fails":     {auto, onProbes(http.MethodPut, answerWith(200, "")), "body framing", check.StatusFailed, []string{"log of the store"}},
 
-		"headers dropped":        {nil, onProbes(http.MethodPut, forgetting("Cache-Control", "X-Amz-Meta-Probe-Text")), "content headers", StatusFailed, []string{"cache-control, x-amz-meta-probe-text", "SSEGW_HEADER_DIGEST=warn"}},
-		"headers dropped, known": {warn, onProbes(http.MethodPut, forgetting("Cache-Control")), "content headers", StatusWarning, []string{"cache-control"}},
+		"headers dropped":        {nil, onProbes(http.MethodPut, forgetting("Cache-Control", "X-Amz-Meta-Probe-Text")), "content headers", check.StatusFailed, []string{"cache-control, x-amz-meta-probe-text", "SSEGW_HEADER_DIGEST=warn"}},
+		"headers dropped, known": {warn, onProbes(http.MethodPut, forgetting("Cache-Control")), "content headers", check.StatusWarning, []string{"cache-control"}},
 		"headers added": {nil, onProbes(http.MethodPut, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			r.Header.Set("X-Amz-Meta-Vendor", "here")
 			next.ServeHTTP(w, r)
-		}), "content headers", StatusFailed, []string{"x-amz-meta-vendor"}},
+		}), "content headers", check.StatusFailed, []string{"x-amz-meta-vendor"}},
 
-		"names changed": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", StatusWarning, []string{"names of metadata with _", "refused"}},
-		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", StatusOK, []string{"Expires", "refused"}},
-		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", StatusWarning, []string{"ASCII"}},
+		"names changed": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", check.StatusOK, []string{"Expires", "refused"}},
+		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", check.StatusWarning, []string{"ASCII"}},
 
-		"little metadata":   {nil, limited(1400), "user metadata", StatusWarning, []string{"sealed header", "tell clients"}},
-		"no metadata":       {nil, limited(200), "user metadata", StatusFailed, []string{"another store"}},
-		"metadata dropped":  {nil, onProbes(http.MethodPut, forgetting(sealer.MetadataKey)), "user metadata", StatusFailed, []string{"another store"}},
-		"as much as Amazon": {nil, limited(maxUserMetadata), "user metadata", StatusOK, []string{"for clients"}},
-		"metadata fails":    {nil, onProbes(http.MethodPut, answerWith(500, "InternalError")), "user metadata", StatusFailed, []string{"log of the store"}},
+		"little metadata":   {nil, limited(1400), "user metadata", check.StatusWarning, []string{"sealed header", "tell clients"}},
+		"no metadata":       {nil, limited(200), "user metadata", check.StatusFailed, []string{"another store"}},
+		"metadata dropped":  {nil, onProbes(http.MethodPut, forgetting(sealer.MetadataKey)), "user metadata", check.StatusFailed, []string{"another store"}},
+		"as much as Amazon": {nil, limited(s3.MaxUserMetadata), "user metadata", check.StatusOK, []string{"for clients"}},
+		"metadata fails":    {nil, onProbes(http.MethodPut, answerWith(500, "InternalError")), "user metadata", check.StatusFailed, []string{"log of the store"}},
 
-		"no ranges":              {nil, onProbes(http.MethodGet, forgetting("Range")), "ranges", StatusFailed, []string{"other bytes"}},
-		"ranges refused":         {nil, onProbes(http.MethodGet, answerWith(501, "NotImplemented")), "ranges", StatusFailed, []string{"refuses", "NotImplemented"}},
-		"no conditions on reads": {nil, onProbes(http.MethodGet, forgetting("If-Match")), "ranges", StatusWarning, []string{"If-Match"}},
+		"no ranges":              {nil, onProbes(http.MethodGet, forgetting("Range")), "ranges", check.StatusFailed, []string{"other bytes"}},
+		"ranges refused":         {nil, onProbes(http.MethodGet, answerWith(501, "NotImplemented")), "ranges", check.StatusFailed, []string{"refuses", "NotImplemented"}},
+		"no conditions on reads": {nil, onProbes(http.MethodGet, forgetting("If-Match")), "ranges", check.StatusWarning, []string{"If-Match"}},
 
-		"no copies":             {nil, onProbes(http.MethodPut, refusing(copies, 501, "NotImplemented")), "server-side copy", StatusWarning, []string{"refuses", "cannot copy"}},
-		"copies keep metadata":  {nil, onProbes(http.MethodPut, forgetting("X-Amz-Metadata-Directive")), "server-side copy", StatusWarning, []string{"does not replace", "cannot copy"}},
-		"copies ignore":         {nil, onProbes(http.MethodPut, forgetting("X-Amz-Copy-Source-If-Match")), "server-side copy", StatusWarning, []string{"being replaced"}},
-		"no multipart":          {nil, onProbes(http.MethodPost, refusing(creates, 501, "NotImplemented")), "multipart", StatusFailed, []string{"refuses", "in parts"}},
-		"multipart fails":       {nil, onProbes(http.MethodPost, answerWith(500, "InternalError")), "multipart", StatusFailed, []string{"log of the store"}},
-		"multipart's metadata":  {nil, onProbes(http.MethodPost, forgetting(sealer.MetadataKey)), "multipart", StatusFailed, []string{"metadata"}},
-		"Complete fails":        {nil, onProbes(http.MethodPost, refusing(func(r *http.Request) bool { return !creates(r) }, 400, "InvalidPart")), "multipart", StatusFailed, []string{"InvalidPart"}},
-		"no UploadPartCopy":     {nil, onProbes(http.MethodPut, refusing(partCopies, 501, "NotImplemented")), "copy by parts", StatusWarning, []string{"over 5 GiB"}},
-		"UploadPartCopy is off": {nil, onProbes(http.MethodPut, refusing(partCopies, 500, "InternalError")), "copy by parts", StatusFailed, []string{"log of the store"}},
+		"no copies":             {nil, onProbes(http.MethodPut, refusing(copies, 501, "NotImplemented")), "server-side copy", check.StatusWarning, []string{"refuses", "cannot copy"}},
+		"copies keep metadata":  {nil, onProbes(http.MethodPut, forgetting("X-Amz-Metadata-Directive")), "server-side copy", check.StatusWarning, []string{"does not replace", "cannot copy"}},
+		"copies ignore":         {nil, onProbes(http.MethodPut, forgetting("X-Amz-Copy-Source-If-Match")), "server-side copy", check.StatusWarning, []string{"being replaced"}},
+		"no multipart":          {nil, onProbes(http.MethodPost, refusing(creates, 501, "NotImplemented")), "multipart", check.StatusFailed, []string{"refuses", "in parts"}},
+		"multipart fails":       {nil, onProbes(http.MethodPost, answerWith(500, "InternalError")), "multipart", check.StatusFailed, []string{"log of the store"}},
+		"multipart's metadata":  {nil, onProbes(http.MethodPost, forgetting(sealer.MetadataKey)), "multipart", check.StatusFailed, []string{"metadata"}},
+		"Complete fails":        {nil, onProbes(http.MethodPost, refusing(func(r *http.Request) bool { return !creates(r) }, 400, "InvalidPart")), "multipart", check.StatusFailed, []string{"InvalidPart"}},
+		"no UploadPartCopy":     {nil, onProbes(http.MethodPut, refusing(partCopies, 501, "NotImplemented")), "copy by parts", check.StatusWarning, []string{"over 5 GiB"}},
+		"UploadPartCopy is off": {nil, onProbes(http.MethodPut, refusing(partCopies, 500, "InternalError")), "copy by parts", check.StatusFailed, []string{"log of the store"}},
 	})
 }
 
-// TestCheckBrokenUploads runs against stores that keep what came of a plain body,
-// and stores that do not.
+// TestCheckBrokenUploads tests stores that keep the part of a plain body that
+// arrived, and stores that do not.
 func TestCheckBrokenUploads(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		framing Framing
+		framing upstream.Framing
 		keeps   bool
-		status  Status
+		status  check.Status
 		says    []string
 	}{
-		"kept, in use":     {FramingPlain, true, StatusFailed, []string{"plain", "SSEGW_UPSTREAM_BODY=auto", "versioning"}},
-		"kept, not in use": {FramingTrailer, true, StatusOK, []string{"trailer", "anonymously"}},
-		"not kept, plain":  {FramingPlain, false, StatusOK, []string{"in plain framing"}},
-		"not kept, signed": {FramingSigned, false, StatusOK, []string{"in signed or plain framing"}},
+		"kept, in use":     {upstream.FramingPlain, true, check.StatusFailed, []string{"plain", "SSEGW_UPSTREAM_BODY=auto", "versioning"}},
+		"kept, not in use": {upstream.FramingTrailer, true, check.StatusOK, []string{"trailer", "anonymous"}},
+		"not kept, plain":  {upstream.FramingPlain, false, check.StatusOK, []string{"in plain framing"}},
+		"not kept, signed": {upstream.FramingSigned, false, check.StatusOK, []string{"in signed or plain framing"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -387,11 +388,12 @@ func TestCheckBrokenUploads(t *testing.T) {
 	}
 }
 
-// keepBroken makes the store keep what came of a plain body whose connection broke.
+// keepBroken makes the store keep what arrived of a plain body whose connection
+// broke.
 func keepBroken(g *testGateway) {
 	onProbes(http.MethodPut, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		b, err := io.ReadAll(r.Body)
-		if err != nil && r.Header.Get("X-Amz-Content-Sha256") == unsignedPayload {
+		if err != nil && r.Header.Get("X-Amz-Content-Sha256") == modeUnsigned {
 			g.upstream.store(testStateBucket, strings.TrimPrefix(r.URL.Path, "/"+testStateBucket+"/"), &memObject{body: b, header: http.Header{}, etag: memTag(b)})
 			return
 		}
@@ -400,7 +402,7 @@ func keepBroken(g *testGateway) {
 	})(g)
 }
 
-// failAfter is the end of a body: its error, or its clean end if there is none.
+// failAfter ends a body with an error, or cleanly if err is nil.
 type failAfter struct{ err error }
 
 func (f *failAfter) Read([]byte) (int, error) {
@@ -410,19 +412,19 @@ func (f *failAfter) Read([]byte) (int, error) {
 	return 0, f.err
 }
 
-// TestCheckCannotRemove: a store that lets nobody delete is told of, and only then
-// do probes stay.
+// TestCheckCannotRemove checks that a store that refuses to delete is a warning.
+// Only then do probes stay.
 func TestCheckCannotRemove(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, onClock())
 		onProbes(http.MethodDelete, answerWith(403, "AccessDenied"))(g)
-		found := map[string]Finding{}
-		g.Check(t.Context(), func(f Finding) { found[f.Name] = f })
-		if f := found["ranges"]; f.Status != StatusWarning || !strings.Contains(f.Remedy, "delete") || !strings.Contains(f.Detail, "AccessDenied") {
+		found := map[string]check.Finding{}
+		g.checks().Run(t.Context(), func(f check.Finding) { found[f.Name] = f })
+		if f := found["ranges"]; f.Status != check.StatusWarning || !strings.Contains(f.Remedy, "delete") || !strings.Contains(f.Detail, "AccessDenied") {
 			t.Errorf("%+v", f)
 		}
-		if !slices.ContainsFunc(g.upstream.keys(testStateBucket), func(k string) bool { return strings.HasPrefix(k, probePrefix) }) {
+		if !slices.ContainsFunc(g.upstream.keys(testStateBucket), func(k string) bool { return strings.HasPrefix(k, upstream.ProbePrefix) }) {
 			t.Error("no probe stayed")
 		}
 	})
@@ -437,65 +439,35 @@ func TestCheckIsBounded(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		})(g)
-		short := checkBounds{all: time.Second, each: 300 * time.Millisecond, settle: checkTimes.settle}
-		var found []Finding
+		short := check.Limits{All: time.Second, Each: 300 * time.Millisecond, Settle: check.DefaultLimits.Settle}
+		var found []check.Finding
 		start := time.Now()
-		g.checkWithin(t.Context(), short, func(f Finding) { found = append(found, f) })
-		if took := time.Since(start); took > short.all+probeCleanup {
+		checks := g.checks()
+		checks.Limits = short
+		checks.Run(t.Context(), func(f check.Finding) { found = append(found, f) })
+		if took := time.Since(start); took > short.All+300*time.Millisecond {
 			t.Errorf("took %s", took)
 		}
-		if f := finding(t, found, "conditional writes"); f.Status != StatusFailed || !strings.Contains(f.Detail, "in time") {
+		if f := finding(t, found, "conditional writes"); f.Status != check.StatusFailed || !strings.Contains(f.Detail, "in time") {
 			t.Errorf("%+v", f)
 		}
-		if f := finding(t, found, "copy by parts"); f.Status != StatusNotTried || !strings.Contains(f.Detail, "too long") {
+		if f := finding(t, found, "copy by parts"); f.Status != check.StatusNotTried || !strings.Contains(f.Detail, "too long") {
 			t.Errorf("%+v", f)
 		}
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		found = nil
-		g.Check(ctx, func(f Finding) { found = append(found, f) })
-		if f := finding(t, found, "multipart"); f.Status != StatusNotTried {
+		g.checks().Run(ctx, func(f check.Finding) { found = append(found, f) })
+		if f := finding(t, found, "multipart"); f.Status != check.StatusNotTried {
 			t.Errorf("interrupted: %+v", f)
 		}
 	})
 }
 
-func TestReachRemedy(t *testing.T) {
-	t.Parallel()
-	tests := map[string]string{
-		"dial tcp: lookup kes: no such host":                                         "name service",
-		"tls: failed to verify certificate: x509: certificate signed by unknown ...": "CA in ROOTS",
-		"http: server gave HTTP response to HTTPS client":                            "does not speak https",
-		"dial tcp 10.0.0.1:7373: connect: connection refused":                        "start KES",
-		"no answer in time": "firewalls",
-	}
-	for text, want := range tests {
-		if got := reachRemedy(text, "KES", "ENDPOINT", "ROOTS"); !strings.Contains(got, want) || !strings.Contains(got, "ENDPOINT") {
-			t.Errorf("%s: %s", text, got)
-		}
-	}
-}
-
-func TestLargest(t *testing.T) {
-	t.Parallel()
-	for _, limit := range []int{1, 17, 1400} {
-		for _, most := range []int{-1, 0, 1, 16, 17, 700, 1399, 1400, 5000} {
-			tried := map[int]bool{}
-			got, err := largest(limit, func(n int) (bool, error) {
-				tried[n] = true
-				return n <= most, nil
-			})
-			want := min(most, limit)
-			if err != nil || got > want || want-got > 16 || got >= 0 && !tried[got] {
-				t.Errorf("limit %d, store %d: %d, %v", limit, most, got, err)
-			}
-			if got < 0 != (most < 0) {
-				t.Errorf("limit %d, store %d: %d (tried %v)", limit, most, got, slices.Sorted(maps.Keys(tried)))
-			}
-		}
-	}
-	if _, err := largest(10, func(int) (bool, error) { return false, url.InvalidHostError("x") }); err == nil {
-		t.Error("an error is lost")
+// checks are those of ssegw check and ssegw inspect.
+func (g *testGateway) checks() check.Config {
+	return check.Config{
+		Upstream: g.Upstream, State: g.State, KMS: g.KMS, KMSTimeout: g.times.kms, WarnHeaderDigest: g.WarnHeaderDigest, Log: g.Log,
 	}
 }

@@ -1,145 +1,32 @@
 package proxy
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"math/rand/v2"
-	"slices"
 	"testing"
 
-	"ssegw/proxy/sigv4"
-	"ssegw/sealer"
+	"ssegw/proxy/assembly"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
-
-var combining = []sealer.Algorithm{sealer.ChecksumCRC32, sealer.ChecksumCRC32C, sealer.ChecksumCRC64NVME}
-
-// partsWith cuts body at the given offsets and hashes each piece.
-func partsWith(t testing.TB, a sealer.Algorithm, body []byte, cuts []int) (parts []sealer.Part) {
-	t.Helper()
-	begin := 0
-	for i, end := range append(slices.Clone(cuts), len(body)) {
-		parts = append(parts, sealer.Part{Number: i + 1, Size: int64(end - begin), Digest: digestOf(t, a, body[begin:end])})
-		begin = end
-	}
-	return parts
-}
-
-func digestOf(t testing.TB, a sealer.Algorithm, b []byte) []byte {
-	t.Helper()
-	h, ok := sigv4.NewHash(a.String())
-	if !ok {
-		t.Fatalf("no hash for %s", a)
-	}
-	h.Write(b)
-	return h.Sum(nil)
-}
-
-func wantCombined(t testing.TB, a sealer.Algorithm, body []byte, cuts []int) {
-	t.Helper()
-	sum, err := objectChecksum(a, false, partsWith(t, a, body, cuts))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := digestOf(t, a, body); !bytes.Equal(sum.Digest, want) || sum.Algorithm != a || sum.Composite {
-		t.Fatalf("%s of %d bytes cut at %v: %x, want %x", a, len(body), cuts, sum.Digest, want)
-	}
-}
-
-// TestCombine compares the combined CRC of random splits with that of the whole.
-func TestCombine(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(1, 2))
-	for _, a := range combining {
-		wantCombined(t, a, nil, nil)
-		wantCombined(t, a, nil, []int{0, 0})
-		wantCombined(t, a, []byte("123456789"), []int{0, 4, 9})
-		for range 300 {
-			body := pattern(r.IntN(100_000), uint64(r.IntN(1000)))
-			var cuts []int
-			for range r.IntN(8) {
-				cuts = append(cuts, r.IntN(len(body)+1))
-			}
-			slices.Sort(cuts)
-			wantCombined(t, a, body, cuts)
-		}
-	}
-}
-
-// TestCombineLong moves CRCs past more bytes than a test could hash: in one step
-// and in several it has to come to the same.
-func TestCombineLong(t *testing.T) {
-	t.Parallel()
-	for _, a := range combining {
-		c := combinable[a]
-		const first, n = 0x12345678, int64(5<<40 + 12345)
-		steps := uint64(first)
-		for _, d := range []int64{1 << 40, 2 << 40, 12345, 2 << 40} {
-			steps = c.combine(steps, 0, d)
-		}
-		if got := c.combine(first, 0, n); got != steps || got == first {
-			t.Errorf("%s: %x in one step, %x in four", a, got, steps)
-		}
-	}
-}
-
-func FuzzCombine(f *testing.F) {
-	f.Add([]byte("123456789"), uint16(4), uint16(5))
-	f.Add([]byte{}, uint16(0), uint16(0))
-	f.Add(bytes.Repeat([]byte{0}, 300), uint16(1), uint16(255))
-	f.Fuzz(func(t *testing.T, body []byte, x, y uint16) {
-		cuts := []int{int(x) % (len(body) + 1), int(y) % (len(body) + 1)}
-		slices.Sort(cuts)
-		for _, a := range combining {
-			wantCombined(t, a, body, cuts)
-		}
-	})
-}
-
-// TestComposite: the checksum of the parts' checksums, and its form.
-func TestComposite(t *testing.T) {
-	t.Parallel()
-	body := pattern(1000, 1)
-	parts := partsWith(t, sealer.ChecksumSHA256, body, []int{300, 700})
-	sum, err := objectChecksum(sealer.ChecksumSHA256, true, parts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []byte
-	for _, p := range [][]byte{body[:300], body[300:700], body[700:]} {
-		d := sha256.Sum256(p)
-		all = append(all, d[:]...)
-	}
-	want := sha256.Sum256(all)
-	if !bytes.Equal(sum.Digest, want[:]) {
-		t.Errorf("%x, want %x", sum.Digest, want)
-	}
-	if got, shown := checksumValue(sum, 3), checksumText(want[:])+"-3"; got != shown || checksumType(sum) != composite {
-		t.Errorf("%s %s, want %s", got, checksumType(sum), shown)
-	}
-	if _, err := objectChecksum(sealer.ChecksumSHA256, false, parts); err == nil {
-		t.Error("a SHA-256 was combined")
-	}
-}
 
 // TestAnnouncedChecksums: which algorithm goes with which type.
 func TestAnnouncedChecksums(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ algorithm, typ, want string }{
 		{"", "", ""},
-		{"", fullObject, "refused"},
-		{"CRC32", "", composite},
-		{"CRC32", fullObject, fullObject},
-		{"CRC32C", composite, composite},
-		{"CRC64NVME", "", fullObject},
-		{"CRC64NVME", composite, "refused"},
-		{"SHA256", "", composite},
-		{"SHA256", fullObject, "refused"},
-		{"SHA1", composite, composite},
+		{"", s3.FullObject, "refused"},
+		{"CRC32", "", s3.Composite},
+		{"CRC32", s3.FullObject, s3.FullObject},
+		{"CRC32C", s3.Composite, s3.Composite},
+		{"CRC64NVME", "", s3.FullObject},
+		{"CRC64NVME", s3.Composite, "refused"},
+		{"SHA256", "", s3.Composite},
+		{"SHA256", s3.FullObject, "refused"},
+		{"SHA1", s3.Composite, s3.Composite},
 		{"SHA1", "OTHER", "refused"},
 		{"ROT13", "", "refused"},
 	} {
-		u := &upload{Algorithm: c.algorithm, Type: c.typ}
-		err := u.checkChecksums()
+		u := &state.Upload{Algorithm: c.algorithm, Type: c.typ}
+		err := assembly.CheckAnnounced(u)
 		if refused := c.want == "refused"; refused != (err != nil) || !refused && u.Type != c.want {
 			t.Errorf("%s %q: %q, %v, want %s", c.algorithm, c.typ, u.Type, err, c.want)
 		}

@@ -1,210 +1,247 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 
+	"ssegw/proxy/assembly"
+	"ssegw/proxy/object"
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// completeRequest is the document of CompleteMultipartUpload.
-type completeRequest struct {
-	XMLName xml.Name        `xml:"CompleteMultipartUpload"`
-	Parts   []completedPart `xml:"Part"`
-}
-
-type completedPart struct {
-	Number *int   `xml:"PartNumber"`
-	ETag   string `xml:"ETag"`
-	Other  []struct {
-		XMLName xml.Name
-		Value   string `xml:",chardata"`
-	} `xml:",any"` // checksums
-}
-
-// completeAnswer is the answer of CompleteMultipartUpload.
-type completeAnswer struct {
-	XMLName  xml.Name      `xml:"http://s3.amazonaws.com/doc/2006-03-01/ CompleteMultipartUploadResult"`
-	Location string        `xml:"Location"`
-	Bucket   string        `xml:"Bucket"`
-	Key      string        `xml:"Key"`
-	ETag     string        `xml:"ETag"`
-	Sums     []checksumXML `xml:",any"`
-	SumType  string        `xml:"ChecksumType,omitempty"`
-}
-
-// checksumXML is an element such as ChecksumCRC32.
-type checksumXML struct {
-	XMLName xml.Name
-	Value   string `xml:",chardata"`
-}
-
-// MarshalXML leaves the element in the namespace of the document, where a name
-// without one would be put into none.
-func (c checksumXML) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
-	return e.EncodeElement(c.Value, xml.StartElement{Name: xml.Name{Local: c.XMLName.Local}})
-}
-
-// completeMultipartUpload is CompleteMultipartUpload. That of an upload which is no
-// more may have succeeded before.
-func (c *call) completeMultipartUpload() error {
-	doc, body, err := c.document()
+// completeMultipartUpload is CompleteMultipartUpload. If the upload is gone, an
+// equal Complete may have succeeded before; its answer is then given again.
+func completeMultipartUpload(c *call) error {
+	doc, body, err := openDocument(c)
 	if err != nil {
 		return err
 	}
-	err = c.complete(doc, body)
-	if !mayBeDone(err) {
+	err = completeOnce(c, doc, body)
+	if !mayBeCompleted(err) {
 		return err
 	}
-	d, again := c.doneBefore(doc, isNoUpload(err))
+	d, again := recordedAnswer(c, doc, upstream.IsNoUpload(err))
 	switch {
 	case again == nil:
-		return c.giveAgain(d)
+		return replayAnswer(c, d)
 	case errors.Is(again, s3.ErrNoSuchUpload):
 		return err
 	}
 	return again
 }
 
-// complete completes the upload. The part table goes upstream as the last part, then
-// the upstream completes.
-func (c *call) complete(doc []byte, body *clientBody) error {
-	u, err := c.uploadOf()
+// completeOnce completes the upload: the part table goes up as the last part,
+// then the store completes.
+func completeOnce(c *call, doc []byte, body *payload.Client) error {
+	u, err := uploadOf(c)
 	if err != nil {
 		return err
 	}
-	if err := c.checkCompleteSSE(u); err != nil {
+	if err := checkCompleteSSE(c, u); err != nil {
 		return err
 	}
 	if u.Plain {
-		if err := c.allowPlainUpload(); err != nil {
+		if err := allowPlainUpload(c); err != nil {
 			return err
 		}
-		return c.completePlain(u, doc, body)
+		return completePlain(c, u, doc, body)
 	}
-	var request completeRequest
+	var request assembly.Request
 	if err := xml.Unmarshal(doc, &request); err != nil || len(request.Parts) == 0 {
 		return s3.ErrMalformedXML.With(err)
 	}
-	claimed, err := readClaims(c.req.Header)
+	claimed, err := assembly.ReadClaims(c.req.Header)
 	if err != nil {
 		return err
 	}
-	recorded, err := c.State.parts(c.ctx(), u)
+	recorded, err := c.gw.State.Parts(c.ctx(), u)
 	if err != nil {
 		return err
 	}
-	chosen, err := c.choose(u, recorded, request.Parts)
+	chosen, err := assembly.Choose(u, recorded, request.Parts, c.gw.bounds.minPart)
 	if err != nil {
 		return err
 	}
-	table, sum, err := c.tableOf(u, chosen)
-	if err != nil {
-		return err
-	}
-	if err := claimed.check(u, table, sum); err != nil {
-		return err
-	}
-	tail, err := c.sealTable(u, table, sum)
-	if err != nil {
-		return err
-	}
-	etag, header, err := c.finishAgain(u, chosen, freeNumber(recorded, chosen[len(chosen)-1]), tail)
-	if isNoUpload(err) {
-		etag, header, err = c.completedBefore(u, table, err)
+	table, sum, err := assembly.Table(u, chosen)
+	if errors.Is(err, sealer.ErrNotAuthentic) {
+		return uploadFailed(c, err)
 	}
 	if err != nil {
 		return err
 	}
-	c.remember(etag, table.SealedSize()+int64(len(tail)), entryFactsOf(table.Size(), []sealer.Checksum{sum}))
-	return c.answerComplete(u, doc, etag, header, sum, len(chosen))
+	if err := claimed.Check(u, table, sum); err != nil {
+		return err
+	}
+	tail, err := sealTable(c, u, table, sum)
+	if err != nil {
+		return err
+	}
+	etag, header, err := finishWithRetries(c, u, chosen, assembly.FreeNumber(recorded, chosen[len(chosen)-1]), tail)
+	if upstream.IsNoUpload(err) {
+		etag, header, err = completedBefore(c, u, table, err)
+	}
+	if err != nil {
+		return err
+	}
+	c.gw.caches.Remember(c.name(), etag, table.SealedSize()+int64(len(tail)), object.EntryOf(table.Size(), []sealer.Checksum{sum}))
+	return answerComplete(c, u, doc, etag, header, sum, len(chosen))
 }
 
-// freeNumber is the upstream's number for the part that ends an object: the first,
-// from that of the last part on, under which the upstream has no attempt of a
-// part. A Complete that is refused then costs the upload nothing.
-func freeNumber(recorded map[int][]*part, last *part) int {
-	n := last.number
-	for slices.ContainsFunc(recorded[n], func(p *part) bool { return !p.Staged }) {
-		n++
+// checkCompleteSSE compares the encryption headers of a Complete with those of
+// the upload. As on Amazon S3, a Complete needs the customer's key if the parts
+// have announced checksums.
+func checkCompleteSSE(c *call, u *state.Upload) error {
+	s, err := c.encryption().RepeatedUpload(u.Header)
+	if err == nil && s.LacksKey() && u.Algorithm != "" {
+		err = sse.ErrUploadEncrypted
 	}
-	return n
+	return err
 }
 
-// finishUpload sends the part table under a free number and completes upstream. It
-// returns the object's ETag and the upstream's headers.
-func (c *call) finishUpload(u *upload, chosen []*part, number int, tail []byte) (string, http.Header, error) {
+// completePlain completes an upload in plaintext.
+func completePlain(c *call, u *state.Upload, doc []byte, body *payload.Client) error {
+	o := upstream.Request{
+		Method: http.MethodPost, Bucket: u.Bucket, Key: u.Key, Query: c.req.Query, Header: upstream.RequestHeader(c.req.Header), Copies: true,
+	}
+	if err := translateConditions(c, o.Header); err != nil {
+		return err
+	}
+	setDocument(&o, doc, body.Checksums())
+	for name := range c.req.Header {
+		// These describe the object, not the document.
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, s3.ChecksumPrefix) || lower == s3.HeaderMPObjectSize {
+			upstream.PassHeaders(o.Header, c.req.Header, name)
+		}
+	}
+	_, answer, headers, err := c.store().Complete(c.ctx(), o)
+	if err != nil {
+		return err
+	}
+	if answer, err = s3.ReplaceText(answer, "CompleteMultipartUploadResult", "Location", locationOf(c)); err != nil {
+		return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
+	}
+	shown := http.Header{}
+	upstream.CopyAnswer(shown, headers, false)
+	shown.Del("Content-Length")
+	return finishComplete(c, u, &state.Answer{Parts: upstream.HexSHA256(doc), Answer: answer, Header: firstValues(shown)})
+}
+
+// sealTable seals the part table under the trailer key. That key is in the
+// header's facts, so this needs the root and no KES.
+func sealTable(c *call, u *state.Upload, table *sealer.PartTable, sum sealer.Checksum) ([]byte, error) {
+	h, facts, err := u.Header.OpenFacts(c.name(), c.gw.State.Root())
+	if err != nil {
+		return nil, uploadFailed(c, err)
+	}
+	defer facts.Wipe()
+	key, ok := facts.TrailerKey()
+	if !ok || facts.Announced != u.Announced() {
+		return nil, uploadFailed(c, sealer.ErrNotAuthentic)
+	}
+	defer key.Wipe()
+	tail, err := h.SealPartTable(key, []sealer.Checksum{sum}, table)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: sealing the part table: %w", err)
+	}
+	return tail, nil
+}
+
+// finishUpload sends the part table under a free part number and completes the
+// upload at the store. It returns the object's ETag and the headers of the
+// store's answer.
+func finishUpload(c *call, u *state.Upload, chosen []*state.Part, number int, tail []byte) (string, http.Header, error) {
 	last := chosen[len(chosen)-1]
-	etag, err := c.uploadTail(u, last, number, tail)
+	etag, err := uploadTail(c, u, last, number, tail)
 	if err != nil {
 		return "", nil, err
 	}
 	if last.Staged {
 		chosen = chosen[:len(chosen)-1]
 	}
-	under := http.Header{}
-	passHeaders(under, c.req.Header, "If-Match", "If-None-Match")
-	if err := c.translateConditions(under); err != nil {
+	under := uploadHeader(c)
+	upstream.PassHeaders(under, c.req.Header, "If-Match", "If-None-Match")
+	if err := translateConditions(c, under); err != nil {
 		return "", nil, err
 	}
-	return c.completeUpstream(u, chosen, number, etag, under)
+	parts := make([]upstream.SentPart, 0, len(chosen)+1)
+	for _, p := range chosen {
+		parts = append(parts, upstream.SentPart{Number: p.Number, Etag: p.ETag})
+	}
+	return c.store().CompleteUpload(c.ctx(), u.AtStore(), append(parts, upstream.SentPart{Number: number, Etag: etag}), under)
 }
 
-// isNoUpload reports whether the upstream does not know an upload.
-func isNoUpload(err error) bool { return isCode(err, s3.ErrNoSuchUpload) }
-
-// isCode reports whether an error is the upstream's, with the code of e.
-func isCode(err error, e *s3.Error) bool {
-	var up *upstreamError
-	return errors.As(err, &up) && up.code == e.Code
-}
-
-// completePlain completes an upload that is not sealed.
-func (c *call) completePlain(u *upload, doc []byte, body *clientBody) error {
-	o := outgoing{
-		method: http.MethodPost, bucket: u.Bucket, key: u.Key, query: c.req.Query, header: upstreamHeader(c.req.Header),
-		as: c.caller(), copies: true,
+// uploadTail sends the last part of a sealed object: the part table, after the
+// sealed bytes of the last part if that is staged. number is its part number at
+// the store. uploadTail returns the part's ETag there.
+func uploadTail(c *call, u *state.Upload, last *state.Part, number int, table []byte) (string, error) {
+	o := upstream.Request{
+		Method: http.MethodPut, Bucket: u.Bucket, Key: u.Key, Header: uploadHeader(c),
+		Query: u.AtStore().Query(number),
 	}
-	if err := c.translateConditions(o.header); err != nil {
-		return err
-	}
-	setDocument(&o, doc, body.Checksums())
-	for name := range c.req.Header {
-		// They are of the object, not of the document.
-		if lower := strings.ToLower(name); strings.HasPrefix(lower, s3.ChecksumPrefix) || lower == s3.HeaderMPObjectSize {
-			passHeaders(o.header, c.req.Header, name)
+	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))
+	if last.Staged {
+		staged, err := c.gw.State.Staged(c.ctx(), u, last)
+		if err != nil {
+			return "", err
 		}
+		defer func() { _ = staged.Close() }()
+		length := sealer.SealedSize(last.Size)
+		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
 	}
-	resp, err := c.Upstream.expect(c.ctx(), o)
+	c.gw.Upstream.Frame(&o, src, size, framing(c), nil)
+	answer, err := c.store().Exec(c.ctx(), o)
+	if err != nil {
+		return "", err
+	}
+	return strings.Trim(answer.Get("ETag"), `"`), nil
+}
+
+// answerComplete answers with a sealed object.
+func answerComplete(c *call, u *state.Upload, request []byte, etag string, stored http.Header, sum sealer.Checksum, parts int) error {
+	a := completeAnswer{
+		Location: locationOf(c),
+		Bucket:   u.Bucket, Key: u.Key, ETag: s3.ETagShown(etag, true),
+		SumType: object.ChecksumType(sum),
+		Sums:    []s3.ChecksumElement{s3.NewChecksumElement(sum.Algorithm.String(), object.ChecksumValue(sum, parts))},
+	}
+	doc, err := marshalXML(a)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := readListing(resp.Body)
-	if err != nil {
-		return err
-	}
-	if _, err := completedTag(resp, answer); err != nil {
-		return err
-	}
-	if answer, err = s3.ReplaceText(answer, "CompleteMultipartUploadResult", "Location", c.location()); err != nil {
-		return fmt.Errorf("%w: %w", errUpstream, err)
+	d := state.Answer{Parts: upstream.HexSHA256(request), Answer: doc, Header: map[string]string{}}
+	if v := stored.Get(s3.HeaderVersionID); v != "" {
+		d.Header[s3.HeaderVersionID] = v
 	}
 	shown := http.Header{}
-	copyAnswer(shown, resp.Header, false)
-	shown.Del("Content-Length")
-	return c.finishComplete(u, &done{Parts: hexSHA256(doc), Answer: answer, Header: flat(shown)})
+	sse.Of(u.Header.KeyHint).SetHeaders(shown)
+	maps.Copy(d.Header, firstValues(shown))
+	return finishComplete(c, u, &d)
 }
 
-// location is the address of the request's object at the gateway.
-func (c *call) location() string {
+// completeAnswer is the document that answers CompleteMultipartUpload.
+type completeAnswer struct {
+	XMLName  xml.Name             `xml:"http://s3.amazonaws.com/doc/2006-03-01/ CompleteMultipartUploadResult"`
+	Location string               `xml:"Location"`
+	Bucket   string               `xml:"Bucket"`
+	Key      string               `xml:"Key"`
+	ETag     string               `xml:"ETag"`
+	Sums     []s3.ChecksumElement `xml:",any"`
+	SumType  string               `xml:"ChecksumType,omitempty"`
+}
+
+// locationOf returns the URL of the request's object at the gateway.
+func locationOf(c *call) string {
 	scheme, path := "http", s3.EscapePath(c.req.Bucket, c.req.Key)
 	if c.secure() {
 		scheme = "https"
@@ -215,146 +252,9 @@ func (c *call) location() string {
 	return scheme + "://" + c.in.Host + path
 }
 
-// completedTag reads the ETag out of the upstream's answer to a Complete, or the
-// error that can follow a status of 200.
-func completedTag(resp *http.Response, body []byte) (string, error) {
-	var answer struct {
-		XMLName xml.Name
-		ETag    string `xml:"ETag"`
-	}
-	if err := xml.Unmarshal(body, &answer); err != nil {
-		return "", fmt.Errorf("%w: answer to CompleteMultipartUpload: %w", errUpstream, err)
-	}
-	if answer.XMLName.Local == "Error" {
-		return "", lateError(resp.Header, body)
-	}
-	return answer.ETag, nil
-}
-
-// choose finds the attempts that the client lists, by number and ETag.
-func (c *call) choose(u *upload, recorded map[int][]*part, listed []completedPart) ([]*part, error) {
-	var chosen []*part
-	for i := range listed {
-		l := &listed[i]
-		if err := l.check(); err != nil {
-			return nil, err
-		}
-		if i > 0 && *l.Number <= *listed[i-1].Number {
-			return nil, s3.ErrInvalidPartOrder
-		}
-		found := findPart(recorded[*l.Number], l.ETag)
-		if found == nil {
-			return nil, u.invalidPart(l)
-		}
-		if found.Size < c.bounds.minPart && i < len(listed)-1 {
-			return nil, s3.ErrEntityTooSmall
-		}
-		if err := l.checkSums(u, found); err != nil {
-			return nil, err
-		}
-		chosen = append(chosen, found)
-	}
-	return chosen, nil
-}
-
-// findPart returns the one attempt whose shown ETag is given, with or without quotes.
-func findPart(attempts []*part, etag string) *part {
-	return theOne(attempts, func(p *part) bool { return strings.Trim(p.shown(), `"`) == strings.Trim(etag, `"`) })
-}
-
-// theOne returns the only attempt of a kind. It is nil if there is none, and if there
-// are more: which one is meant must not be up to the order of a listing.
-func theOne(attempts []*part, is func(*part) bool) (one *part) {
-	for _, p := range attempts {
-		if !is(p) {
-			continue
-		}
-		if one != nil {
-			return nil
-		}
-		one = p
-	}
-	return one
-}
-
-// check refuses an entry that no part can have.
-func (l *completedPart) check() error {
-	switch {
-	case l.ETag == "" || l.Number == nil:
-		return s3.ErrMalformedXML
-	case *l.Number < 1:
-		return s3.ErrArgument("PartNumber", strconv.Itoa(*l.Number), "PartNumber must be >= 1")
-	}
-	return nil
-}
-
-// sealTable seals the part table under the trailer key, which the root opens.
-func (c *call) sealTable(u *upload, table *sealer.PartTable, sum sealer.Checksum) ([]byte, error) {
-	facts, err := u.header.OpenFacts(c.binding(), c.State.Root())
-	if err != nil {
-		return nil, c.integrity("upload", err)
-	}
-	defer facts.Wipe()
-	key, ok := facts.TrailerKey()
-	if !ok || facts.Announced != u.announced() {
-		return nil, c.integrity("upload", errMismatch)
-	}
-	defer key.Wipe()
-	tail, err := u.header.SealPartTable(key, []sealer.Checksum{sum}, table)
-	if err != nil {
-		return nil, fmt.Errorf("proxy: sealing the part table: %w", err)
-	}
-	return tail, nil
-}
-
-// completeUpstream completes the upload upstream, under the conditions given, and
-// returns the object's ETag. An upstream can answer 200 and then an error.
-func (c *call) completeUpstream(u *upload, chosen []*part, tail int, etag string, under http.Header) (string, http.Header, error) {
-	var doc strings.Builder
-	doc.WriteString("<CompleteMultipartUpload>")
-	for _, p := range chosen {
-		fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part>`, p.number, p.ETag)
-	}
-	fmt.Fprintf(&doc, `<Part><PartNumber>%d</PartNumber><ETag>"%s"</ETag></Part></CompleteMultipartUpload>`, tail, etag)
-
-	header := c.uploadHeader()
-	maps.Copy(header, under)
-	o := outgoing{
-		method: http.MethodPost, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
-		query: u.query(0), copies: true,
-	}
-	setDocument(&o, []byte(doc.String()), nil)
-	resp, err := c.Upstream.expect(c.ctx(), o)
-	if err != nil {
-		return "", nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := readListing(resp.Body)
-	if err != nil {
-		return "", nil, err
-	}
-	tag, err := completedTag(resp, body)
-	return tag, resp.Header, err
-}
-
-// answerComplete makes the answer for a sealed object.
-func (c *call) answerComplete(u *upload, request []byte, etag string, stored http.Header, sum sealer.Checksum, parts int) error {
-	a := completeAnswer{
-		Location: c.location(),
-		Bucket:   u.Bucket, Key: u.Key, ETag: s3.ETagShown(etag, true),
-		SumType: checksumType(sum),
-		Sums:    []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumValue(sum, parts)}},
-	}
-	doc, err := xml.Marshal(a)
-	if err != nil {
-		return fmt.Errorf("proxy: encoding an answer: %w", err)
-	}
-	d := done{Parts: hexSHA256(request), Answer: append([]byte(xml.Header), doc...), Header: map[string]string{}}
-	if v := stored.Get(s3.HeaderVersionID); v != "" {
-		d.Header[s3.HeaderVersionID] = v
-	}
-	shown := http.Header{}
-	sealingOf(u.header).setHeaders(shown)
-	maps.Copy(d.Header, flat(shown))
-	return c.finishComplete(u, &d)
+// uploadFailed counts an upload whose records are not authentic. It returns the
+// error for it, which wraps object.ErrIntegrity.
+func uploadFailed(c *call, err error) error {
+	c.gw.metrics.integrityFailed("upload")
+	return fmt.Errorf("%w: upload: %w", object.ErrIntegrity, err)
 }

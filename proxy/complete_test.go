@@ -13,10 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
-// TestCompleteAgain: a Complete can be repeated, at any gateway, and after the
+// TestCompleteAgain: a Complete can be repeated, at any gateway, also after the
 // store's or the gateway's answer was lost.
 func TestCompleteAgain(t *testing.T) {
 	t.Parallel()
@@ -71,8 +72,8 @@ func TestCompleteAgain(t *testing.T) {
 	}
 }
 
-// TestCompleteAgainCutShort: a Complete whose records could not all be removed is
-// answered again.
+// TestCompleteAgainCutShort: a repeated Complete gets its answer also if some
+// records could not be removed.
 func TestCompleteAgainCutShort(t *testing.T) {
 	t.Parallel()
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
@@ -108,8 +109,8 @@ func TestCompleteAgainCutShort(t *testing.T) {
 	}
 }
 
-// TestCompleteAgainOtherObject: an object that another write put in the place of
-// the upload's is not taken for it.
+// TestCompleteAgainOtherObject: an object that replaced the upload's is not
+// taken for it.
 func TestCompleteAgainOtherObject(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(*testGateway){
@@ -135,8 +136,8 @@ func TestCompleteAgainOtherObject(t *testing.T) {
 	}
 }
 
-// TestCompleteErrorIn200: an error after a status of 200 is an error, for sealed
-// uploads and others, and leaves the upload as it was.
+// TestCompleteErrorIn200: an error after a status of 200 is an error, for
+// sealed uploads and others, and leaves the upload as it was.
 func TestCompleteErrorIn200(t *testing.T) {
 	t.Parallel()
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
@@ -162,7 +163,8 @@ func TestCompleteErrorIn200(t *testing.T) {
 	}
 }
 
-// TestCompleteConditions are evaluated upstream, with the ETags clients know.
+// TestCompleteConditions: the store evaluates the conditions, which have the
+// ETags that clients know.
 func TestCompleteConditions(t *testing.T) {
 	t.Parallel()
 	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
@@ -197,11 +199,11 @@ func TestMultipartChecksums(t *testing.T) {
 	parts := [][]byte{pattern(70_000, 1), pattern(2000, 2), pattern(30, 3)}
 	whole := slices.Concat(parts...)
 	for _, c := range []struct{ algorithm, typ string }{
-		{"CRC32", ""}, {"CRC32", fullObject}, {"CRC32C", composite}, {"CRC32C", fullObject}, {"CRC64NVME", ""}, {"SHA256", ""}, {"SHA1", composite},
+		{"CRC32", ""}, {"CRC32", s3.FullObject}, {"CRC32C", s3.Composite}, {"CRC32C", s3.FullObject}, {"CRC64NVME", ""}, {"SHA256", ""}, {"SHA1", s3.Composite},
 	} {
 		t.Run(c.algorithm+c.typ, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 			pairs := []string{"X-Amz-Checksum-Algorithm", c.algorithm}
 			if c.typ != "" {
 				pairs = append(pairs, "X-Amz-Checksum-Type", c.typ)
@@ -224,7 +226,7 @@ func TestMultipartChecksums(t *testing.T) {
 				case 1:
 					request.mode, request.algorithm = modeTrailer, c.algorithm
 				case 2:
-					if c.typ == composite || c.typ == "" && c.algorithm != "CRC64NVME" {
+					if c.typ == s3.Composite || c.typ == "" && c.algorithm != "CRC64NVME" {
 						g.do(request).want(t, 400, "InvalidRequest")
 						request.header.Set(header, sum)
 					} // else it comes without, and the gateway computes it
@@ -238,15 +240,15 @@ func TestMultipartChecksums(t *testing.T) {
 				raw, _ := base64.StdEncoding.DecodeString(sum)
 				digests = append(digests, raw...)
 			}
-			want, typ := sumText(c.algorithm, whole), fullObject
-			if c.typ == composite || c.typ == "" && c.algorithm != "CRC64NVME" {
-				want, typ = sumText(c.algorithm, digests)+"-3", composite
+			want, typ := sumText(c.algorithm, whole), s3.FullObject
+			if c.typ == s3.Composite || c.typ == "" && c.algorithm != "CRC64NVME" {
+				want, typ = sumText(c.algorithm, digests)+"-3", s3.Composite
 			}
 			u.completeWith(u.listed, header, sumText(c.algorithm, []byte("other"))).want(t, 400, "BadDigest")
 			u.completeWith(u.listed, "X-Amz-Checksum-"+other, sumText(other, whole)).want(t, 400, "InvalidRequest")
-			wrong := composite
-			if typ == composite {
-				wrong = fullObject
+			wrong := s3.Composite
+			if typ == s3.Composite {
+				wrong = s3.FullObject
 			}
 			u.completeWith(u.listed, "X-Amz-Checksum-Type", wrong).want(t, 400, "InvalidRequest")
 			r := u.completeWith(u.listed, header, want, "X-Amz-Checksum-Type", typ)
@@ -269,8 +271,8 @@ func TestMultipartChecksums(t *testing.T) {
 	}
 }
 
-// TestPlainUpload: without a rule or a header, multipart uploads go through as
-// they are, and their objects are not sealed.
+// TestPlainUpload: without a rule or a header multipart uploads are passed on,
+// and their objects are plaintext.
 func TestPlainUpload(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -296,8 +298,8 @@ func TestPlainUpload(t *testing.T) {
 	}
 }
 
-// TestCompleteRefusedKeepsParts: a Complete that is refused takes no part's place
-// upstream, not that of one it does not list either.
+// TestCompleteRefusedKeepsParts: a refused Complete replaces no part at the
+// store, not even one that it does not list.
 func TestCompleteRefusedKeepsParts(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 )
 
 // randomPartTags makes the store's ETags of parts random, as some stores' are.
@@ -19,15 +20,15 @@ func randomPartTags(u *memUpstream) hook {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if up := u.uploads[q.Get("uploadId")]; up != nil {
-			tag := randomTag()
+			tag := upstream.RandomTag()
 			up.parts[atoi(q.Get("partNumber"))].etag = tag
 			w.Header().Set("ETag", `"`+tag+`"`)
 		}
 	}
 }
 
-// TestCompleteAtOnce: two equal Completes at the same time, at two gateways, both give
-// the object, wherever they meet.
+// TestCompleteAtOnce: two equal, concurrent Completes at two gateways both
+// succeed, whatever the order of their steps.
 func TestCompleteAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
@@ -47,7 +48,8 @@ func TestCompleteAtOnce(t *testing.T) {
 							r.want(t, 200, "")
 							u.listed = append(u.listed, testPart{number: i + 1, etag: r.header.Get("ETag")})
 						}
-						// The first one that wants to complete waits until the other one does too.
+						// The first one that wants to complete waits until the
+						// other one does too.
 						var arrived atomic.Int64
 						both := make(chan struct{})
 						g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -75,7 +77,8 @@ func TestCompleteAtOnce(t *testing.T) {
 	}
 }
 
-// TestCompleteBehind: a Complete that comes while another one clears up gets the same answer.
+// TestCompleteBehind: a Complete that comes while another one removes its
+// records gets the same answer.
 func TestCompleteBehind(t *testing.T) {
 	t.Parallel()
 	for name, sse := range map[string][]string{"sealed": {s3.HeaderSSE, s3.AES256}, "plain": nil} {
@@ -109,7 +112,7 @@ func TestCompleteBehind(t *testing.T) {
 						}
 						next.ServeHTTP(w, r)
 					})
-					// The one that is held there, and the one that overtakes it.
+					// One Complete waits there, and the other overtakes it.
 					g.upstream.on(http.MethodPost, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 						next.ServeHTTP(w, r)
 						if what == "answer" && !seconds.CompareAndSwap(false, true) {
@@ -137,8 +140,8 @@ func TestCompleteBehind(t *testing.T) {
 	}
 }
 
-// TestStrangersForgetNothing: what the store tells a client who may not know an upload
-// removes none of its records.
+// TestStrangersForgetNothing: no record of an upload is removed because the
+// store hides the upload from a client.
 func TestStrangersForgetNothing(t *testing.T) {
 	t.Parallel()
 	stranger := mapped("stranger")

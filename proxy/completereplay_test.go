@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
-// TestCompleteReplayed: the answer that is kept of a Complete is given again to clients that
-// the store would have let complete the upload, and to no others.
+// TestCompleteReplayed: the recorded answer of a Complete is given only to
+// clients that the store would let complete the upload.
 func TestCompleteReplayed(t *testing.T) {
 	t.Parallel()
 	denied := func(r *http.Request) bool {
@@ -21,7 +22,7 @@ func TestCompleteReplayed(t *testing.T) {
 		for _, guards := range []bool{true, false} {
 			own := mapped("own")
 			g := newGateway(t, withCredentials(map[string]*Credential{"own": own})).withSmallParts()
-			g.State.guards.Store(guards)
+			g.State.Guards.Store(guards)
 			pairs := []string{s3.HeaderSSE, s3.AES256}
 			if !sealed {
 				pairs = nil
@@ -32,7 +33,7 @@ func TestCompleteReplayed(t *testing.T) {
 			u.listed = []testPart{{number: 1, etag: part.header.Get("ETag")}}
 			first := u.completeWith(u.listed)
 			first.want(t, 200, "")
-			eventually(t, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{doneRecord}) })
+			eventually(t, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{state.DoneRecord}) })
 			repeat := func(as *Credential, anonymous bool) clientAnswer {
 				c := u.completeRequest(u.listed)
 				c.as, c.anonymous = as, anonymous

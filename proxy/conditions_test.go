@@ -51,7 +51,7 @@ func conditionCases(tag string) []struct {
 		{"match and same none match", []string{"If-Match", quoted, "If-None-Match", quoted}, 304},
 	}
 	if base != quoted {
-		// The upstream's own tag is not the one that clients know.
+		// The store's own ETag is not the one that clients know.
 		cases = append(cases, []struct {
 			name   string
 			pairs  []string
@@ -64,7 +64,7 @@ func conditionCases(tag string) []struct {
 }
 
 // TestReadConditions tries the conditions of GET and HEAD, whole and ranged, on
-// sealed and plain objects, also where the upstream's own tag ends in "-1".
+// sealed and plain objects. Some of the store's ETags end in "-1".
 func TestReadConditions(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -154,7 +154,8 @@ func TestWriteConditions(t *testing.T) {
 			if g.upstream.object(testBucket, "k").etag == stored.etag {
 				t.Errorf("%s: not replaced", name)
 			}
-			// The tag that a PUT answers is good for the next one, the old one is not.
+			// The tag that a PUT answers is good for the next one, the old one
+			// is not.
 			put(pattern(size, 4), "If-Match", shown).want(t, 412, "PreconditionFailed")
 			put(pattern(size, 4), "If-Match", r.header.Get("ETag")).want(t, 200, "")
 

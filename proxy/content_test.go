@@ -11,21 +11,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/sealer"
 )
 
-// shownContent are the lines of the content headers that a client is shown.
+// shownContent returns the content header lines that a client gets.
 func shownContent(h http.Header) http.Header {
 	shown := http.Header{}
 	for name, values := range h {
-		if isStored(name) {
+		if s3.IsStored(name) {
 			shown[name] = values
 		}
 	}
 	return shown
 }
 
-// TestContentShownInOneForm: whatever form of the same headers a store gives back,
-// clients see one, or an error.
+// TestContentShownInOneForm: a store may return the same headers in several
+// forms. Clients see one of them, or an error.
 func TestContentShownInOneForm(t *testing.T) {
 	t.Parallel()
 	sent := headers("X-Amz-Meta-Role", "user", "X-Amz-Meta-Roles", "role=user,role=admin", "X-Amz-Meta-Name", "Grüße, 世界",
@@ -74,7 +75,7 @@ func TestContentShownInOneForm(t *testing.T) {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			}
-			// A copy has what was authenticated, not what the store made of it.
+			// A copy has the authenticated value, not the store's form of it.
 			g.copy("bucket/k", "/bucket/copy").want(t, 200, "")
 			if diff := cmp.Diff(want, shownContent(g.head("/bucket/copy").header)); diff != "" {
 				t.Errorf("copy (-want +got):\n%s", diff)
@@ -83,42 +84,48 @@ func TestContentShownInOneForm(t *testing.T) {
 	}
 }
 
-// TestContentOfOlderGateways: a digest over values whose encoded words were all
-// decoded is that of the decoded values, which clients then see.
+// TestContentOfOlderGateways: older gateways computed the digest over decoded
+// values. It still verifies, and clients see the decoded values.
 func TestContentOfOlderGateways(t *testing.T) {
 	t.Parallel()
 	stored := headers("X-Amz-Meta-Role", "=?utf-8?q?user?=", "X-Amz-Meta-Roles", "a", "X-Amz-Meta-Roles", "b")
-	digest := contentOf(stored, "k", 1, decodedValue).digest()
-	found, ok := authenticContent(stored, "k", 1, digest)
-	if want := (content{"x-amz-meta-role": "user", "x-amz-meta-roles": "a,b"}); !ok || !cmp.Equal(found, want) {
-		t.Errorf("%v %v, want %v", found, ok, want)
+	earlier := sealer.Content{"x-amz-meta-role": "user", "x-amz-meta-roles": "a,b"}
+	found, err := sealer.OpenContent(stored, "k", 1, earlier.Digest())
+	if err != nil || !cmp.Equal(found, earlier) {
+		t.Errorf("%v %v, want %v", found, err, earlier)
 	}
-	found, ok = authenticContent(stored, "k", 1, headersDigest(stored, "k", 1))
-	if want := (content{"x-amz-meta-role": "=?utf-8?q?user?=", "x-amz-meta-roles": "a,b"}); !ok || !cmp.Equal(found, want) {
-		t.Errorf("%v %v, want %v", found, ok, want)
+	written := sealer.Content{"x-amz-meta-role": "=?utf-8?q?user?=", "x-amz-meta-roles": "a,b"}
+	found, err = sealer.OpenContent(stored, "k", 1, written.Digest())
+	if err != nil || !cmp.Equal(found, written) {
+		t.Errorf("%v %v, want %v", found, err, written)
 	}
 }
 
-// TestContentTravels: what is sent for a value has that value's digest, and can
-// begin no header of its own.
+// TestContentTravels: the value sent to the store has the digest of the
+// original value, and cannot start another header line.
 func TestContentTravels(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	alphabet := []string{"a", "B", " ", "  ", "=?", "?=", "=?utf-8?q?user?=", "=?utf-8?q?=C3=B6?=", "ö", "世", "\"", ",", "=", "_", "?", "\xff", "\r\n", "\x00"}
+	forms := []func(name, value string) string{
+		func(_, value string) string { return strings.Trim(value, " \t") },
+		sealer.RewrittenValue,
+		func(_, value string) string { return s3.DecodeWords(strings.TrimSpace(value)) },
+	}
 	for range 20_000 {
 		var b strings.Builder
 		for range rnd.IntN(8) {
 			b.WriteString(alphabet[rnd.IntN(len(alphabet))])
 		}
-		for _, form := range storedForms {
+		for _, form := range forms {
 			for _, name := range []string{"x-amz-meta-a", "content-disposition"} {
 				value := form(name, b.String())
-				wire := wireValue(name, value)
+				wire := s3.WireValue(name, value)
 				if strings.ContainsAny(wire, "\r\n\x00") {
 					t.Fatalf("%q travels as %q", value, wire)
 				}
-				if !isASCII(value) && utf8.ValidString(value) && rewrittenValue(name, wire) != rewrittenValue(name, value) {
-					t.Fatalf("%s: %q travels as %q, which is %q", name, value, wire, rewrittenValue(name, wire))
+				if !s3.IsASCII(value) && utf8.ValidString(value) && sealer.RewrittenValue(name, wire) != sealer.RewrittenValue(name, value) {
+					t.Fatalf("%s: %q travels as %q, which is %q", name, value, wire, sealer.RewrittenValue(name, wire))
 				}
 			}
 		}

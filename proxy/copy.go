@@ -1,56 +1,146 @@
 package proxy
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
+	"ssegw/proxy/assembly"
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// copySource is the object that a copy reads.
-type copySource struct {
-	*reader             // of it: with the copy's conditions and customer key
-	stored  http.Header // of the upstream's answer
-	total   int64       // bytes upstream
-	object  *sealedObject
-
-	guard *guard // the condition that what the copy takes the place of is what was looked at; nil: there is none
+// copyObject is CopyObject. Between sealed objects no byte of the body passes
+// the gateway: it seals a new header, and the store copies the rest.
+func copyObject(c *call) error {
+	if err := checkCopy(c); err != nil {
+		return err
+	}
+	from, err := chooseSource(c)
+	if err != nil {
+		return err
+	}
+	var g guard
+	return retryChanged(func() error { return copyOnce(c, from, &g) })
 }
 
-// size is the plaintext size.
-func (s *copySource) size() int64 {
-	if s.object != nil {
-		return s.object.size
+// copyOnce reads the source's headers and copies that very object. If it has
+// changed meanwhile, the error is object.ErrChanged.
+func copyOnce(c *call, from s3.CopySource, g *guard) error {
+	src, err := openSource(c, from)
+	if err != nil {
+		return err
 	}
-	return s.total
+	s, err := copySealing(c, src)
+	if err != nil {
+		return err
+	}
+	header := copyHeader(c, src)
+	if err := checkSelfCopy(c, src, s); err != nil {
+		return err
+	}
+	if src.object == nil && s == nil {
+		return copyPlain(c, src)
+	}
+	if err := destinationConditions(c, src, header, g); err != nil {
+		return err
+	}
+	if err := askConsent(c); err != nil {
+		return err
+	}
+	switch {
+	case src.object != nil && hasChecksum(c, src):
+		return copySealed(c, src, s, header)
+	default:
+		return copyBody(c, src, s, header)
+	}
 }
 
-// keep puts what is kept with the source into the headers of its copy, except the
-// website redirect, which copies do not take over.
-func (s *copySource) keep(h http.Header) {
-	kept := http.Header{}
-	if s.object != nil {
-		setUncovered(kept, s.stored, s.req.Key, s.object.header.Size)
-		s.object.content.set(kept)
-	} else {
-		copyObject(kept, s.stored)
-	}
-	for name, values := range kept {
-		if isStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
-			h[name] = values
+// checkCopy refuses invalid headers of a copy, before its source is known.
+func checkCopy(c *call) error {
+	for _, d := range [...]struct{ name, what string }{{s3.HeaderMetadataDirective, "metadata"}, {s3.HeaderTaggingDirective, "tagging"}} {
+		switch v := c.req.Header.Get(d.name); strings.ToUpper(v) {
+		case "", "COPY", "REPLACE":
+		default:
+			return s3.ErrArgument(d.name, v, "Unknown "+d.what+" directive.")
 		}
 	}
+	if s3.UserMetadataSize(c.req.Header) > s3.MaxUserMetadata {
+		return s3.ErrMetadataTooLarge // also if the copy keeps the source's metadata
+	}
+	if a := c.req.Header.Get(s3.HeaderAlgorithm); a != "" {
+		if _, ok := sealer.ParseAlgorithm(strings.ToUpper(a)); !ok {
+			return assembly.ErrAlgorithm
+		}
+	}
+	return nil
 }
 
-// sourceHeaders are the headers of a copy that are about its source, and what
-// they are called when the source is read.
+// refuseSource answers a copy with a malformed source. Stores check the bucket
+// first, so a missing bucket is the error then.
+func refuseSource(c *call) error {
+	_, err := c.store().Exec(c.ctx(), upstream.Request{
+		Method: http.MethodGet, Bucket: c.req.Bucket, Query: url.Values{"location": {""}},
+	})
+	if upstream.IsCode(err, s3.ErrNoSuchBucket) {
+		return err // the store's document; a HEAD would have none
+	}
+	return c.req.CopySourceErr
+}
+
+var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
+
+// copySource is the object that a copy reads.
+type copySource struct {
+	*object.Reader // with the copy's source conditions and customer key
+	from           s3.CopySource
+	stored         http.Header    // of the store's answer
+	total          int64          // stored bytes
+	object         *object.Object // nil: the source is not sealed
+
+	guard *guard // the condition that the copy replaces the object it read; nil: none
+}
+
+// openSource reads the headers of the copy's source, and authenticates them if
+// it is sealed.
+func openSource(c *call, from s3.CopySource) (*copySource, error) {
+	h := http.Header{}
+	h.Set(s3.HeaderChecksumMode, "ENABLED")
+	for name, plain := range sourceHeaders {
+		if v, ok := s3.Single(c.req.Header, name); ok {
+			h.Set(plain, v)
+		}
+	}
+	s := &copySource{Reader: c.access().At(from, h), from: from}
+	head, err := s.Head(c.ctx(), object.Look{})
+	if err != nil {
+		return nil, sourceError(c, s.Reader, err)
+	}
+	s.stored, s.total = head.Header, head.Size
+	if !head.Sealed() {
+		if err := allowPlain(c, s.Reader); err != nil {
+			return nil, err
+		}
+		err = s.CheckConditions(c.ctx(), head.Header)
+	} else {
+		s.object, err = s.Inspect(c.ctx(), head.Header, head.Size)
+	}
+	if errors.Is(err, s3.ErrNotModified) {
+		return nil, s3.ErrPreconditionFailed
+	}
+	return s, err
+}
+
+// sourceHeaders maps the headers of a copy that apply to its source to the
+// headers of a read.
 var sourceHeaders = map[string]string{
 	s3.HeaderCopySourceIfMatch:       "If-Match",
 	s3.HeaderCopySourceIfNoneMatch:   "If-None-Match",
@@ -62,246 +152,134 @@ var sourceHeaders = map[string]string{
 	s3.HeaderSourceExpectedOwner:     s3.HeaderExpectedOwner,
 }
 
-var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objects. Please authenticate.")
-
-// refuseSource answers a copy whose source is malformed. A bucket that is not there
-// goes first, as at stores, which look for it before they read such headers.
-func (c *call) refuseSource() error {
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, query: url.Values{"location": {""}}, as: c.caller(),
-	})
-	var refused *upstreamError
+// sourceError returns the client's error for a source that the store did not
+// return. The error names the source, not the copy.
+func sourceError(c *call, s *object.Reader, err error) error {
+	isMissing := upstream.StatusOf(err) == http.StatusNotFound
 	switch {
-	case err == nil:
-		discard(resp)
-	case errors.As(err, &refused) && refused.code == s3.ErrNoSuchBucket.Code:
-		return err // in the store's words, which a HEAD would not have
-	}
-	return c.req.CopySourceErr
-}
-
-// source looks at the copy's source.
-func (c *call) source() (*copySource, error) {
-	h := http.Header{}
-	h.Set(s3.HeaderChecksumMode, "ENABLED")
-	for name, plain := range sourceHeaders {
-		if v, ok := single(c.req.Header, name); ok {
-			h.Set(plain, v)
-		}
-	}
-	s := &copySource{reader: c.at(c.ctx(), *c.req.CopySource, h)}
-	head, err := s.head(lookup{})
-	if err != nil {
-		return nil, c.sourceError(s.reader, err)
-	}
-	s.stored, s.total = head.header, head.size
-	if head.header.Get(sealer.MetadataKey) == "" {
-		if err := s.allowPlain(); err != nil {
-			return nil, err
-		}
-		err = s.readConditions().check(shownTag(head.header))
-	} else {
-		s.object, err = s.inspect(head.header, head.size)
-	}
-	if errors.Is(err, s3.ErrNotModified) {
-		return nil, s3.ErrPreconditionFailed
-	}
-	return s, err
-}
-
-// sourceError is the error of a copy whose source s the store does not show: it
-// names the source.
-func (c *call) sourceError(s *reader, err error) error {
-	isMissing := statusOf(err) == http.StatusNotFound
-	switch {
-	case errors.Is(err, s3.ErrNotModified), statusOf(err) == http.StatusPreconditionFailed:
+	case errors.Is(err, s3.ErrNotModified), upstream.StatusOf(err) == http.StatusPreconditionFailed:
 		return s3.ErrPreconditionFailed
 	case isMissing && c.auth.Anonymous() && c.req.Route.Action == s3.CopyObject:
 		return errAnonymousCopy
 	case isMissing && c.auth.Anonymous():
-		return s3.ErrAccessDenied // who is not known is not told what does not exist
-	case isMissing && c.req.CopySource.VersionID != "":
-		return s.documented(s3.ErrNoSuchVersion)
+		return s3.ErrAccessDenied // anonymous clients do not learn which objects exist
+	case isMissing && s.Version.Has("versionId"):
+		return documentedFor(c, s, s3.ErrNoSuchVersion)
 	}
-	err = s.explained(err)
-	var up *upstreamError
-	if errors.Is(err, errUpstream) || !errors.As(err, &up) {
+	err = s.Explain(c.ctx(), err)
+	var up *upstream.Error
+	if errors.Is(err, upstream.ErrUnavailable) || !errors.As(err, &up) {
 		return err
 	}
-	return s.documented(s.storeError(up)).With(err)
+	return documentedFor(c, s, up.S3(true)).With(err)
 }
 
-// explained returns the error of a HEAD with the document that it lacks: that of
-// the same GET.
-func (c *reader) explained(err error) error {
-	switch statusOf(err) {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
-	default:
-		return err
+// size returns the plaintext size of the source in bytes.
+func (s *copySource) size() int64 {
+	if s.object != nil {
+		return s.object.Size
 	}
-	if hasDocument(err) {
-		return err
-	}
-	header := http.Header{"Range": {"bytes=0-0"}}
-	passHeaders(header, c.req.Header, s3.HeaderExpectedOwner)
-	resp, explained := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodGet, bucket: c.req.Bucket, key: c.req.Key, query: c.versionQuery(),
-		header: header, as: c.caller(),
-	})
-	if explained == nil {
-		_ = resp.Body.Close() // it has come to be since
-		return err
-	}
-	if statusOf(explained) != statusOf(err) {
-		return err
-	}
-	return explained
+	return s.total
 }
 
-// hasDocument reports whether an upstream's error says more than its status.
-func hasDocument(err error) bool {
-	var up *upstreamError
-	return errors.As(err, &up) && up.code != ""
-}
-
-// copyObject is CopyObject. Between sealed objects no byte of the body passes
-// the gateway: the header is sealed anew and the store copies.
-func (c *call) copyObject() error {
-	if err := c.checkCopy(); err != nil {
-		return err
+// keep adds the source's content headers and metadata to those of its copy.
+// Copies do not keep the website redirect.
+func (s *copySource) keep(h http.Header) {
+	kept := http.Header{}
+	if s.object != nil {
+		object.SetUncovered(kept, s.stored, s.Name.Key, s.object.Header.Size)
+		object.SetContent(kept, s.object.Content)
+	} else {
+		upstream.CopyObject(kept, s.stored)
 	}
-	if err := c.chooseSource(); err != nil {
-		return err
-	}
-	var g guard
-	return again(func() error { return c.copyOnce(&g) })
-}
-
-// copyOnce looks at the source and copies that, or nothing.
-func (c *call) copyOnce(g *guard) error {
-	src, err := c.source()
-	if err != nil {
-		return err
-	}
-	s, err := c.copySealing(src)
-	if err != nil {
-		return err
-	}
-	header := c.copyHeader(src)
-	if err := c.checkSelfCopy(src, s); err != nil {
-		return err
-	}
-	if src.object == nil && s == nil {
-		return c.copyPlain(src)
-	}
-	if err := c.destinationConditions(src, header, g); err != nil {
-		return err
-	}
-	if err := c.consent(); err != nil {
-		return err
-	}
-	switch {
-	case src.object != nil && c.hasChecksum(src):
-		return c.copySealed(src, s, header)
-	default:
-		return c.copyBody(src, s, header)
-	}
-}
-
-// copySealing decides how the copy is sealed: as a write would be, but the copy
-// of a sealed object is never plaintext because nobody asked for anything.
-func (c *call) copySealing(src *copySource) (*sealing, error) {
-	s, err := c.chosenCopySealing(src)
-	if err != nil {
-		return nil, err
-	}
-	return s, c.required(s)
-}
-
-func (c *call) chosenCopySealing(src *copySource) (*sealing, error) {
-	s, err := c.chosenSealing()
-	if s != nil || err != nil || src.object == nil {
-		return s, err
-	}
-	h := src.object.header
-	if h.Scheme == sealer.SSEKMS {
-		if s, err = c.kmsSealing(h.KeyName, ""); err != nil {
-			return nil, err
-		}
-		return s, c.chooseBucketKey(s, h.Shared)
-	}
-	return c.s3Sealing(), nil
-}
-
-// checkCopy refuses what is wrong with a copy whatever its source.
-func (c *call) checkCopy() error {
-	for _, d := range [...]struct{ name, what string }{{s3.HeaderMetadataDirective, "metadata"}, {s3.HeaderTaggingDirective, "tagging"}} {
-		switch v := c.req.Header.Get(d.name); strings.ToUpper(v) {
-		case "", "COPY", "REPLACE":
-		default:
-			return s3.ErrArgument(d.name, v, "Unknown "+d.what+" directive.")
+	for name, values := range kept {
+		if s3.IsStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
+			h[name] = values
 		}
 	}
-	if userMetadataSize(c.req.Header) > maxUserMetadata {
-		return s3.ErrMetadataTooLarge // also where it is the source's that counts
-	}
-	if a := c.req.Header.Get(s3.HeaderAlgorithm); a != "" {
-		if _, ok := sealer.ParseAlgorithm(strings.ToUpper(a)); !ok {
-			return errAlgorithm
-		}
-	}
-	return nil
 }
 
-// replaces reports whether a directive of the request, which checkCopy knows, is REPLACE.
-func (c *call) replaces(name string) bool {
-	return strings.EqualFold(c.req.Header.Get(name), "REPLACE")
-}
-
-// copyHeader is what the copy keeps beside its body: metadata of the source or
-// of the request, and the request's own settings.
-func (c *call) copyHeader(src *copySource) http.Header {
-	header := upstreamHeader(c.req.Header)
-	if !c.replaces(s3.HeaderMetadataDirective) {
+// copyHeader returns the headers that are stored with the copy: the metadata of
+// the source or of the request, and the settings of the request.
+func copyHeader(c *call, src *copySource) http.Header {
+	header := upstream.RequestHeader(c.req.Header)
+	if !isReplaced(c, s3.HeaderMetadataDirective) {
 		for name := range header {
-			if isStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
+			if s3.IsStored(name) && !strings.EqualFold(name, s3.HeaderWebsiteRedirect) {
 				header.Del(name)
 			}
 		}
 		src.keep(header)
 	}
-	passHeaders(header, c.req.Header, s3.HeaderTaggingDirective)
+	upstream.PassHeaders(header, c.req.Header, s3.HeaderTaggingDirective)
 	if header.Get("Content-Type") == "" {
-		header.Set("Content-Type", defaultContentType)
+		header.Set("Content-Type", s3.DefaultContentType)
 	}
 	return header
 }
 
-// checkSelfCopy refuses the copy of an object onto itself that changes nothing,
-// as Amazon S3 does.
-func (c *call) checkSelfCopy(src *copySource, s *sealing) error {
-	from := c.req.CopySource
-	if from.Bucket != c.req.Bucket || from.Key != c.req.Key || from.VersionID != "" {
+// isReplaced reports whether a directive of the request is REPLACE. checkCopy
+// has validated it.
+func isReplaced(c *call, name string) bool {
+	return strings.EqualFold(c.req.Header.Get(name), "REPLACE")
+}
+
+// checkSelfCopy refuses a copy of an object to itself that changes nothing, as
+// Amazon S3 does.
+func checkSelfCopy(c *call, src *copySource, s *sse.Sealing) error {
+	if !isSelfCopy(c, src) || src.from.VersionID != "" {
 		return nil
 	}
-	changed := src.object == nil && s != nil || src.object != nil && (src.object.header.Scheme != s.scheme || src.object.header.KeyName != s.keyName)
+	changed := src.object == nil && s != nil || src.object != nil && (src.object.Header.Scheme != s.Scheme || src.object.Header.KeyName != s.KeyName)
 	for _, name := range [...]string{s3.HeaderStorageClass, s3.HeaderWebsiteRedirect, s3.HeaderSSE, s3.HeaderSSEBucketKey, s3.HeaderSSECAlgorithm, s3.HeaderAlgorithm} {
 		changed = changed || c.req.Header.Get(name) != ""
 	}
-	if changed || c.replaces(s3.HeaderMetadataDirective) {
+	if changed || isReplaced(c, s3.HeaderMetadataDirective) {
 		return nil
 	}
 	return s3.ErrInvalidRequest.Msg("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 }
 
-// hasChecksum reports whether a sealed source has a checksum of the algorithm that
-// the copy is to have, if it asks for one. Another one needs the body.
-func (c *call) hasChecksum(src *copySource) bool {
+// copyPlain copies plaintext to plaintext. The store does all the work.
+func copyPlain(c *call, src *copySource) error {
+	header := plainCopyHeader(c)
+	if err := translateConditions(c, header); err != nil {
+		return err
+	}
+	answer, result, err := copyAtStore(c, src, c.req.Query, header)
+	if err != nil {
+		return err
+	}
+	return answerCopy(c, answer, nil, result, src)
+}
+
+// plainCopyHeader returns the headers of a copy that the store makes by itself.
+func plainCopyHeader(c *call) http.Header {
+	header := upstream.RequestHeader(c.req.Header)
+	upstream.PassHeaders(header, c.req.Header, s3.HeaderMetadataDirective, s3.HeaderTaggingDirective, s3.HeaderAlgorithm)
+	return header
+}
+
+// copyAtStore has the store copy the source, on the condition that it is still
+// the object that was read.
+func copyAtStore(c *call, src *copySource, query url.Values, header http.Header) (http.Header, *upstream.CopyResult, error) {
+	header.Set(s3.HeaderCopySource, src.from.String())
+	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
+	answer, result, err := c.store().Copy(c.ctx(), c.req.Bucket, c.req.Key, query, header)
+	if err != nil && !isConditional(header) {
+		err = sourceChanged(err)
+	}
+	return answer, result, err
+}
+
+// hasChecksum reports whether a sealed source has the checksum that the copy
+// needs. To compute another one the gateway has to read the body.
+func hasChecksum(c *call, src *copySource) bool {
 	algorithm := c.req.Header.Get(s3.HeaderAlgorithm)
-	if algorithm == "" && !src.object.factless {
+	if algorithm == "" && !src.object.Factless {
 		return true
 	}
-	sums, err := src.checksums(src.object, 0)
+	sums, err := src.Checksums(c.ctx(), src.object, 0)
 	if err != nil {
 		return false
 	}
@@ -310,71 +288,69 @@ func (c *call) hasChecksum(src *copySource) bool {
 	})
 }
 
-// copySealed seals the header anew, under the copy's name and key, and lets the
-// store copy body and trailer as they are.
-func (c *call) copySealed(src *copySource, s *sealing, header http.Header) error {
-	if err := c.prepareHeader(s, header); err != nil {
+// copySealed seals a new header, for the copy's name and data key. The store
+// copies body and trailer as they are.
+func copySealed(c *call, src *copySource, s *sse.Sealing, header http.Header) error {
+	if err := prepareHeader(c, s, header); err != nil {
 		return err
 	}
-	h, err := c.reseal(src, s, header)
+	h, err := reseal(c, src, s, header)
 	if err != nil {
 		return err
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
-	answer, result, err := c.storeCopy(src, header)
+	answer, result, err := storeCopy(c, src, header)
 	if err != nil {
 		return err
 	}
 	answer.Set("ETag", result.ETag)
-	c.remember(result.ETag, src.total, src.object.entryFacts())
-	// The store's checksums are of sealed bytes.
+	c.gw.caches.Remember(c.name(), result.ETag, src.total, src.object.Entry())
+	// The store's checksums cover sealed bytes.
 	result.Sums, result.SumType = nil, ""
-	sums, err := src.checksums(src.object, 0)
+	sums, err := src.Checksums(c.ctx(), src.object, 0)
 	if err != nil {
 		return err
 	}
 	for _, sum := range sums {
-		result.SumType = checksumType(sum)
-		result.Sums = append(result.Sums, checksumXML{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumValue(sum, src.object.partCount())})
+		result.SumType = object.ChecksumType(sum)
+		result.Sums = append(result.Sums, s3.NewChecksumElement(sum.Algorithm.String(), object.ChecksumValue(sum, src.object.PartCount())))
 	}
-	return c.answerCopy(answer, s, result, src)
+	return answerCopy(c, answer, s, result, src)
 }
 
-// takesAltered reports whether the copy takes over headers of the source that are not those
-// that were stored. Reading them is allowed where SSEGW_HEADER_DIGEST=warn.
-func (c *call) takesAltered(src *copySource) bool {
-	return src.object != nil && src.object.altered && !c.replaces(s3.HeaderMetadataDirective)
+// takesAltered reports whether the copy keeps headers of the source that are
+// altered or unverified. The client sees such headers only under
+// SSEGW_HEADER_DIGEST=warn or with an unknown root.
+func takesAltered(c *call, src *copySource) bool {
+	return src.object != nil && src.object.Altered && !isReplaced(c, s3.HeaderMetadataDirective)
 }
 
-// errUnverified refuses to seal headers as authentic that cannot be verified.
-var errUnverified = s3.ErrInvalidRequest.Msg("The metadata of the source cannot be verified, because the root that it was sealed under is unknown. State the metadata with x-amz-metadata-directive: REPLACE.")
-
-// reseal makes the header of a copy: the source's object key and facts under the
-// copy's name, scheme and data key.
-func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.Header, error) {
-	if c.takesAltered(src) && src.object.factless {
-		return nil, errUnverified // there is no digest of theirs to keep
+// reseal returns the header of a copy: the source's object key and facts,
+// sealed for the copy's name, scheme and data key.
+func reseal(c *call, src *copySource, s *sse.Sealing, header http.Header) (*sealer.Header, error) {
+	if takesAltered(c, src) && src.object.Factless {
+		return nil, errUnverified // the digest to keep is unknown
 	}
-	k, err := src.keyOf(src.object)
+	k, err := src.KeyOf(c.ctx(), src.object)
 	if err != nil {
 		return nil, err
 	}
 	defer k.Wipe()
-	dataKey, sealedKey, err := c.newKey(s)
+	dataKey, sealedKey, err := c.keys().New(c.ctx(), c.name(), s)
 	if err != nil {
 		return nil, err
 	}
 	defer dataKey.Wipe()
-	facts := *src.object.facts
-	if facts.Announced, err = src.announced(); err != nil {
+	facts := *src.object.Facts
+	if facts.Announced, err = src.announced(c.ctx()); err != nil {
 		return nil, err
 	}
-	if !c.takesAltered(src) { // whose copy is as little authentic as they are
-		facts.Headers = headersDigest(header, c.req.Key, src.object.header.Size)
+	if !takesAltered(c, src) { // altered headers keep their digest, so that the copy fails verification too
+		facts.Headers = sealer.NewContent(header, c.req.Key, src.object.Header.Size).Digest()
 	}
-	h, err := src.object.header.Reseal(k, sealer.SealParams{
-		Scheme: s.scheme, Binding: c.binding(), DataKey: dataKey, KeyName: s.keyName, SealedDataKey: sealedKey, Shared: s.shared, Context: s.encoded,
-		Root: c.State.Root(), Facts: facts,
+	h, err := src.object.Header.Reseal(k, sealer.SealParams{
+		Scheme: s.Scheme, Binding: c.name(), DataKey: dataKey, KeyName: s.KeyName, SealedDataKey: sealedKey, Shared: s.Shared, Context: s.Context,
+		Root: c.gw.State.Root(), Facts: facts,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("proxy: sealing a copy: %w", err)
@@ -382,108 +358,38 @@ func (c *call) reseal(src *copySource, s *sealing, header http.Header) (*sealer.
 	return h, nil
 }
 
-// announced names the checksum of the trailer of a sealed source. Where the facts
-// do not open, the trailer tells.
-func (s *copySource) announced() (sealer.Announcement, error) {
-	if !s.object.factless || !s.object.header.Trailer {
-		return s.object.facts.Announced, nil
+// errUnverified refuses to copy unverified headers, because the copy would
+// vouch for them.
+var errUnverified = s3.ErrInvalidRequest.Msg("The metadata of the source cannot be verified, because the root that it was sealed under is unknown. State the metadata with x-amz-metadata-directive: REPLACE.")
+
+// announced returns the checksum that the trailer of a sealed source has. If
+// the facts are unknown it reads the trailer.
+func (s *copySource) announced(ctx context.Context) (sealer.Announcement, error) {
+	if !s.object.Factless || !s.object.Header.Trailer {
+		return s.object.Facts.Announced, nil
 	}
-	sums, err := s.checksums(s.object, 0)
+	sums, err := s.Checksums(ctx, s.object, 0)
 	if err != nil || len(sums) == 0 {
 		return sealer.Announcement{}, err
 	}
 	return sealer.Announcement{Algorithm: sums[0].Algorithm, Composite: sums[0].Composite}, nil
 }
 
-// plainCopyHeader is what the store is asked for when the copy is its own work.
-func (c *call) plainCopyHeader() http.Header {
-	header := upstreamHeader(c.req.Header)
-	passHeaders(header, c.req.Header, s3.HeaderMetadataDirective, s3.HeaderTaggingDirective, s3.HeaderAlgorithm)
-	return header
-}
-
-// copyPlain copies between objects that are not sealed: the store's own work.
-func (c *call) copyPlain(src *copySource) error {
-	header := c.plainCopyHeader()
-	if err := c.translateConditions(header); err != nil {
-		return err
-	}
-	answer, result, err := c.copyUpstream(src, header)
-	if err != nil {
-		return err
-	}
-	return c.answerCopy(answer, nil, result, src)
-}
-
-// copyResult is the answer of CopyObject and UploadPartCopy.
-type copyResult struct {
-	XMLName      xml.Name
-	LastModified string        `xml:"LastModified"`
-	ETag         string        `xml:"ETag"`
-	SumType      string        `xml:"ChecksumType,omitempty"`
-	Sums         []checksumXML `xml:",any"`
-}
-
-// copyUpstream has the store copy the source that was looked at, and no later one.
-func (c *call) copyUpstream(src *copySource, header http.Header) (http.Header, *copyResult, error) {
-	header.Set(s3.HeaderCopySource, c.req.CopySource.String())
-	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: c.req.Bucket, key: c.req.Key, query: c.req.Query, header: header, as: c.caller(),
-		copies: true,
-	})
-	if err == nil {
-		defer func() { _ = resp.Body.Close() }()
-		var result *copyResult
-		if result, err = readCopyResult(resp); err == nil {
-			return resp.Header, result, nil
-		}
-	}
-	if !isConditional(header) {
-		err = sourceChanged(err)
-	}
-	return nil, nil, err
-}
-
-// readCopyResult reads a result, or the error that can follow a status of 200.
-func readCopyResult(resp *http.Response) (*copyResult, error) {
-	doc, err := readListing(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	result := &copyResult{}
-	if err := xml.Unmarshal(doc, result); err != nil {
-		return nil, fmt.Errorf("%w: answer to a copy: %w", errUpstream, err)
-	}
-	if result.XMLName.Local == "Error" {
-		return nil, lateError(resp.Header, doc)
-	}
-	return result, nil
-}
-
-// answerCopy answers a copy. s is nil when the copy is not sealed.
-func (c *call) answerCopy(answer http.Header, s *sealing, result *copyResult, src *copySource) error {
+// answerCopy answers a copy. s is nil if the copy is not sealed.
+func answerCopy(c *call, answer http.Header, s *sse.Sealing, result *upstream.CopyResult, src *copySource) error {
 	h := c.w.Header()
-	copyAnswer(h, answer, s != nil)
+	upstream.CopyAnswer(h, answer, s != nil)
 	h.Del("ETag")
 	if v := src.stored.Get(s3.HeaderVersionID); v != "" {
 		h.Set(s3.HeaderCopySourceVersionID, v)
 	}
 	if s != nil {
-		s.setHeaders(h)
+		s.SetHeaders(h)
 		result.ETag = s3.ETagShown(result.ETag, true)
 	}
 	result.XMLName = xml.Name{Space: "http://s3.amazonaws.com/doc/2006-03-01/", Local: result.XMLName.Local}
 	for i := range result.Sums {
 		result.Sums[i].XMLName.Space = ""
 	}
-	doc, err := xml.Marshal(result)
-	if err != nil {
-		return fmt.Errorf("proxy: encoding an answer: %w", err)
-	}
-	doc = append([]byte(xml.Header), doc...)
-	h.Set("Content-Type", "application/xml")
-	h.Set("Content-Length", strconv.Itoa(len(doc)))
-	_, err = c.w.Write(doc)
-	return err
+	return c.w.sendXML(http.StatusOK, result)
 }

@@ -16,6 +16,7 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
@@ -41,14 +42,15 @@ func wantNoBodies(t testing.TB, g *testGateway) {
 		tail := r.Method == http.MethodGet && r.Header.Get("Range") != "" && !strings.HasPrefix(r.Header.Get("Range"), "bytes=0-")
 		complete := r.Method == http.MethodPost && r.Query.Has("uploadId")
 		tags := r.Method == http.MethodGet && r.Query.Has("tagging")
-		if r.Method != http.MethodHead && !tail && !complete && !tags && r.Header.Get("X-Amz-Content-Sha256") != emptySHA256 || r.Method == http.MethodGet && !tail && !tags {
+		if r.Method != http.MethodHead && !tail && !complete && !tags && r.Header.Get("X-Amz-Content-Sha256") != emptyHash || r.Method == http.MethodGet && !tail && !tags {
 			t.Errorf("%s %s?%s with Range %q and a body %s", r.Method, r.Path, r.Query.Encode(), r.Header.Get("Range"), r.Header.Get("X-Amz-Content-Sha256"))
 		}
 	}
 }
 
-// TestCopySchemes copies between all schemes, single PUTs and multipart objects,
-// to another key and onto itself. Between sealed ones no byte passes the gateway.
+// TestCopySchemes copies between all schemes, single PUTs and multipart
+// objects, to another key and onto itself. Between sealed ones no byte passes
+// the gateway.
 func TestCopySchemes(t *testing.T) {
 	t.Parallel()
 	plain := testScheme{name: "plain"}
@@ -84,7 +86,8 @@ func TestCopySchemes(t *testing.T) {
 					}
 					shown := to
 					if to.name == "plain" && from.name != "plain" {
-						// Never plaintext because nobody asked for anything.
+						// A copy of a sealed object is sealed, also if nothing
+						// asks for it.
 						shown = testSchemes()[0]
 						switch from.name {
 						case "SSE-KMS":
@@ -119,7 +122,8 @@ func TestCopySchemes(t *testing.T) {
 	}
 }
 
-// TestCopyKeys: another KES key, no key, a key that is denied, and wrong keys of the client's.
+// TestCopyKeys copies under another KES key, under a denied one, and with
+// missing or wrong customer keys.
 func TestCopyKeys(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withTLS())
@@ -129,7 +133,7 @@ func TestCopyKeys(t *testing.T) {
 	g.copy("bucket/src", "/bucket/dst", s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "second-key").want(t, 200, "")
 	g.kes.DeleteKey(kmstest.DefaultKey)
 	wantObject(t, g, "/bucket/dst", body, 3)
-	if id := g.head("/bucket/dst").header.Get(s3.HeaderSSEKeyID); id != arnPrefix+"second-key" {
+	if id := g.head("/bucket/dst").header.Get(s3.HeaderSSEKeyID); id != "arn:aws:kms:"+"second-key" {
 		t.Error(id)
 	}
 	g.copy("bucket/dst", "/bucket/none", s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "no-such-key").want(t, 404, "kms:KeyNotFound")
@@ -160,7 +164,7 @@ func TestCopyKeys(t *testing.T) {
 	g.get("/bucket/c", key...).want(t, 403, "AccessDenied")
 }
 
-// TestCopyConditions are of the source as clients know it.
+// TestCopyConditions: conditions on the source have the ETag that clients know.
 func TestCopyConditions(t *testing.T) {
 	t.Parallel()
 	for _, sse := range [][]string{{s3.HeaderSSE, s3.AES256}, nil} {
@@ -251,10 +255,10 @@ func TestCopyDirectives(t *testing.T) {
 	}
 }
 
-// TestCopyOntoItself is refused where it changes nothing.
+// TestCopyOntoItself: a copy to itself that changes nothing is refused.
 func TestCopyOntoItself(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/k", []byte("data"), "X-Amz-Meta-A", "1").want(t, 200, "")
 	g.copy("bucket/k", "/bucket/k").want(t, 400, "InvalidRequest")
 	g.copy("bucket/k", "/bucket/k", "X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-A", "2").want(t, 200, "")
@@ -285,11 +289,11 @@ func TestCopyVersion(t *testing.T) {
 	}
 }
 
-// TestCopyUnsealedSource: what is not sealed in a sealed-only bucket is not
-// copied out of it, nor into it as if it were authentic.
+// TestCopyUnsealedSource: a plaintext object of a sealed-only bucket is not
+// copied, neither to another bucket nor sealed within it.
 func TestCopyUnsealedSource(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256, SealedOnly: true}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256, SealedOnly: true}))
 	g.upstream.makeBucket("other")
 	g.upstream.store(testBucket, "planted", &memObject{body: []byte("planted"), header: headers("Content-Type", "a/b"), etag: memTag(nil)})
 	g.copy("bucket/planted", "/other/k").want(t, 403, "AccessDenied")
@@ -298,8 +302,8 @@ func TestCopyUnsealedSource(t *testing.T) {
 	u.try(1, nil, "X-Amz-Copy-Source", "bucket/planted").want(t, 403, "AccessDenied")
 }
 
-// TestCopyTampered: a source that is not authentic makes no copy, and what is
-// found on the way is an error, not a shorter object.
+// TestCopyTampered: a source that is not authentic is not copied. If that shows
+// in the middle of the body the copy fails, and is not a shorter object.
 func TestCopyTampered(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -404,19 +408,19 @@ func TestCopyChecksums(t *testing.T) {
 	wantObject(t, g, "/bucket/sha", body, 2)
 }
 
-// TestCopyStoredChecksum: a sealed copy of what is not sealed keeps the checksum
-// that the store knows, if it is true, and has one of the whole where the store's
-// is one of parts.
+// TestCopyStoredChecksum: a sealed copy of a plaintext object has the store's
+// checksum if that is right. If the store's is over parts, the copy has one of
+// the whole object.
 func TestCopyStoredChecksum(t *testing.T) {
 	t.Parallel()
 	body := pattern(smallBody+1000, 1)
 	for _, tt := range []struct {
 		name, value, kind, code string
 	}{
-		{"kept", sumText("SHA256", body), fullObject, ""},
+		{"kept", sumText("SHA256", body), s3.FullObject, ""},
 		{"without a type", sumText("SHA256", body), "", ""},
-		{"of parts", sumText("SHA256", body[:9]) + "-2", composite, ""},
-		{"untrue", sumText("SHA256", body[1:]), fullObject, notAuthentic},
+		{"of parts", sumText("SHA256", body[:9]) + "-2", s3.Composite, ""},
+		{"untrue", sumText("SHA256", body[1:]), s3.FullObject, notAuthentic},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -448,8 +452,8 @@ func (httpDiscard) Header() http.Header         { return http.Header{} }
 func (httpDiscard) Write(p []byte) (int, error) { return len(p), nil }
 func (httpDiscard) WriteHeader(int)             {}
 
-// TestUploadPartCopy makes parts of ranges of sealed and plain sources, in sealed
-// and plain uploads, but none of a sealed source in a plain upload.
+// TestUploadPartCopy makes parts of ranges of sealed and plain sources, in
+// sealed and plain uploads, but none of a sealed source in a plain upload.
 func TestUploadPartCopy(t *testing.T) {
 	t.Parallel()
 	plain := testScheme{name: "plain"}
@@ -497,13 +501,14 @@ func TestUploadPartCopy(t *testing.T) {
 	}
 }
 
-// TestUploadPartCopyChecksum: the announced checksum is computed from the source.
+// TestUploadPartCopyChecksum: the announced checksum is computed from the
+// source.
 func TestUploadPartCopyChecksum(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	body := pattern(5000, 1)
 	g.put("/bucket/src", body).want(t, 200, "")
-	u := g.begin("/bucket/dst", s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", fullObject)
+	u := g.begin("/bucket/dst", s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", "CRC32", "X-Amz-Checksum-Type", s3.FullObject)
 	r := u.try(1, nil, "X-Amz-Copy-Source", "bucket/src")
 	r.want(t, 200, "")
 	if !strings.Contains(string(r.body), "<ChecksumCRC32>"+sumText("CRC32", body)+"<") {
@@ -518,8 +523,8 @@ func TestUploadPartCopyChecksum(t *testing.T) {
 	r.want(t, 200, "")
 }
 
-// TestCopyPatience: a store may take longer to copy, and to put parts together, than
-// a connection may stand still otherwise.
+// TestCopyPatience: a store may take longer to copy, and to assemble parts,
+// than the idle timeout.
 func TestCopyPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -549,8 +554,8 @@ func TestCopyPatience(t *testing.T) {
 	})
 }
 
-// TestCopySourceOwner: the expected owner of the source's bucket is the store's to
-// check, also where the copy streams through the gateway.
+// TestCopySourceOwner: the store checks the expected owner of the source's
+// bucket, also if the copy passes the gateway.
 func TestCopySourceOwner(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -573,8 +578,8 @@ func TestCopySourceOwner(t *testing.T) {
 	}
 }
 
-// TestCopyMetadataTooLarge: metadata of the request that does not fit is refused,
-// also where the copy keeps that of the source.
+// TestCopyMetadataTooLarge: metadata of the request that does not fit is
+// refused, also where the copy keeps that of the source.
 func TestCopyMetadataTooLarge(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -585,8 +590,8 @@ func TestCopyMetadataTooLarge(t *testing.T) {
 	}
 }
 
-// TestCopySourceChanges: a source that changes between the look at it and the copy is
-// looked at again. No client is told of a condition that it did not set.
+// TestCopySourceChanges: if the source changes before the copy, the gateway
+// starts over. No client sees the failure of a condition that it did not send.
 func TestCopySourceChanges(t *testing.T) {
 	t.Parallel()
 	sse := []string{s3.HeaderSSE, s3.AES256}
@@ -620,8 +625,8 @@ func TestCopySourceChanges(t *testing.T) {
 	}
 }
 
-// TestMalformedSource: a malformed copy source is refused after the signature, the
-// client's limits and a bucket that is not there, and nothing is written.
+// TestMalformedSource: a malformed copy source is refused after the signature,
+// the credential's limits and a missing bucket. Nothing is written.
 func TestMalformedSource(t *testing.T) {
 	t.Parallel()
 	limited := &Credential{AccessKey: "limited", SecretKey: "limited-secret", Buckets: []string{testBucket}}

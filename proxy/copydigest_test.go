@@ -7,8 +7,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// TestCopyKeepsTampering: where changed content headers are only logged, a copy does not
-// make them authentic.
+// TestCopyKeepsTampering: under SSEGW_HEADER_DIGEST=warn a copy of altered
+// content headers stays unauthentic.
 func TestCopyKeepsTampering(t *testing.T) {
 	t.Parallel()
 	sse := []string{s3.HeaderSSE, s3.AES256}

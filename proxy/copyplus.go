@@ -3,49 +3,50 @@ package proxy
 import (
 	"net/http"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 )
 
-// chooseSource decides which object a copy source with a + that is not escaped names. For
-// Amazon S3, and clients that escape queries (s5cmd, Go's url.QueryEscape), it is a
-// space; for MinIO, and clients that escape paths (Go's url.PathEscape), it is a +. The
-// gateway takes the object that exists, and refuses to guess between two.
-func (c *call) chooseSource() error {
+// chooseSource decides which object a copy source with an unescaped + names.
+// Amazon S3, and clients that escape queries (s5cmd, Go's url.QueryEscape),
+// mean a space. MinIO, and clients that escape paths (Go's url.PathEscape),
+// mean a plus. The gateway takes the object that exists. If both exist it
+// refuses.
+func chooseSource(c *call) (s3.CopySource, error) {
 	from := *c.req.CopySource
 	if from.Spaced == "" {
-		return nil
+		return from, nil
 	}
 	spaced := s3.CopySource{Bucket: from.Bucket, Key: from.Spaced, VersionID: from.VersionID}
 	literal := s3.CopySource{Bucket: from.Bucket, Key: from.Key, VersionID: from.VersionID}
-	hasSpaced, err := c.hasObject(spaced)
+	hasSpaced, err := hasObject(c, spaced)
 	if err != nil {
-		return err
+		return from, err
 	}
-	hasLiteral, err := c.hasObject(literal)
+	hasLiteral, err := hasObject(c, literal)
 	if err != nil {
-		return err
+		return from, err
 	}
 	switch {
 	case hasSpaced && hasLiteral:
-		return s3.ErrArgument(s3.HeaderCopySource, c.req.Header.Get(s3.HeaderCopySource),
+		return from, s3.ErrArgument(s3.HeaderCopySource, c.req.Header.Get(s3.HeaderCopySource),
 			"The copy source has a + that can be a space, and there are objects of both names. Send %20 for a space and %2B for a plus.")
 	case hasLiteral:
-		c.req.CopySource = &literal
-	default:
-		c.req.CopySource = &spaced
+		return literal, nil
 	}
-	return nil
+	return spaced, nil
 }
 
-// hasObject reports whether the client can see an object. One that is hidden from it
-// counts as none: stores answer 403 for what is not there.
-func (c *call) hasObject(o s3.CopySource) (bool, error) {
+// hasObject reports whether the client can see an object. Stores may answer 403
+// for a missing object, so one that the client may not read counts as missing.
+func hasObject(c *call, o s3.CopySource) (bool, error) {
 	h := http.Header{}
 	if owner := c.req.Header.Get(s3.HeaderSourceExpectedOwner); owner != "" {
 		h.Set(s3.HeaderExpectedOwner, owner)
 	}
-	_, err := c.at(c.ctx(), o, h).head(lookup{})
-	switch statusOf(err) {
+	_, err := c.access().At(o, h).Head(c.ctx(), object.Look{})
+	switch upstream.StatusOf(err) {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
 		return false, nil
 	}

@@ -7,8 +7,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// TestCopySourcePlus: a + in a copy source is a space or a plus, whichever exists, and
-// never the wrong object.
+// TestCopySourcePlus: a + in a copy source means the object that exists, with a
+// space or with a plus, and never the wrong one.
 func TestCopySourcePlus(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -68,8 +68,8 @@ func TestCopySourcePlus(t *testing.T) {
 	}
 }
 
-// TestCopySourcePlusHidden: an object that the client may not see is not the one it means; a
-// store that is away is no answer.
+// TestCopySourcePlusHidden: an object that the client may not see counts as
+// missing. A store that is not available does not.
 func TestCopySourcePlusHidden(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

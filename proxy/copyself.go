@@ -11,35 +11,38 @@ import (
 	"strings"
 	"time"
 
+	"ssegw/proxy/object"
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// A sealed object is not copied onto itself in place. MinIO then changes the headers
-// of whatever object is there by the time it is done, with the sealed header
-// of the one that was copied, and ignores If-Match. So such a copy is a new object, put
-// together of ranges of the old one, and takes its place only if that is still there
-// (docs/UPSTREAMS.md).
+// A copy of a sealed object to itself is not left to the store's CopyObject.
+// MinIO ignores If-Match there: it gives the new sealed header to the object
+// that exists when the copy ends, even if that is another one. Instead such a
+// copy is a new object, assembled from ranges of the old one, that replaces the
+// old one only if it is still there (docs/UPSTREAMS.md).
 
-// guard is the gateway's own condition on an object that a copy takes the place of.
+// guard is the gateway's own condition on the object that a copy replaces.
 type guard struct {
-	refused http.Header // of the object for which the store said last that the condition does not hold
-	missing bool        // the store has no conditions
+	refused http.Header // of the object for which the store last refused the condition
+	missing bool        // the store does not implement the condition
 }
 
-// of returns the condition for an object that the store shows with these headers.
-// It is empty where the store has no conditions for that request: it said so, or
-// it refused the very one before, though the object is unchanged.
-func (g *guard) of(stored http.Header) string {
+// condition returns the If-Match for an object with these headers at the store.
+// It is empty if the store does not implement the condition: it answered so, or
+// it refused the condition although the object is unchanged.
+func (g *guard) condition(stored http.Header) string {
 	if g.missing || g.refused != nil && sameObject(g.refused, stored) {
 		return ""
 	}
 	return stored.Get("ETag")
 }
 
-// refuse takes note of why the store refused a copy under the condition, and
-// reports whether the copy has to look at the object again. A 409 says that
-// another write is under way: the condition stays.
+// refuse records a status with which the store refused the condition. It
+// reports whether the copy has to start over. After a 409 another write is in
+// progress, and the condition stays.
 func (g *guard) refuse(status int, stored http.Header) bool {
 	switch status {
 	case http.StatusPreconditionFailed:
@@ -53,14 +56,14 @@ func (g *guard) refuse(status int, stored http.Header) bool {
 	return true
 }
 
-// sameObject reports whether two looks at an object saw the same one. Its ETag
-// does not tell: a write of equal bytes has an equal one.
+// sameObject reports whether two answers are about the same object. ETags alone
+// do not tell: equal bytes have equal ETags.
 func sameObject(a, b http.Header) bool {
 	identity := func(h http.Header) map[string][]string {
 		kept := map[string][]string{}
 		for name, values := range h {
 			switch {
-			case isStored(name), strings.EqualFold(name, "ETag"), strings.EqualFold(name, "Last-Modified"), strings.EqualFold(name, s3.HeaderVersionID):
+			case s3.IsStored(name), strings.EqualFold(name, "ETag"), strings.EqualFold(name, "Last-Modified"), strings.EqualFold(name, s3.HeaderVersionID):
 				kept[name] = values
 			}
 		}
@@ -69,103 +72,99 @@ func sameObject(a, b http.Header) bool {
 	return maps.EqualFunc(identity(a), identity(b), slices.Equal)
 }
 
-// ontoItself reports whether the copy's source has the name of the copy.
-func (c *call) ontoItself() bool {
-	return c.req.CopySource.Bucket == c.req.Bucket && c.req.CopySource.Key == c.req.Key
+// isSelfCopy reports whether source and copy have the same name.
+func isSelfCopy(c *call, src *copySource) bool {
+	return src.from.Bucket == c.req.Bucket && src.from.Key == c.req.Key
 }
 
-// destinationConditions puts the conditions on what the copy takes the place of into the
-// upstream header: the client's. Of a copy of the present object onto itself
-// the client's are held against that object, and the store gets the guard's.
-func (c *call) destinationConditions(src *copySource, header http.Header, g *guard) error {
-	if !c.ontoItself() || c.req.CopySource.VersionID != "" {
-		return c.translateConditions(header)
+// destinationConditions sets the conditions on the object that the copy
+// replaces. They are the client's, unless the current object is copied to
+// itself: then the client's conditions are checked here, and the store gets the
+// guard's.
+func destinationConditions(c *call, src *copySource, header http.Header, g *guard) error {
+	if !isSelfCopy(c, src) || src.from.VersionID != "" {
+		return translateConditions(c, header)
 	}
-	client := readConditions{tags(header.Get("If-Match")), tags(header.Get("If-None-Match"))}
-	if client.check(shownTag(src.stored)) != nil {
+	if object.ConditionsOf(header).Check(object.ShownTag(src.stored)) != nil {
 		return s3.ErrPreconditionFailed
 	}
 	header.Del("If-None-Match")
 	header.Del("If-Match")
-	if etag := g.of(src.stored); etag != "" {
+	if etag := g.condition(src.stored); etag != "" {
 		header.Set("If-Match", etag)
 		src.guard = g
 	}
 	return nil
 }
 
-// settled tells the refusal of a condition of the gateway's own from one of the client's:
-// the copy has to look at the object again.
-func (s *copySource) settled(err error) error {
-	if s.guard != nil && !errors.Is(err, errChanged) && s.guard.refuse(statusOf(err), s.stored) {
-		return fmt.Errorf("%w: %w", errChanged, err)
-	}
-	return err
-}
-
-// sourceChanged is the same for the condition on the source, which each copy at the store has.
-func sourceChanged(err error) error {
-	if statusOf(err) == http.StatusPreconditionFailed {
-		return fmt.Errorf("%w: %w", errChanged, err)
-	}
-	return err
-}
-
-// isConditional reports whether a write has conditions on what it takes the place of.
+// isConditional reports whether a write has conditions on the object that it
+// replaces.
 func isConditional(header http.Header) bool {
 	return header.Get("If-Match") != "" || header.Get("If-None-Match") != ""
 }
 
-// storeCopy has the store make a sealed copy: in one request where nothing depends on
-// what it takes the place of, for not all stores have conditions for that.
-func (c *call) storeCopy(src *copySource, header http.Header) (answer http.Header, result *copyResult, err error) {
+// guardError returns object.ErrChanged if err refuses the guard's condition,
+// which the client did not send. Other errors stay.
+func (s *copySource) guardError(err error) error {
+	if s.guard != nil && !errors.Is(err, object.ErrChanged) && s.guard.refuse(upstream.StatusOf(err), s.stored) {
+		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
+	}
+	return err
+}
+
+// sourceChanged returns object.ErrChanged if err refuses the condition on the
+// source. Other errors stay.
+func sourceChanged(err error) error {
+	if upstream.StatusOf(err) == http.StatusPreconditionFailed {
+		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
+	}
+	return err
+}
+
+// storeCopy has the store make a sealed copy. It uses one CopyObject if there
+// are no conditions on the object that it replaces, because not all stores
+// honour these in a CopyObject.
+func storeCopy(c *call, src *copySource, header http.Header) (answer http.Header, result *upstream.CopyResult, err error) {
 	switch {
-	case !c.ontoItself() && !isConditional(header) && src.total <= c.bounds.maxCopy:
+	case !isSelfCopy(c, src) && !isConditional(header) && src.total <= c.gw.bounds.maxCopy:
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
-		return c.copyUpstream(src, header)
+		return copyAtStore(c, src, nil, header)
 	case src.total == 0:
-		answer, err = c.copyNothing(src, header)
+		answer, err = copyEmpty(c, src, header)
 	default:
-		answer, err = c.copyParts(src, header)
+		answer, err = copyParts(c, src, header)
 	}
 	if err != nil {
-		return nil, nil, src.settled(err)
+		return nil, nil, src.guardError(err)
 	}
-	return answer, &copyResult{
-		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: answer.Get("ETag"), LastModified: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+	return answer, &upstream.CopyResult{
+		XMLName: xml.Name{Local: "CopyObjectResult"}, ETag: answer.Get("ETag"), LastModified: s3.FormatTime(time.Now()),
 	}, nil
 }
 
-// copyNothing makes a copy without a byte. Directories can only be written so.
-func (c *call) copyNothing(src *copySource, header http.Header) (http.Header, error) {
-	if err := c.restateTags(src, header); err != nil {
+// copyEmpty makes an empty copy with a PUT. Directories (keys that end in a
+// slash) can only be created this way.
+func copyEmpty(c *call, src *copySource, header http.Header) (http.Header, error) {
+	if err := restateTags(c, src, header); err != nil {
 		return nil, err
 	}
-	return c.storePlain(header, &copiedBody{r: bytes.NewReader(nil)})
+	return storePlain(c, nil, header, &payload.Copied{R: bytes.NewReader(nil)})
 }
 
-// restateTags puts the source's tags into the header, unless the copy has its own.
-func (c *call) restateTags(src *copySource, header http.Header) error {
-	header.Del(s3.HeaderTaggingDirective)
-	if header.Get(s3.HeaderTagging) != "" {
-		return nil
-	}
-	return c.copyTags(src, header)
-}
-
-// copyParts has the store copy a sealed object range by range into an upload that has
-// the new header: one that is too large for one copy, or whose copy has conditions.
-func (c *call) copyParts(src *copySource, header http.Header) (http.Header, error) {
-	if err := c.restateTags(src, header); err != nil {
+// copyParts has the store copy a sealed object, range by range, into an upload
+// with the new header. It is for objects too large for one CopyObject, and for
+// copies with conditions.
+func copyParts(c *call, src *copySource, header http.Header) (http.Header, error) {
+	if err := restateTags(c, src, header); err != nil {
 		return nil, err
 	}
-	size := c.bounds.copyRange
-	if src.total <= c.bounds.maxCopy {
-		size = src.total // in one
+	size := c.gw.bounds.copyRange
+	if src.total <= c.gw.bounds.maxCopy {
+		size = src.total // a single part
 	}
-	return c.storeParts(nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
+	return storeParts(c, nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
 		for begin := int64(0); begin < src.total; begin += size {
-			etag, err := c.copyRangeUpstream(src, b.upload, len(b.parts)+1, begin, min(begin+size, src.total)-1)
+			etag, err := copyRange(c, src, b.upload, len(b.parts)+1, begin, min(begin+size, src.total)-1)
 			if err != nil {
 				return sourceChanged(err)
 			}
@@ -175,24 +174,26 @@ func (c *call) copyParts(src *copySource, header http.Header) (http.Header, erro
 	})
 }
 
-func (c *call) copyRangeUpstream(src *copySource, u *upload, number int, first, last int64) (string, error) {
+func copyRange(c *call, src *copySource, u upstream.UploadName, number int, first, last int64) (string, error) {
 	h := http.Header{}
-	h.Set(s3.HeaderCopySource, c.req.CopySource.String())
+	h.Set(s3.HeaderCopySource, src.from.String())
 	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
 	if first > 0 || last < src.total-1 {
-		h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last)) // Amazon S3 takes none of small objects
+		h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last)) // Amazon S3 refuses ranges of small objects
 	}
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: h, as: c.caller(),
-		query: u.query(number), copies: true,
-	})
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	result, err := readCopyResult(resp)
+	_, result, err := c.store().Copy(c.ctx(), u.Bucket, u.Key, u.Query(number), h)
 	if err != nil {
 		return "", err
 	}
 	return result.ETag, nil
+}
+
+// restateTags adds the source's tags to the header, unless the copy has its
+// own.
+func restateTags(c *call, src *copySource, header http.Header) error {
+	header.Del(s3.HeaderTaggingDirective)
+	if header.Get(s3.HeaderTagging) != "" {
+		return nil
+	}
+	return copyTags(c, src, header)
 }

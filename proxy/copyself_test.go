@@ -14,7 +14,7 @@ import (
 	"ssegw/sealer"
 )
 
-// selfCopies are the requests that make an object of itself.
+// selfCopies are the requests that replace an object by a copy of itself.
 var selfCopies = map[string]struct {
 	stored []string // how the object is written
 	large  bool     // it takes more than one request to copy
@@ -50,8 +50,8 @@ func (g *testGateway) withLargeCopies() *testGateway {
 	return g
 }
 
-// TestSelfCopyLosesNothing: what happens to an object while a copy onto itself is
-// under way is not undone by it, whenever it happens.
+// TestSelfCopyLosesNothing: a change of the object during a copy to itself is
+// never lost, at any point of the copy.
 func TestSelfCopyLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, c := range selfCopies {
@@ -97,7 +97,8 @@ func TestSelfCopyLosesNothing(t *testing.T) {
 	}
 }
 
-// TestSelfCopyConflict: an object that changes whenever it is looked at is left alone.
+// TestSelfCopyConflict: the copy gives up if the object changes before each
+// attempt.
 func TestSelfCopyConflict(t *testing.T) {
 	t.Parallel()
 	for name, c := range selfCopies {
@@ -127,7 +128,7 @@ func TestSelfCopyConflict(t *testing.T) {
 			if o := g.upstream.object(testBucket, "k"); o.etag != memTag(pattern(10, n)) {
 				t.Error("the last write is lost")
 			}
-			if n != lookAgain {
+			if n != maxReads {
 				t.Errorf("%d tries", n)
 			}
 			g.upstream.mu.Lock()
@@ -139,8 +140,8 @@ func TestSelfCopyConflict(t *testing.T) {
 	}
 }
 
-// TestSelfCopyInPlace: a sealed object is never changed in place. Stores that do
-// that put the header of one write before the body of another.
+// TestSelfCopyInPlace: a sealed object is never changed in place. Stores that
+// do so may combine the header of one write with the body of another.
 func TestSelfCopyInPlace(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, 150_000} {
@@ -176,8 +177,8 @@ func TestSelfCopyInPlace(t *testing.T) {
 	}
 }
 
-// TestSelfCopyWithoutConditions: a store that has no conditions for writes, or takes
-// them in another form, still copies.
+// TestSelfCopyWithoutConditions: the copy also works at stores that have no
+// conditional writes, or want them in another form.
 func TestSelfCopyWithoutConditions(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[string]int{"NotImplemented": 501, "PreconditionFailed": 412} {
@@ -206,8 +207,8 @@ func TestSelfCopyWithoutConditions(t *testing.T) {
 	}
 }
 
-// TestSelfCopyKeepsItsGuard: a store that refused a copy once for a reason of the moment has
-// conditions, and the copy is made under them.
+// TestSelfCopyKeepsItsGuard: if a store refuses the condition for a temporary
+// reason, the copy is made under the condition later.
 func TestSelfCopyKeepsItsGuard(t *testing.T) {
 	t.Parallel()
 	type refusal struct {
@@ -218,7 +219,7 @@ func TestSelfCopyKeepsItsGuard(t *testing.T) {
 	for what, refused := range map[string]refusal{
 		"409":     {409, "ConditionalRequestConflict", nil},
 		"aborted": {409, "OperationAborted", nil},
-		// Bytes that are equal have one ETag.
+		// Equal bytes have equal ETags.
 		"412, time":   {412, "PreconditionFailed", func(o *memObject) { o.modified = o.modified.Add(time.Second) }},
 		"412, header": {412, "PreconditionFailed", func(o *memObject) { o.header.Set("X-Amz-Meta-B", "3") }},
 		"412, type":   {412, "PreconditionFailed", func(o *memObject) { o.header.Del("Content-Type") }},
@@ -269,7 +270,8 @@ func TestSelfCopyKeepsItsGuard(t *testing.T) {
 	}
 }
 
-// TestSelfCopyAlwaysBusy: where another write is always under way, nothing is written.
+// TestSelfCopyAlwaysBusy: nothing is written if every attempt meets another
+// write.
 func TestSelfCopyAlwaysBusy(t *testing.T) {
 	t.Parallel()
 	for name, c := range selfCopies {
@@ -298,8 +300,8 @@ func TestSelfCopyAlwaysBusy(t *testing.T) {
 	}
 }
 
-// TestCopyDestinationConditions are honoured for sealed copies, also where the store
-// knows conditions of uploads and PUTs alone.
+// TestCopyDestinationConditions: conditions on the destination work for sealed
+// copies, also at stores that honour them only for uploads and PUTs.
 func TestCopyDestinationConditions(t *testing.T) {
 	t.Parallel()
 	sse := []string{s3.HeaderSSE, s3.AES256}

@@ -9,6 +9,10 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 )
 
 // someone is a credential of that name with the limits that edit sets.
@@ -18,7 +22,7 @@ func someone(name string, edit func(*Credential)) *Credential {
 	return c
 }
 
-// mapped is a credential that the store knows by another key than the gateway's.
+// mapped returns a credential with its own key pair at the store.
 func mapped(name string) *Credential {
 	return someone(name, func(c *Credential) {
 		c.Upstream = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -114,11 +118,12 @@ func TestCredentialLimits(t *testing.T) {
 	g.do(clientRequest{method: "GET", path: "/bucket/key", as: reader}).want(t, 403, "InvalidAccessKeyId")
 }
 
-// TestCredentialKMSKeys: a credential neither seals nor opens with keys that it may not use.
+// TestCredentialKMSKeys: a credential neither seals nor opens with keys that it
+// may not use.
 func TestCredentialKMSKeys(t *testing.T) {
 	t.Parallel()
 	app := someone("app", func(c *Credential) { c.KMSKeys = []string{"app-*"} })
-	g := newGateway(t, withCredentials(map[string]*Credential{"app": app}), withRule("ruled", Rule{Algorithm: "aws:kms", KeyID: "other"}))
+	g := newGateway(t, withCredentials(map[string]*Credential{"app": app}), withRule("ruled", state.Rule{Algorithm: "aws:kms", KeyID: "other"}))
 	g.kes.CreateKey("app-one")
 	g.kes.CreateKey("other")
 	g.upstream.makeBucket("ruled")
@@ -148,11 +153,12 @@ func TestCredentialKMSKeys(t *testing.T) {
 	}
 }
 
-// TestCredentialUpstream: requests to the store carry the credential's own signature there.
+// TestCredentialUpstream: requests to the store carry the credential's own
+// signature there.
 func TestCredentialUpstream(t *testing.T) {
 	t.Parallel()
 	own := mapped("own")
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		g := newGateway(t, withCredentials(map[string]*Credential{"own": own}), func(s *gatewaySetup) { s.framing = framing })
 		for _, c := range []clientRequest{
 			{method: "PUT", path: "/bucket/key", body: pattern(2<<20, 1), header: headers("X-Amz-Server-Side-Encryption", "AES256")},
@@ -185,7 +191,7 @@ func TestMatches(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{{"a", "a", true}, {"a", "ab", false}, {"a*", "a", true}, {"a*", "ab", true}, {"a*", "b", false}, {"*", "", true}, {"*", "x", true}} {
-		if got := matches([]string{"other", test.pattern}, test.name); got != test.want {
+		if got := s3.MatchesAny([]string{"other", test.pattern}, test.name); got != test.want {
 			t.Errorf("%s, %s: %t", test.pattern, test.name, got)
 		}
 	}

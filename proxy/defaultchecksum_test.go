@@ -9,15 +9,17 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
 const crc64Header = "X-Amz-Checksum-Crc64nvme"
 
-// wantDefault checks that an answer shows the default checksum of body, and no other.
+// wantDefault checks that an answer shows the default checksum of body, and no
+// other.
 func wantDefault(t testing.TB, what string, h http.Header, body []byte) {
 	t.Helper()
-	if h.Get(crc64Header) != sumText("CRC64NVME", body) || h.Get(s3.HeaderChecksumType) != fullObject {
+	if h.Get(crc64Header) != sumText("CRC64NVME", body) || h.Get(s3.HeaderChecksumType) != s3.FullObject {
 		t.Errorf("%s of %d bytes: no default checksum in %v", what, len(body), h)
 	}
 	for name := range h {
@@ -46,8 +48,8 @@ func wantDefaultRead(t testing.TB, g *testGateway, path string, body []byte, rea
 	}
 }
 
-// TestDefaultChecksum: what is written without a checksum gets CRC64NVME, in the
-// answer too, in all schemes and in every way to write.
+// TestDefaultChecksum: an object written without a checksum gets CRC64NVME,
+// also in the answer, for all schemes and all ways to write.
 func TestDefaultChecksum(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
@@ -79,10 +81,11 @@ func TestDefaultChecksum(t *testing.T) {
 	}
 }
 
-// TestDefaultChecksumOfForms: small files, large ones and those that go up in parts.
+// TestDefaultChecksumOfForms: small files, large ones and those that go up in
+// parts.
 func TestDefaultChecksumOfForms(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	for _, size := range []int{1, smallBody + 1, formPart, formPart + 1} {
 		body := pattern(size, 3)
 		r := g.form(testForm{file: body})
@@ -92,12 +95,12 @@ func TestDefaultChecksumOfForms(t *testing.T) {
 	}
 }
 
-// TestDefaultChecksumOfParts: an upload without an algorithm. The checksums that
-// its parts come with are verified and given back; that of the object is the
-// default one, and the parts have none in it.
+// TestDefaultChecksumOfParts: an upload without an algorithm. The checksums
+// that its parts come with are verified and given back; that of the object is
+// the default one, and the parts have none in it.
 func TestDefaultChecksumOfParts(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	parts := [][]byte{pattern(70_000, 1), pattern(2000, 2), pattern(1500, 3), pattern(5, 4)}
 	whole := slices.Concat(parts...)
 	g.put("/bucket/src", parts[3]).want(t, 200, "")
@@ -131,7 +134,7 @@ func TestDefaultChecksumOfParts(t *testing.T) {
 	}
 	u.completeWith(u.listed, crc64Header, sumText("CRC64NVME", parts[0])).want(t, 400, "BadDigest")
 	u.completeWith(u.listed, "X-Amz-Checksum-Sha256", sumText("SHA256", whole)).want(t, 400, "InvalidRequest")
-	u.completeWith(u.listed, s3.HeaderChecksumType, fullObject).want(t, 400, "InvalidRequest")
+	u.completeWith(u.listed, s3.HeaderChecksumType, s3.FullObject).want(t, 400, "InvalidRequest")
 	r = u.completeWith(u.listed, crc64Header, sumText("CRC64NVME", whole))
 	r.want(t, 200, "")
 	if want := "<ChecksumCRC64NVME>" + sumText("CRC64NVME", whole) + "</ChecksumCRC64NVME><ChecksumType>FULL_OBJECT<"; !strings.Contains(string(r.body), want) {
@@ -144,11 +147,11 @@ func TestDefaultChecksumOfParts(t *testing.T) {
 	}
 }
 
-// TestTrailerRequests: the checksum of a large object costs the gateway that wrote
-// it nothing, and another one a single small request.
+// TestTrailerRequests: the checksum of a large object costs the gateway that
+// wrote it no request, and another gateway one small request.
 func TestTrailerRequests(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 	body := pattern(smallBody+1, 1)
 	g.put("/bucket/k", body).want(t, 200, "")
@@ -176,11 +179,11 @@ func TestTrailerRequests(t *testing.T) {
 	}
 }
 
-// TestAnnouncedInFacts: the header says which checksum the trailer will hold, also
-// that of a copy.
+// TestAnnouncedInFacts: the facts announce the algorithm of the trailer's
+// checksum, also in a copy.
 func TestAnnouncedInFacts(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	large := pattern(smallBody+1, 1)
 	g.put("/bucket/small", []byte("data")).want(t, 200, "")
 	g.put("/bucket/declared", large, "X-Amz-Checksum-Crc32", sumText("CRC32", large)).want(t, 200, "")
@@ -188,7 +191,7 @@ func TestAnnouncedInFacts(t *testing.T) {
 	g.do(clientRequest{method: http.MethodPut, path: "/bucket/trailing", body: large, mode: modeTrailer, algorithm: "SHA1"}).want(t, 200, "")
 	g.copy("bucket/trailing", "/bucket/copy").want(t, 200, "")
 	g.form(testForm{key: "form", file: pattern(formPart+1, 1)}).want(t, 204, "")
-	for key, pairs := range map[string][]string{"parts": nil, "composite": {s3.HeaderAlgorithm, "CRC32"}, "full": {s3.HeaderAlgorithm, "CRC32", s3.HeaderChecksumType, fullObject}} {
+	for key, pairs := range map[string][]string{"parts": nil, "composite": {s3.HeaderAlgorithm, "CRC32"}, "full": {s3.HeaderAlgorithm, "CRC32", s3.HeaderChecksumType, s3.FullObject}} {
 		u := g.begin("/bucket/"+key, pairs...)
 		p := u.part(1, []byte("data"), "X-Amz-Checksum-Crc32", sumText("CRC32", []byte("data")))
 		if key != "parts" {
@@ -206,11 +209,11 @@ func TestAnnouncedInFacts(t *testing.T) {
 		"composite": {Algorithm: sealer.ChecksumCRC32, Composite: true},
 		"full":      {Algorithm: sealer.ChecksumCRC32},
 	} {
-		h, err := sealer.ParseHeader(g.upstream.object(testBucket, key).header.Get(sealer.MetadataKey))
+		h, err := sealer.Parse(g.upstream.object(testBucket, key).header.Get(sealer.MetadataKey))
 		if err != nil {
 			t.Fatal(err)
 		}
-		facts, err := h.OpenFacts(sealer.Binding{Bucket: testBucket, Key: key}, g.State.Root())
+		_, facts, err := h.OpenFacts(sealer.Binding{Bucket: testBucket, Key: key}, g.State.Root())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +224,8 @@ func TestAnnouncedInFacts(t *testing.T) {
 	}
 }
 
-// TestObjectSize: a store's word about what it stored is not passed on.
+// TestObjectSize: the size in the store's answer to a write is that of sealed
+// bytes, and does not reach the client.
 func TestObjectSize(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

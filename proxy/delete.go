@@ -1,66 +1,84 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
-	"ssegw/sealer"
+	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
 )
 
-// Conditions of a delete are about what clients see: plaintext sizes and shown
-// ETags. The store is told the size and the ETag that the object has there, or an
-// ETag that no object has: it evaluates them, so an object that changes in between is
-// not deleted.
-
-// headerIfMatchSize is the condition on the size of a DeleteObject.
-const headerIfMatchSize = "X-Amz-If-Match-Size"
-
-// deleteObject is DeleteObject. Only its condition on the size needs a look here:
-// forward translates ETags.
-func (c *call) deleteObject() error {
+// deleteObject is DeleteObject. A size condition is translated here. ETags
+// alone are translated by forward.
+func deleteObject(c *call) error {
 	size, err := strconv.ParseInt(c.req.Header.Get(headerIfMatchSize), 10, 64)
 	if err != nil {
-		return c.forward() // there is none, or the store says what is wrong with it
+		return forward(c) // none, or the store tells what is wrong with it
 	}
-	h := c.req.Header
-	at := c.at(c.ctx(), s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key, VersionID: c.req.Query.Get("versionId")}, http.Header{})
-	etag, stored, err := at.demand(tags(h.Get("If-Match")), &size)
+	r := c.access().At(s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key, VersionID: c.req.Query.Get("versionId")}, http.Header{})
+	etag, stored, err := storeCondition(c.ctx(), r, object.EntityTags(c.req.Header.Get("If-Match")), &size)
 	if err != nil {
 		return err
 	}
-	h.Set("If-Match", etag)
-	h.Set(headerIfMatchSize, strconv.FormatInt(stored, 10))
-	return c.forward()
+	o := outgoing(c)
+	o.Header.Set("If-Match", etag)
+	o.Header.Set(headerIfMatchSize, strconv.FormatInt(stored, 10))
+	return forwardAs(c, o)
 }
 
-// deleteCondition finds the conditions in the document of a DeleteObjects.
-var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size)\b[^>]*>([^<]*)`)
+// Clients write conditions of a delete with plaintext sizes and shown ETags.
+// The gateway replaces them with the size and the ETag at the store if they
+// hold, and otherwise with an ETag that no object has. The store then evaluates
+// them, so an object that changes in between is not deleted.
 
-// hasConditions reports whether the document of a DeleteObjects has conditions that
-// mean another thing upstream than to the client: sizes, and entity tags that can be
-// those of sealed objects.
-func hasConditions(doc []byte) bool {
-	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
-		tag := strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
-		if string(m[1]) == "Size" || tag == "" || hasSuffix(tag) {
-			return true
-		}
+// headerIfMatchSize is the size condition of DeleteObject.
+const headerIfMatchSize = "X-Amz-If-Match-Size"
+
+// storeCondition translates conditions on the reader's object: the ETag is one
+// of tags, unless there are none, and the plaintext size is *size, unless it is
+// nil. It returns ETag and size for the store to check: those of the object if
+// the conditions hold, otherwise an ETag that no object has.
+func storeCondition(ctx context.Context, r *object.Reader, tags []string, size *int64) (etag string, stored int64, err error) {
+	none := `"` + upstream.RandomTag() + `"`
+	head, err := r.Head(ctx, object.Look{})
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		return none, 0, nil
 	}
-	return false
+	if err != nil {
+		return "", 0, err
+	}
+	seen := head.Size
+	if size != nil && head.Sealed() {
+		o, err := r.Verify(ctx, head.Header, head.Size, nil)
+		if errors.Is(err, object.ErrIntegrity) {
+			return none, 0, nil // no size to rely on
+		}
+		if err != nil {
+			return "", 0, err
+		}
+		o.Wipe()
+		seen = o.Size
+	}
+	if (object.Conditions{Match: tags}).Check(object.ShownTag(head.Header)) != nil || size != nil && *size != seen {
+		return none, head.Size, nil
+	}
+	return head.Header.Get("ETag"), head.Size, nil
 }
 
-// maxDeletes is how many objects a DeleteObjects may name.
+// maxDeletes is how many objects one DeleteObjects may name.
 const maxDeletes = 1000
 
-// translateDelete returns the document of a DeleteObjects with its conditions as
-// they are upstream, and whether they are others. Each object that has one of those
-// in question costs a HEAD. What is wrong with a document without conditions is for
-// the store to say.
-func (c *reader) translateDelete(doc []byte) (translated []byte, changed bool, err error) {
+// translateDelete translates the conditions in the document of a DeleteObjects,
+// and reports whether it changed the document. Each object with a condition to
+// translate costs a HEAD. Errors in a document without conditions are left to
+// the store.
+func translateDelete(c *call, doc []byte) (translated []byte, changed bool, err error) {
 	list, err := s3.ParseDelete(doc)
 	switch changed = hasConditions(doc); {
 	case err == nil && len(list.Entries) > maxDeletes, err != nil && changed:
@@ -69,20 +87,21 @@ func (c *reader) translateDelete(doc []byte) (translated []byte, changed bool, e
 		return doc, false, nil
 	}
 	edits := make([]s3.Edit, len(list.Entries))
-	g, ctx := newGroup(c.ctx(), listLooks)
+	access := c.access()
+	g, ctx := task.NewGroup(c.ctx(), pageLookups)
 	for i, e := range list.Entries {
 		var size *int64
 		if e.HasSize() {
 			size = &e.Size
 		}
-		wanted := tags(e.ETag)
-		if size == nil && (len(wanted) != 1 || !hasSuffix(wanted[0])) {
+		wanted := object.EntityTags(e.ETag)
+		if size == nil && (len(wanted) != 1 || !object.HasSuffix(wanted[0])) {
 			continue
 		}
 		g.Go(func() error {
-			return c.looking(ctx, func() error {
-				at := c.at(ctx, s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
-				etag, stored, err := at.demand(wanted, size)
+			return c.withLookup(ctx, func() error {
+				r := access.At(s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
+				etag, stored, err := storeCondition(ctx, r, wanted, size)
 				edits[i].ETag = &etag
 				if size != nil {
 					edits[i].Size = &stored
@@ -97,32 +116,18 @@ func (c *reader) translateDelete(doc []byte) (translated []byte, changed bool, e
 	return list.Splice(func(i int) s3.Edit { return edits[i] }), true, nil
 }
 
-// demand turns conditions on the request's object into the store's: that it has one
-// of the tags, if there are any, and that size. The ETag returned is that of the
-// object looked at, if the conditions hold for it, otherwise one that no object has.
-func (c *reader) demand(tags []string, size *int64) (etag string, stored int64, err error) {
-	none := `"` + randomTag() + `"`
-	head, err := c.head(lookup{})
-	if statusOf(err) == http.StatusNotFound {
-		return none, 0, nil
-	}
-	if err != nil {
-		return "", 0, err
-	}
-	seen := head.size
-	if size != nil && head.header.Get(sealer.MetadataKey) != "" {
-		o, err := c.look(head.header, head.size)
-		if errors.Is(err, errIntegrity) {
-			return none, 0, nil // it has no size that can be relied on
+// hasConditions reports whether the document of a DeleteObjects has conditions
+// that must be translated: sizes, and ETags that may be those of sealed
+// objects.
+func hasConditions(doc []byte) bool {
+	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
+		tag := strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
+		if string(m[1]) == "Size" || tag == "" || object.HasSuffix(tag) {
+			return true
 		}
-		if err != nil {
-			return "", 0, err
-		}
-		o.wipe()
-		seen = o.size
 	}
-	if (readConditions{match: tags}).check(shownTag(head.header)) != nil || size != nil && *size != seen {
-		return none, head.size, nil
-	}
-	return head.header.Get("ETag"), head.size, nil
+	return false
 }
+
+// deleteCondition finds the conditions in the document of a DeleteObjects.
+var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size)\b[^>]*>([^<]*)`)

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 )
 
-// deleteFixture stores one object of each kind and returns their plaintext sizes.
+// deleteFixture stores one object of each kind and returns their plaintext
+// sizes.
 func deleteFixture(t *testing.T) (*testGateway, map[string]int) {
 	g := newGateway(t).withSmallParts()
 	sizes := map[string]int{"sealed": 1000, "empty": 0, "plain": 1000, "parts": 2010, "parts-plain": 2000}
@@ -50,7 +52,7 @@ func TestDeleteObjectSize(t *testing.T) {
 		if len(key)%2 == 0 {
 			pairs = append(pairs, "If-Match", etag)
 		}
-		// Another object comes between the look and the delete.
+		// Another object is written between the HEAD and the delete.
 		other := g.upstream.object(testBucket, key)
 		g.upstream.on(http.MethodDelete, path, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			g.upstream.edit(testBucket, key, func(o *memObject) { o.etag = "changed" })
@@ -81,7 +83,7 @@ func TestDeleteObjectsConditions(t *testing.T) {
 	var conditions []condition
 	for key, size := range sizes {
 		etag := strings.Trim(g.head("/bucket/"+key).header.Get("ETag"), `"`)
-		asks := hasSuffix(etag)
+		asks := object.HasSuffix(etag)
 		conditions = append(conditions,
 			condition{key, etag, -1, true, asks},
 			condition{key, etag, size, true, true},

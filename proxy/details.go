@@ -6,11 +6,38 @@ import (
 	"strconv"
 	"strings"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 )
 
-// documentedElements are the elements of error documents that follow from the
-// request, as Amazon S3 documents or sends them.
+// documented returns e with the elements and headers that Amazon S3 sends with
+// its code, unless e has them already.
+func documented(c *call, e *s3.Error) *s3.Error {
+	return documentedFor(c, c.object(), e)
+}
+
+// documentedFor is documented for an error about the object of r.
+func documentedFor(c *call, r *object.Reader, e *s3.Error) *s3.Error {
+	names := documentedElements[e.Code]
+	if slices.Contains(bucketErrors, e.Code) {
+		names = []string{"BucketName"}
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(e.Details, func(d s3.Detail) bool { return d.Name == name }) {
+			continue
+		}
+		if value := elementOf(c, r, e, name); value != "" {
+			e = e.Detail(name, value)
+		}
+	}
+	if isDeleteMarker(e) && e.Status == http.StatusMethodNotAllowed && e.Header.Get("Allow") == "" {
+		e = e.Headers(http.Header{"Allow": {http.MethodDelete}})
+	}
+	return e
+}
+
+// documentedElements are the elements of error documents whose text follows
+// from the request, as Amazon S3 documents or sends them.
 var documentedElements = map[string][]string{
 	"NoSuchKey":                {"Key"},
 	"NoSuchVersion":            {"Key", "VersionId"},
@@ -24,7 +51,7 @@ var documentedElements = map[string][]string{
 	"MaxMessageLengthExceeded": {"MaxMessageLengthBytes"},
 }
 
-// bucketErrors are about the request's bucket, which their documents name.
+// bucketErrors are the codes of errors about a bucket, whose documents name it.
 var bucketErrors = []string{
 	"NoSuchBucket", "BucketAlreadyExists", "BucketAlreadyOwnedByYou", "BucketNotEmpty", "InvalidBucketName", "NoSuchBucketPolicy",
 	"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration", "NoSuchTagSet", "NoSuchWebsiteConfiguration", "OwnershipControlsNotFoundError",
@@ -32,47 +59,28 @@ var bucketErrors = []string{
 	"ServerSideEncryptionConfigurationNotFoundError",
 }
 
-// documented returns e with the elements and headers that Amazon S3's answer
-// has, where e does not have them yet.
-func (c *reader) documented(e *s3.Error) *s3.Error {
-	names := documentedElements[e.Code]
-	if slices.Contains(bucketErrors, e.Code) {
-		names = []string{"BucketName"}
-	}
-	for _, name := range names {
-		if slices.ContainsFunc(e.Details, func(d s3.Detail) bool { return d.Name == name }) {
-			continue
-		}
-		if value := c.elementOf(e, name); value != "" {
-			e = e.Detail(name, value)
-		}
-	}
-	if isDeleteMarker(e) && e.Status == http.StatusMethodNotAllowed && e.Header.Get("Allow") == "" {
-		e = e.Headers(http.Header{"Allow": {http.MethodDelete}})
-	}
-	return e
-}
-
 func isDeleteMarker(e *s3.Error) bool {
 	return strings.EqualFold(e.Header.Get(s3.HeaderDeleteMarker), "true")
 }
 
-// elementOf is the text of an element of e's document; "" where the request does
-// not tell.
-func (c *reader) elementOf(e *s3.Error, name string) string {
+// elementOf returns the text of an element of e's document, or "" if the
+// request does not have it.
+func elementOf(c *call, r *object.Reader, e *s3.Error, name string) string {
 	switch name {
 	case "Key":
-		return c.req.Key
+		return r.Name.Key
 	case "BucketName":
-		return c.req.Bucket
+		return r.Name.Bucket
 	case "VersionId":
-		return c.req.Query.Get("versionId")
+		return r.Version.Get("versionId")
 	case "UploadId":
 		return c.req.Query.Get("uploadId")
 	case "RangeRequested":
-		return c.req.Header.Get("Range")
+		return r.Header.Get("Range")
 	case "PartNumberRequested":
-		return c.req.Query.Get("partNumber")
+		if len(r.Part) > 0 {
+			return r.Part[0]
+		}
 	case "Condition":
 		return failedCondition(c.in)
 	case "Method":
@@ -89,20 +97,20 @@ func (c *reader) elementOf(e *s3.Error, name string) string {
 		}
 		return strconv.FormatInt(limit, 10)
 	case "Size":
-		return strconv.Itoa(userMetadataSize(c.req.Header))
+		return strconv.Itoa(s3.UserMetadataSize(c.req.Header))
 	case "ProposedSize":
-		return c.proposedSize()
+		return proposedSize(c)
 	case "MaxSizeAllowed":
 		if e.Code == s3.ErrMetadataTooLarge.Code {
-			return strconv.Itoa(maxUserMetadata)
+			return strconv.Itoa(s3.MaxUserMetadata)
 		}
 		return strconv.FormatInt(maxPut, 10)
 	}
 	return ""
 }
 
-// proposedSize is the size of the body that the client declared.
-func (c *reader) proposedSize() string {
+// proposedSize returns the body size that the client declared, or "".
+func proposedSize(c *call) string {
 	if decoded := c.in.Header.Get(s3.HeaderDecodedContentLength); decoded != "" {
 		return decoded
 	}
@@ -112,16 +120,16 @@ func (c *reader) proposedSize() string {
 	return strconv.FormatInt(c.in.ContentLength, 10)
 }
 
-// conditionHeaders are the conditions of requests, as Amazon S3 names them in
-// errors. Those of a copy's source come first, for they are looked at first.
+// conditionHeaders are the condition headers as Amazon S3 spells them in
+// errors. Those of a copy's source are evaluated first.
 var conditionHeaders = []string{
 	"x-amz-copy-source-If-Match", "x-amz-copy-source-If-Unmodified-Since", "x-amz-copy-source-If-None-Match", "x-amz-copy-source-If-Modified-Since",
 	"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since", "x-amz-if-match-size", "x-amz-if-match-last-modified-time",
 }
 
-// failedCondition names the condition of r that failed with 412; "" where there
-// are several that can have. If-Unmodified-Since means nothing beside If-Match,
-// and the conditions of a read that tell whether it was modified give 304.
+// failedCondition returns the condition of r that failed with 412, or "" if it
+// could be one of several. On a read it is the first of them: If-Match takes
+// precedence over If-Unmodified-Since, and the other two fail with 304.
 func failedCondition(r *http.Request) string {
 	var sent []string
 	for _, name := range conditionHeaders {

@@ -10,13 +10,18 @@ import (
 	"testing"
 
 	"ssegw/kms"
+	"ssegw/proxy/object"
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// TestErrorAnswers maps every sentinel, wrapped as handlers wrap them, and sees
-// that no text of an error reaches a client but that of an S3 error.
+// TestErrorAnswers maps every sentinel, wrapped as handlers wrap it. Only the
+// text of an S3 error reaches a client.
 func TestErrorAnswers(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -26,13 +31,13 @@ func TestErrorAnswers(t *testing.T) {
 	}{
 		{s3.ErrNoSuchKey.Msg("other words"), 404, "NoSuchKey"},
 		{&sigv4.Error{Code: "SignatureDoesNotMatch", Message: "words of sigv4"}, 403, "SignatureDoesNotMatch"},
-		{errNotReady, 503, "ServiceUnavailable"},
-		{errRules, 503, "ServiceUnavailable"},
-		{errUpstream, 503, "ServiceUnavailable"},
+		{state.ErrNotReady, 503, "ServiceUnavailable"},
+		{state.ErrRules, 503, "ServiceUnavailable"},
+		{upstream.ErrUnavailable, 503, "ServiceUnavailable"},
 		{errNotSealed, 403, "AccessDenied"},
-		{errStalled, 400, "RequestTimeout"},
-		{errIntegrity, 500, "XSsegwObjectNotAuthentic"},
-		{errSourceSize, 400, "IncompleteBody"},
+		{payload.ErrStalled, 400, "RequestTimeout"},
+		{object.ErrIntegrity, 500, "XSsegwObjectNotAuthentic"},
+		{upstream.ErrSourceSize, 400, "IncompleteBody"},
 		{sealer.ErrSize, 400, "IncompleteBody"},
 		{sealer.ErrWrongKey, 403, "AccessDenied"},
 		{sealer.ErrNotAuthentic, 500, "XSsegwObjectNotAuthentic"},
@@ -53,14 +58,14 @@ func TestErrorAnswers(t *testing.T) {
 		{errors.New("anything"), 500, "InternalError"},
 
 		// On a read a missing key must not look like a missing object.
-		{fmt.Errorf("%w: %w", errOpening, kms.ErrKeyNotFound), 400, "KMS.NotFoundException"},
-		{fmt.Errorf("%w: %w", errOpening, kms.ErrInvalidCiphertext), 500, "XSsegwObjectNotAuthentic"},
-		{fmt.Errorf("%w: %w", errOpening, kms.ErrNotAllowed), 403, "kms:NotAuthorized"},
-		{fmt.Errorf("%w: %w", errOpening, kms.ErrUnreachable), 503, "ServiceUnavailable"},
-		// A data key of the KMS that is the wrong one is no mistake of the client's.
-		{fmt.Errorf("%w: %w", errIntegrity, sealer.ErrWrongKey), 500, "XSsegwObjectNotAuthentic"},
-		// Rules that cannot be read are not the error of the store's that kept them.
-		{fmt.Errorf("%w: %w", errRules, &upstreamError{status: 404, code: "NoSuchBucket"}), 503, "ServiceUnavailable"},
+		{fmt.Errorf("%w: %w", sse.ErrOpening, kms.ErrKeyNotFound), 400, "KMS.NotFoundException"},
+		{fmt.Errorf("%w: %w", sse.ErrOpening, kms.ErrInvalidCiphertext), 500, "XSsegwObjectNotAuthentic"},
+		{fmt.Errorf("%w: %w", sse.ErrOpening, kms.ErrNotAllowed), 403, "kms:NotAuthorized"},
+		{fmt.Errorf("%w: %w", sse.ErrOpening, kms.ErrUnreachable), 503, "ServiceUnavailable"},
+		// A wrong data key from the KMS is not the client's mistake.
+		{fmt.Errorf("%w: %w", object.ErrIntegrity, sealer.ErrWrongKey), 500, "XSsegwObjectNotAuthentic"},
+		// Unreadable rules are not reported as the store's error.
+		{fmt.Errorf("%w: %w", state.ErrRules, &upstream.Error{Status: 404, Code: "NoSuchBucket"}), 503, "ServiceUnavailable"},
 	}
 	for _, test := range tests {
 		got := s3Error(fmt.Errorf("canary words: %w", test.err))
@@ -79,22 +84,22 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-// TestReadErrorIsBounded: of an error answer without end a part is kept, and one
-// that breaks off is the store's trouble.
+// TestReadErrorIsBounded: of an endless error document only a part is kept. A
+// document that breaks off means that the store is unavailable.
 func TestReadErrorIsBounded(t *testing.T) {
 	t.Parallel()
 	answer := func(r io.Reader) *http.Response {
 		return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(r)}
 	}
-	var up *upstreamError
+	var up *upstream.Error
 	long := &endless{}
-	if err := readError(answer(long)); !errors.As(err, &up) || up.answer != nil || long.read > 2*maxErrorDocument {
+	if err := upstream.ReadError(answer(long)); !errors.As(err, &up) || up.Answer != nil || long.read > 2*64<<10 {
 		t.Errorf("%v after %d bytes", err, long.read)
 	}
-	if err := readError(answer(io.MultiReader(strings.NewReader("<Error>"), broken{}))); !errors.Is(err, errUpstream) {
+	if err := upstream.ReadError(answer(io.MultiReader(strings.NewReader("<Error>"), broken{}))); !errors.Is(err, upstream.ErrUnavailable) {
 		t.Errorf("%v, want errUpstream", err)
 	}
-	if err := readError(answer(strings.NewReader("not XML <"))); !errors.As(err, &up) || up.answer != nil || up.code != "" {
+	if err := upstream.ReadError(answer(strings.NewReader("not XML <"))); !errors.As(err, &up) || up.Answer != nil || up.Code != "" {
 		t.Errorf("%v", err)
 	}
 }

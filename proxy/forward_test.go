@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
 // document returns what the store keeps for a sub-resource, "/bucket/key?name".
@@ -73,7 +74,8 @@ func TestForwardDocuments(t *testing.T) {
 	}
 }
 
-// TestForwardKeepsChecksums: stores want a checksum on DeleteObjects and the like.
+// TestForwardKeepsChecksums: stores want a checksum on DeleteObjects and the
+// like.
 func TestForwardKeepsChecksums(t *testing.T) {
 	t.Parallel()
 	doc := []byte("<Delete><Object><Key>" + testStateBucket + "</Key></Object><Object><Key>&#x1;</Key></Object></Delete>")
@@ -94,8 +96,8 @@ func TestForwardKeepsChecksums(t *testing.T) {
 	}
 }
 
-// TestForwardVerifiesFirst sends documents that are not what the client signed or
-// summed: the store sees nothing of the request.
+// TestForwardVerifiesFirst sends documents that do not match their signature or
+// checksum. The store never sees the request.
 func TestForwardVerifiesFirst(t *testing.T) {
 	t.Parallel()
 	doc := []byte("<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>")
@@ -152,7 +154,7 @@ func TestForwardDocumentLimit(t *testing.T) {
 	}
 }
 
-// TestForwardTrouble: what only concerns gateway and store is 503, and shows
+// TestForwardTrouble: a failure between gateway and store is a 503 that reveals
 // nothing of the store.
 func TestForwardTrouble(t *testing.T) {
 	t.Parallel()
@@ -206,45 +208,44 @@ func TestStateBucketIsHidden(t *testing.T) {
 	logging := func(target string) []byte {
 		return []byte("<BucketLoggingStatus><LoggingEnabled>" + target + "</LoggingEnabled></BucketLoggingStatus>")
 	}
-	state := testStateBucket
 	sub := func(name string) url.Values { return url.Values{name: {""}} }
 	tests := map[string]struct {
 		c    clientRequest
 		code string
 	}{
-		"get":                  {clientRequest{method: "GET", path: "/" + state + "/root"}, "NoSuchBucket"},
-		"put":                  {clientRequest{method: "PUT", path: "/" + state + "/rules", body: []byte("x")}, "NoSuchBucket"},
-		"delete":               {clientRequest{method: "DELETE", path: "/" + state + "/rules"}, "NoSuchBucket"},
-		"list":                 {clientRequest{method: "GET", path: "/" + state}, "NoSuchBucket"},
-		"delete bucket":        {clientRequest{method: "DELETE", path: "/" + state}, "NoSuchBucket"},
-		"create bucket":        {clientRequest{method: "PUT", path: "/" + state}, "BucketAlreadyExists"},
-		"policy":               {clientRequest{method: "PUT", path: "/" + state, query: sub("policy"), body: []byte("{}")}, "NoSuchBucket"},
-		"rule":                 {clientRequest{method: "PUT", path: "/" + state, query: sub("encryption"), body: encryptionDoc("AES256", "")}, "NoSuchBucket"},
-		"versions":             {clientRequest{method: "GET", path: "/" + state, query: sub("versions")}, "NoSuchBucket"},
-		"delete objects":       {clientRequest{method: "POST", path: "/" + state, query: sub("delete"), body: []byte("<Delete/>")}, "NoSuchBucket"},
-		"anonymous":            {clientRequest{method: "GET", path: "/" + state + "/root", anonymous: true}, "NoSuchBucket"},
-		"escaped":              {clientRequest{method: "GET", path: "/" + state + "/root", tamper: func(r *http.Request) { r.URL.RawPath = "/%67ateway-state/root" }}, "NoSuchBucket"},
-		"copy source":          {clientRequest{method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", state+"/root")}, "NoSuchBucket"},
-		"copy source, slash":   {clientRequest{method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", "/"+state+"/root")}, "NoSuchBucket"},
+		"get":                  {clientRequest{method: "GET", path: "/" + testStateBucket + "/root"}, "NoSuchBucket"},
+		"put":                  {clientRequest{method: "PUT", path: "/" + testStateBucket + "/rules", body: []byte("x")}, "NoSuchBucket"},
+		"delete":               {clientRequest{method: "DELETE", path: "/" + testStateBucket + "/rules"}, "NoSuchBucket"},
+		"list":                 {clientRequest{method: "GET", path: "/" + testStateBucket}, "NoSuchBucket"},
+		"delete bucket":        {clientRequest{method: "DELETE", path: "/" + testStateBucket}, "NoSuchBucket"},
+		"create bucket":        {clientRequest{method: "PUT", path: "/" + testStateBucket}, "BucketAlreadyExists"},
+		"policy":               {clientRequest{method: "PUT", path: "/" + testStateBucket, query: sub("policy"), body: []byte("{}")}, "NoSuchBucket"},
+		"rule":                 {clientRequest{method: "PUT", path: "/" + testStateBucket, query: sub("encryption"), body: encryptionDoc("AES256", "")}, "NoSuchBucket"},
+		"versions":             {clientRequest{method: "GET", path: "/" + testStateBucket, query: sub("versions")}, "NoSuchBucket"},
+		"delete objects":       {clientRequest{method: "POST", path: "/" + testStateBucket, query: sub("delete"), body: []byte("<Delete/>")}, "NoSuchBucket"},
+		"anonymous":            {clientRequest{method: "GET", path: "/" + testStateBucket + "/root", anonymous: true}, "NoSuchBucket"},
+		"escaped":              {clientRequest{method: "GET", path: "/" + testStateBucket + "/root", tamper: func(r *http.Request) { r.URL.RawPath = "/%67ateway-state/root" }}, "NoSuchBucket"},
+		"copy source":          {clientRequest{method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", testStateBucket+"/root")}, "NoSuchBucket"},
+		"copy source, slash":   {clientRequest{method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", "/"+testStateBucket+"/root")}, "NoSuchBucket"},
 		"copy source, escaped": {clientRequest{method: "PUT", path: "/bucket/k", header: headers("X-Amz-Copy-Source", "%67ateway-state%2Froot")}, "NoSuchBucket"},
-		"part copy source":     {clientRequest{method: "PUT", path: "/bucket/k", query: url.Values{"partNumber": {"1"}, "uploadId": {"u"}}, header: headers("X-Amz-Copy-Source", state+"/root")}, "NoSuchBucket"},
-		"virtual host":         {clientRequest{method: "GET", path: "/root", anonymous: true, tamper: func(r *http.Request) { r.Host = state + ".s3.example.com" }}, "NoSuchBucket"},
-		"logging":              {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>" + state + "</TargetBucket>")}, "NoSuchBucket"},
-		"logging, spaces":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>\n " + state + "\t</TargetBucket>")}, "NoSuchBucket"},
-		"logging, namespace":   {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging(`<x:TargetBucket xmlns:x="http://s3.amazonaws.com/doc/2006-03-01/">` + state + "</x:TargetBucket>")}, "NoSuchBucket"},
+		"part copy source":     {clientRequest{method: "PUT", path: "/bucket/k", query: url.Values{"partNumber": {"1"}, "uploadId": {"u"}}, header: headers("X-Amz-Copy-Source", testStateBucket+"/root")}, "NoSuchBucket"},
+		"virtual host":         {clientRequest{method: "GET", path: "/root", anonymous: true, tamper: func(r *http.Request) { r.Host = testStateBucket + ".s3.example.com" }}, "NoSuchBucket"},
+		"logging":              {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>" + testStateBucket + "</TargetBucket>")}, "NoSuchBucket"},
+		"logging, spaces":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>\n " + testStateBucket + "\t</TargetBucket>")}, "NoSuchBucket"},
+		"logging, namespace":   {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging(`<x:TargetBucket xmlns:x="http://s3.amazonaws.com/doc/2006-03-01/">` + testStateBucket + "</x:TargetBucket>")}, "NoSuchBucket"},
 		"logging, CDATA":       {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>gate<![CDATA[way-state]]></TargetBucket>")}, "NoSuchBucket"},
 		"logging, comment":     {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>gate<!-- x -->way-state</TargetBucket>")}, "NoSuchBucket"},
 		"logging, child":       {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>gate<x>y</x>way-state</TargetBucket>")}, "NoSuchBucket"},
 		"logging, reference":   {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>&#103;ateway-state</TargetBucket>")}, "NoSuchBucket"},
 		"logging, entity":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: append([]byte(`<!DOCTYPE x [<!ENTITY e "gateway-state">]>`), logging("<TargetBucket>&e;</TargetBucket>")...)}, "MalformedXML"},
-		"logging, Latin-1":     {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: append([]byte(`<?xml version="1.0" encoding="ISO-8859-1"?>`), logging("<TargetBucket>"+state+"</TargetBucket>")...)}, "MalformedXML"},
-		"logging, UTF-16":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: utf16LE(string(logging("<TargetBucket>" + state + "</TargetBucket>")))}, "MalformedXML"},
-		"logging, not closed":  {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: []byte("<L><TargetBucket>" + state)}, "MalformedXML"},
-		"logging, tenant":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>tenant:" + state + "</TargetBucket>")}, "NoSuchBucket"},
-		"logging, at creation": {clientRequest{method: "PUT", path: "/new-bucket", body: logging("<TargetBucket>" + state + "</TargetBucket>")}, "NoSuchBucket"},
-		"inventory":            {clientRequest{method: "PUT", path: "/bucket", query: url.Values{"inventory": {""}, "id": {"i"}}, body: []byte("<InventoryConfiguration><Destination><S3BucketDestination><Bucket>arn:aws:s3:::" + state + "</Bucket></S3BucketDestination></Destination></InventoryConfiguration>")}, "NoSuchBucket"},
-		"analytics, with path": {clientRequest{method: "PUT", path: "/bucket", query: url.Values{"analytics": {""}, "id": {"i"}}, body: []byte("<A><S3BucketDestination><Bucket>arn:aws-cn:s3:::" + state + "/prefix</Bucket></S3BucketDestination></A>")}, "NoSuchBucket"},
-		"restore":              {clientRequest{method: "POST", path: "/bucket/key", query: sub("restore"), body: []byte("<RestoreRequest><OutputLocation><S3><BucketName>" + state + "</BucketName></S3></OutputLocation></RestoreRequest>")}, "NoSuchBucket"},
+		"logging, Latin-1":     {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: append([]byte(`<?xml version="1.0" encoding="ISO-8859-1"?>`), logging("<TargetBucket>"+testStateBucket+"</TargetBucket>")...)}, "MalformedXML"},
+		"logging, UTF-16":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: utf16LE(string(logging("<TargetBucket>" + testStateBucket + "</TargetBucket>")))}, "MalformedXML"},
+		"logging, not closed":  {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: []byte("<L><TargetBucket>" + testStateBucket)}, "MalformedXML"},
+		"logging, tenant":      {clientRequest{method: "PUT", path: "/bucket", query: sub("logging"), body: logging("<TargetBucket>tenant:" + testStateBucket + "</TargetBucket>")}, "NoSuchBucket"},
+		"logging, at creation": {clientRequest{method: "PUT", path: "/new-bucket", body: logging("<TargetBucket>" + testStateBucket + "</TargetBucket>")}, "NoSuchBucket"},
+		"inventory":            {clientRequest{method: "PUT", path: "/bucket", query: url.Values{"inventory": {""}, "id": {"i"}}, body: []byte("<InventoryConfiguration><Destination><S3BucketDestination><Bucket>arn:aws:s3:::" + testStateBucket + "</Bucket></S3BucketDestination></Destination></InventoryConfiguration>")}, "NoSuchBucket"},
+		"analytics, with path": {clientRequest{method: "PUT", path: "/bucket", query: url.Values{"analytics": {""}, "id": {"i"}}, body: []byte("<A><S3BucketDestination><Bucket>arn:aws-cn:s3:::" + testStateBucket + "/prefix</Bucket></S3BucketDestination></A>")}, "NoSuchBucket"},
+		"restore":              {clientRequest{method: "POST", path: "/bucket/key", query: sub("restore"), body: []byte("<RestoreRequest><OutputLocation><S3><BucketName>" + testStateBucket + "</BucketName></S3></OutputLocation></RestoreRequest>")}, "NoSuchBucket"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +257,7 @@ func TestStateBucketIsHidden(t *testing.T) {
 			}
 			for _, seen := range g.upstream.requests("/") {
 				// The gateway's own look at its rules apart.
-				if seen.Path != "/"+testStateBucket+"/"+rulesObject || seen.Method != http.MethodGet {
+				if seen.Path != "/"+testStateBucket+"/"+state.RulesObject || seen.Method != http.MethodGet {
 					t.Errorf("the store saw %s %s", seen.Method, seen.Path)
 				}
 			}
@@ -285,28 +286,28 @@ func TestListBucketsHidesState(t *testing.T) {
 	}
 }
 
-// TestRefuseBucket reads the worst documents of the largest size, and those that
-// only look as if they named the bucket. It would not come to an end if the time
-// grew with the square of the size.
+// TestRefuseBucket reads the worst documents of the largest size, and documents
+// that only seem to name the bucket. It would not end if the time grew with the
+// square of the size.
 func TestRefuseBucket(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	for _, piece := range []string{"a<!---->", "<a>", "<a/>", "&#97;"} {
 		doc := []byte("<Bucket>" + strings.Repeat(piece, limit/len(piece)))
-		if err := refuseBucket(doc, testStateBucket); s3Error(err).Code != "MalformedXML" {
+		if err := s3.RefuseBucket(doc, testStateBucket); s3Error(err).Code != "MalformedXML" {
 			t.Errorf("%q: %v", piece, err)
 		}
 	}
-	if err := refuseBucket([]byte("<Tagging><Key>"+testStateBucket+"</Key></Tagging>"), testStateBucket); err != nil {
+	if err := s3.RefuseBucket([]byte("<Tagging><Key>"+testStateBucket+"</Key></Tagging>"), testStateBucket); err != nil {
 		t.Errorf("a tag is taken for a bucket: %v", err)
 	}
-	if err := refuseBucket([]byte("<TargetBucket>"+testStateBucket+"-2</TargetBucket>"), testStateBucket); err != nil {
+	if err := s3.RefuseBucket([]byte("<TargetBucket>"+testStateBucket+"-2</TargetBucket>"), testStateBucket); err != nil {
 		t.Errorf("another bucket: %v", err)
 	}
-	if err := refuseBucket(nil, testStateBucket); err != nil {
+	if err := s3.RefuseBucket(nil, testStateBucket); err != nil {
 		t.Error(err)
 	}
-	if s3Error(refuseBucket([]byte("<TargetBucket>"+testStateBucket+"</TargetBucket>"), testStateBucket)) != s3.ErrNoSuchBucket {
+	if s3Error(s3.RefuseBucket([]byte("<TargetBucket>"+testStateBucket+"</TargetBucket>"), testStateBucket)) != s3.ErrNoSuchBucket {
 		t.Error("the state bucket is taken")
 	}
 }

@@ -13,19 +13,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
 // uploads are writes in every framing, sealed and plain, small and large.
 func uploads(t *testing.T, run func(t *testing.T, g *testGateway, body []byte, old *memObject)) {
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		for _, sealed := range []bool{true, false} {
 			for _, size := range []int{1000, 3 << 20} {
 				t.Run(fmt.Sprintf("%s/sealed=%t/%d", framing, sealed, size), func(t *testing.T) {
 					t.Parallel()
 					opts := []gatewayOption{withFraming(framing)}
 					if sealed {
-						opts = append(opts, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+						opts = append(opts, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 					}
 					g := newGateway(t, opts...)
 					g.put("/bucket/k", []byte("the old object")).want(t, 200, "")
@@ -82,11 +84,11 @@ func TestUpstreamAnswerLost(t *testing.T) {
 	})
 }
 
-// TestUpstreamHangs leaves a PUT without an answer, or its body unread: neither
-// net/http's timeouts nor the client's patience are what ends it.
+// TestUpstreamHangs leaves a PUT without an answer, or its body unread. The
+// gateway's own timeout ends it, before net/http's and the client's.
 func TestUpstreamHangs(t *testing.T) {
 	t.Parallel()
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		for _, reads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/reads=%t", framing, reads), func(t *testing.T) {
 				t.Parallel()
@@ -114,8 +116,8 @@ func TestUpstreamHangs(t *testing.T) {
 	}
 }
 
-// TestUpstreamStopsSending lets the store fall silent in the middle of a GET's
-// answer: the client's connection breaks instead of hanging.
+// TestUpstreamStopsSending: if the store stops in the middle of a GET's answer,
+// the client's connection breaks.
 func TestUpstreamStopsSending(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,7 +142,7 @@ func TestUpstreamStopsSending(t *testing.T) {
 	})
 }
 
-// silentWriter passes left bytes on and then waits for release.
+// silentWriter passes left bytes on, then waits for release.
 type silentWriter struct {
 	http.ResponseWriter
 	left    int
@@ -178,8 +180,8 @@ func TestUpstreamCut(t *testing.T) {
 	}
 }
 
-// TestUpstreamCutUnmeasured breaks an answer that has no length, as some stores
-// send them: only the broken connection says that it is not whole.
+// TestUpstreamCutUnmeasured breaks an answer without a length, as some stores
+// send them. Only the broken connection shows that it is incomplete.
 func TestUpstreamCutUnmeasured(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -192,8 +194,8 @@ func TestUpstreamCutUnmeasured(t *testing.T) {
 	}
 }
 
-// TestUpstreamSlow moves bodies slowly, for longer than the store may stand
-// still: as long as something moves, nothing is given up.
+// TestUpstreamSlow moves bodies slowly, for longer than the idle timeout.
+// Nothing is given up while bytes arrive.
 func TestUpstreamSlow(t *testing.T) {
 	t.Parallel()
 	const piece, pieces = 200_000, 8
@@ -244,7 +246,8 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestUpstreamRefusals passes the store's own errors on, whatever was asked.
+// TestUpstreamRefusals: the store's own errors are passed on, for every
+// operation.
 func TestUpstreamRefusals(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -281,7 +284,8 @@ func TestUpstreamRefusals(t *testing.T) {
 	g.get("/bucket/k").want(t, 503, "ServiceUnavailable") // the gateway's own credentials are not the client's fault
 }
 
-// TestClientGone leaves in the middle of an upload: nothing is stored.
+// TestClientGone: if the client disconnects in the middle of an upload, nothing
+// is stored.
 func TestClientGone(t *testing.T) {
 	t.Parallel()
 	for _, eager := range []bool{false, true} {
@@ -309,8 +313,8 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
-// TestClientStopsReading holds no connection of the store for a client that
-// does not take its answer.
+// TestClientStopsReading: a client that does not read its answer does not hold
+// a connection to the store.
 func TestClientStopsReading(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -25,41 +26,39 @@ func TestPanic(t *testing.T) {
 	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 500, "InternalError")
 	g.KMS = client
 
-	transport := g.Upstream.ordinary
-	g.Upstream.ordinary = roundTripFunc(func(r *http.Request) (*http.Response, error) {
-		resp, err := transport.RoundTrip(r)
-		if err == nil {
-			resp.Body = &panicBody{resp.Body, 100_000}
-		}
-		return resp, err
-	})
+	server := newTestServer(t, g.network, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.ServeHTTP(&panicWriter{w, 100_000}, r)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	defer server.Close()
+	sound := g.url
+	g.url = server.URL
 	if r := g.get("/bucket/k"); r.err == nil {
 		t.Errorf("after a panic in the body: %d, %d bytes, a clean end", r.status, len(r.body))
 	}
-	g.Upstream.ordinary = transport
+	g.url = sound
 	if g.get("/bucket/k").want(t, 200, ""); g.counter("ssegw_panics_total") != 2 {
 		t.Errorf("%v panics counted", g.counter("ssegw_panics_total"))
 	}
 }
 
-type roundTripFunc func(*http.Request) (*http.Response, error)
-
-func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// panicBody panics after left bytes.
-type panicBody struct {
-	io.ReadCloser
+// panicWriter panics after left bytes.
+type panicWriter struct {
+	http.ResponseWriter
 	left int
 }
 
-func (p *panicBody) Read(b []byte) (int, error) {
+func (p *panicWriter) Write(b []byte) (int, error) {
 	if p.left <= 0 {
 		panic("on demand")
 	}
-	n, err := p.ReadCloser.Read(b[:min(len(b), p.left)])
+	n, err := p.ResponseWriter.Write(b[:min(len(b), p.left)])
 	p.left -= n
 	return n, err
 }
+
+func (p *panicWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // TestTooManyRequests serves one request at a time and turns the next away.
 func TestTooManyRequests(t *testing.T) {
@@ -83,8 +82,8 @@ func TestTooManyRequests(t *testing.T) {
 	g.get("/bucket/k").want(t, 404, "NoSuchKey")
 }
 
-// TestExpectContinue reads the interim answer off the wire. botocore waits for
-// one before an empty body too; a request that is refused gets none.
+// TestExpectContinue reads the interim answer off the wire. botocore also waits
+// for one before an empty body. A request that is refused gets none.
 func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -100,7 +99,8 @@ func TestExpectContinue(t *testing.T) {
 		}
 		conn.Write(rest)
 		readAnswer(http.ReadResponse(in, r)).want(t, 200, "")
-		// The connection still serves, and the next answer is the next request's.
+		// The connection is still usable, and the next answer is that of the
+		// next request.
 		_, r = g.writePart(conn, clientRequest{method: "GET", path: "/bucket/k"}, 0)
 		if a := readAnswer(http.ReadResponse(in, r)); a.status != 200 || string(a.body) != body {
 			t.Errorf("the next answer: %d %q", a.status, a.body)
@@ -117,7 +117,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// TestBodyStalls leaves a body standing still. A slow one that moves is taken.
+// TestBodyStalls: a body that pauses too long is refused. A slow one is not.
 func TestBodyStalls(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{10_000, 2 << 20} {
@@ -151,8 +151,8 @@ func TestBodyStalls(t *testing.T) {
 	}
 }
 
-// TestUnreadBodyStalls announces a body to requests that are answered without
-// it and never sends it: the answer comes all the same.
+// TestUnreadBodyStalls announces a body and never sends it, to requests that
+// are answered without it. The answer comes anyway.
 func TestUnreadBodyStalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -178,8 +178,8 @@ func TestUnreadBodyStalls(t *testing.T) {
 	})
 }
 
-// TestAnonymous forwards requests without credentials unsigned: the store
-// decides. SSE-KMS objects stay closed to them.
+// TestAnonymous: requests without a credential go to the store unsigned, and
+// the store decides. They cannot read SSE-KMS objects.
 func TestAnonymous(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

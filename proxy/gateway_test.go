@@ -7,12 +7,13 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
-// TestNeverPlaintext makes everything fail that encryption depends on, where
-// the request, the rule or the gateway's default asks for it. The write is
-// refused, nothing is stored and the old object stays.
+// TestNeverPlaintext makes each step fail that encryption needs, where the
+// request, the rule or the gateway's default asks for encryption. The write is
+// refused, nothing is stored, and the old object stays.
 func TestNeverPlaintext(t *testing.T) {
 	t.Parallel()
 	ways := map[string]struct {
@@ -21,12 +22,12 @@ func TestNeverPlaintext(t *testing.T) {
 	}{
 		"SSE-S3 header":    {nil, []string{s3.HeaderSSE, s3.AES256}},
 		"SSE-KMS header":   {nil, []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, kmstest.DefaultKey}},
-		"SSE-S3 rule":      {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AES256})}, nil},
-		"SSE-KMS rule":     {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AWSKMS, KeyID: kmstest.DefaultKey})}, nil},
+		"SSE-S3 rule":      {[]gatewayOption{withRule(testBucket, state.Rule{Algorithm: s3.AES256})}, nil},
+		"SSE-KMS rule":     {[]gatewayOption{withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS, KeyID: kmstest.DefaultKey})}, nil},
 		"SSE-S3 default":   {[]gatewayOption{withConfig(func(c *Config) { c.AutoEncryption = sealer.SSES3 })}, nil},
 		"SSE-KMS default":  {[]gatewayOption{withConfig(func(c *Config) { c.AutoEncryption = sealer.SSEKMS })}, nil},
 		"bucket key":       {nil, []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "true"}},
-		"SSE-KMS for rule": {[]gatewayOption{withRule(testBucket, Rule{Algorithm: s3.AES256})}, []string{s3.HeaderSSE, s3.AWSKMS}},
+		"SSE-KMS for rule": {[]gatewayOption{withRule(testBucket, state.Rule{Algorithm: s3.AES256})}, []string{s3.HeaderSSE, s3.AWSKMS}},
 	}
 	short := base64.StdEncoding.EncodeToString(make([]byte, 16))
 	zero := base64.StdEncoding.EncodeToString(make([]byte, 32))
@@ -61,7 +62,8 @@ func TestNeverPlaintext(t *testing.T) {
 						sizes = append(sizes, 2<<20)
 					}
 					g := newGateway(t, way.opts...)
-					// With a data key of its own: one of the bucket's would serve the next writes too.
+					// Each write has a new data key. The bucket's would serve
+					// the next writes, too.
 					g.put("/bucket/old", []byte("old"), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "false").want(t, 200, "")
 					old := g.upstream.object(testBucket, "old")
 					f.spoil(g)
@@ -95,24 +97,24 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// TestRulesUnreadable damages the stored rules: no write goes on, whatever its
-// headers say, since the rule might refuse them.
+// TestRulesUnreadable damages the stored rules. Every write is refused, even
+// one with encryption headers, because the rule might refuse it.
 func TestRulesUnreadable(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(*testGateway){
 		"damaged": func(g *testGateway) {
-			g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) { o.body, o.etag = flip(o.body, 40), "other" })
+			g.upstream.edit(testStateBucket, state.RulesObject, func(o *memObject) { o.body, o.etag = flip(o.body, 40), "other" })
 		},
-		"gone": func(g *testGateway) { g.upstream.store(testStateBucket, rulesObject, nil) },
+		"gone": func(g *testGateway) { g.upstream.store(testStateBucket, state.RulesObject, nil) },
 		"empty": func(g *testGateway) {
-			g.upstream.store(testStateBucket, rulesObject, &memObject{header: http.Header{}, etag: "e"})
+			g.upstream.store(testStateBucket, state.RulesObject, &memObject{header: http.Header{}, etag: "e"})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t)
 			damage(g)
-			g.State.rules.refresh(t.Context())
+			g.State.RefreshRules(t.Context())
 			for _, pairs := range [][]string{{}, {s3.HeaderSSE, s3.AES256}, {s3.HeaderSSE, s3.AWSKMS}} {
 				g.put("/bucket/k", pattern(2<<20, 1), pairs...).want(t, 503, "ServiceUnavailable")
 			}
@@ -121,19 +123,19 @@ func TestRulesUnreadable(t *testing.T) {
 	}
 }
 
-// TestWhichEncryption sets headers against rules against the gateway's default.
+// TestWhichEncryption combines headers, rules and the gateway's default.
 func TestWhichEncryption(t *testing.T) {
 	t.Parallel()
-	kmsRule := &Rule{Algorithm: s3.AWSKMS, KeyID: "arn:aws:kms:key-2"}
-	defaultKMSRule := &Rule{Algorithm: s3.AWSKMS}
-	s3Rule := &Rule{Algorithm: s3.AES256}
-	blocked := &Rule{Blocked: []string{"SSE-C"}}
-	blockedS3 := &Rule{Algorithm: s3.AES256, Blocked: []string{"SSE-C"}}
+	kmsRule := &state.Rule{Algorithm: s3.AWSKMS, KeyID: "arn:aws:kms:key-2"}
+	defaultKMSRule := &state.Rule{Algorithm: s3.AWSKMS}
+	s3Rule := &state.Rule{Algorithm: s3.AES256}
+	blocked := &state.Rule{Blocked: []string{"SSE-C"}}
+	blockedS3 := &state.Rule{Algorithm: s3.AES256, Blocked: []string{"SSE-C"}}
 	customer := customerHeaders('k')
 	tests := []struct {
 		name   string
 		auto   sealer.Scheme
-		rule   *Rule
+		rule   *state.Rule
 		pairs  []string
 		scheme sealer.Scheme // 0: not sealed
 		key    string
@@ -179,7 +181,7 @@ func TestWhichEncryption(t *testing.T) {
 				}
 				return
 			}
-			h, err := sealer.ParseHeader(value)
+			h, err := parsedHeader(value)
 			if err != nil || h.Scheme != tt.scheme || h.KeyName != tt.key {
 				t.Fatalf("sealed by %v under %q (%v), want %v under %q", h.Scheme, h.KeyName, err, tt.scheme, tt.key)
 			}
@@ -188,7 +190,7 @@ func TestWhichEncryption(t *testing.T) {
 }
 
 // TestEncryptionRefused sends SSE headers that are wrong or contradict each
-// other: none is ignored, nothing is stored.
+// other. None is ignored, and nothing is stored.
 func TestEncryptionRefused(t *testing.T) {
 	t.Parallel()
 	context := func(doc string) []string {
@@ -245,7 +247,7 @@ func TestEncryptionRefused(t *testing.T) {
 	terminated.put("/bucket/k", []byte("data"), customer...).want(t, 200, "")
 }
 
-// TestReadEncryption reads objects with SSE headers that do not fit them.
+// TestReadEncryption reads objects with SSE headers of another scheme.
 func TestReadEncryption(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withTLS())
@@ -288,7 +290,7 @@ func TestReadEncryption(t *testing.T) {
 	}
 }
 
-// TestKMSFailsOnRead answers reads without the KMS: HEAD and LIST go on.
+// TestKMSFailsOnRead: without the KMS, GET fails and HEAD and listings work.
 func TestKMSFailsOnRead(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

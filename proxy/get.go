@@ -2,206 +2,38 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// lookAgain bounds how often a read starts over because the object changed
-// between two of its upstream requests.
-const lookAgain = 3
-
-// wanted is what a GET or HEAD asks for of an object.
-type wanted struct {
-	span    *s3.Range // nil: no range
-	ifRange string    // the If-Range header: what the range is a range of; "": of whatever is there
-	part    int       // 0: no part number
-}
-
-// whole reports whether all of the object is asked for.
-func (w wanted) whole() bool { return w.span == nil && w.part == 0 }
-
-// wanted reads the request's range or part number.
-func (c *call) wanted() (w wanted, err error) {
-	if w.span, err = s3.ParseRange(c.req.Header.Get("Range")); err != nil {
-		return w, err
-	}
-	if w.span != nil {
-		w.ifRange = c.req.Header.Get("If-Range")
-	}
-	if text, ok := c.req.Query["partNumber"]; ok {
-		if w.part, err = strconv.Atoi(text[0]); err != nil || w.part < 1 || w.part > 10000 {
-			return w, errPartNumber(text[0], maxPartNumber)
-		}
-		if w.span != nil {
-			return w, s3.ErrInvalidRequest.Msg("Cannot specify both Range header and partNumber query parameter")
-		}
-	}
-	return w, nil
-}
-
-// of is what is wanted of the object that an upstream's answer is about: the
-// range, or all of it where If-Range is about another one. Validators are compared
-// as RFC 9110, section 13.1.5, has it: tags strongly, dates exactly.
-func (w wanted) of(stored http.Header) wanted {
-	if w.ifRange == "" {
-		return w
-	}
-	same := w.ifRange == shownTag(stored)
-	if at, err := http.ParseTime(w.ifRange); err == nil {
-		modified, err := http.ParseTime(stored.Get("Last-Modified"))
-		same = err == nil && modified.Equal(at)
-	}
-	w.ifRange = ""
-	if !same {
-		w.span = nil
-	}
-	return w
-}
-
-// getObject is GetObject. The sealed range of "bytes=a-b" follows from the
-// package size, so the usual case is one upstream request, made before anything
-// is known about the object.
-func (c *call) getObject() error {
-	if err := c.checkRead(); err != nil {
+// getObject is GetObject.
+func getObject(c *call) error {
+	if err := checkRead(c); err != nil {
 		return err
 	}
-	want, err := c.wanted()
+	want, err := wantedOf(c)
 	if err != nil {
 		return err
 	}
-	return again(func() error { return c.get(want) })
+	return retryChanged(func() error { return getOnce(c, want) })
 }
 
-// again repeats a read whose object changed in the middle.
-func again(read func() error) (err error) {
-	for range lookAgain {
-		if err = read(); !errors.Is(err, errChanged) {
-			return err
-		}
-	}
-	return err
-}
-
-func (c *call) get(want wanted) error {
-	if want.part > 0 || want.ifRange != "" || want.span != nil && want.span.Suffix() {
-		return c.getKnown(want)
-	}
-	resp, err := c.fetch(lookup{span: sealedRange(want.span)})
-	if err != nil {
-		if statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
-			// It proves nothing for an object that is not sealed, or an empty one.
-			return c.getKnown(want)
-		}
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	isSealed := resp.Header.Get(sealer.MetadataKey) != ""
-	if want.whole() && !isSealed {
-		return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
-	}
-	if !isSealed {
-		_ = resp.Body.Close() // the range was meant for a sealed object
-		return c.getKnown(want)
-	}
-	total, first := totalSize(resp)
-	o, err := c.inspect(resp.Header, total)
-	if err != nil {
-		return err
-	}
-	if o.parts != nil && !want.whole() {
-		_ = resp.Body.Close() // the range was meant for a single PUT
-		return c.getSealed(o, want)
-	}
-	o.whole = want.whole()
-	return c.serveSealed(o, want, resp.Body, first)
-}
-
-// getKnown is a GetObject that looks at the object first: for a range whose
-// place depends on the size, and for objects that are not sealed.
-func (c *call) getKnown(want wanted) error {
-	head, err := c.head(lookup{})
-	if err != nil {
-		return err
-	}
-	want = want.of(head.header)
-	if head.header.Get(sealer.MetadataKey) != "" {
-		o, err := c.inspect(head.header, head.size)
-		if err != nil {
-			return err
-		}
-		return c.getSealed(o, want)
-	}
-	if err := c.readConditions().check(shownTag(head.header)); err != nil {
-		return c.refuseRead(err, head.header)
-	}
-	if err := c.allowPlain(); err != nil {
-		return err
-	}
-	resp, err := c.fetch(want.plain(head.header.Get("ETag")))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if isOther(resp.Header, head.header) {
-		return errChanged
-	}
-	return c.servePlain(resp.Header, resp.StatusCode, resp.Body)
-}
-
-// getSealed fetches the sealed bytes of what is wanted of a known object.
-func (c *call) getSealed(o *sealedObject, want wanted) error {
-	offset, length, _, err := o.resolve(want)
-	if err != nil {
-		return err
-	}
-	begin, end, err := o.extent(offset, length)
-	if err != nil {
-		return fmt.Errorf("proxy: locating a range: %w", err)
-	}
-	if begin == end {
-		return c.serveSealed(o, want, http.NoBody, begin)
-	}
-	resp, err := c.fetch(lookup{span: fmt.Sprintf("bytes=%d-%d", begin, end-1), guard: o.stored.Get("ETag")})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.Header.Get(sealer.MetadataKey) != o.stored.Get(sealer.MetadataKey) {
-		return errChanged // sealed anew in place, which may keep the ETag
-	}
-	_, first := totalSize(resp)
-	return c.serveSealed(o, want, resp.Body, first)
-}
-
-// isOther reports whether an answer with a plain object is about another object
-// than the look before it, at a store that does not honour If-Match.
-func isOther(answer, looked http.Header) bool {
-	return answer.Get("ETag") != looked.Get("ETag") || answer.Get(sealer.MetadataKey) != ""
-}
-
-// plain is the look at the wanted bytes of an object that is not sealed.
-func (w wanted) plain(guard string) lookup {
-	l := lookup{guard: guard, part: w.part > 0}
-	if w.span != nil {
-		l.span = w.span.String()
-	}
-	return l
-}
-
-// checkRead refuses what no GET or HEAD may carry.
-func (c *call) checkRead() error {
-	if _, err := c.customerSealing(c.req.Header); err != nil {
+// checkRead checks what GET and HEAD have in common: the headers of SSE-C, the
+// body, and response-* parameters, which anonymous clients may not use.
+func checkRead(c *call) error {
+	if _, err := c.encryption().Customer(); err != nil {
 		return err
 	}
 	if c.in.ContentLength != 0 {
-		// A body means nothing here, but is verified and out of the way of the answer.
-		if _, _, err := c.document(); err != nil {
+		// The body has no meaning, but it must be authentic, and net/http needs
+		// it read.
+		if _, _, err := openDocument(c); err != nil {
 			return err
 		}
 	}
@@ -215,142 +47,187 @@ func (c *call) checkRead() error {
 	return nil
 }
 
-// sealedRange is the Range header for the sealed bytes that hold a plaintext range.
-func sealedRange(want *s3.Range) string {
-	if want == nil {
-		return ""
+// wantedOf reads the range and the part number of a GET or HEAD.
+func wantedOf(c *call) (w object.Wanted, err error) {
+	if w.Range, err = s3.ParseRange(c.req.Header.Get("Range")); err != nil {
+		return w, err
 	}
-	first, last := sealer.LocateUnknown(want.First(), want.Last())
-	if want.Last() >= sealer.MaxSize || last < 0 {
-		return fmt.Sprintf("bytes=%d-", first)
+	if w.Range != nil {
+		w.IfRange = c.req.Header.Get("If-Range")
 	}
-	return fmt.Sprintf("bytes=%d-%d", first, last)
+	if text, ok := c.req.Query["partNumber"]; ok {
+		if w.Part, err = strconv.Atoi(text[0]); err != nil || w.Part < 1 || w.Part > upstream.MaxPartNumber {
+			return w, errPartNumber(text[0], upstream.MaxPartNumber)
+		}
+		if w.Range != nil {
+			return w, s3.ErrInvalidRequest.Msg("Cannot specify both Range header and partNumber query parameter")
+		}
+	}
+	return w, nil
 }
 
-// lookup is a read of the request's object upstream.
-type lookup struct {
-	span  string // Range header; "": the whole object
-	guard string // ETag of a look before; the client's own conditions are then not sent again
-	part  bool   // with the client's part number
-	bare  bool   // without the client's conditions, as with a guard
+// maxReads is how often a read is tried if the object changes between two of
+// its requests to the store.
+const maxReads = 3
+
+// retryChanged repeats read, up to maxReads times in all, while it fails with
+// object.ErrChanged.
+func retryChanged(read func() error) (err error) {
+	for range maxReads {
+		if err = read(); !errors.Is(err, object.ErrChanged) {
+			return err
+		}
+	}
+	return err
 }
 
-// fetch is the upstream's GetObject. A status of 300 or above is an error.
-func (c *reader) fetch(l lookup) (*http.Response, error) { return c.read(http.MethodGet, l) }
-
-// headAnswer is the answer to a HEAD.
-type headAnswer struct {
-	header http.Header
-	status int
-	size   int64 // Content-Length, -1 if absent
-}
-
-// head is the upstream's HeadObject.
-func (c *reader) head(l lookup) (*headAnswer, error) {
-	resp, err := c.read(http.MethodHead, l)
+// getOnce serves a GetObject. The sealed range of "bytes=a-b" in a single PUT
+// follows from the package size, so the usual GET takes one request to the
+// store, sent before anything is known about the object.
+func getOnce(c *call, want object.Wanted) error {
+	if want.Part > 0 || want.IfRange != "" || want.Range != nil && want.Range.Suffix() {
+		return getKnown(c, want)
+	}
+	r := c.object()
+	resp, err := r.Fetch(c.ctx(), object.Look{Range: object.SealedRange(want.Range)})
 	if err != nil {
-		return nil, err
-	}
-	return &headAnswer{resp.Header, resp.StatusCode, resp.ContentLength}, resp.Body.Close()
-}
-
-func (c *reader) read(method string, l lookup) (*http.Response, error) {
-	conditions := c.readConditions()
-	send := func(literal bool) (*http.Response, error) {
-		h := upstreamHeader(c.req.Header)
-		if l.bare || l.guard != "" {
-			for _, name := range [...]string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
-				h.Del(name)
-			}
-		} else {
-			conditions.set(h, literal)
+		if upstream.StatusOf(err) == http.StatusRequestedRangeNotSatisfiable {
+			// The range is one of sealed bytes. It proves nothing about an
+			// object that is empty or not sealed.
+			return getKnown(c, want)
 		}
-		if l.guard != "" {
-			h.Set("If-Match", l.guard)
-		}
-		if l.span != "" {
-			h.Set("Range", l.span)
-		}
-		query := c.versionQuery()
-		if l.part {
-			query["partNumber"] = c.req.Query["partNumber"]
-		}
-		return c.Upstream.expect(c.ctx(), outgoing{
-			method: method, bucket: c.req.Bucket, key: c.req.Key, query: query, header: h, as: c.caller(),
-		})
-	}
-	resp, err := send(false)
-	if statusOf(err) == http.StatusPreconditionFailed && l.guard == "" && conditions.ambiguous() {
-		resp, err = send(true)
-	}
-	if statusOf(err) == http.StatusPreconditionFailed && l.guard != "" {
-		return nil, fmt.Errorf("%w: %w", errChanged, err)
-	}
-	if status := statusOf(err); status == http.StatusNotModified || status == http.StatusPreconditionFailed {
-		return nil, c.conditionFailed(err)
-	}
-	return resp, err
-}
-
-// shownTag is the ETag that a client sees for an upstream answer.
-func shownTag(h http.Header) string {
-	return s3.ETagShown(h.Get("ETag"), h.Get(sealer.MetadataKey) != "")
-}
-
-// versionQuery is the query of a read upstream: which version, nothing else.
-func (c *reader) versionQuery() url.Values {
-	q := url.Values{}
-	if v, ok := c.req.Query["versionId"]; ok {
-		q["versionId"] = v
-	}
-	return q
-}
-
-// headObject is HeadObject. It never calls the KMS.
-func (c *call) headObject() error {
-	if err := c.checkRead(); err != nil {
 		return err
 	}
-	want, err := c.wanted()
+	defer func() { _ = resp.Body.Close() }()
+	isSealed := object.IsSealed(resp.Header)
+	if want.Whole() && !isSealed {
+		return servePlain(c, resp.Header, resp.StatusCode, resp.Body)
+	}
+	if !isSealed {
+		_ = resp.Body.Close() // the range was meant for a sealed object
+		return getKnown(c, want)
+	}
+	total, first := object.TotalSize(resp)
+	o, err := r.Inspect(c.ctx(), resp.Header, total)
 	if err != nil {
 		return err
 	}
-	return again(func() error { return c.answerHead(want) })
-}
-
-func (c *call) answerHead(want wanted) error {
-	head, err := c.head(lookup{})
+	defer o.Wipe()
+	if o.Parts != nil && !want.Whole() {
+		_ = resp.Body.Close() // the range was meant for a single PUT
+		return getSealed(c, r, o, want)
+	}
+	span, err := o.Locate(want)
 	if err != nil {
 		return err
 	}
-	want = want.of(head.header)
-	if head.header.Get(sealer.MetadataKey) == "" {
-		if !want.whole() {
-			looked := head.header
-			if head, err = c.head(want.plain(looked.Get("ETag"))); err != nil {
+	return serveSealed(c, r, o, want, sealedBytes{resp.Body, first, want.Whole()}, span)
+}
+
+// getKnown is GetObject with a HEAD first: for ranges that depend on the size,
+// and for objects that are not sealed.
+func getKnown(c *call, want object.Wanted) error {
+	r := c.object()
+	head, err := r.Head(c.ctx(), object.Look{})
+	if err != nil {
+		return err
+	}
+	want = want.Of(head.Header)
+	if head.Sealed() {
+		o, err := r.Inspect(c.ctx(), head.Header, head.Size)
+		if err != nil {
+			return err
+		}
+		defer o.Wipe()
+		return getSealed(c, r, o, want)
+	}
+	if err := r.CheckConditions(c.ctx(), head.Header); err != nil {
+		return err
+	}
+	if err := allowPlain(c, r); err != nil {
+		return err
+	}
+	resp, err := r.Fetch(c.ctx(), want.Plain(head.Header.Get("ETag")))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if object.IsOther(resp.Header, head.Header) {
+		return object.ErrChanged
+	}
+	return servePlain(c, resp.Header, resp.StatusCode, resp.Body)
+}
+
+// getSealed fetches the stored bytes for what is wanted of a known object, and
+// serves it.
+func getSealed(c *call, r *object.Reader, o *object.Object, want object.Wanted) error {
+	span, err := o.Locate(want)
+	if err != nil {
+		return err
+	}
+	if span.Empty() {
+		return serveSealed(c, r, o, want, sealedBytes{http.NoBody, span.Begin, false}, span)
+	}
+	resp, err := r.Fetch(c.ctx(), object.Look{Range: span.Range(), Guard: o.Stored.Get("ETag")})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.Header.Get(sealer.MetadataKey) != o.Stored.Get(sealer.MetadataKey) {
+		return object.ErrChanged // new header on the same body, which may keep the ETag
+	}
+	_, first := object.TotalSize(resp)
+	return serveSealed(c, r, o, want, sealedBytes{resp.Body, first, false}, span)
+}
+
+// headObject is HeadObject. It needs no KMS unless the object's root is
+// unknown.
+func headObject(c *call) error {
+	if err := checkRead(c); err != nil {
+		return err
+	}
+	want, err := wantedOf(c)
+	if err != nil {
+		return err
+	}
+	return retryChanged(func() error { return headOnce(c, want) })
+}
+
+// headOnce serves a HeadObject.
+func headOnce(c *call, want object.Wanted) error {
+	r := c.object()
+	head, err := r.Head(c.ctx(), object.Look{})
+	if err != nil {
+		return err
+	}
+	want = want.Of(head.Header)
+	if !head.Sealed() {
+		if !want.Whole() {
+			looked := head.Header
+			if head, err = r.Head(c.ctx(), want.Plain(looked.Get("ETag"))); err != nil {
 				return err
 			}
-			if isOther(head.header, looked) {
-				return errChanged
+			if object.IsOther(head.Header, looked) {
+				return object.ErrChanged
 			}
 		}
-		return c.servePlain(head.header, head.status, nil)
+		return servePlain(c, head.Header, head.Status, nil)
 	}
-	o, err := c.inspect(head.header, head.size)
+	o, err := r.Inspect(c.ctx(), head.Header, head.Size)
 	if err != nil {
 		return err
 	}
-	defer o.wipe()
-	if err := c.checkCustomerKey(o); err != nil {
+	defer o.Wipe()
+	if err := r.CheckCustomerKey(c.ctx(), o); err != nil {
 		return err
 	}
-	offset, length, status, err := o.resolve(want)
+	span, err := o.Locate(want)
 	if err != nil {
 		return err
 	}
-	if err := c.setObjectHeaders(o, want, offset, length, status); err != nil {
+	if err := setObjectHeaders(c, r, o, want, span); err != nil {
 		return err
 	}
-	c.w.WriteHeader(status)
+	c.w.WriteHeader(span.Status)
 	return nil
 }

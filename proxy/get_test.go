@@ -90,8 +90,8 @@ func TestGetPlainRanges(t *testing.T) {
 	checkRange(t, g, "/bucket/k", "bytes=65536-65600", body, 65_536, 65_600)
 }
 
-// TestGetUnsatisfiable asks for what is not there. A sealed object is longer
-// than its plaintext: the store would have had bytes.
+// TestGetUnsatisfiable reads ranges beyond the end. The stored object is longer
+// than the plaintext, so the store would have bytes there.
 func TestGetUnsatisfiable(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -114,14 +114,14 @@ func TestGetUnsatisfiable(t *testing.T) {
 				}
 			}
 			if size == 0 && len(pairs) > 0 {
-				// The last bytes of nothing are all of it.
+				// The last bytes of an empty object are the whole object.
 				for _, r := range []clientAnswer{g.get(path, "Range", "bytes=-1"), g.head(path, "Range", "bytes=-1")} {
 					if r.status != 200 || r.header.Get("Content-Range") != "" || r.header.Get("Content-Length") != "0" {
 						t.Errorf("suffix of an empty object: %d, %v", r.status, r.header)
 					}
 				}
 			}
-			// What is no range is ignored, as HTTP has it.
+			// Malformed ranges are ignored, as HTTP requires.
 			for _, span := range []string{"bytes=5-2", "lines=1-2", "bytes=x-"} {
 				if r := g.get(path, "Range", span); r.status != 200 || len(r.body) != size {
 					t.Errorf("%s of %d: %d, %d bytes", span, size, r.status, len(r.body))
@@ -137,9 +137,9 @@ func TestGetUnsatisfiable(t *testing.T) {
 	}
 }
 
-// TestGetReplaced replaces the object between the look at it and the read: the
-// answer is one of the two objects, whole, never a mix; a client's condition
-// is not what fails.
+// TestGetReplaced replaces the object between the first request and the read.
+// The answer is one of the two objects, complete. A client's condition does not
+// fail.
 func TestGetReplaced(t *testing.T) {
 	t.Parallel()
 	one, two := pattern(2*sealer.PackageSize, 1), pattern(70_000, 2)
@@ -182,7 +182,7 @@ func TestGetReplaced(t *testing.T) {
 	}
 }
 
-// TestGetReplacedForever gives up when the object never stands still.
+// TestGetReplacedForever gives up if the object changes at every attempt.
 func TestGetReplacedForever(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -190,7 +190,7 @@ func TestGetReplacedForever(t *testing.T) {
 	g.upstream.on(http.MethodGet, "/bucket/k", answerWith(412, "PreconditionFailed"))
 	g.upstream.forget()
 	g.get("/bucket/k", "Range", "bytes=-1").want(t, 409, "OperationAborted")
-	if n := len(g.upstream.requests("/bucket/k")); n > 2*lookAgain {
+	if n := len(g.upstream.requests("/bucket/k")); n > 2*maxReads {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -211,8 +211,8 @@ func TestGetRangeIgnored(t *testing.T) {
 	checkRange(t, g, "/bucket/k", "bytes=-3", body, len(body)-3, len(body)-1)
 }
 
-// TestGetWrongRange reads from a store that answers another range than the one
-// asked for, with and without saying so.
+// TestGetWrongRange reads from a store that answers with another range than
+// requested. Its Content-Range shows that, or lies, or is missing or malformed.
 func TestGetWrongRange(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -245,7 +245,7 @@ func TestGetWrongRange(t *testing.T) {
 }
 
 // TestResponseOverrides sets response headers by query, on sealed and plain
-// objects. No value can begin a header of its own.
+// objects. No value can start another header line.
 func TestResponseOverrides(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

@@ -24,17 +24,21 @@ import (
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/upstream"
 )
 
-// How a client sends a body: the values of x-amz-content-sha256, but for
+// How a client sends a body: the values of x-amz-content-sha256, except
 // modeHash, which is the SHA-256 itself.
 const (
 	modeHash          = ""
-	modeUnsigned      = unsignedPayload
-	modeTrailer       = unsignedTrailer
-	modeSigned        = signedChunks
-	modeSignedTrailer = signedChunks + "-TRAILER"
+	modeUnsigned      = "UNSIGNED-PAYLOAD"
+	modeTrailer       = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+	modeSigned        = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+	modeSignedTrailer = modeSigned + "-TRAILER"
 )
+
+// emptyHash is the SHA-256 of an empty body.
+const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // clientRequest is a request as a client makes it.
 type clientRequest struct {
@@ -149,8 +153,9 @@ func readAnswer(resp *http.Response, err error) clientAnswer {
 	return a
 }
 
-// readAll is io.ReadAll into a buffer that need not grow where the size is known.
-// Large bodies take much longer in buffers that do, with the race detector above all.
+// readAll is io.ReadAll into a buffer that need not grow where the size is
+// known. Large bodies take much longer in buffers that do, with the race
+// detector above all.
 func readAll(r io.Reader, size int64) ([]byte, error) {
 	b := make([]byte, 0, min(max(size, 0), 32<<20)+512)
 	for {
@@ -166,8 +171,8 @@ func readAll(r io.Reader, size int64) ([]byte, error) {
 	}
 }
 
-// newBuffer returns a buffer with room for size bytes. Unlike Grow it does not look
-// at them, which with the race detector takes as long as writing them.
+// newBuffer returns a buffer with room for size bytes. Unlike Grow it does not
+// look at them, which with the race detector takes as long as writing them.
 func newBuffer(size int) *bytes.Buffer { return bytes.NewBuffer(make([]byte, 0, size)) }
 
 // request makes the signed request.
@@ -176,7 +181,7 @@ func (g *testGateway) request(c clientRequest) *http.Request {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(c.path, "/"), "/")
 	target := g.url + s3.EscapePath(bucket, key)
 	if len(c.query) > 0 {
-		target += "?" + encodeQuery(c.query)
+		target += "?" + upstream.EncodeQuery(c.query)
 	}
 	r, err := http.NewRequestWithContext(g.t.Context(), c.method, target, nil)
 	if err != nil {
@@ -187,7 +192,7 @@ func (g *testGateway) request(c clientRequest) *http.Request {
 	}
 	payload := c.mode
 	if c.mode == modeHash {
-		payload = hexSHA256(c.body)
+		payload = upstream.HexSHA256(c.body)
 	}
 	encoder := &chunkEncoder{clientRequest: &c}
 	if strings.HasPrefix(c.mode, "STREAMING-") {
@@ -289,7 +294,8 @@ func (a clientAnswer) want(t testing.TB, status int, code string) {
 	}
 }
 
-// chunkEncoder encodes a client's body, as aws-chunked where its mode says so.
+// chunkEncoder encodes a client's body, in aws-chunked framing if the mode asks
+// for it.
 type chunkEncoder struct {
 	*clientRequest
 	key    []byte
@@ -344,7 +350,7 @@ func (e *chunkEncoder) encode() []byte {
 	head := func(data []byte) {
 		fmt.Fprintf(out, "%x", len(data))
 		if e.mode != modeTrailer {
-			out.WriteString(";chunk-signature=" + e.next("PAYLOAD", emptySHA256+"\n"+hexSHA256(data)))
+			out.WriteString(";chunk-signature=" + e.next("PAYLOAD", emptyHash+"\n"+upstream.HexSHA256(data)))
 		}
 		out.WriteString("\r\n")
 	}
@@ -358,7 +364,7 @@ func (e *chunkEncoder) encode() []byte {
 		line := sigv4.HeaderName(e.trailerAlgorithm()) + ":" + sumText(e.trailerAlgorithm(), e.body)
 		out.WriteString(line + "\r\n")
 		if e.mode == modeSignedTrailer {
-			out.WriteString("x-amz-trailer-signature:" + e.next("TRAILER", hexSHA256([]byte(line+"\n"))) + "\r\n")
+			out.WriteString("x-amz-trailer-signature:" + e.next("TRAILER", upstream.HexSHA256([]byte(line+"\n"))) + "\r\n")
 		}
 	}
 	out.WriteString("\r\n")
@@ -372,5 +378,5 @@ func sumText(algorithm string, body []byte) string {
 		panic("no algorithm " + algorithm)
 	}
 	h.Write(body)
-	return checksumText(h.Sum(nil))
+	return s3.ChecksumText(h.Sum(nil))
 }

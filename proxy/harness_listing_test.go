@@ -26,8 +26,8 @@ func (u *memUpstream) listBuckets(w http.ResponseWriter) {
 }
 
 // list answers ListObjects, ListObjectsV2 and ListObjectVersions, one page of
-// max-keys entries, with a vendor's element in each and, where detail is set and
-// it is asked for, the object's headers.
+// max-keys entries, with a vendor's element in each and, where detail is set
+// and it is asked for, the object's headers.
 func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string) {
 	q := r.URL.Query()
 	root, entry := "ListBucketResult", "Contents"

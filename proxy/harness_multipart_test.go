@@ -18,6 +18,7 @@ import (
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/state"
 )
 
 // memUpload is a multipart upload that the in-memory store knows.
@@ -34,10 +35,10 @@ type memPart struct {
 	modified time.Time
 }
 
-// uploadParts returns copies of the parts of an upload, by the ID that clients or
-// the store have for it, or nil.
+// uploadParts returns copies of the parts of an upload, by the ID that clients
+// or the store have for it, or nil.
 func (u *memUpstream) uploadParts(id string) map[int]*memPart {
-	id = storeID(id)
+	id = state.StoreID(id)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.uploads[id] == nil {
@@ -292,7 +293,8 @@ func (u *memUpstream) copySource(r *http.Request) (*memObject, error) {
 	return o, nil
 }
 
-// version returns a version of an object ("": the current one) as look does, or nil.
+// version returns a version of an object ("": the current one) as look does, or
+// nil.
 func (u *memUpstream) version(bucket, key, id string) *memObject {
 	if id == "" || id == "null" { // what a bucket without versions has
 		return u.look(bucket, key)
@@ -346,11 +348,11 @@ func memKept(in http.Header) http.Header {
 	out := http.Header{}
 	for name, values := range in {
 		lower := strings.ToLower(name)
-		if strings.HasPrefix(lower, metaPrefix) || slices.Contains(contentHeaders, lower) {
+		if strings.HasPrefix(lower, s3.MetaPrefix) || slices.Contains(s3.ContentHeaders, lower) {
 			out[name] = values
 		}
 	}
-	out.Set("Content-Type", cmp.Or(out.Get("Content-Type"), defaultContentType))
+	out.Set("Content-Type", cmp.Or(out.Get("Content-Type"), s3.DefaultContentType))
 	if class := in.Get("X-Amz-Storage-Class"); class != "" && class != "STANDARD" {
 		out.Set("X-Amz-Storage-Class", class)
 	}

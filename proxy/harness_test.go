@@ -20,6 +20,8 @@ import (
 
 	"ssegw/kms"
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
@@ -38,10 +40,11 @@ const (
 	testStateBucket = "gateway-state"
 )
 
-// testBucket is made upstream for every gateway.
+// testBucket is created at the store for every gateway.
 const testBucket = "bucket"
 
-// testGateway is a running gateway and what is around it.
+// testGateway is a running gateway with its KES server, its store and its
+// client.
 type testGateway struct {
 	*Server
 	t        testing.TB
@@ -52,6 +55,7 @@ type testGateway struct {
 	network  *kmstest.Network // nil: TCP
 	logs     *observer.ObservedLogs
 	gathered prometheus.Gatherer
+	states   state.Config
 }
 
 // gatewaySetup is what options change.
@@ -62,11 +66,12 @@ type gatewaySetup struct {
 	kms      kms.Config
 	tls      bool
 	closed   bool
-	framing  Framing
+	framing  upstream.Framing
 	idle     time.Duration
 	config   Config
-	store    func(*UpstreamConfig)
-	rules    map[string]Rule
+	store    func(*upstream.Config)
+	rules    map[string]state.Rule
+	roots    time.Duration // between two looks for old roots
 }
 
 type gatewayOption func(*gatewaySetup)
@@ -79,24 +84,25 @@ func withConfig(edit func(*Config)) gatewayOption {
 // withTLS lets clients speak https, as SSE-C needs.
 func withTLS() gatewayOption { return func(s *gatewaySetup) { s.tls = true } }
 
-// withFraming sets how bodies travel upstream; FramingTrailer without it.
-func withFraming(f Framing) gatewayOption { return func(s *gatewaySetup) { s.framing = f } }
+// withFraming sets the framing of bodies to the store; the default is
+// FramingTrailer.
+func withFraming(f upstream.Framing) gatewayOption { return func(s *gatewaySetup) { s.framing = f } }
 
 // withUpstreamConfig changes the client of the store.
-func withUpstreamConfig(edit func(*UpstreamConfig)) gatewayOption {
+func withUpstreamConfig(edit func(*upstream.Config)) gatewayOption {
 	return func(s *gatewaySetup) { s.store = edit }
 }
 
-// onClock puts a gateway, its store, its KES and its clients on a network in memory,
-// and lets it keep to the times that gateways keep to. It is for tests in a bubble
-// of testing/synctest, in which all the waiting takes no time and is exact. All
-// other gateways have all the time in the world.
+// onClock runs a gateway, its store, its KES and its clients on a network in
+// memory, with the timeouts of production. It is for tests in a
+// testing/synctest bubble, where waiting takes no real time and is exact. All
+// other gateways have very long timeouts.
 func onClock() gatewayOption {
 	return func(s *gatewaySetup) { s.network = &kmstest.Network{} }
 }
 
-// giveUp is how long tests wait for what has to come. It matters to those alone
-// that fail: a busy machine may take long.
+// giveUp is how long tests wait for something that must happen. Only failing
+// tests wait that long, so it is generous for busy machines.
 const giveUp = 2 * time.Minute
 
 // withUpstreamIdle sets how long the store may stand still.
@@ -104,17 +110,21 @@ func withUpstreamIdle(d time.Duration) gatewayOption {
 	return func(s *gatewaySetup) { s.idle = d }
 }
 
-// withUpstream and withKES put the gateway beside others, as a replica.
+// withUpstream and withKES add a gateway as a replica to an existing store and
+// KES.
 func withUpstream(u *memUpstream) gatewayOption    { return func(s *gatewaySetup) { s.upstream = u } }
 func withKES(k *kmstest.Server) gatewayOption      { return func(s *gatewaySetup) { s.kes = k } }
 func withKMS(edit func(*kms.Config)) gatewayOption { return func(s *gatewaySetup) { edit(&s.kms) } }
 
 // withRule sets a bucket's rule before the first request.
-func withRule(bucket string, r Rule) gatewayOption {
+func withRule(bucket string, r state.Rule) gatewayOption {
 	return func(s *gatewaySetup) { s.rules[bucket] = r }
 }
 
-// notOpened leaves the state closed: Run is the test's to call.
+// freshRoots makes the state look for old roots at each unknown root.
+func freshRoots() gatewayOption { return func(s *gatewaySetup) { s.roots = 0 } }
+
+// notOpened leaves the state closed. The test calls Run.
 func notOpened() gatewayOption { return func(s *gatewaySetup) { s.closed = true } }
 
 // newGateway starts a gateway, opens its state and stops it when the test ends.
@@ -122,7 +132,7 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	core, logs := observer.New(zap.DebugLevel)
-	s := &gatewaySetup{framing: FramingTrailer, rules: map[string]Rule{}}
+	s := &gatewaySetup{framing: upstream.FramingTrailer, rules: map[string]state.Rule{}, roots: time.Hour}
 	s.config = Config{
 		AccessKey: clientAccessKey, SecretKey: clientSecretKey, Region: clientRegion,
 		MaxRequests: 64, IdleTimeout: giveUp, Log: zap.New(core), Metrics: registry,
@@ -139,22 +149,22 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	if g.kes == nil {
 		g.kes = kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))
 	}
-	store := UpstreamConfig{
+	store := upstream.Config{
 		Endpoint: s.upstream.url, Region: upstreamRegion, Framing: s.framing, IdleTimeout: s.idle,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: upstreamAccessKey, SecretAccessKey: upstreamSecretKey}, nil
 		}),
 	}
 	if s.network != nil {
-		store.dial = s.network.Dial
+		store.Dial = s.network.Dial
 	} else {
 		store.IdleTimeout, store.AnswerTimeout = cmp.Or(s.idle, giveUp), cmp.Or(s.idle, giveUp)
 	}
 	if s.store != nil {
 		s.store(&store)
 	}
-	s.config.Upstream = NewUpstream(store)
-	// Options of kms.Config that are set take the place of the test server's.
+	s.config.Upstream = upstream.New(store)
+	// Fields of kms.Config that options set replace those for the test server.
 	conf := g.kes.Config()
 	if s.kms.DefaultKey != "" {
 		conf.DefaultKey = s.kms.DefaultKey
@@ -169,21 +179,25 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	}
 	t.Cleanup(client.Close)
 	s.config.KMS = client
-	s.config.State = NewState(StateConfig{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log})
+	states := state.Config{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log}
+	if s.network == nil {
+		states.Times = state.Times{
+			Retry: 10 * time.Millisecond, Open: giveUp, Look: giveUp, Poll: time.Hour, MaxAge: time.Hour, Stale: time.Hour, Roots: s.roots,
+		}
+	}
+	s.config.State = state.New(states)
+	g.states = states
 	g.Server = New(s.config)
 	if s.network == nil {
 		g.patience.pause = time.Millisecond
 		g.times = times{kms: giveUp, abandon: giveUp, forget: giveUp, linger: giveUp}
-		g.State.times = stateTimes{
-			retry: 10 * time.Millisecond, open: giveUp, look: giveUp, poll: time.Hour, maxAge: time.Hour, stale: time.Hour,
-		}
 	}
 	g.listen(s.tls)
 	if !s.closed {
 		g.open()
 	}
 	for bucket, rule := range s.rules {
-		if err := g.State.setRule(t.Context(), bucket, &rule); err != nil {
+		if err := setRule(t.Context(), g.State, bucket, &rule); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -213,7 +227,8 @@ func (g *testGateway) listen(withTLS bool) {
 	}
 }
 
-// newTestServer returns a server that is not started yet, on TCP if network is nil.
+// newTestServer returns a server that is not started yet, on TCP if network is
+// nil.
 func newTestServer(t testing.TB, network *kmstest.Network, h http.Handler) *httptest.Server {
 	t.Helper()
 	if network == nil {
@@ -327,7 +342,8 @@ func rewriteAnswer(w http.ResponseWriter, r *http.Request, next http.Handler, fr
 	_, _ = io.WriteString(w, strings.ReplaceAll(answer.Body.String(), from, to))
 }
 
-// cutAnswer is a hook that closes the connection after n bytes of the answer's body.
+// cutAnswer is a hook that closes the connection after n bytes of the answer's
+// body.
 func cutAnswer(n int) hook {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&cutWriter{w, n}, r)
@@ -351,4 +367,13 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 // isSealed reports whether a stored object carries the header of a sealed one.
 func isSealed(o *memObject) bool {
 	return o != nil && strings.HasPrefix(o.header.Get(sealer.MetadataKey), "A")
+}
+
+// parsedHeader is a sealed header as it is stored. It may not be authentic.
+func parsedHeader(value string) (*sealer.Header, error) {
+	p, err := sealer.Parse(value)
+	if err != nil {
+		return nil, err
+	}
+	return (*sealer.Header)(p.Claims()), nil
 }

@@ -83,7 +83,8 @@ type memHook struct {
 
 func newMemUpstream(t testing.TB) *memUpstream { return newMemUpstreamOn(t, nil) }
 
-// newMemUpstreamOn starts a store on a network in memory, on TCP if that is nil.
+// newMemUpstreamOn starts a store on a network in memory, on TCP if that is
+// nil.
 func newMemUpstreamOn(t testing.TB, network *kmstest.Network) *memUpstream {
 	u := &memUpstream{
 		t: t, network: network, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
@@ -138,7 +139,7 @@ func (u *memUpstream) forget() {
 	u.seen = nil
 }
 
-// makeBucket makes an empty bucket if there is none.
+// makeBucket creates an empty bucket unless it exists.
 func (u *memUpstream) makeBucket(name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -158,8 +159,8 @@ func (u *memUpstream) object(bucket, key string) *memObject {
 	return &memObject{bytes.Clone(o.body), o.header.Clone(), o.etag, o.modified}
 }
 
-// look returns a stored object as the store itself sees it: without a copy of
-// its body, which never changes. nil: there is none.
+// look returns a stored object without copying its body, which never changes;
+// nil: there is no object.
 func (u *memUpstream) look(bucket, key string) *memObject {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -177,8 +178,8 @@ func (u *memUpstream) keys(bucket string) []string {
 	return slices.Sorted(maps.Keys(u.buckets[bucket]))
 }
 
-// store puts an object as a malicious operator would; nil removes it. The ETag
-// stays what o says, so that the change does not show unless the test wants it to.
+// store replaces an object like a malicious operator; nil removes it. The ETag
+// is that of o, so that the change need not show.
 func (u *memUpstream) store(bucket, key string, o *memObject) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -370,7 +371,7 @@ func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Au
 	}
 	o := &memObject{body: b, header: memKept(r.Header), etag: memTag(b), modified: time.Now().UTC().Truncate(time.Second)}
 	for _, c := range body.Checksums() {
-		o.header.Set(sigv4.HeaderName(c.Algorithm), checksumText(c.Value))
+		o.header.Set(sigv4.HeaderName(c.Algorithm), s3.ChecksumText(c.Value))
 	}
 	if !u.holds(w, r, u.look(bucket, key)) {
 		return

@@ -15,8 +15,8 @@ import (
 	"ssegw/sealer"
 )
 
-// TestMetadataBudget refuses metadata that does not fit beside the sealed
-// header, before the body is read and before KES is asked.
+// TestMetadataBudget: metadata that does not fit in addition to the sealed
+// header is refused before the body is read and before KES is called.
 func TestMetadataBudget(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
@@ -39,11 +39,11 @@ func TestMetadataBudget(t *testing.T) {
 			fits(low).want(t, 200, "")
 			total := 0
 			for name, values := range g.upstream.object(testBucket, "k").header {
-				if name, ok := strings.CutPrefix(strings.ToLower(name), metaPrefix); ok {
+				if name, ok := strings.CutPrefix(strings.ToLower(name), s3.MetaPrefix); ok {
 					total += len(name) + len(values[0])
 				}
 			}
-			if total > maxUserMetadata {
+			if total > s3.MaxUserMetadata {
 				t.Errorf("%d bytes of metadata reach the store", total)
 			}
 			g.upstream.store(testBucket, "k", nil)
@@ -89,8 +89,8 @@ func TestHeadersRefused(t *testing.T) {
 	wantStored(t, g, "k", nil)
 }
 
-// TestRedirectDropped: an object can be read from a store that does not keep the
-// website redirect.
+// TestRedirectDropped: an object can be read from a store that does not keep
+// the website redirect.
 func TestRedirectDropped(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -103,7 +103,7 @@ func TestRedirectDropped(t *testing.T) {
 	g.copy("bucket/k", "/bucket/copy").want(t, 200, "")
 }
 
-// TestHeadersUpstream looks at which headers reach the store: an allow-list.
+// TestHeadersUpstream checks which headers reach the store: an allow-list.
 func TestHeadersUpstream(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -148,7 +148,7 @@ func TestHeadersUpstream(t *testing.T) {
 	}
 }
 
-// TestHeadersDownstream looks at which of the store's headers reach a client.
+// TestHeadersDownstream checks which of the store's headers reach a client.
 func TestHeadersDownstream(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -190,7 +190,8 @@ func TestHeadersDownstream(t *testing.T) {
 	}
 }
 
-// TestContentEncoding stores the encodings of the object, not those of the transfer.
+// TestContentEncoding: the object's encodings are stored, those of the transfer
+// are not.
 func TestContentEncoding(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -213,9 +214,9 @@ func TestContentEncoding(t *testing.T) {
 	}
 }
 
-// TestUserMetadata keeps user metadata as it was sent, also where the store
-// gives text that is not ASCII back in RFC 2047 words. Of sealed objects the
-// gateway does that itself, as Amazon S3 and MinIO do.
+// TestUserMetadata: clients get user metadata back as sent, also if the store
+// returns text outside ASCII as RFC 2047 encoded words. For sealed objects the
+// gateway makes these itself, as Amazon S3 and MinIO do.
 func TestUserMetadata(t *testing.T) {
 	t.Parallel()
 	metadata := map[string]string{
@@ -255,7 +256,7 @@ func TestUserMetadata(t *testing.T) {
 						case sealed, encodes && name != "Encoded":
 							got[name] = plain
 						}
-						if sealed && !isASCII(values[0]) {
+						if sealed && !s3.IsASCII(values[0]) {
 							t.Errorf("%s travels as %q", name, values[0])
 						}
 					}
@@ -268,10 +269,11 @@ func TestUserMetadata(t *testing.T) {
 	}
 }
 
-// TestHeadersDigest finds every difference that matters and none that does not.
+// TestHeadersDigest: every relevant difference of headers is found, and no
+// other.
 func TestHeadersDigest(t *testing.T) {
 	t.Parallel()
-	base := headers("Content-Type", "text/plain", "X-Amz-Meta-A", "1", "X-Amz-Meta-B", "2", "X-Amz-Meta-D", encodeWords("ö"))
+	base := headers("Content-Type", "text/plain", "X-Amz-Meta-A", "1", "X-Amz-Meta-B", "2", "X-Amz-Meta-D", s3.EncodeWords("ö"))
 	same := []http.Header{
 		headers("content-type", "text/plain", "x-amz-meta-a", "1", "x-amz-meta-b", "2", "x-amz-meta-d", "ö"),
 		headers("Content-Type", " text/plain ", "X-Amz-Meta-A", "1", "X-Amz-Meta-B", "2\t", "X-Amz-Meta-D", "=?UTF-8?B?w7Y=?="),
@@ -291,21 +293,22 @@ func TestHeadersDigest(t *testing.T) {
 	for _, h := range different {
 		h.Set("X-Amz-Meta-D", "ö")
 	}
-	want := headersDigest(base, "k", 0)
+	want := sealer.NewContent(base, "k", 0).Digest()
 	for i, h := range same {
-		if found, ok := authenticContent(h, "k", 0, want); !ok || found["x-amz-meta-d"] != base.Get("X-Amz-Meta-D") {
+		if found, err := sealer.OpenContent(h, "k", 0, want); err != nil || found["x-amz-meta-d"] != base.Get("X-Amz-Meta-D") {
 			t.Errorf("same %d: %v", i, found)
 		}
 	}
 	for i, h := range different {
-		if _, ok := authenticContent(h, "k", 0, want); ok {
+		if _, err := sealer.OpenContent(h, "k", 0, want); err == nil {
 			t.Errorf("different %d: the same digest", i)
 		}
 	}
 }
 
-// TestDirectoryObjects: stores on file systems give empty objects whose keys end
-// in a slash a type of their own. It is not held against them, for those alone.
+// TestDirectoryObjects: stores on file systems give directories (empty objects
+// whose keys end in a slash) their own content type. Only there this is not an
+// integrity failure.
 func TestDirectoryObjects(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

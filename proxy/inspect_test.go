@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"ssegw/proxy/check"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"strings"
 	"testing"
 
@@ -15,12 +18,12 @@ import (
 	"ssegw/sealer"
 )
 
-// inspection inspects an object of testBucket with a gateway that is not open, and
-// sees that nothing was written and no secret told.
-func (g *testGateway) inspection(key string) *Inspection {
+// inspection inspects an object of testBucket with a gateway that is not open. It
+// checks that nothing was written and that the result holds no secret.
+func (g *testGateway) inspection(key string) *check.Inspection {
 	g.t.Helper()
 	other := g.replica(notOpened())
-	i, err := other.Inspect(g.t.Context(), testBucket, key, "")
+	i, err := other.checks().Inspect(g.t.Context(), testBucket, key, "")
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -40,9 +43,9 @@ func (g *testGateway) inspection(key string) *Inspection {
 	return i
 }
 
-// statuses are what the findings say, by name.
-func (i *Inspection) statuses() map[string]Status {
-	all := map[string]Status{}
+// statusesOf returns the statuses of the findings by name.
+func statusesOf(i *check.Inspection) map[string]check.Status {
+	all := map[string]check.Status{}
 	for _, f := range i.Findings {
 		all[f.Name] = f.Status
 	}
@@ -61,11 +64,11 @@ func TestInspect(t *testing.T) {
 		g.put("/bucket/k", body, append([]string{"x-amz-checksum-sha256", sumText("SHA256", body)}, scheme.write...)...).want(t, 200, "")
 		i := g.inspection("k")
 		stored := g.upstream.object(testBucket, "k")
-		h, err := sealer.ParseHeader(stored.header.Get(sealer.MetadataKey))
+		h, err := parsedHeader(stored.header.Get(sealer.MetadataKey))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &InspectedHeader{
+		want := &check.InspectedHeader{
 			Scheme: h.Scheme.String(), KESKey: h.KeyName, SealedDataKey: len(h.SealedDataKey), SharedDataKey: h.Shared, Context: h.Context,
 			Cipher: h.Cipher.String(), ObjectID: h.ObjectID.String(), RootID: g.State.Root().ID.String(),
 			Size: 100_000, ExpectedSize: int64(len(stored.body)),
@@ -76,15 +79,15 @@ func TestInspect(t *testing.T) {
 		if !i.Sealed || i.StoredSize != want.ExpectedSize || i.ETag != `"`+stored.etag+`"` || i.Modified == "" || i.NotAuthentic() {
 			t.Errorf("%s: %+v", scheme.name, i)
 		}
-		if !slices.Contains(i.Checksums, InspectedChecksum{"SHA256", fullObject, sumText("SHA256", body)}) {
+		if !slices.Contains(i.Checksums, check.InspectedChecksum{Algorithm: "SHA256", Type: s3.FullObject, Value: sumText("SHA256", body)}) {
 			t.Errorf("%s: checksums %v", scheme.name, i.Checksums)
 		}
-		dataKey := StatusOK
+		dataKey := check.StatusOK
 		if h.Scheme == sealer.SSEC {
-			dataKey = StatusNotTried
+			dataKey = check.StatusNotTried
 		}
-		statuses := map[string]Status{"facts": StatusOK, "stored size": StatusOK, "content headers": StatusOK, "data key": dataKey}
-		if diff := cmp.Diff(statuses, i.statuses()); diff != "" {
+		statuses := map[string]check.Status{"facts": check.StatusOK, "stored size": check.StatusOK, "content headers": check.StatusOK, "data key": dataKey}
+		if diff := cmp.Diff(statuses, statusesOf(i)); diff != "" {
 			t.Errorf("%s: findings (-want +got):\n%s", scheme.name, diff)
 		}
 	}
@@ -96,18 +99,18 @@ func TestInspectTrailer(t *testing.T) {
 	body := pattern(2<<20, 1)
 	g.do(clientRequest{method: http.MethodPut, path: "/bucket/k", body: body, mode: modeTrailer, algorithm: "CRC32C", header: headers(s3.HeaderSSE, s3.AES256)}).want(t, 200, "")
 	i := g.inspection("k")
-	if !i.Header.Trailer || i.Header.Multipart || i.NotAuthentic() || i.statuses()["trailer"] != StatusOK {
+	if !i.Header.Trailer || i.Header.Multipart || i.NotAuthentic() || statusesOf(i)["trailer"] != check.StatusOK {
 		t.Errorf("%+v", i)
 	}
-	if !slices.Contains(i.Checksums, InspectedChecksum{"CRC32C", fullObject, sumText("CRC32C", body)}) {
+	if !slices.Contains(i.Checksums, check.InspectedChecksum{Algorithm: "CRC32C", Type: s3.FullObject, Value: sumText("CRC32C", body)}) {
 		t.Errorf("checksums %v", i.Checksums)
 	}
 	g.upstream.edit(testBucket, "k", func(o *memObject) { o.body[len(o.body)-60] ^= 1 })
-	if i := g.inspection("k"); i.statuses()["trailer"] != StatusFailed || i.statuses()["stored size"] != StatusOK || len(i.Checksums) > 0 && i.Checksums[0].Algorithm == "CRC32C" {
+	if i := g.inspection("k"); statusesOf(i)["trailer"] != check.StatusFailed || statusesOf(i)["stored size"] != check.StatusOK || len(i.Checksums) > 0 && i.Checksums[0].Algorithm == "CRC32C" {
 		t.Errorf("trailer changed: %+v", i)
 	}
 	g.upstream.edit(testBucket, "k", func(o *memObject) { o.body = o.body[:len(o.body)-1] })
-	if i := g.inspection("k"); i.statuses()["trailer"] != StatusNotTried || i.statuses()["stored size"] != StatusFailed {
+	if i := g.inspection("k"); statusesOf(i)["trailer"] != check.StatusNotTried || statusesOf(i)["stored size"] != check.StatusFailed {
 		t.Errorf("cut: %+v", i)
 	}
 }
@@ -122,28 +125,28 @@ func TestInspectMultipart(t *testing.T) {
 	}
 	u.complete()
 	i := g.inspection("k")
-	want := []InspectedPart{{1, minPart}, {2, minPart}, {3, 1234}}
+	want := []check.InspectedPart{{Number: 1, Size: minPart}, {Number: 2, Size: minPart}, {Number: 3, Size: 1234}}
 	if diff := cmp.Diff(want, i.Parts); diff != "" || i.Header.Size != 2*minPart+1234 || i.Header.ExpectedSize != i.StoredSize || i.NotAuthentic() {
 		t.Errorf("%+v\nparts (-want +got):\n%s", i, diff)
 	}
 	whole := g.upstream.object(testBucket, "k")
 	g.upstream.edit(testBucket, "k", func(o *memObject) { o.body = o.body[100:] })
-	if i := g.inspection("k"); i.statuses()["stored size"] != StatusFailed || i.statuses()["trailer"] != StatusOK {
+	if i := g.inspection("k"); statusesOf(i)["stored size"] != check.StatusFailed || statusesOf(i)["trailer"] != check.StatusOK {
 		t.Errorf("body cut at its start: %+v", i)
 	}
 	g.upstream.edit(testBucket, "k", func(o *memObject) { o.body = whole.body[:len(whole.body)-1] })
-	if i := g.inspection("k"); i.statuses()["stored size"] != StatusNotTried || i.statuses()["trailer"] != StatusFailed || i.Header.Size != -1 || i.Parts != nil {
+	if i := g.inspection("k"); statusesOf(i)["stored size"] != check.StatusNotTried || statusesOf(i)["trailer"] != check.StatusFailed || i.Header.Size != -1 || i.Parts != nil {
 		t.Errorf("cut at its end: %+v", i)
 	}
 }
 
-// TestInspectTampered names what a store did to an object.
+// TestInspectTampered checks that the findings name what a store changed.
 func TestInspectTampered(t *testing.T) {
 	t.Parallel()
 	header := func(edit func(h *sealer.Header)) func(*testGateway) {
 		return func(g *testGateway) {
 			g.upstream.edit(testBucket, "k", func(o *memObject) {
-				h, err := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
+				h, err := parsedHeader(o.header.Get(sealer.MetadataKey))
 				if err != nil {
 					g.t.Fatal(err)
 				}
@@ -157,7 +160,7 @@ func TestInspectTampered(t *testing.T) {
 		failed []string // findings
 		says   string
 	}{
-		"cut": {func(g *testGateway) { g.upstream.edit(testBucket, "k", func(o *memObject) { o.body = o.body[:50] }) }, []string{"stored size"}, "has 50 bytes of 1032"},
+		"cut": {func(g *testGateway) { g.upstream.edit(testBucket, "k", func(o *memObject) { o.body = o.body[:50] }) }, []string{"stored size"}, "has 50 bytes instead of 1032"},
 		"header unreadable": {func(g *testGateway) {
 			g.upstream.edit(testBucket, "k", func(o *memObject) { o.header.Set(sealer.MetadataKey, "x!") })
 		}, []string{"header"}, "cannot be read"},
@@ -175,7 +178,7 @@ func TestInspectTampered(t *testing.T) {
 		"another root": {header(func(h *sealer.Header) { h.RootID[0]++ }), []string{"facts"}, "sealed under root"},
 		"another size": {header(func(h *sealer.Header) { h.Size++ }), []string{"data key", "facts"}, "header was changed"},
 		"data key":     {header(func(h *sealer.Header) { h.SealedDataKey[40] ^= 1 }), []string{"data key", "facts"}, "KES does not open it"},
-		"object key":   {header(func(h *sealer.Header) { h.SealedObjectKey[0] ^= 1 }), []string{"data key", "facts"}, "not the one of this header"},
+		"object key":   {header(func(h *sealer.Header) { h.SealedObjectKey[0] ^= 1 }), []string{"data key", "facts"}, "not the key of this header"},
 		"key deleted":  {func(g *testGateway) { g.kes.DeleteKey("tenant") }, []string{"data key"}, "KES has no key"},
 		"key denied":   {func(g *testGateway) { g.kes.Deny("tenant") }, []string{"data key"}, "/v1/key/decrypt/tenant"},
 	}
@@ -188,8 +191,8 @@ func TestInspectTampered(t *testing.T) {
 			test.tamper(g)
 			i := g.inspection("k")
 			var failed []string
-			for name, status := range i.statuses() {
-				if status == StatusFailed {
+			for name, status := range statusesOf(i) {
+				if status == check.StatusFailed {
 					failed = append(failed, name)
 				}
 			}
@@ -204,56 +207,46 @@ func TestInspectTampered(t *testing.T) {
 	}
 }
 
-// TestInspectWithout sees what is shown without KES, without the root, and for an
-// object that is not there.
+// TestInspectWithout inspects without KES, without the root, and an object that
+// does not exist.
 func TestInspectWithout(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
 	g.upstream.forget()
-	notTried := map[string]Status{"facts": StatusNotTried, "stored size": StatusNotTried, "content headers": StatusNotTried, "data key": StatusNotTried}
+	notTried := map[string]check.Status{"facts": check.StatusNotTried, "stored size": check.StatusNotTried, "content headers": check.StatusNotTried, "data key": check.StatusNotTried}
 
 	g.kes.Stop()
 	i := g.inspection("k")
-	if diff := cmp.Diff(notTried, i.statuses()); diff != "" || i.Header.KESKey != kmstest.DefaultKey || i.NotAuthentic() {
+	if diff := cmp.Diff(notTried, statusesOf(i)); diff != "" || i.Header.KESKey != kmstest.DefaultKey || i.NotAuthentic() {
 		t.Errorf("without KES: %+v\n(-want +got):\n%s", i, diff)
 	}
 	g.kes.Start()
 
-	g.upstream.store(testStateBucket, rootObject, nil)
+	g.upstream.store(testStateBucket, state.RootObject, nil)
 	i = g.inspection("k")
-	notTried["data key"] = StatusOK
-	if diff := cmp.Diff(notTried, i.statuses()); diff != "" || !strings.Contains(fmt.Sprint(i.Findings), "there is none in bucket "+testStateBucket) {
+	notTried["data key"] = check.StatusOK
+	if diff := cmp.Diff(notTried, statusesOf(i)); diff != "" || !strings.Contains(fmt.Sprint(i.Findings), "bucket "+testStateBucket+" has no root") {
 		t.Errorf("without a root: %+v\n(-want +got):\n%s", i, diff)
 	}
 
-	if _, err := g.Inspect(t.Context(), testBucket, "absent", ""); statusOf(err) != 404 || !strings.Contains(err.Error(), "NoSuchKey") {
+	if _, err := g.checks().Inspect(t.Context(), testBucket, "absent", ""); upstream.StatusOf(err) != 404 || !strings.Contains(err.Error(), "NoSuchKey") {
 		t.Errorf("absent: %v", err)
 	}
-	if _, err := g.Inspect(t.Context(), testBucket, "k", "no-such-version"); statusOf(err) != 404 {
+	if _, err := g.checks().Inspect(t.Context(), testBucket, "k", "no-such-version"); upstream.StatusOf(err) != 404 {
 		t.Errorf("absent version: %v", err)
 	}
 }
 
-// TestInspectContext: a context that nobody has authenticated yet may be no JSON.
-func TestInspectContext(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{"": "", `{"a":"b"}`: `{"a":"b"}`, "\x1b{": `"\u001b{"`} {
-		if got := string(contextJSON([]byte(text))); got != want {
-			t.Errorf("%q: %s", text, got)
-		}
-	}
-}
-
-// TestInspectHeaderWarning: where changed headers are a warning to clients, they are
-// one here.
+// TestInspectHeaderWarning checks that changed headers are only a warning if
+// clients get a warning for them.
 func TestInspectHeaderWarning(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) { c.WarnHeaderDigest = true }))
 	g.put("/bucket/k", pattern(1000, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
 	g.upstream.edit(testBucket, "k", func(o *memObject) { o.header.Set("Content-Type", "text/evil") })
-	i, err := g.Inspect(t.Context(), testBucket, "k", "")
-	if err != nil || i.NotAuthentic() || i.statuses()["content headers"] != StatusWarning {
+	i, err := g.checks().Inspect(t.Context(), testBucket, "k", "")
+	if err != nil || i.NotAuthentic() || statusesOf(i)["content headers"] != check.StatusWarning {
 		t.Errorf("%+v, %v", i, err)
 	}
 }

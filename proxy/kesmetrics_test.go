@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ssegw/kms"
 	"ssegw/proxy/s3"
 )
 
@@ -63,7 +64,7 @@ func TestKESMetrics(t *testing.T) {
 	}
 
 	strict := prometheus.NewPedanticRegistry()
-	strict.MustRegister(kesMetrics{g.KMS})
+	strict.MustRegister(kms.Collector(g.KMS))
 	families, err := strict.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -18,18 +18,19 @@ import (
 	"time"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
-// A liar stands between a gateway and the store and answers in any way at all. Of
-// what the gateway then does, three things have to hold: no client gets a wrong
-// byte with a clean end, the store gets no plaintext, and the process lives.
+// A liar stands between a gateway and the store, and answers in any way. Three
+// things must hold for the gateway: no client gets a wrong byte and a clean
+// end, the store gets no plaintext, and the process does not end.
 
-// marker stands in every 64 bytes of the plaintexts, so that each piece of one that
-// reaches the store is found.
+// marker is in every 64 bytes of the plaintexts, to find any piece that reaches
+// the store.
 const marker = "plaintext-marker"
 
-// markedBody is size bytes of plaintext, another one for each seed.
+// markedBody returns size bytes of plaintext that differ between seeds.
 func markedBody(size int, seed uint64) []byte {
 	b := pattern(size, seed)
 	for at := 0; at+len(marker) <= size; at += 64 {
@@ -38,15 +39,15 @@ func markedBody(size int, seed uint64) []byte {
 	return b
 }
 
-// liar answers the requests for objects and upload records, each as the next byte
-// of its tape says; where the tape has ended it is honest.
+// liar answers the requests for objects and upload records. Each answer follows
+// the next byte of its tape. After the end of the tape it is honest.
 type liar struct {
 	mu    sync.Mutex
 	tape  []byte
 	leaks []string // requests with plaintext in their bodies
 }
 
-// next takes n bytes of the tape; missing ones are 0.
+// next takes n bytes of the tape, and zeros after its end.
 func (l *liar) next(n int) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +58,7 @@ func (l *liar) next(n int) []byte {
 
 // answer is the hook.
 func (l *liar) answer(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if strings.HasSuffix(r.URL.Path, "/"+rulesObject) || strings.HasSuffix(r.URL.Path, "/"+rootObject) {
+	if strings.HasSuffix(r.URL.Path, "/"+state.RulesObject) || strings.HasSuffix(r.URL.Path, "/"+state.RootObject) {
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -82,11 +83,12 @@ func honest(r *http.Request, next http.Handler) *httptest.ResponseRecorder {
 	return w
 }
 
-// send sends an answer, whatever its Content-Length says.
+// send sends an answer, even if its Content-Length is wrong.
 func send(w http.ResponseWriter, status int, h http.Header, body []byte) {
 	maps.Copy(w.Header(), h)
 	if n := h.Get("Content-Length"); n != "" && n != strconv.Itoa(len(body)) {
-		// net/http keeps to a length that was announced; the connection ends where it can't.
+		// net/http keeps to a length that was announced; the connection ends
+		// where it can't.
 		w.WriteHeader(max(status, 200))
 		_, _ = w.Write(body)
 		panic(http.ErrAbortHandler)
@@ -130,7 +132,7 @@ var lies = []func(w http.ResponseWriter, r *http.Request, next http.Handler, a, 
 		w.WriteHeader(statuses[a%len(statuses)])
 		_, _ = io.WriteString(w, errorDocument(b))
 	},
-	// The request is carried out; the answer says something else.
+	// The request is carried out, and the answer is wrong.
 	func(w http.ResponseWriter, r *http.Request, next http.Handler, a, b int) {
 		honest(r, next)
 		w.WriteHeader(statuses[a%len(statuses)])
@@ -141,7 +143,7 @@ var lies = []func(w http.ResponseWriter, r *http.Request, next http.Handler, a, 
 		right := honest(r, next)
 		send(w, statuses[a%len(statuses)], right.Header(), right.Body.Bytes())
 	},
-	// A header is left out, or says something else.
+	// A header is missing or wrong.
 	func(w http.ResponseWriter, r *http.Request, next http.Handler, a, b int) {
 		right := honest(r, next)
 		h := right.Header()
@@ -162,7 +164,7 @@ var lies = []func(w http.ResponseWriter, r *http.Request, next http.Handler, a, 
 		}
 		send(w, right.Code, h, body[:len(body)*(a%8)/8])
 	},
-	// A byte of the answer is another one.
+	// A byte of the answer is changed.
 	func(w http.ResponseWriter, r *http.Request, next http.Handler, a, b int) {
 		right := honest(r, next)
 		body := right.Body.Bytes()
@@ -207,7 +209,7 @@ var lies = []func(w http.ResponseWriter, r *http.Request, next http.Handler, a, 
 		}
 		next.ServeHTTP(w, r)
 	},
-	// Nothing is carried out, and all is said to be well.
+	// Nothing is carried out, and the answer reports success.
 	func(w http.ResponseWriter, _ *http.Request, _ http.Handler, _, _ int) {
 		w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
 	},
@@ -223,7 +225,7 @@ var lies = []func(w http.ResponseWriter, r *http.Request, next http.Handler, a, 
 		w.WriteHeader([]int{102, 103, 199}[a%3])
 		next.ServeHTTP(w, r)
 	},
-	// Text of the answer's document is another one.
+	// Text of the answer's document is changed.
 	func(w http.ResponseWriter, r *http.Request, next http.Handler, a, b int) {
 		right := honest(r, next)
 		right.Header().Del("Content-Length")
@@ -239,15 +241,16 @@ var lies = []func(w http.ResponseWriter, r *http.Request, next http.Handler, a, 
 // liedKeys are the objects that are there before the lying begins.
 var liedKeys = []string{"empty", "small", "long", "parts", "plain-type"}
 
-// liedBodies are their plaintexts and those of the objects that are written during it.
+// liedBodies are their plaintexts, and those of the objects written during the
+// lying.
 var liedBodies = map[string][]byte{
 	"empty": {}, "small": markedBody(1000, 1), "long": markedBody(3*sealer.PackageSize+5, 2), "plain-type": markedBody(70_000, 3),
 	"parts": markedBody(3*2000, 4), "put": markedBody(5000, 5), "streamed": markedBody(smallBody+1000, 6), "made": markedBody(2*2000+10, 7),
 }
 
-// newLiedTo returns a gateway with a ruled bucket and objects in it.
+// newLiedTo returns a gateway that has a bucket with a rule, and objects in it.
 func newLiedTo(t testing.TB) *testGateway {
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256, SealedOnly: true}), withUpstreamIdle(time.Second)).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256, SealedOnly: true}), withUpstreamIdle(time.Second)).withSmallParts()
 	for _, key := range liedKeys {
 		if key == "parts" {
 			u := g.begin("/bucket/parts")
@@ -262,7 +265,8 @@ func newLiedTo(t testing.TB) *testGateway {
 	return g
 }
 
-// reset makes the store what newLiedTo left, so that runs do not build on each other.
+// reset makes the store what newLiedTo left, so that runs do not build on each
+// other.
 func (u *memUpstream) snapshot() (reset func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -280,8 +284,8 @@ func (u *memUpstream) snapshot() (reset func()) {
 	}
 }
 
-// lieTo lies to a gateway as the tape says while a client does a bit of everything,
-// and checks the three things; then once more with an honest store.
+// lieTo lies to a gateway, following the tape, while a client uses most
+// operations. It checks the three things, then again with an honest store.
 func lieTo(t testing.TB, g *testGateway, tape []byte) {
 	t.Helper()
 	l := &liar{tape: tape}
@@ -392,7 +396,7 @@ func uploadLied(g *testGateway) {
 	}
 }
 
-// tapes are lies to begin with: each lie to each kind of request, and random ones.
+// tapes are the seeds: each lie to each kind of request, and random ones.
 func tapes(random int) [][]byte {
 	var out [][]byte
 	for i := range lies {
@@ -414,7 +418,7 @@ func tapes(random int) [][]byte {
 	return out
 }
 
-// TestLiar lies in all ways.
+// TestLiar tries all seeds.
 func TestLiar(t *testing.T) {
 	t.Parallel()
 	const each = 10

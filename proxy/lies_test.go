@@ -20,8 +20,8 @@ func lie(status int) hook {
 	}
 }
 
-// TestImpossibleAnswers lets the store give answers that no request like the
-// one sent can have. None of them reaches the client.
+// TestImpossibleAnswers: answers that the request cannot have do not reach the
+// client.
 func TestImpossibleAnswers(t *testing.T) {
 	t.Parallel()
 	requests := map[string]clientRequest{
@@ -65,7 +65,8 @@ func TestImpossibleAnswers(t *testing.T) {
 // passOn is a hook that changes nothing.
 func passOn(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
 
-// TestPossibleAnswers: what a condition or a range asks for is no lie.
+// TestPossibleAnswers: answers that a condition or a range asks for are passed
+// on.
 func TestPossibleAnswers(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -87,8 +88,8 @@ func TestPossibleAnswers(t *testing.T) {
 	}
 }
 
-// TestLooksHoldNoAnswer answers the looks at many objects at the same time in
-// a way that once made each of them write into the client's answer.
+// TestLooksHoldNoAnswer: concurrent lookups of entries do not write into the
+// client's answer.
 func TestLooksHoldNoAnswer(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

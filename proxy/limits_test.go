@@ -12,9 +12,13 @@ import (
 	"time"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
 )
 
-// deleteOf is the document of a DeleteObjects for n objects, each with the condition.
+// deleteOf is the document of a DeleteObjects for n objects, each with the
+// condition.
 func deleteOf(n int, condition string) []byte {
 	var doc strings.Builder
 	doc.WriteString("<Delete>")
@@ -43,8 +47,8 @@ func TestDeletesAreBounded(t *testing.T) {
 	}
 }
 
-// TestLooksAreBounded: all clients together have a bounded number of looks at the
-// entries of listings and deletes under way.
+// TestLooksAreBounded: all clients together have a limited number of concurrent
+// lookups for listings and deletes.
 func TestLooksAreBounded(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -53,7 +57,7 @@ func TestLooksAreBounded(t *testing.T) {
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes)) // whose cache is empty
 	const bound = 3
-	replica.looks = newShare(bound, bound)
+	replica.lookups = task.NewShare(bound, bound)
 	var now, most, seen atomic.Int32
 	var first sync.WaitGroup // the looks that wait for each other, so that they meet
 	first.Add(bound)
@@ -84,18 +88,18 @@ func TestLooksAreBounded(t *testing.T) {
 	}
 }
 
-// TestStrangersLooks: listings and deletes of strangers, however many, leave
-// looks to the holders of credentials, at a store that sends no metadata with its pages.
+// TestStrangersLooks: any number of anonymous listings and deletes leaves
+// lookups to clients with credentials, at a store whose pages have no metadata.
 func TestStrangersLooks(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.upstream.makePublic(testBucket)
 	for i := range 20 {
 		g.put(fmt.Sprintf("/bucket/pub/%02d", i), []byte("x")).want(t, 200, "")
 	}
 	g.put("/bucket/own/1", []byte("x")).want(t, 200, "")
 	other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)) // nothing is known there
-	strangers := allLooks/listLooks + 1
+	strangers := maxLookups/pageLookups + 1
 	release, waiting := make(chan bool), make(chan bool, 20*strangers)
 	g.upstream.on(http.MethodHead, "/bucket/pub", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		waiting <- true
@@ -108,12 +112,12 @@ func TestStrangersLooks(t *testing.T) {
 			answers <- other.do(clientRequest{method: "GET", path: "/bucket", query: map[string][]string{"prefix": {"pub/"}}, anonymous: true})
 		}()
 	}
-	for range strangersLooks {
+	for range strangersLookups {
 		<-waiting
 	}
 	other.do(clientRequest{method: "GET", path: "/bucket", query: map[string][]string{"prefix": {"own/"}}}).want(t, 200, "")
 	if len(waiting) != 0 {
-		t.Errorf("strangers have over %d looks", strangersLooks)
+		t.Errorf("strangers have over %d looks", strangersLookups)
 	}
 	close(release)
 	for range strangers {
@@ -121,7 +125,8 @@ func TestStrangersLooks(t *testing.T) {
 	}
 }
 
-// TestListingsMakeProgress: a store that repeats a page is not followed for ever.
+// TestListingsMakeProgress: the gateway does not follow a store that repeats a
+// page forever.
 func TestListingsMakeProgress(t *testing.T) {
 	t.Parallel()
 	// Of the records of an upload.
@@ -154,14 +159,14 @@ func TestListingsMakeProgress(t *testing.T) {
 	u.complete()
 }
 
-// TestLongPages: a page of more entries than any store sends is not looked through.
+// TestLongPages: a page with more entries than stores send is refused.
 func TestLongPages(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/xml")
 		_, _ = io.WriteString(w, "<ListBucketResult>")
-		for i := range maxEntries + 1 {
+		for i := range 10_001 {
 			fmt.Fprintf(w, "<Contents><Key>k%d</Key><Size>1</Size></Contents>", i)
 		}
 		_, _ = io.WriteString(w, "</ListBucketResult>")
@@ -169,11 +174,11 @@ func TestLongPages(t *testing.T) {
 	g.do(clientRequest{method: "GET", path: "/bucket"}).want(t, 503, "ServiceUnavailable")
 }
 
-// TestConnectionsAreBounded: requests that the store does not answer wait for a
-// connection rather than opening more than the bound.
+// TestConnectionsAreBounded: if the store does not answer, further requests
+// wait for a connection instead of opening more than the limit.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withUpstreamConfig(func(c *UpstreamConfig) { c.MaxConns = 2 }))
+	g := newGateway(t, withUpstreamConfig(func(c *upstream.Config) { c.MaxConns = 2 }))
 	g.put("/bucket/k", []byte("data")).want(t, 200, "")
 	var now, most atomic.Int32
 	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -195,25 +200,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnswerTimeout: a store that hangs before it answers an ordinary request gets
-// less time than one that is sent a long body, or copies.
+// TestAnswerTimeout: the timeout for the answer of an ordinary request is
+// shorter than that for copies and long bodies.
 func TestAnswerTimeout(t *testing.T) {
 	t.Parallel()
-	u := NewUpstream(UpstreamConfig{})
-	for name, tt := range map[string]struct {
-		o    outgoing
-		want time.Duration
-	}{
-		"small":    {outgoing{method: http.MethodGet}, answerTimeout},
-		"document": {outgoing{method: http.MethodPost, size: 4 << 20}, answerTimeout},
-		"long":     {outgoing{method: http.MethodPut, size: longBody + 1}, upstreamIdleTimeout},
-		"copy":     {outgoing{method: http.MethodPut, copies: true}, copyPatience * upstreamIdleTimeout},
-	} {
-		if got := u.transport(&tt.o).(*http.Transport).ResponseHeaderTimeout; got != tt.want {
-			t.Errorf("%s: %s, want %s", name, got, tt.want)
-		}
-	}
 	synctest.Test(t, func(t *testing.T) {
+		const answers = 13 * time.Second
 		g := newGateway(t, onClock())
 		release := make(chan struct{})
 		g.upstream.on("", "/bucket", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -227,7 +219,7 @@ func TestAnswerTimeout(t *testing.T) {
 		} {
 			start := time.Now()
 			g.do(r).want(t, 503, "ServiceUnavailable")
-			if took := time.Since(start); took < answerTimeout || took > answerTimeout+time.Second {
+			if took := time.Since(start); took < answers || took > answers+time.Second {
 				t.Errorf("%s %s: answered after %s", r.method, r.path, took)
 			}
 		}

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// lingerBytes bounds what is read of a refused request.
+// lingerBytes is how much of a refused request's body is read, at most.
 const lingerBytes = 64 << 20
 
-// linger lets the client of a refused upload see why. Clients that asked for a
-// 100 Continue send their body after a second without one. net/http closes such
-// a connection right after the answer, with the body unread, so that the kernel
-// resets it and the client loses the answer. Here the body is read, for a while,
-// until the client has seen the answer and closes.
-func (c *call) linger() {
+// linger lets the client of a refused upload read the answer. A client that
+// waits for 100 Continue sends its body after about a second anyway. net/http
+// closes such a connection right after the answer. With the body unread the
+// kernel then resets the connection, and the client loses the answer. So linger
+// reads the body for a while, until the client has seen the answer and closes.
+func linger(c *call) {
 	if c.in.ContentLength == 0 || !strings.EqualFold(c.in.Header.Get("Expect"), "100-continue") {
 		return
 	}
 	control := http.NewResponseController(c.w.ResponseWriter)
-	// A client that can't be reached needs no more.
-	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(c.times.linger)) != nil {
+	// If this fails, the client is gone.
+	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(c.gw.times.linger)) != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, c.in.Body, lingerBytes)

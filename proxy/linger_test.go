@@ -14,9 +14,9 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// TestLinger refuses uploads whose bodies nobody reads, after so much of them
-// is on its way that closing the connection resets it. The client, which reads
-// after it has written, sees the answer.
+// TestLinger refuses uploads without reading their bodies. So much of the body
+// is on its way that closing the connection would reset it. The client, which
+// reads after it has written, still gets the answer.
 func TestLinger(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
@@ -24,9 +24,9 @@ func TestLinger(t *testing.T) {
 		sending := make(chan struct{})
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-sending
-			c := &call{reader: reader{Server: &Server{times: times{linger: giveUp}}, in: r}, w: &answer{ResponseWriter: w}}
+			c := &call{gw: &Server{times: times{linger: giveUp}}, in: r, w: &answer{ResponseWriter: w}}
 			s3.WriteError(c.w, r, s3.ErrServiceUnavailable, "")
-			c.linger()
+			linger(c)
 		}))
 		conn, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "http://"))
 		if err != nil {

@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,14 +15,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// TestListCost counts the HEADs behind a page: none for what this gateway wrote
-// but for the empty object, whose time it does not know, one for each object that
-// it does not know, none the next time, and never a call to KES.
+// TestListCost counts the HEADs for a page. Objects that this gateway wrote
+// cost none, except the empty one, whose time it does not know. Each unknown
+// object costs one, the first time only. KES is never called.
 func TestListCost(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -61,18 +61,18 @@ func TestListCost(t *testing.T) {
 	if n := g.kes.Requests(kmstest.OpDecrypt) + g.kes.Requests(kmstest.OpGenerate); n != 0 {
 		t.Errorf("the listings made %d calls to KES", n)
 	}
-	// A changed object is looked at again.
+	// A changed object costs a HEAD.
 	g.put("/bucket/00", pattern(500, 9), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 	if e := replica.list(testBucket, "list-type=2")[0]; e.Size != 500 {
 		t.Errorf("a changed object is listed with %d bytes", e.Size)
 	}
 }
 
-// TestListBounded has no more than listLooks HEADs under way.
+// TestListBounded has no more than pageLookups HEADs under way.
 func TestListBounded(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	for i := range 3 * listLooks {
+	for i := range 3 * pageLookups {
 		g.put(fmt.Sprintf("/bucket/%02d", i), []byte("x")).want(t, 200, "")
 	}
 	replica := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
@@ -83,7 +83,7 @@ func TestListBounded(t *testing.T) {
 	g.upstream.on(http.MethodHead, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		mu.Lock()
 		now++
-		if most = max(most, now); now == listLooks {
+		if most = max(most, now); now == pageLookups {
 			time.AfterFunc(100*time.Millisecond, open) // time for one more to come, if it may
 		}
 		mu.Unlock()
@@ -94,8 +94,8 @@ func TestListBounded(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	replica.list(testBucket, "list-type=2")
-	if most != listLooks {
-		t.Errorf("%d HEADs at a time, want %d", most, listLooks)
+	if most != pageLookups {
+		t.Errorf("%d HEADs at a time, want %d", most, pageLookups)
 	}
 }
 
@@ -151,8 +151,8 @@ func (w *teeWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// TestListHeadFails shows entries that cannot be looked at as the store has
-// them; a store that is away fails the page.
+// TestListHeadFails: entries that the store does not show are listed as the
+// store lists them. If the store is unavailable, the page fails.
 func TestListHeadFails(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -187,7 +187,7 @@ func TestListHeadFails(t *testing.T) {
 		if !slices.Equal(sizes, tt.sizes) {
 			t.Errorf("sizes %v, want %v", sizes, tt.sizes)
 		}
-		// The store recovers: what could not be seen was not remembered.
+		// The store recovers. Failures were not remembered.
 		g.upstream.unhook()
 		if e := replica.list(testBucket, "list-type=2")[1]; e.Size != 5 {
 			t.Errorf("after recovery %d bytes", e.Size)
@@ -195,8 +195,8 @@ func TestListHeadFails(t *testing.T) {
 	}
 }
 
-// TestListReplaced replaces an object between the store's page and the look at
-// it: the entry keeps its size, and the new one's is not remembered for it.
+// TestListReplaced replaces an object between the store's page and the lookup.
+// The entry keeps its size, and the new size is not remembered for it.
 func TestListReplaced(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -211,7 +211,7 @@ func TestListReplaced(t *testing.T) {
 	}
 }
 
-// TestListGarbage answers a listing with what is none.
+// TestListGarbage: a page that is not a listing fails the request.
 func TestListGarbage(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -223,7 +223,8 @@ func TestListGarbage(t *testing.T) {
 	}
 }
 
-// uploadSummed uploads an object of smallestPart bytes in each part, with checksums.
+// uploadSummed uploads an object of smallestPart bytes in each part, with
+// checksums.
 func (g *testGateway) uploadSummed(key, algorithm, kind string, parts int) {
 	g.t.Helper()
 	u := g.begin("/bucket/"+key, s3.HeaderSSE, s3.AES256, "X-Amz-Checksum-Algorithm", algorithm, "X-Amz-Checksum-Type", kind)
@@ -236,7 +237,8 @@ func (g *testGateway) uploadSummed(key, algorithm, kind string, parts int) {
 	u.complete()
 }
 
-// TestListMultipart: what may be a multipart object costs one GET of its end.
+// TestListMultipart: an entry that may be a multipart object costs one GET of
+// its last bytes.
 func TestListMultipart(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -261,7 +263,7 @@ func TestListMultipart(t *testing.T) {
 	if got := wantListing(t, g, "list-type=2", sizes); len(got) != 4 { // the two whose ETags were changed
 		t.Errorf("the page took %q through the gateway that wrote the objects", got)
 	}
-	// A store that has no ranges is no reason to read objects whole.
+	// Even if the store ignores ranges, objects are not read whole.
 	g.upstream.on(http.MethodGet, "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Del("Range")
 		next.ServeHTTP(w, r)
@@ -278,9 +280,9 @@ func TestListMultipart(t *testing.T) {
 	}
 }
 
-// TestListChecksums shows which checksums sealed objects have, behind the ETag
-// and from what HEADs and pages with metadata tell alike, and the store's own of
-// what is not sealed.
+// TestListChecksums: listings have the checksum types of sealed objects,
+// whether learned from HEADs or from pages with metadata, and the store's own
+// types for other objects.
 func TestListChecksums(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -321,8 +323,8 @@ func TestListChecksums(t *testing.T) {
 	}
 }
 
-// TestListNullVersion: stores without versions list the current one as "null", and
-// may not know it by that name.
+// TestListNullVersion: stores without versioning list the version ID "null",
+// and some do not accept it.
 func TestListNullVersion(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -353,41 +355,24 @@ func BenchmarkList(b *testing.B) {
 	for i := range 1000 {
 		key, etag := fmt.Sprintf("directory/object-%08d", i), fmt.Sprintf("%032x", i)
 		fmt.Fprintf(&doc, "<Contents><Key>%s</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>&#34;%s&#34;</ETag><Size>1386</Size><StorageClass>STANDARD</StorageClass></Contents>", key, etag)
-		g.facts.add(factsKeyOf(testBucket, key, etag, 1386, ""), entryFacts{size: 1354, algorithms: 1 << sealer.ChecksumCRC64NVME})
+		g.caches.Remember(sealer.Binding{Bucket: testBucket, Key: key}, etag, 1386, object.EntryOf(1354, []sealer.Checksum{{Algorithm: sealer.ChecksumCRC64NVME}}))
 	}
 	doc.WriteString("</ListBucketResult>")
-	c := &reader{Server: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket}}
+	c := &call{gw: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket}}
 	b.SetBytes(int64(doc.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		listing, err := parseListing(bytes.NewReader(doc.Bytes()))
+		listing, err := upstream.ParseListing(bytes.NewReader(doc.Bytes()))
 		if err != nil {
 			b.Fatal(err)
 		}
-		facts, err := c.listedFacts(listing.Entries)
+		facts, err := listedFacts(c, listing.Entries)
 		if err != nil {
 			b.Fatal(err)
 		}
-		page := listing.Splice(func(i int) s3.Edit { return facts[i].edit(&listing.Entries[i]) })
+		page := listing.Splice(func(i int) s3.Edit { return facts[i].Edit(&listing.Entries[i]) })
 		if bytes.Count(page, []byte("<Size>1354<")) != 1000 {
 			b.Fatal("another page")
 		}
-	}
-}
-
-// BenchmarkFactsCache fills the cache of facts and reports what an entry takes.
-func BenchmarkFactsCache(b *testing.B) {
-	for b.Loop() {
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		cache := newFactsCache()
-		for i := range cachedFacts {
-			cache.add(factsKeyOf(testBucket, strings.Repeat("long key ", 50)+strconv.Itoa(i), "d41d8cd98f00b204e9800998ecf8427e", 1, ""), entryFacts{size: 1})
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/cachedFacts, "B/entry")
-		runtime.KeepAlive(cache)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
@@ -18,8 +18,8 @@ import (
 // listings are the operations that list objects.
 var listings = []string{"list-type=2", "", "versions="}
 
-// fillMixed stores sealed objects, one of them multipart, and others. It returns
-// their plaintext sizes in the order of the keys.
+// fillMixed stores sealed objects, one of them multipart, and others. It
+// returns their plaintext sizes in the order of the keys.
 func fillMixed(g *testGateway) (sizes []int64) {
 	g.t.Helper()
 	for i := range 12 {
@@ -41,8 +41,8 @@ func fillMixed(g *testGateway) (sizes []int64) {
 	return sizes
 }
 
-// wantListing lists the bucket, compares the sizes, and ETags with those of
-// HEAD, and returns the requests upstream that took.
+// wantListing lists the bucket, and compares sizes and ETags with HEAD. It
+// returns the requests that the store got for the listing.
 func wantListing(t *testing.T, g *testGateway, query string, sizes []int64) (requests []string) {
 	t.Helper()
 	g.upstream.forget()
@@ -72,8 +72,8 @@ func wantListing(t *testing.T, g *testGateway, query string, sizes []int64) (req
 	return requests
 }
 
-// TestListMetadata: where the upstream lists metadata, what is not known of a
-// page costs one request and the part tables, and the same page then none.
+// TestListMetadata: if the store lists metadata, the unknown entries of a page
+// cost one request and the part tables. The same page then costs nothing.
 func TestListMetadata(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -128,7 +128,8 @@ func TestListMetadataPages(t *testing.T) {
 	}
 }
 
-// TestListMetadataRefused: stores without such pages are asked once in a while.
+// TestListMetadataRefused: stores without such pages are asked only once in a
+// while.
 func TestListMetadataRefused(t *testing.T) {
 	t.Parallel()
 	ignored := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
@@ -159,20 +160,20 @@ func TestListMetadataRefused(t *testing.T) {
 		}
 		replica := g.replica()
 		first := asked(replica)
-		replica.facts = newFactsCache()
+		replica.caches = object.NewCaches()
 		if n := first + asked(replica); n != tt.asked {
 			t.Errorf("%s: asked %d times, want %d", name, n, tt.asked)
 		}
-		replica.facts = newFactsCache()
-		replica.pages.retry.Store(time.Now().Unix() - 1) // as if the time were over
+		replica.caches = object.NewCaches()
+		replica.pages.AskAgain() // as if the time were over
 		if n := asked(replica); n != 1 {
 			t.Errorf("%s: asked %d times after a while", name, n)
 		}
 	}
 }
 
-// TestListMetadataHidden: a store that lists metadata without the sealed header
-// is not believed that nothing is sealed.
+// TestListMetadataHidden: a listing with metadata but no sealed header does not
+// prove that an object is plaintext.
 func TestListMetadataHidden(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -187,7 +188,8 @@ func TestListMetadataHidden(t *testing.T) {
 	wantListing(t, g.replica(), "list-type=2&metadata=true", sizes)
 }
 
-// TestListMetadataChanged: what does not fit the page itself is not used.
+// TestListMetadataChanged: metadata of an entry that differs from the first
+// page is not used.
 func TestListMetadataChanged(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(page string) string{
@@ -211,8 +213,8 @@ func TestListMetadataChanged(t *testing.T) {
 	}
 }
 
-// TestListMetadataTampered: headers of a page are authenticated as those of a
-// HEAD are.
+// TestListMetadataTampered: headers in a page are authenticated like those of a
+// HEAD.
 func TestListMetadataTampered(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -241,8 +243,8 @@ func TestListMetadataTampered(t *testing.T) {
 	}
 }
 
-// TestListMetadataAsked: a client that asks for metadata itself gets it without
-// the sealed header, from one request.
+// TestListMetadataAsked: a client that asks for metadata gets it without the
+// sealed header, and it costs one request.
 func TestListMetadataAsked(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -266,8 +268,8 @@ func TestListMetadataAsked(t *testing.T) {
 	}
 }
 
-// TestListMetadataAnonymous: that anonymous callers get no metadata is not taken
-// as a sign that nobody does.
+// TestListMetadataAnonymous: if anonymous clients get no metadata, the gateway
+// still asks for other clients.
 func TestListMetadataAnonymous(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -284,7 +286,7 @@ func TestListMetadataAnonymous(t *testing.T) {
 	})
 	replica := g.replica()
 	replica.do(clientRequest{method: "GET", path: "/bucket", anonymous: true}).want(t, 200, "")
-	replica.facts = newFactsCache()
+	replica.caches = object.NewCaches()
 	want := []string{"GET /bucket", "GET /bucket metadata", "GET /bucket/05 part"}
 	if got := wantListing(t, replica, "", sizes); !slices.Equal(got[:2], want[:2]) || len(got) > 3 {
 		t.Errorf("the page took %q, want %q", got, want)

@@ -3,69 +3,37 @@ package proxy
 import (
 	"cmp"
 	"encoding/xml"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"ssegw/proxy/assembly"
 	"ssegw/proxy/s3"
-	"ssegw/sealer"
+	"ssegw/proxy/state"
 )
 
-// maxPartsPage is the most parts on a page of ListParts.
-const maxPartsPage = 1000
-
-// noChecksum is what Amazon S3 writes where an upload's Create announced none.
-const noChecksum = "null"
-
-// listPartsAnswer is the answer of ListParts. The upstream's cannot be spliced:
-// it lacks the parts that wait in the state bucket.
-type listPartsAnswer struct {
-	XMLName      xml.Name  `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListPartsResult"`
-	Bucket       string    `xml:"Bucket"`
-	Key          string    `xml:"Key"`
-	UploadID     string    `xml:"UploadId"`
-	StorageClass string    `xml:"StorageClass"`
-	Marker       int       `xml:"PartNumberMarker"`
-	NextMarker   int       `xml:"NextPartNumberMarker"`
-	MaxParts     int       `xml:"MaxParts"`
-	IsTruncated  bool      `xml:"IsTruncated"`
-	Algorithm    string    `xml:"ChecksumAlgorithm,omitempty"`
-	Type         string    `xml:"ChecksumType,omitempty"`
-	Parts        []partXML `xml:"Part"`
-}
-
-type partXML struct {
-	Number       int           `xml:"PartNumber"`
-	LastModified string        `xml:"LastModified"`
-	ETag         string        `xml:"ETag"`
-	Size         int64         `xml:"Size"`
-	Sums         []checksumXML `xml:",any"`
-}
-
 // listParts is ListParts.
-func (c *call) listParts() error {
-	u, err := c.uploadOf()
+func listParts(c *call) error {
+	u, err := uploadOf(c)
 	if err != nil {
 		return err
 	}
-	if _, err := c.uploadSealing(u); err != nil {
+	if _, err := c.encryption().Upload(u.Header); err != nil {
 		return err
 	}
 	if u.Plain {
-		return c.forward()
+		return forward(c)
 	}
 	answer := listPartsAnswer{
 		Bucket: u.Bucket, Key: u.Key, UploadID: u.ID, StorageClass: "STANDARD", MaxParts: maxPartsPage,
-		Algorithm: cmp.Or(u.Algorithm, noChecksum), Type: cmp.Or(u.Type, noChecksum),
+		Algorithm: cmp.Or(u.Algorithm, assembly.NoChecksum), Type: cmp.Or(u.Type, assembly.NoChecksum),
 	}
-	if err := c.partsPage(&answer.Marker, &answer.MaxParts); err != nil {
+	if err := partsPage(c, &answer.Marker, &answer.MaxParts); err != nil {
 		return err
 	}
-	parts, err := c.presentParts(u)
+	parts, err := presentParts(c, u)
 	if err != nil {
 		return err
 	}
@@ -80,19 +48,14 @@ func (c *call) listParts() error {
 		answer.Parts = append(answer.Parts, p)
 		answer.NextMarker = p.Number
 	}
-	doc, err := xml.Marshal(answer)
-	if err != nil {
-		return fmt.Errorf("proxy: encoding an answer: %w", err)
-	}
-	doc = append([]byte(xml.Header), doc...)
-	c.w.Header().Set("Content-Type", "application/xml")
-	c.w.Header().Set("Content-Length", strconv.Itoa(len(doc)))
-	_, err = c.w.Write(doc)
-	return err
+	return c.w.sendXML(http.StatusOK, answer)
 }
 
-// partsPage reads the query's part-number-marker and max-parts.
-func (c *call) partsPage(marker, limit *int) error {
+// maxPartsPage is the maximum number of parts on a page of ListParts.
+const maxPartsPage = 1000
+
+// partsPage reads part-number-marker and max-parts.
+func partsPage(c *call, marker, limit *int) error {
 	for name, n := range map[string]*int{"part-number-marker": marker, "max-parts": limit} {
 		text := c.req.Query.Get(name)
 		if text == "" {
@@ -111,22 +74,22 @@ func (c *call) partsPage(marker, limit *int) error {
 	return nil
 }
 
-// presentParts returns the present attempt of each part: the upstream's, or the
-// staged one that came after it.
-func (c *call) presentParts(u *upload) ([]partXML, error) {
-	recorded, err := c.State.parts(c.ctx(), u)
+// presentParts returns the current attempt of each part: that at the store, or
+// a staged one recorded later.
+func presentParts(c *call, u *state.Upload) ([]partXML, error) {
+	recorded, err := c.gw.State.Parts(c.ctx(), u)
 	if err != nil {
 		return nil, err
 	}
-	upstream, err := c.upstreamParts(u)
+	stored, err := c.store().ListParts(c.ctx(), u.AtStore(), uploadHeader(c))
 	if err != nil {
 		return nil, err
 	}
 	present := map[int]partXML{}
-	for number, e := range upstream {
+	for number, e := range stored {
 		etag := strings.Trim(e.ETag, `"`)
-		if p := theOne(recorded[number], func(p *part) bool { return !p.Staged && p.ETag == etag }); p != nil {
-			present[number] = u.shownPart(p, e.LastModified)
+		if p := assembly.Only(recorded[number], func(p *state.Part) bool { return !p.Staged && p.ETag == etag }); p != nil {
+			present[number] = shownPart(u, p, e.LastModified)
 		}
 	}
 	for number, attempts := range recorded {
@@ -134,69 +97,52 @@ func (c *call) presentParts(u *upload) ([]partXML, error) {
 		if staged == nil {
 			continue
 		}
-		if _, ok := present[number]; !ok || parseModified(upstream[number].LastModified).Before(staged.saved) {
-			present[number] = u.shownPart(staged, staged.saved.UTC().Format("2006-01-02T15:04:05.000Z"))
+		if _, ok := present[number]; !ok || state.ParseModified(stored[number].LastModified).Before(staged.Saved) {
+			present[number] = shownPart(u, staged, s3.FormatTime(staged.Saved))
 		}
 	}
 	return slices.SortedFunc(maps.Values(present), func(a, b partXML) int { return cmp.Compare(a.Number, b.Number) }), nil
 }
 
-func latestStaged(attempts []*part) (latest *part) {
+func latestStaged(attempts []*state.Part) (latest *state.Part) {
 	for _, p := range attempts {
-		if p.Staged && (latest == nil || p.saved.After(latest.saved)) {
+		if p.Staged && (latest == nil || p.Saved.After(latest.Saved)) {
 			latest = p
 		}
 	}
 	return latest
 }
 
-// shownPart is a part as clients see it.
-func (u *upload) shownPart(p *part, modified string) partXML {
-	x := partXML{Number: p.number, LastModified: modified, ETag: p.shown(), Size: p.Size}
-	if sum := p.clientSum(u); sum != nil {
-		x.Sums = []checksumXML{{xml.Name{Local: "Checksum" + sum.Algorithm.String()}, checksumText(sum.Digest)}}
+// shownPart returns a part as clients see it.
+func shownPart(u *state.Upload, p *state.Part, modified string) partXML {
+	x := partXML{Number: p.Number, LastModified: modified, ETag: p.Shown(), Size: p.Size}
+	if sum := p.ClientSum(u); sum != nil {
+		x.Sums = []s3.ChecksumElement{s3.NewChecksumElement(sum.Algorithm.String(), s3.ChecksumText(sum.Digest))}
 	}
 	return x
 }
 
-// upstreamParts lists all parts that the upstream has.
-func (c *call) upstreamParts(u *upload) (map[int]s3.Entry, error) {
-	parts := map[int]s3.Entry{}
-	query := u.query(0)
-	for marker := 0; ; {
-		resp, err := c.Upstream.expect(c.ctx(), outgoing{
-			method: http.MethodGet, bucket: u.Bucket, key: u.Key, query: query, header: c.uploadHeader(), as: c.caller(),
-		})
-		if err != nil {
-			return nil, err
-		}
-		listing, err := parseListing(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
-			return nil, err
-		}
-		last := 0
-		for _, e := range listing.Entries {
-			parts[e.PartNumber] = e
-			last = max(last, e.PartNumber)
-		}
-		if !listing.IsTruncated || last == 0 || last > sealer.MaxParts {
-			return parts, nil
-		}
-		if last <= marker {
-			return nil, fmt.Errorf("%w: a page of parts behind %d ends with %d", errUpstream, marker, last)
-		}
-		marker = last
-		query.Set("part-number-marker", strconv.Itoa(last))
-	}
+// listPartsAnswer is the document that answers ListParts. The store's document
+// cannot be spliced, because it lacks the staged parts.
+type listPartsAnswer struct {
+	XMLName      xml.Name  `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListPartsResult"`
+	Bucket       string    `xml:"Bucket"`
+	Key          string    `xml:"Key"`
+	UploadID     string    `xml:"UploadId"`
+	StorageClass string    `xml:"StorageClass"`
+	Marker       int       `xml:"PartNumberMarker"`
+	NextMarker   int       `xml:"NextPartNumberMarker"`
+	MaxParts     int       `xml:"MaxParts"`
+	IsTruncated  bool      `xml:"IsTruncated"`
+	Algorithm    string    `xml:"ChecksumAlgorithm,omitempty"`
+	Type         string    `xml:"ChecksumType,omitempty"`
+	Parts        []partXML `xml:"Part"`
 }
 
-// parseModified reads the time of a listing's entry; a store's odd form is the
-// zero time, which counts as the oldest.
-func parseModified(text string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(text))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
+type partXML struct {
+	Number       int                  `xml:"PartNumber"`
+	LastModified string               `xml:"LastModified"`
+	ETag         string               `xml:"ETag"`
+	Size         int64                `xml:"Size"`
+	Sums         []s3.ChecksumElement `xml:",any"`
 }

@@ -5,98 +5,67 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
+
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
 )
 
-// cachedUploads bounds the cache of what listings show of uploads.
-const cachedUploads = 10_000
-
-// shownUpload is what a listing shows of an upload: the ID that clients have for it,
-// and the checksum that its Create announced.
-type shownUpload struct {
-	id        string
-	checksums *s3.Checksums // nil: the store's own
-}
-
-func (u *upload) shown() shownUpload {
-	s := shownUpload{id: u.ID}
-	if !u.Plain {
-		s.checksums = &s3.Checksums{Type: u.Type}
-		if u.Algorithm != "" {
-			s.checksums.Algorithms = []string{u.Algorithm}
-		}
-	}
-	return s
-}
-
-// uploadsCache remembers what listings show of uploads.
-type uploadsCache struct {
-	uploads *otter.Cache[string, shownUpload]
-}
-
-func newUploadsCache() *uploadsCache {
-	return &uploadsCache{otter.Must(&otter.Options[string, shownUpload]{MaximumSize: cachedUploads})}
-}
-
-func (u *uploadsCache) add(up *upload) { u.uploads.Set(up.prefix(), up.shown()) }
-func (u *uploadsCache) get(up *upload) (shownUpload, bool) {
-	return u.uploads.GetIfPresent(up.prefix())
-}
-
-// listMultipartUploads is ListMultipartUploads: the upstream's page with the upload
-// IDs that clients have, and the checksums that they announced.
-func (c *call) listMultipartUploads() error {
+// listMultipartUploads is ListMultipartUploads. It returns the store's page
+// with the clients' upload IDs and the announced checksums.
+func listMultipartUploads(c *call) error {
 	marker := c.req.Query.Get("upload-id-marker")
+	o := outgoing(c)
 	if marker != "" {
-		c.req.Query.Set("upload-id-marker", storeID(marker))
+		o.Query.Set("upload-id-marker", state.StoreID(marker))
 	}
-	resp, err := c.forwarded()
+	resp, err := sendOn(c, o)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	listing, err := parseListing(resp.Body)
+	listing, err := upstream.ParseListing(resp.Body)
 	if err != nil {
 		return err
 	}
-	shown, err := c.shownUploads(listing.Entries)
+	shown, err := shownUploads(c, listing.Entries)
 	if err != nil {
 		return err
 	}
-	next := listing.NextUploadID // of an entry, or of an upload below a common prefix, whose key nobody says
+	next := listing.NextUploadID // an entry's, or that of an upload below a common prefix, whose key is unknown
 	for i, e := range listing.Entries {
 		if e.UploadID == listing.NextUploadID {
-			next = shown[i].id
+			next = shown[i].ID
 		}
 	}
-	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &shown[i].id, Checksums: shown[i].checksums} })
+	page := listing.Splice(func(i int) s3.Edit { return s3.Edit{UploadID: &shown[i].ID, Checksums: shown[i].Checksums} })
 	for name, id := range map[string]string{"UploadIdMarker": marker, "NextUploadIdMarker": next} {
 		if id == "" {
 			continue
 		}
 		if page, err = s3.ReplaceText(page, "ListMultipartUploadsResult", name, id); err != nil {
-			return fmt.Errorf("%w: %w", errUpstream, err)
+			return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 		}
 	}
-	return c.sendDocument(resp, page)
+	return sendDocument(c, resp, page)
 }
 
-// shownUploads returns what to show of each upload: what its record says, or the
-// store where there is none.
-func (c *reader) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
-	shown := make([]shownUpload, len(entries))
-	g, ctx := newGroup(c.ctx(), listLooks)
+// shownUploads returns what each entry of the page shows: what its record
+// tells, or what the store tells if there is none.
+func shownUploads(c *call, entries []s3.Entry) ([]state.Listed, error) {
+	shown := make([]state.Listed, len(entries))
+	g, ctx := task.NewGroup(c.ctx(), pageLookups)
 	for i, e := range entries {
-		u := &upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
-		if s, ok := c.uploads.get(u); ok {
+		u := &state.Upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
+		if s, ok := c.gw.uploads.Get(u); ok {
 			shown[i] = s
 			continue
 		}
 		g.Go(func() error {
-			return c.looking(ctx, func() (err error) {
-				shown[i], err = c.shownUpload(ctx, u)
+			return c.withLookup(ctx, func() (err error) {
+				shown[i], err = recordOf(c, ctx, u)
 				return err
 			})
 		})
@@ -104,19 +73,20 @@ func (c *reader) shownUploads(entries []s3.Entry) ([]shownUpload, error) {
 	return shown, g.Wait()
 }
 
-// shownUpload looks for the record of an upload that the store lists. A record that
-// does not open fails no page: the upload takes no request.
-func (c *reader) shownUpload(ctx context.Context, listed *upload) (shownUpload, error) {
-	u, err := c.State.recordedUpload(ctx, listed.Bucket, listed.Key, listed.ID)
+// recordOf looks up the record of an upload that the store lists. A record that
+// does not open does not fail the page, because the upload accepts no requests
+// anyway.
+func recordOf(c *call, ctx context.Context, listed *state.Upload) (state.Listed, error) {
+	u, err := c.gw.State.RecordedUpload(ctx, listed.Bucket, listed.Key, listed.ID)
 	switch {
 	case err == nil:
-		c.uploads.add(u)
-		return u.shown(), nil
-	case errors.Is(err, errIntegrity):
+		c.gw.uploads.Add(u)
+		return u.Listed(), nil
+	case errors.Is(err, state.ErrRecord):
 		c.log.Warn("upload listed without a usable record", zap.String("key", listed.Key), zap.Error(err))
-		return shownUpload{id: listed.ID}, nil
+		return state.Listed{ID: listed.ID}, nil
 	case errors.Is(err, s3.ErrNoSuchUpload):
-		return shownUpload{id: listed.ID}, nil
+		return state.Listed{ID: listed.ID}, nil
 	}
-	return shownUpload{}, err
+	return state.Listed{}, err
 }

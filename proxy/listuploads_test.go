@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
 // listedUploads is an answer of ListMultipartUploads.
@@ -46,7 +47,7 @@ func TestListUploads(t *testing.T) {
 			sse = []string{s3.HeaderSSE, s3.AES256, s3.HeaderAlgorithm, "CRC32C"}
 		}
 		u := g.begin(fmt.Sprintf("/bucket/k%d", i/3), sse...)
-		if strings.Contains(u.id, sealedMark) != (sse != nil) {
+		if strings.Contains(u.id, testSealedMark) != (sse != nil) {
 			t.Errorf("upload %d has the ID %s", i, u.id)
 		}
 		want = append(want, u.id)
@@ -64,8 +65,8 @@ func TestListUploads(t *testing.T) {
 			l := at.listUploads()
 			for i, u := range l.Upload {
 				sums := ""
-				if strings.Contains(want[i], sealedMark) {
-					sums = "CRC32C" + composite
+				if strings.Contains(want[i], testSealedMark) {
+					sums = "CRC32C" + s3.Composite
 				}
 				if u.UploadId != want[i] || u.Vendor != "kept" || u.ChecksumAlgorithm+u.ChecksumType != sums {
 					t.Errorf("%s: upload %d is %+v, want %s", name, i, u, want[i])
@@ -87,8 +88,8 @@ func TestListUploads(t *testing.T) {
 	}
 }
 
-// TestListUploadsSpoiled: a record that is gone or does not open fails no page; a
-// state bucket that fails does.
+// TestListUploadsSpoiled: a missing or unreadable record does not fail the
+// page. An unavailable state bucket does.
 func TestListUploadsSpoiled(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*memObject) *memObject{
@@ -100,11 +101,11 @@ func TestListUploadsSpoiled(t *testing.T) {
 		other := newGateway(t, withUpstream(g.upstream), withKES(g.kes))
 		record := g.upstream.object(testStateBucket, uploadRecordName(u))
 		g.upstream.store(testStateBucket, uploadRecordName(u), spoil(record))
-		if l := other.listUploads(); len(l.Upload) != 1 || l.Upload[0].UploadId != storeID(u.id) {
+		if l := other.listUploads(); len(l.Upload) != 1 || l.Upload[0].UploadId != state.StoreID(u.id) {
 			t.Errorf("%s: %+v", name, l)
 		}
 		// What is listed is of no use.
-		u.id = storeID(u.id)
+		u.id = state.StoreID(u.id)
 		if r := u.through(other).try(1, pattern(10, 1)); r.status < 400 {
 			t.Errorf("%s: %d", name, r.status)
 		}
@@ -116,9 +117,9 @@ func TestListUploadsSpoiled(t *testing.T) {
 	other.do(clientRequest{method: http.MethodGet, path: "/bucket", query: url.Values{"uploads": {""}}}).want(t, 503, "ServiceUnavailable")
 }
 
-// TestUploadIDRepeated: a store that gives one ID twice, and serves the records of
-// the first upload for the second, gets no byte of the second: not in plaintext and
-// not under the first one's key.
+// TestUploadIDRepeated: a store that gives one ID twice, and returns the
+// records of the first upload for the second, gets no byte of the second: not
+// in plaintext and not under the first one's key.
 func TestUploadIDRepeated(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string][]string{"plain": nil, "sealed": {s3.HeaderSSE, s3.AES256}} {
@@ -143,7 +144,7 @@ func TestUploadIDRepeated(t *testing.T) {
 			}
 			repeat()
 			u := g.begin("/bucket/k", s3.HeaderSSE, s3.AWSKMS)
-			if storeID(u.id) != storeID(old.id) || u.id == old.id {
+			if state.StoreID(u.id) != state.StoreID(old.id) || u.id == old.id {
 				t.Fatalf("IDs %s and %s", old.id, u.id)
 			}
 			for name, o := range kept {
@@ -162,29 +163,6 @@ func TestUploadIDRepeated(t *testing.T) {
 	}
 }
 
-// TestStoreID: what a client's ID says of the store's.
-func TestStoreID(t *testing.T) {
-	t.Parallel()
-	tag := randomTag()
-	for id, want := range map[string]string{
-		"x" + sealedMark + tag:                    "x",
-		"x" + sealedMark + tag + sealedMark + tag: "x" + sealedMark + tag,
-		"x" + sealedMark + tag[1:]:                "x" + sealedMark + tag[1:],
-		"x" + sealedMark + tag + "0":              "x" + sealedMark + tag + "0",
-		"x":                                       "x",
-		"":                                        "",
-		sealedMark:                                sealedMark,
-		"2~a-b.c_d":                               "2~a-b.c_d",
-	} {
-		if got := storeID(id); got != want {
-			t.Errorf("%q: %q, want %q", id, got, want)
-		}
-	}
-	if id := sealedID("x"); storeID(id) != "x" || id == sealedID("x") {
-		t.Errorf("%q", id)
-	}
-}
-
 // TestListUploadsChecksums shows what sealed uploads announced, at any gateway.
 func TestListUploadsChecksums(t *testing.T) {
 	t.Parallel()
@@ -193,7 +171,7 @@ func TestListUploadsChecksums(t *testing.T) {
 	sse := []string{s3.HeaderSSE, s3.AES256}
 	g.begin("/bucket/1", sse...)
 	g.begin("/bucket/2", append(sse, s3.HeaderAlgorithm, "sha256")...)
-	g.begin("/bucket/3", append(sse, s3.HeaderAlgorithm, "CRC32", s3.HeaderChecksumType, fullObject)...)
+	g.begin("/bucket/3", append(sse, s3.HeaderAlgorithm, "CRC32", s3.HeaderChecksumType, s3.FullObject)...)
 	for _, at := range []*testGateway{g, other} {
 		var got []string
 		for _, u := range at.listUploads().Upload {
@@ -204,3 +182,6 @@ func TestListUploadsChecksums(t *testing.T) {
 		}
 	}
 }
+
+// testSealedMark is what the IDs of sealed uploads have behind the store's ID.
+const testSealedMark = "-ssegw-"

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the gateway's own figures. No label holds a bucket or key.
+// metrics are the metrics of Server. No label holds a bucket or a key.
 type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
@@ -17,6 +17,7 @@ type metrics struct {
 	listHeads prometheus.Counter
 }
 
+// newMetrics registers the metrics with r, unless it is nil.
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -33,7 +34,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "ssegw_panics_total", Help: "Requests that ended in a panic.",
 		}),
 		integrity: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ssegw_integrity_failures_total", Help: "Objects that the upstream returned changed, by what was found.",
+			Name: "ssegw_integrity_failures_total", Help: "Objects that the store returned altered, by the check that failed.",
 		}, []string{"reason"}),
 		listHeads: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ssegw_list_heads_total", Help: "Requests made to learn what a listing page shows of single entries.",
@@ -49,3 +50,6 @@ func (m *metrics) observe(action string, status int, took time.Duration) {
 	m.requests.WithLabelValues(action, strconv.Itoa(status)).Inc()
 	m.duration.WithLabelValues(action).Observe(took.Seconds())
 }
+
+// integrityFailed counts an object that the store returned altered.
+func (m *metrics) integrityFailed(reason string) { m.integrity.WithLabelValues(reason).Inc() }

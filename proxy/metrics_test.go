@@ -8,8 +8,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// TestMetrics counts requests under the names of their operations, whatever
-// became of them, and sees that no label holds what a client chose.
+// TestMetrics counts requests by operation and status, for every outcome. No
+// label has text that a client chose.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

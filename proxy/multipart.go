@@ -1,13 +1,9 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,75 +11,63 @@ import (
 
 	"go.uber.org/zap"
 
+	"ssegw/proxy/assembly"
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// minPart is Amazon S3's lower bound on the bytes of a part that is not the
-// last. A smaller one waits in the state bucket, because the part table goes
-// behind the last part and would make it one in the middle.
-const minPart = 5 << 20
-
-// bounds are sizes in bytes that stores set.
-type bounds struct {
-	minPart   int64 // see minPart
-	maxPut    int64 // of a body that one request carries
-	putPart   int64 // of plaintext in each part of a longer one, at least minPart
-	maxCopy   int64 // of an object that one request copies
-	copyRange int64 // of one request of a copy by parts
-	formPart  int64 // of a form's file, see formPart
-}
-
-var storeBounds = bounds{minPart: minPart, maxPut: maxPut, putPart: 1 << 30, maxCopy: maxPut, copyRange: 4 << 30, formPart: formPart}
-
-// createMultipartUpload is CreateMultipartUpload: the scheme, the data key and
-// the object key of the whole object are chosen here.
-func (c *call) createMultipartUpload() error {
-	s, err := c.writeSealing()
+// createMultipartUpload is CreateMultipartUpload. It chooses the scheme, the
+// data key and the object key for all parts.
+func createMultipartUpload(c *call) error {
+	s, err := writeSealing(c)
 	if err != nil {
 		return err
 	}
-	header := upstreamHeader(c.req.Header)
-	u := &upload{
+	header := upstream.RequestHeader(c.req.Header)
+	u := &state.Upload{
 		Bucket: c.req.Bucket, Key: c.req.Key, Started: time.Now().UTC(),
 		Algorithm: strings.ToUpper(c.req.Header.Get(s3.HeaderAlgorithm)), Type: strings.ToUpper(c.req.Header.Get(s3.HeaderChecksumType)),
 	}
-	if err := u.checkChecksums(); err != nil {
+	if err := assembly.CheckAnnounced(u); err != nil {
 		return err
 	}
 	if s == nil {
 		u.Plain = true
-		passHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
-	} else if err = c.consent(); err != nil {
+		upstream.PassHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
+	} else if err = askConsent(c); err != nil {
 		return err
-	} else if u.Header, err = c.newUploadHeader(s, u, header); err != nil {
+	} else if u.Encoded, err = newUploadHeader(c, s, u, header); err != nil {
 		return err
 	}
-	created, err := c.createUpstream(header)
+	created, err := c.store().BeginUpload(c.ctx(), c.req.Bucket, c.req.Key, header)
 	if err != nil {
 		return err
 	}
 	u.ID = created.ID
-	doc := created.doc
+	doc := created.Doc
 	if s != nil {
-		u.ID = sealedID(created.ID)
+		u.ID = state.SealedID(created.ID)
 		if doc, err = s3.ReplaceText(doc, "InitiateMultipartUploadResult", "UploadId", u.ID); err != nil {
-			err = fmt.Errorf("%w: %w", errUpstream, err)
+			err = fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 		}
 	}
 	if err == nil {
-		err = c.State.saveUpload(c.ctx(), u)
+		err = c.gw.State.SaveUpload(c.ctx(), u)
 	}
 	if err != nil {
-		c.abandon(u)
+		abandonUpload(c, created.UploadName)
 		return err
 	}
-	c.uploads.add(u)
+	c.gw.uploads.Add(u)
 	h := c.w.Header()
-	copyAnswer(h, created.header, s != nil)
+	upstream.CopyAnswer(h, created.Header, s != nil)
 	if s != nil {
-		s.setHeaders(h)
+		s.SetHeaders(h)
 	}
 	if u.Algorithm != "" {
 		h.Set(s3.HeaderAlgorithm, u.Algorithm)
@@ -94,14 +78,29 @@ func (c *call) createMultipartUpload() error {
 	return err
 }
 
-// newMultipart seals the header of a multipart object into the metadata that the
-// store keeps from the Create on. The caller wipes the object's key.
-func (c *call) newMultipart(s *sealing, header http.Header, sum sealer.Announcement) (*sealer.Header, *sealer.ObjectKey, error) {
-	if header.Get("Content-Type") == "" {
-		header.Set("Content-Type", defaultContentType)
+// newUploadHeader returns the encoded header of a multipart object whose parts
+// come in later requests, and adds it to the metadata for the store.
+func newUploadHeader(c *call, s *sse.Sealing, u *state.Upload, header http.Header) (string, error) {
+	if err := prepareHeader(c, s, header); err != nil {
+		return "", err
 	}
-	h, k, err := c.newObject(s, sealer.SealParams{
-		Multipart: true, Facts: sealer.Facts{Headers: headersDigest(header, c.req.Key, -1), Announced: sum},
+	h, k, err := newMultipart(c, s, header, u.Announced())
+	if err != nil {
+		return "", err
+	}
+	k.Wipe()
+	return h.Encode(), nil
+}
+
+// newMultipart makes the sealed header of a multipart object and adds it to the
+// metadata for the store, which keeps them from the Create on. The caller wipes
+// the object key.
+func newMultipart(c *call, s *sse.Sealing, header http.Header, sum sealer.Announcement) (*sealer.Header, *sealer.ObjectKey, error) {
+	if header.Get("Content-Type") == "" {
+		header.Set("Content-Type", s3.DefaultContentType)
+	}
+	h, k, err := newObject(c, s, sealer.SealParams{
+		Multipart: true, Facts: sealer.Facts{Headers: sealer.NewContent(header, c.req.Key, -1).Digest(), Announced: sum},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -110,293 +109,220 @@ func (c *call) newMultipart(s *sealing, header http.Header, sum sealer.Announcem
 	return h, k, nil
 }
 
-// newUploadHeader is newMultipart for an upload whose parts come in requests of their own.
-func (c *call) newUploadHeader(s *sealing, u *upload, header http.Header) (string, error) {
-	if err := c.prepareHeader(s, header); err != nil {
-		return "", err
-	}
-	h, k, err := c.newMultipart(s, header, u.announced())
-	if err != nil {
-		return "", err
-	}
-	k.Wipe()
-	return h.Encode(), nil
-}
-
-// passHeaders copies single headers to the upstream's.
-func passHeaders(dst, src http.Header, names ...string) {
-	for _, name := range names {
-		if v := src.Get(name); v != "" {
-			dst.Set(name, v)
-		}
-	}
-}
-
-// uploadHeader is what a request about an upload that the gateway makes for the
-// client's own takes over from it.
-func (c *call) uploadHeader() http.Header {
-	header := http.Header{}
-	passHeaders(header, c.req.Header, s3.HeaderExpectedOwner, s3.HeaderRequestPayer)
-	return header
-}
-
-// abandon takes back an upload that could not be recorded.
-func (c *call) abandon(u *upload) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.times.abandon)
+// abandonUpload aborts an upload that failed, also after the client has
+// disconnected.
+func abandonUpload(c *call, u upstream.UploadName) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.gw.times.abandon)
 	defer cancel()
-	resp, err := c.Upstream.expect(ctx, outgoing{
-		method: http.MethodDelete, bucket: u.Bucket, key: u.Key, query: u.query(0), as: c.caller(),
-	})
-	if err == nil {
-		discard(resp)
-	}
+	_ = c.store().AbortUpload(ctx, u) // an upload left over is not an object
 }
 
-// uploadOf returns the recorded upload that the request names. Of one without a
-// record the upstream says what is wrong: that the bucket does not exist, for one.
-func (c *call) uploadOf() (*upload, error) {
-	u, err := c.State.findUpload(c.ctx(), c.req.Bucket, c.req.Key, c.req.Query.Get("uploadId"))
-	if !errors.Is(err, s3.ErrNoSuchUpload) {
-		return u, err
-	}
-	unknown := &upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
-	refused := c.Upstream.knows(c.ctx(), unknown, c.caller())
-	if refused == nil {
-		return nil, err
-	}
-	if hasDocument(refused) && !errors.Is(refused, errUpstream) {
-		refused = unrecorded{refused}
-	}
-	return nil, refused
-}
-
-// unrecorded is what the store says of an upload that has no record: the client is told
-// that, and the gateway knows that there is none.
-type unrecorded struct{ error }
-
-func (u unrecorded) Unwrap() error        { return u.error }
-func (u unrecorded) Is(target error) bool { return target == s3.ErrNoSuchUpload }
-
-// knows returns nil if the store has the upload, otherwise what it says instead.
-func (u *Upstream) knows(ctx context.Context, up *upload, as caller) error {
-	query := up.query(0)
-	query.Set("max-parts", "1")
-	resp, err := u.expect(ctx, outgoing{method: http.MethodGet, bucket: up.Bucket, key: up.Key, query: query, as: as})
-	if err == nil {
-		discard(resp)
-	}
-	return err
-}
-
-// maxPartNumber is the store's highest part number.
-const maxPartNumber = 10_000
-
-func errPartNumber(value string, most int) error {
-	return s3.ErrArgument("partNumber", value, fmt.Sprintf("Part number must be an integer between 1 and %d, inclusive.", most))
-}
-
-// partOf returns the recorded upload and the part number that the request names.
-// The 10,000th part of a sealed upload is for the part table.
-func (c *call) partOf() (*upload, int, error) {
-	n, err := strconv.Atoi(c.req.Query.Get("partNumber"))
-	if err != nil || n < 1 || n > maxPartNumber {
-		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), maxPartNumber)
-	}
-	u, err := c.uploadOf()
-	if err != nil {
-		return nil, 0, err
-	}
-	if !u.Plain && n > sealer.MaxParts {
-		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
-	}
-	s, err := c.repeatedSealing(u)
-	switch {
-	case err != nil:
-	case u.Plain:
-		err = c.allowPlainUpload()
-	case s.lacksKey():
-		err = errUploadEncrypted
-	}
-	return u, n, err
-}
-
-// allowPlainUpload refuses to go on with an upload that is not sealed in a bucket that has
-// become sealed-only since it began: nobody could read its object.
-func (c *call) allowPlainUpload() error {
-	only, err := c.sealedOnly()
-	if err == nil && only {
-		err = s3.ErrAccessDenied.Msg("The multipart upload was initiated without encryption, and the bucket accepts sealed objects only.")
-	}
-	return err
-}
-
-// stored is the size of a part at the store, in bytes.
-func (u *upload) stored(size int64) int64 {
-	if u.Plain {
-		return size
-	}
-	return sealer.SealedSize(size)
-}
-
-// uploadPart is UploadPart. Every attempt has its own nonce, and so its own key.
-func (c *call) uploadPart() error {
-	u, number, err := c.partOf()
+// uploadPart is UploadPart. Every attempt has its own nonce, and so its own
+// key.
+func uploadPart(c *call) error {
+	u, number, err := partOf(c)
 	if err != nil {
 		return err
 	}
-	body, err := c.body()
+	body, err := openBody(c)
 	if err != nil {
 		return err
 	}
 	switch size := body.Size(); {
 	case size < 0:
 		return s3.ErrMissingContentLength
-	case u.stored(size) > maxPut:
+	case storedPart(u, size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
-	if err := u.checkPart(body); err != nil {
+	if err := assembly.CheckPart(u, body); err != nil {
 		return err
 	}
 	if u.Plain {
-		return c.putPlain(upstreamHeader(c.req.Header), body)
+		return putPlain(c, upstream.RequestHeader(c.req.Header), body)
 	}
-	summed := withChecksum(body, u.announced().Algorithm)
-	p, s, err := c.storePart(u, number, summed)
+	summed := payload.WithChecksum(body, u.Announced().Algorithm)
+	p, s, err := storePart(c, u, number, summed)
 	if err != nil {
 		return err
 	}
 	h := c.w.Header()
-	h.Set("ETag", p.shown())
-	s.setHeaders(h)
+	h.Set("ETag", p.Shown())
+	s.SetHeaders(h)
 	shown := summed.Checksums()
 	if u.Algorithm == "" {
-		shown = body.Checksums() // the default is of the whole object
+		shown = body.Checksums() // the default checksum is of the whole object only
 	}
 	for _, sum := range shown {
-		h.Set(sigv4.HeaderName(sum.Algorithm), checksumText(sum.Value))
+		h.Set(sigv4.HeaderName(sum.Algorithm), s3.ChecksumText(sum.Value))
 	}
 	c.w.WriteHeader(http.StatusOK)
 	return nil
 }
 
-// storePart seals a body of withChecksum as one attempt of a part and records it. The attempts that were
-// recorded before it began are of no use afterwards: the store had them before
-// this one. Those that come to be meanwhile stay.
-func (c *call) storePart(u *upload, number int, body plaintext) (*part, *sealing, error) {
-	s, err := c.uploadSealing(u)
+// partOf returns the recorded upload and the part number of a request. Part
+// 10,000 of a sealed upload is reserved for the part table.
+func partOf(c *call) (*state.Upload, int, error) {
+	n, err := strconv.Atoi(c.req.Query.Get("partNumber"))
+	if err != nil || n < 1 || n > upstream.MaxPartNumber {
+		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), upstream.MaxPartNumber)
+	}
+	u, err := uploadOf(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !u.Plain && n > sealer.MaxParts {
+		return nil, 0, errPartNumber(c.req.Query.Get("partNumber"), sealer.MaxParts)
+	}
+	s, err := c.encryption().RepeatedUpload(u.Header)
+	switch {
+	case err != nil:
+	case u.Plain:
+		err = allowPlainUpload(c)
+	case s.LacksKey():
+		err = sse.ErrUploadEncrypted
+	}
+	return u, n, err
+}
+
+func errPartNumber(value string, most int) error {
+	return s3.ErrArgument("partNumber", value, fmt.Sprintf("Part number must be an integer between 1 and %d, inclusive.", most))
+}
+
+// uploadOf returns the recorded upload that the request names. If there is no
+// record, the error is the store's, which tells for example that the bucket
+// does not exist.
+func uploadOf(c *call) (*state.Upload, error) {
+	u, err := c.gw.State.FindUpload(c.ctx(), c.req.Bucket, c.req.Key, c.req.Query.Get("uploadId"))
+	if !errors.Is(err, s3.ErrNoSuchUpload) {
+		return u, err
+	}
+	unknown := &state.Upload{Bucket: c.req.Bucket, Key: c.req.Key, ID: c.req.Query.Get("uploadId")}
+	refused := c.store().FindUpload(c.ctx(), unknown.AtStore())
+	if refused == nil {
+		return nil, err
+	}
+	if upstream.HasDocument(refused) && !errors.Is(refused, upstream.ErrUnavailable) {
+		refused = unrecorded{refused}
+	}
+	return nil, refused
+}
+
+// unrecorded is the store's error about an upload without a record. The client
+// gets it, and errors.Is also finds s3.ErrNoSuchUpload.
+type unrecorded struct{ error }
+
+func (u unrecorded) Unwrap() error { return u.error }
+
+func (u unrecorded) Is(target error) bool { return target == s3.ErrNoSuchUpload }
+
+// allowPlainUpload refuses an upload in plaintext if its bucket has become
+// sealed-only since the Create: its object could not be read.
+func allowPlainUpload(c *call) error {
+	only, err := sealedOnly(c, c.req.Bucket)
+	if err == nil && only {
+		err = s3.ErrAccessDenied.Msg("The multipart upload was initiated without encryption, and the bucket accepts sealed objects only.")
+	}
+	return err
+}
+
+// storedPart returns the size of a part at the store, in bytes. size is its
+// plaintext size.
+func storedPart(u *state.Upload, size int64) int64 {
+	if u.Plain {
+		return size
+	}
+	return sealer.SealedSize(size)
+}
+
+// storePart seals a body as one attempt of a part, and records it. The body has
+// a checksum of the upload's algorithm (payload.WithChecksum). Afterwards
+// storePart removes the records of attempts made before this one, which
+// replaced them at the store. Concurrent attempts stay.
+func storePart(c *call, u *state.Upload, number int, body payload.Plaintext) (*state.Part, *sse.Sealing, error) {
+	s, err := c.encryption().Upload(u.Header)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &part{number: number, PartRecord: sealer.PartRecord{
-		Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.bounds.minPart, Tagged: true,
-		Sent: u.Algorithm == "" && !isComputed(body),
+	p := &state.Part{Number: number, PartRecord: sealer.PartRecord{
+		Size: body.Size(), Nonce: sealer.NewPartNonce(), Staged: body.Size() < c.gw.bounds.minPart, Tagged: true,
+		Sent: u.Algorithm == "" && !payload.IsComputed(body),
 	}}
 	if p.Staged || c.credential == nil {
-		if err := c.mayWritePart(u); err != nil {
+		if err := mayWritePart(c, u); err != nil {
 			return nil, nil, err
 		}
 	}
-	k, err := c.openKey(u.header, s)
+	_, k, err := c.keys().Open(c.ctx(), c.name(), u.Header, s)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer k.Wipe()
-	replaced, err := c.State.attempts(c.ctx(), u, number)
+	replaced, err := c.gw.State.Attempts(c.ctx(), u, number)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := c.sendPart(u, p, k, body); err != nil {
+	if err := sendPart(c, u, p, k, body); err != nil {
 		return nil, nil, err
 	}
-	p.Checksums = storedChecksums(body.Checksums())
-	if err := c.State.savePart(c.ctx(), u, p); err != nil {
+	p.Checksums = payload.Stored(body.Checksums())
+	if err := c.gw.State.SavePart(c.ctx(), u, p); err != nil {
 		return nil, nil, err
 	}
-	if err := c.State.forgetAttempts(c.ctx(), u, replaced); err != nil {
+	if err := c.gw.State.ForgetAttempts(c.ctx(), u, replaced); err != nil {
 		c.log.Warn("records of replaced attempts left behind", zap.Error(err))
 	}
 	return p, s, nil
 }
 
-// sendPart seals the body and sends it to where the attempt belongs.
-func (c *call) sendPart(u *upload, p *part, k *sealer.ObjectKey, body plaintext) error {
-	sealed, err := k.SealPart(p.number, p.Nonce, body, p.Size)
+// mayWritePart asks the store whether the client may write to the upload. The
+// gateway asks before it stages a part under its own credential, and before it
+// calls KES for an anonymous client. It sends an empty part with the number
+// reserved for the part table: ListParts does not show it, and no Complete
+// lists it.
+func mayWritePart(c *call, u *state.Upload) error {
+	header := uploadHeader(c)
+	if c.store().IsGateway() && header.Get(s3.HeaderExpectedOwner) == "" {
+		return nil
+	}
+	_, err := c.store().Exec(c.ctx(), upstream.Request{
+		Method: http.MethodPut, Bucket: u.Bucket, Key: u.Key, Header: header,
+		Query: u.AtStore().Query(upstream.MaxPartNumber),
+	})
+	return err
+}
+
+// sendPart seals the body and sends it to the upload, or to the state bucket if
+// the part is staged.
+func sendPart(c *call, u *state.Upload, p *state.Part, k *sealer.ObjectKey, body payload.Plaintext) error {
+	sealed, err := k.SealPart(p.Number, p.Nonce, body, p.Size)
 	if err != nil {
 		return fmt.Errorf("proxy: sealing a part: %w", err)
 	}
-	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: c.uploadHeader(), as: c.caller(),
-		query: u.query(p.number),
+	o := upstream.Request{
+		Method: http.MethodPut, Bucket: u.Bucket, Key: u.Key, Header: uploadHeader(c),
+		Query: u.AtStore().Query(p.Number),
 	}
-	framing := c.framing()
+	store, framing := c.store(), framing(c)
 	if p.Staged {
-		p.ETag = randomTag()
-		o = outgoing{method: http.MethodPut, bucket: c.State.Bucket(), key: u.stagedName(p), header: http.Header{}}
-		framing = c.Upstream.framing.get()
+		p.ETag = upstream.RandomTag()
+		o = upstream.Request{Method: http.MethodPut, Bucket: c.gw.State.Bucket(), Key: u.StagedName(p), Header: http.Header{}}
+		store, framing = c.gw.Upstream.Own(), c.gw.Upstream.Framing()
 	}
-	c.Upstream.frame(&o, sealed, sealer.SealedSize(p.Size), framing, nil)
-	resp, err := c.send(o, body)
+	c.gw.Upstream.Frame(&o, sealed, sealer.SealedSize(p.Size), framing, nil)
+	answer, err := payload.Send(c.ctx(), store, o, body)
 	if err != nil {
 		return err
 	}
-	discard(resp)
 	if !p.Staged {
-		p.ETag = strings.Trim(resp.Header.Get("ETag"), `"`)
+		p.ETag = strings.Trim(answer.Get("ETag"), `"`)
 	}
 	return nil
 }
 
-// mayWritePart asks the store whether the client may write to an upload, before the
-// gateway stages a part in its own name or asks KES for an anonymous client: with an empty part under the number that no
-// client's part has, which ListParts does not show and no Complete lists as it is.
-func (c *call) mayWritePart(u *upload) error {
-	header := c.uploadHeader()
-	if c.caller().isGateway() && header.Get(s3.HeaderExpectedOwner) == "" {
-		return nil
-	}
-	resp, err := c.Upstream.expect(c.ctx(), outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: header, as: c.caller(),
-		query: u.query(maxPartNumber),
-	})
-	if err != nil {
-		return err
-	}
-	discard(resp)
-	return nil
-}
-
-const tagDigits = 32
-
-// randomTag is 32 hexadecimal digits, such as an ETag that no other attempt has.
-func randomTag() string {
-	var b [tagDigits / 2]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
-// uploadTail sends the last part of a sealed upload, under the upstream's number:
-// the part table behind the bytes of a staged part, or alone. It returns the
-// upstream's ETag.
-func (c *call) uploadTail(u *upload, last *part, number int, table []byte) (string, error) {
-	o := outgoing{
-		method: http.MethodPut, bucket: u.Bucket, key: u.Key, header: c.uploadHeader(), as: c.caller(),
-		query: u.query(number),
-	}
-	src, size := io.Reader(bytes.NewReader(table)), int64(len(table))
-	if last.Staged {
-		staged, err := c.State.staged(c.ctx(), u, last)
-		if err != nil {
-			return "", err
-		}
-		defer func() { _ = staged.Close() }()
-		length := sealer.SealedSize(last.Size)
-		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
-	}
-	c.Upstream.frame(&o, src, size, c.framing(), nil)
-	resp, err := c.Upstream.expect(c.ctx(), o)
-	if err != nil {
-		return "", err
-	}
-	discard(resp)
-	return strings.Trim(resp.Header.Get("ETag"), `"`), nil
+// uploadHeader returns the client's headers that also apply to the gateway's
+// own requests about an upload.
+func uploadHeader(c *call) http.Header {
+	header := http.Header{}
+	upstream.PassHeaders(header, c.req.Header, s3.HeaderExpectedOwner, s3.HeaderRequestPayer)
+	return header
 }

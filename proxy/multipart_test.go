@@ -18,13 +18,15 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
 // smallestPart stands for the 5 MiB of real stores where tests need many parts.
 const smallestPart = 1000
 
-// withSmallParts lets parts be as small as smallestPart bytes, at the gateway and upstream.
+// withSmallParts lets parts be as small as smallestPart bytes, at the gateway
+// and upstream.
 func (g *testGateway) withSmallParts() *testGateway {
 	g.bounds.minPart = smallestPart
 	g.upstream.mu.Lock()
@@ -60,7 +62,7 @@ func (g *testGateway) begin(path string, pairs ...string) *testUpload {
 	return &testUpload{g: g, path: path, id: doc.UploadId}
 }
 
-// through is the same upload through another gateway.
+// through returns the same upload as seen through another gateway.
 func (u *testUpload) through(g *testGateway) *testUpload {
 	other := *u
 	other.g, other.listed = g, slices.Clone(u.listed)
@@ -112,8 +114,8 @@ func (u *testUpload) completeRequest(parts []testPart, pairs ...string) clientRe
 	}
 }
 
-// complete completes with all parts, which must succeed, and returns the ETag. The
-// gateway removes records behind its answer.
+// complete completes with all parts, which must succeed, and returns the ETag.
+// The gateway removes the records after its answer.
 func (u *testUpload) complete(pairs ...string) string {
 	u.g.t.Helper()
 	r := u.completeWith(u.listed, pairs...)
@@ -122,13 +124,13 @@ func (u *testUpload) complete(pairs ...string) string {
 	if err := xml.Unmarshal(r.body, &doc); err != nil || doc.ETag == "" {
 		u.g.t.Fatalf("%v: %s", err, r.body)
 	}
-	eventually(u.g.t, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{doneRecord}) })
+	eventually(u.g.t, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{state.DoneRecord}) })
 	return doc.ETag
 }
 
-// records are the names of what the state bucket holds of uploads.
+// records returns the names of the upload records in the state bucket.
 func (g *testGateway) records() []string {
-	return slices.DeleteFunc(g.upstream.keys(testStateBucket), func(name string) bool { return !strings.HasPrefix(name, uploadsPrefix) })
+	return slices.DeleteFunc(g.upstream.keys(testStateBucket), func(name string) bool { return !strings.HasPrefix(name, state.UploadsPrefix) })
 }
 
 // wantObject reads an object whole, in random ranges and by HEAD, and compares.
@@ -153,7 +155,8 @@ func wantObject(t testing.TB, g *testGateway, path string, body []byte, ranges i
 	}
 }
 
-// partSizes are the sizes of the parts of uploads, none of them staged but the last.
+// partSizes are the sizes of the parts of uploads, none of them staged but the
+// last.
 var partSizes = map[string][]int{
 	"one tiny":       {1},
 	"one empty":      {0},
@@ -166,8 +169,8 @@ var partSizes = map[string][]int{
 	"gaps, one each": {1000, 1000, 1000, 1000, 1},
 }
 
-// TestMultipart uploads parts in all schemes, in any order, and reads the object
-// in every way that shows its parts or its size.
+// TestMultipart uploads parts in all schemes, in any order, and reads the
+// object in every way that shows its parts or its size.
 func TestMultipart(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
@@ -204,7 +207,7 @@ func TestMultipart(t *testing.T) {
 				if kmsCalls(g) != before {
 					t.Error("listing asked the KMS")
 				}
-				if left := g.records(); len(left) != 1 || !strings.HasSuffix(left[0], "/"+doneRecord) {
+				if left := g.records(); len(left) != 1 || !strings.HasSuffix(left[0], "/"+state.DoneRecord) {
 					t.Errorf("records left: %v", left)
 				}
 			})
@@ -286,7 +289,7 @@ func TestMultipartHeaders(t *testing.T) {
 // TestMultipartRanges reads 500 random ranges across the bounds of odd parts.
 func TestMultipartRanges(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	var body []byte
 	for i, size := range []int{131_072, 1000, 65_536, 65_537, 300_001, 1111, 70_000, 5} {
@@ -314,12 +317,12 @@ func TestMultipartRanges(t *testing.T) {
 	g.get("/bucket/k", "Range", fmt.Sprintf("bytes=%d-", len(body))).want(t, 416, "InvalidRange")
 }
 
-// TestMultipartManyParts: more parts than fit a page of any listing, through two
-// gateways and in parallel.
+// TestMultipartManyParts: more parts than fit a page of any listing, through
+// two gateways and in parallel.
 func TestMultipartManyParts(t *testing.T) {
 	t.Parallel()
 	const parts = 1200
-	rule := withRule(testBucket, Rule{Algorithm: s3.AES256})
+	rule := withRule(testBucket, state.Rule{Algorithm: s3.AES256})
 	a := newGateway(t, rule).withSmallParts()
 	b := newGateway(t, withUpstream(a.upstream), withKES(a.kes)).withSmallParts()
 	u := a.begin("/bucket/k")
@@ -393,11 +396,12 @@ func listPartsOf(t testing.TB, u *testUpload, query ...string) (l listedParts) {
 	return l
 }
 
-// TestListParts: present attempts with plaintext sizes, staged ones too, paged;
-// an upload that is found by listing can go on and be completed from what is listed.
+// TestListParts: ListParts returns the current attempts with plaintext sizes,
+// also staged ones, in pages. A client that finds an upload by listing can
+// continue and complete it.
 func TestListParts(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	u.part(1, pattern(2000, 1))
 	u.part(3, pattern(10, 1)) // staged
@@ -414,7 +418,7 @@ func TestListParts(t *testing.T) {
 		c.query.Set(bad[0], bad[1])
 		g.do(c).want(t, 400, "InvalidArgument")
 	}
-	// What a registry does after a restart.
+	// This is how a container registry continues after a restart.
 	r := g.do(clientRequest{method: http.MethodGet, path: "/bucket", query: url.Values{"uploads": {""}, "prefix": {"k"}}})
 	var uploads struct {
 		Upload []struct{ Key, UploadId string }
@@ -433,17 +437,17 @@ func TestListParts(t *testing.T) {
 	wantObject(t, g, "/bucket/k", slices.Concat(pattern(2000, 1), pattern(3001, 3), pattern(10, 1)), 10)
 }
 
-// TestMultipartAttempts: two attempts of one part have other keys, and a Complete
-// takes the later one alone.
+// TestMultipartAttempts: two attempts of a part have different keys, and a
+// Complete takes the later one.
 func TestMultipartAttempts(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	same := pattern(2000, 1)
 	u := g.begin("/bucket/k")
 	nonces := map[[16]byte]bool{}
 	attempt := func() []byte {
 		u.part(1, same)
-		recorded, err := g.State.attempts(t.Context(), &upload{Bucket: testBucket, Key: "k", ID: u.id}, 1)
+		recorded, err := g.State.Attempts(t.Context(), &state.Upload{Bucket: testBucket, Key: "k", ID: u.id}, 1)
 		if err != nil || len(recorded) != 1 {
 			t.Fatalf("%v, %d attempts", err, len(recorded))
 		}
@@ -451,8 +455,9 @@ func TestMultipartAttempts(t *testing.T) {
 		return g.upstream.uploadParts(u.id)[1].body
 	}
 	first, second := attempt(), attempt()
-	// Byte 4 to 16 of a stream are its DARE nonce. With the same part key the same
-	// package would also share no ciphertext: the keys are compared by the records.
+	// Byte 4 to 16 of a stream are its DARE nonce. With the same part key the
+	// same package would also share no ciphertext: the keys are compared by the
+	// records.
 	if len(nonces) != 2 {
 		t.Error("one part nonce for two attempts")
 	}
@@ -484,7 +489,7 @@ func TestMultipartAttempts(t *testing.T) {
 // TestMultipartRefusals: what a Complete or a part may not say.
 func TestMultipartRefusals(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	one, two, three := u.part(1, pattern(2000, 1)), u.part(2, pattern(999, 2)), u.part(3, pattern(2000, 3))
 	for name, c := range map[string]struct {
@@ -514,12 +519,13 @@ func TestMultipartRefusals(t *testing.T) {
 	c.mode, c.spoil = modeUnsigned, nil
 	c.header.Set("X-Amz-Checksum-Crc32", sumText("CRC32", []byte("other")))
 	g.do(c).want(t, 400, "BadDigest")
-	// Nothing of that hurt.
+	// None of that damaged the upload.
 	u.completeWith([]testPart{one, three}, s3.HeaderMPObjectSize, "4000").want(t, 200, "")
 	wantObject(t, g, "/bucket/k", slices.Concat(pattern(2000, 1), pattern(2000, 3)), 5)
 }
 
-// TestMultipartCustomerKey: SSE-C wants its key on each part, and the right one.
+// TestMultipartCustomerKey: with SSE-C each part needs the key, and the right
+// one.
 func TestMultipartCustomerKey(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withTLS()).withSmallParts()
@@ -538,7 +544,7 @@ func TestMultipartCustomerKey(t *testing.T) {
 	g.get("/bucket/k").want(t, 400, "InvalidRequest")
 	g.get("/bucket/k", other...).want(t, 403, "AccessDenied")
 
-	// Keys belong to no other upload.
+	// The key is not valid for another upload.
 	for _, pairs := range [][]string{nil, {s3.HeaderSSE, s3.AES256}} {
 		u := g.begin("/bucket/k", pairs...)
 		u.try(1, pattern(2000, 1), key...).want(t, 400, "InvalidRequest")

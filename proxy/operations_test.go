@@ -15,8 +15,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// routeRequest is a request for a row of the table, with all of its parameters
-// or with only those that tell it apart.
+// routeRequest returns a request for a row of the table, with all of its
+// parameters or with the identifying ones only.
 func routeRequest(r s3.Route, all bool) clientRequest {
 	c := clientRequest{method: r.Method, query: url.Values{}, header: http.Header{}}
 	switch {
@@ -59,9 +59,9 @@ type arrived struct {
 	Query              url.Values
 }
 
-// TestEveryRoute sends a request for every row of the table of operations. What
-// is only forwarded arrives as it was sent, once. What the gateway does not serve
-// is refused before the store sees anything. Nothing falls through to a plain
+// TestEveryRoute sends a request for every row of the table of operations.
+// Forwarded operations arrive as sent, once. Operations that the gateway does
+// not serve are refused before the store sees anything. None becomes a plain
 // operation on the bucket or object.
 func TestEveryRoute(t *testing.T) {
 	t.Parallel()
@@ -126,8 +126,8 @@ func TestEveryRoute(t *testing.T) {
 	}
 }
 
-// TestOperationsAreRoutes: code exists for operations of the table only, and
-// never for those that the table refuses.
+// TestOperationsAreRoutes: every handler is for an operation of the table that
+// the table does not refuse.
 func TestOperationsAreRoutes(t *testing.T) {
 	t.Parallel()
 	for action := range operations {
@@ -138,8 +138,9 @@ func TestOperationsAreRoutes(t *testing.T) {
 	}
 }
 
-// TestUnknownSubResources sends what is no row of the table. A store that knows
-// the operation, or takes it for the plain one, sees nothing.
+// TestUnknownSubResources sends operations that are not in the table. The store
+// sees nothing, because it could know them, or take them for the plain
+// operation.
 func TestUnknownSubResources(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 )
 
 func TestClientAddress(t *testing.T) {
@@ -19,7 +20,7 @@ func TestClientAddress(t *testing.T) {
 		{"192.0.2.1:1234", nil, "192.0.2.1"},
 		{"[2001:db8::1]:1234", nil, "2001:db8::1"},
 		{"[::ffff:192.0.2.1]:1234", nil, "192.0.2.1"},
-		{"192.0.2.1:1234", []string{"198.51.100.9"}, "192.0.2.1"}, // not from a proxy of ours
+		{"192.0.2.1:1234", []string{"198.51.100.9"}, "192.0.2.1"}, // not from a trusted proxy
 		{"10.1.1.1:1234", []string{"198.51.100.9"}, "198.51.100.9"},
 		{"10.1.1.1:1234", []string{"203.0.113.1, 198.51.100.9"}, "198.51.100.9"}, // the first is the client's word
 		{"10.1.1.1:1234", []string{"198.51.100.9, 10.2.2.2"}, "198.51.100.9"},
@@ -32,14 +33,14 @@ func TestClientAddress(t *testing.T) {
 		{"@", nil, "unknown"},
 	} {
 		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-For": tt.chain}}
-		if got := clientAddress(r, trusted); got != tt.want {
+		if got := upstream.OriginOf(r, trusted).Address; got != tt.want {
 			t.Errorf("%s, %q: %s, want %s", tt.remote, tt.chain, got, tt.want)
 		}
 	}
 }
 
-// TestForwardClient: the store is told who the client is where the setting says so,
-// with every request that is made for the client, and not otherwise.
+// TestForwardClient: if the setting is on, the store learns who the client is,
+// with every request made for the client. Otherwise it does not.
 func TestForwardClient(t *testing.T) {
 	t.Parallel()
 	for _, on := range []bool{false, true} {

@@ -9,8 +9,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// TestPartAccess: who may not write to an upload at the store does not write to it
-// at the gateway either, however small the part, nor learns anything by trying.
+// TestPartAccess: a client that may not write to an upload at the store may not
+// do so at the gateway, even with a small part, and learns nothing by trying.
 func TestPartAccess(t *testing.T) {
 	t.Parallel()
 	own := mapped("own")
@@ -47,7 +47,7 @@ func TestPartAccess(t *testing.T) {
 		t.Errorf("%d records, %d before", after, before)
 	}
 
-	// Who may write to it does, and what the gateway asked is seen nowhere.
+	// A client that may write can. The gateway's probe is not visible.
 	u.part(1, pattern(2000, 1))
 	small := u.request(http.MethodPut, 2, pattern(100, 2))
 	small.as = own
@@ -61,8 +61,8 @@ func TestPartAccess(t *testing.T) {
 	wantObject(t, g, "/bucket/k", append(pattern(2000, 1), pattern(100, 2)...), 3)
 }
 
-// TestUploadOwner: the store sees whose bucket the client expects it to be, also
-// where the gateway would not have asked it for itself.
+// TestUploadOwner: the expected bucket owner reaches the store, also in the
+// gateway's own requests.
 func TestUploadOwner(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()

@@ -10,11 +10,12 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
 // keepFirstPart makes the store keep the first attempt of each part, and answer
-// further ones with its ETag.
+// later ones with its ETag.
 func keepFirstPart(u *memUpstream) {
 	u.on(http.MethodPut, "/"+testBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		q := r.URL.Query()
@@ -31,11 +32,12 @@ func atoi(s string) (n int) {
 	return n
 }
 
-// TestStoreChoosesNoAttempt: a store that keeps the first attempt of a part, and
-// answers the second one with the first one's ETag, cannot make the first one the object.
+// TestStoreChoosesNoAttempt: a store that keeps the first attempt of a part,
+// and answers the second with the first one's ETag, cannot make the first one
+// the object.
 func TestStoreChoosesNoAttempt(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	keepFirstPart(g.upstream)
 	first, second := pattern(2000, 1), pattern(2000, 2)
 	for range 20 {
@@ -56,8 +58,8 @@ func TestStoreChoosesNoAttempt(t *testing.T) {
 	}
 }
 
-// TestPartRepeated: an attempt takes the place of those before it, so that no
-// Complete has to read what nobody can list.
+// TestPartRepeated: an attempt replaces the records of those before it, so that
+// Completes need not read ever more of them.
 func TestPartRepeated(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -72,7 +74,7 @@ func TestPartRepeated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 			other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
 			u := g.begin("/bucket/k")
 			u.part(2, pattern(2500, 99)) // another part's records stay
@@ -97,7 +99,7 @@ func TestPartRepeated(t *testing.T) {
 	}
 }
 
-// TestPartRepeatedInVain: an attempt that fails leaves the one before it.
+// TestPartRepeatedInVain: a failed attempt leaves the earlier one.
 func TestPartRepeatedInVain(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{10, 2000} {
@@ -110,14 +112,14 @@ func TestPartRepeatedInVain(t *testing.T) {
 			"removal not allowed": func(g *testGateway) { g.upstream.on(http.MethodDelete, "/", answerWith(500, "InternalError")) },
 		} {
 			t.Run(fmt.Sprint(name, " ", size), func(t *testing.T) {
-				g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+				g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 				u := g.begin("/bucket/k")
 				one := u.part(1, pattern(size, 1))
 				spoil(g)
 				r := u.try(1, pattern(size, 2))
 				g.upstream.unhook()
 				if name == "removal not allowed" {
-					// What is left of the first attempt harms nothing.
+					// The remains of the first attempt do no harm.
 					r.want(t, 200, "")
 					u.completeWith([]testPart{{number: 1, etag: r.header.Get("ETag")}}).want(t, 200, "")
 					wantObject(t, g, "/bucket/k", pattern(size, 2), 3)
@@ -127,7 +129,7 @@ func TestPartRepeatedInVain(t *testing.T) {
 					t.Fatalf("%d %s", r.status, r.code)
 				}
 				if name == "record refused" && size == 2000 {
-					// The store has the second attempt, of which no client knows.
+					// The store has the second attempt. No client knows of it.
 					u.completeWith([]testPart{one}).want(t, 400, "InvalidPart")
 					return
 				}
@@ -160,14 +162,15 @@ func answerListing(status int) hook {
 	}
 }
 
-// TestPartsAtOnce: of two attempts that overlap, at two gateways, the one whose
-// bytes the store has last can be completed, whichever wrote its record first.
+// TestPartsAtOnce: of two concurrent attempts at two gateways, the one whose
+// bytes the store got last can be completed, in whichever order their records
+// were written.
 func TestPartsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{10, 2000} {
 		for name, held := range map[string]string{"record held": "/" + testStateBucket + "/uploads/", "part held": "/"} {
 			t.Run(fmt.Sprint(name, " ", size), func(t *testing.T) {
-				g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+				g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 				other := newGateway(t, withUpstream(g.upstream), withKES(g.kes)).withSmallParts()
 				u := g.begin("/bucket/k")
 				arrived, release := make(chan struct{}), make(chan struct{})
@@ -206,34 +209,35 @@ func TestPartsAtOnce(t *testing.T) {
 	}
 }
 
-// untag rewrites the records of an upload's parts as earlier versions wrote them.
+// untag rewrites the records of an upload's parts as earlier versions wrote
+// them.
 func (u *testUpload) untag(change func(*sealer.PartRecord)) {
 	u.g.t.Helper()
-	up, err := u.g.State.findUpload(u.g.t.Context(), testBucket, "k", u.id)
+	up, err := u.g.State.FindUpload(u.g.t.Context(), testBucket, "k", u.id)
 	if err != nil {
 		u.g.t.Fatal(err)
 	}
-	parts, err := u.g.State.parts(u.g.t.Context(), up)
+	parts, err := u.g.State.Parts(u.g.t.Context(), up)
 	if err != nil {
 		u.g.t.Fatal(err)
 	}
 	for _, attempts := range parts {
 		for _, p := range attempts {
-			u.g.upstream.store(testStateBucket, p.name, nil)
+			u.g.upstream.store(testStateBucket, p.Name, nil)
 			p.Tagged = false
 			change(&p.PartRecord)
-			if err := u.g.State.savePart(u.g.t.Context(), up, p); err != nil {
+			if err := u.g.State.SavePart(u.g.t.Context(), up, p); err != nil {
 				u.g.t.Fatal(err)
 			}
 		}
 	}
 }
 
-// TestPartRecordsOfBefore: an upload that an earlier version began goes on, with the
-// ETags that it gave.
-func TestPartRecordsOfBefore(t *testing.T) {
+// TestPartRecordsOfEarlierVersions: an upload begun by an earlier version can
+// be continued, with the ETags that it gave.
+func TestPartRecordsOfEarlierVersions(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	u.part(1, pattern(2000, 1))
 	u.part(3, pattern(20, 3))
@@ -253,11 +257,11 @@ func TestPartRecordsOfBefore(t *testing.T) {
 	wantObject(t, g, "/bucket/k", slices.Concat(pattern(2000, 1), pattern(3000, 2), pattern(20, 3)), 5)
 }
 
-// TestPartsAlike: two attempts with one ETag, which only earlier versions have,
-// name neither.
+// TestPartsAlike: if two attempts have the same ETag, as only earlier versions
+// could give, it names neither.
 func TestPartsAlike(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	g.upstream.on(http.MethodDelete, "/"+testStateBucket, answerWith(500, "InternalError"))
 	u.part(1, pattern(2000, 1))

@@ -6,18 +6,20 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
-// TestPartChecksumOfItsOwn: a part's checksum belongs to it, whatever its upload announced:
-// SDKs send one with each part by default, and list it in the Complete.
-func TestPartChecksumOfItsOwn(t *testing.T) {
+// TestPartHasItsOwnChecksum: a part keeps the checksum that it came with, in
+// every kind of upload. SDKs send one with each part by default, and list it in
+// the Complete.
+func TestPartHasItsOwnChecksum(t *testing.T) {
 	t.Parallel()
 	bodies := [][]byte{pattern(2000, 1), pattern(30, 2)}
 	for a := sealer.ChecksumCRC32; a <= sealer.ChecksumXXHASH128; a++ {
 		t.Run(a.String(), func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 			u := g.begin("/bucket/k")
 			element := func(body []byte) string {
 				return "<Checksum" + a.String() + ">" + sumText(a.String(), body) + "</Checksum" + a.String() + ">"
@@ -58,11 +60,12 @@ func TestPartChecksumOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestPartChecksumComputed: the checksum that the gateway computes for the object is not
-// shown with a part: not of one without a checksum, of a copied one, nor of one with another.
+// TestPartChecksumComputed: the checksum that the gateway computes for the
+// object is not shown with a part, whether that has no checksum, was copied, or
+// has one of another algorithm.
 func TestPartChecksumComputed(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	body := pattern(2000, 1)
 	g.put("/bucket/src", body).want(t, 200, "")
 	u := g.begin("/bucket/k")
@@ -76,11 +79,11 @@ func TestPartChecksumComputed(t *testing.T) {
 	}
 }
 
-// TestPartChecksumLongTag: a store's long ETag leaves no room for a long checksum of the
-// client's. The part is there all the same.
+// TestPartChecksumLongTag: if the store's ETag is long, a long checksum of the
+// client does not fit into the record's name. The part is stored anyway.
 func TestPartChecksumLongTag(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	body, long := pattern(2000, 1), strings.Repeat("f", 64)
 	g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(w, r)

@@ -1,82 +1,42 @@
 package proxy
 
 import (
-	"bytes"
 	"encoding/xml"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/upstream"
 )
 
-const (
-	// formPart is how many bytes of a form's file are held in memory. A file that
-	// ends before is stored by a single PUT; nothing says how long a longer one is,
-	// so it goes up in parts of this size.
-	formPart = 8 << 20
-)
-
-// formFile is the file of a form upload: its verified bytes. It ends cleanly
-// only after the whole request was read and verified, too; what follows the file
-// in it counts for nothing else.
-type formFile struct {
-	*sigv4.Body
-	raw *clientBody
-}
-
-func (f *formFile) Read(p []byte) (int, error) {
-	n, err := f.Body.Read(p)
-	if err == io.EOF {
-		if _, err = io.CopyN(io.Discard, f.raw, maxPut); err == nil {
-			err = s3.ErrEntityTooLarge
-		}
-	}
-	if failed := f.raw.failure(); failed != nil && err != nil {
-		err = failed
-	}
-	return n, err
-}
-
-func (f *formFile) failure() error { return f.raw.failure() }
-
-// fileEnded reports whether io.ReadFull met the clean end of a file: its very own
-// errors say so. One that wraps them is of a request that broke off.
-func fileEnded(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
-
-// posted is what became of a form's file.
-type posted struct {
-	header http.Header // of the upstream's answer
-	etag   string      // as shown to clients
-	sums   []sigv4.Checksum
-}
-
-// postObject is the form upload of browsers. The form carries key, headers and
-// credential; the bucket is the one that the request addresses.
-func (c *call) postObject() error {
-	form, file, err := c.openForm()
+// postObject is PostObject, the form upload of browsers. The form has key,
+// headers and credential. The bucket comes from the URL.
+func postObject(c *call) error {
+	form, file, err := openForm(c)
 	if err != nil {
 		return err
 	}
-	s, err := c.writeSealing()
+	s, err := writeSealing(c)
 	if err != nil {
 		return err
 	}
-	header := upstreamHeader(c.req.Header)
+	header := upstream.RequestHeader(c.req.Header)
 	if s != nil {
-		if err := c.prepareHeader(s, header); err != nil {
+		if err := prepareHeader(c, s, header); err != nil {
 			return err
 		}
-		file = withDefault(file)
+		file = payload.WithDefault(file)
 	}
-	if err := c.consent(); err != nil {
+	if err := askConsent(c); err != nil {
 		return err
 	}
-	buf, release, err := c.formBuffer()
+	buf, release, err := formBuffer(c)
 	if err != nil {
 		return err
 	}
@@ -85,24 +45,25 @@ func (c *call) postObject() error {
 	var p *posted
 	switch {
 	case err == nil:
-		p, err = c.postParts(s, header, buf, file)
+		p, err = postParts(c, s, header, buf, file)
 	case fileEnded(err):
-		p, err = c.postWhole(s, header, buf[:n], file)
+		p, err = postWhole(c, s, header, buf[:n], file)
 	}
 	if err != nil {
 		return err
 	}
-	return c.answerForm(form.Fields, s, p)
+	return answerForm(c, form.Fields, s, p)
 }
 
-// openForm reads the form up to its file and verifies it. From there on the call
-// is one of the form's signer, about the form's object.
-func (c *call) openForm() (*s3.Form, plaintext, error) {
-	header, err := c.aroundForm()
+// openForm reads the form up to its file and verifies its policy. From then on
+// the call has the form's credential, key and headers. The file is verified
+// while it is read.
+func openForm(c *call) (*s3.Form, payload.Plaintext, error) {
+	header, err := outerHeader(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := c.body()
+	raw, err := openBody(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,7 +71,7 @@ func (c *call) openForm() (*s3.Form, plaintext, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	policy, err := c.verifier.VerifyPolicy(c.req.Bucket, form.Fields)
+	policy, err := c.gw.verifier.VerifyPolicy(c.req.Bucket, form.Fields)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,30 +82,30 @@ func (c *call) openForm() (*s3.Form, plaintext, error) {
 	if err := checkHeaders(fields, c.in.Method); err != nil {
 		return nil, nil, err
 	}
-	if err := checkSSE(c.req.Route, fields); err != nil {
+	if err := sse.CheckHeaders(c.req.Route, fields); err != nil {
 		return nil, nil, err
 	}
 	if a := fields.Get(s3.HeaderAlgorithm); a != "" && fields.Get(sigv4.HeaderName(a)) == "" {
 		return nil, nil, s3.ErrInvalidRequest.Msg("x-amz-checksum-algorithm specified, but no corresponding x-amz-checksum-* field was found.")
 	}
-	passHeaders(fields, header, "If-Match", "If-None-Match", "Origin")
+	upstream.PassHeaders(fields, header, "If-Match", "If-None-Match", "Origin")
 	request := *c.req
 	request.Key, request.Header = form.Fields["key"], fields
 	request.Path = strings.TrimSuffix(request.Path, "/") + "/" + request.Key
 	c.req, c.auth = &request, policy.Auth()
-	if err := c.authorize(); err != nil {
+	if err := authorize(c); err != nil {
 		return nil, nil, err
 	}
 	if c.credential != nil {
-		c.place.known()
-		raw.raw.least = 0 // the file may take its time, as any large upload
+		c.place.Known()
+		raw.Raw.Least = 0 // a file may come slowly, like any large upload
 	}
 	return form, &formFile{policy.Body(form.File), raw}, nil
 }
 
-// aroundForm returns the headers of the request itself. It refuses those that say
-// what fields have to say: nothing has signed them.
-func (c *call) aroundForm() (http.Header, error) {
+// outerHeader returns the headers of the HTTP request itself. It refuses those
+// that must be fields of the form, because no policy covers them.
+func outerHeader(c *call) (http.Header, error) {
 	if !c.auth.Anonymous() {
 		return nil, s3.ErrInvalidArgument.Msg("Only one auth mechanism allowed: a form upload carries its credential in the form.")
 	}
@@ -159,34 +120,69 @@ func (c *call) aroundForm() (http.Header, error) {
 	return c.req.Header, nil
 }
 
-// formBuffer returns memory for a form's file, and what gives it back.
-func (c *call) formBuffer() ([]byte, func(), error) {
-	size := c.bounds.formPart
+// formFile is the file of a form upload. It ends cleanly only after the whole
+// form was read and verified. Fields after the file are ignored.
+type formFile struct {
+	*sigv4.Body
+	raw *payload.Client
+}
+
+func (f *formFile) Read(p []byte) (int, error) {
+	n, err := f.Body.Read(p)
+	if err == io.EOF {
+		if _, err = io.CopyN(io.Discard, f.raw, maxPut); err == nil {
+			err = s3.ErrEntityTooLarge
+		}
+	}
+	if failed := f.raw.Failure(); failed != nil && err != nil {
+		err = failed
+	}
+	return n, err
+}
+
+func (f *formFile) Failure() error { return f.raw.Failure() }
+
+// formBuffer returns memory for a form's file, and the function that releases
+// it.
+func formBuffer(c *call) ([]byte, func(), error) {
+	size := c.gw.bounds.formPart
 	if n := c.in.ContentLength; n >= 0 {
 		size = min(size, n) // the file is shorter than the form
 	}
-	free, err := c.reserve(c.forms, size)
+	free, err := c.reserve(c.gw.forms, size)
 	if err != nil {
 		return nil, nil, err
 	}
 	return make([]byte, size), free, nil
 }
 
-// postWhole stores a file that is in memory, all verified.
-func (c *call) postWhole(s *sealing, header http.Header, b []byte, file plaintext) (*posted, error) {
-	if err := c.translateConditions(header); err != nil {
+// fileEnded reports whether err, of io.ReadFull, is the clean end of a file. An
+// error that only wraps io.EOF is that of a broken request, so the comparison
+// is exact.
+func fileEnded(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+
+// posted is the result of storing a form's file.
+type posted struct {
+	header http.Header // of the store's answer
+	etag   string      // as shown to clients
+	sums   []sigv4.Checksum
+}
+
+// postWhole stores a file that is in memory and verified.
+func postWhole(c *call, s *sse.Sealing, header http.Header, b []byte, file payload.Plaintext) (*posted, error) {
+	if err := translateConditions(c, header); err != nil {
 		return nil, err
 	}
-	lent := &lentBytes{left: b}
-	defer lent.takeBack()
-	body := &copiedBody{r: lent, size: int64(len(b)), declared: file.Checksums()}
+	lent := &payload.Lent{Left: b}
+	defer lent.TakeBack()
+	body := &payload.Copied{R: lent, Length: int64(len(b)), Sums: file.Checksums()}
 	var answer http.Header
 	var err error
 	if s != nil {
-		answer, err = c.storeSealed(s, header, body)
+		answer, err = storeSealed(c, s, header, body)
 	} else {
-		passHeaders(header, c.req.Header, "Content-Md5")
-		answer, err = c.storePlain(header, body)
+		upstream.PassHeaders(header, c.req.Header, "Content-Md5")
+		answer, err = storePlain(c, nil, header, body)
 	}
 	if err != nil {
 		return nil, err
@@ -194,20 +190,20 @@ func (c *call) postWhole(s *sealing, header http.Header, b []byte, file plaintex
 	return &posted{answer, s3.ETagShown(answer.Get("ETag"), s != nil), body.Checksums()}, nil
 }
 
-// postParts stores a file of any length in parts. buf is full of its beginning.
-func (c *call) postParts(s *sealing, header http.Header, buf []byte, file plaintext) (*posted, error) {
-	if err := c.translateConditions(header); err != nil {
+// postParts stores a longer file in parts. buf holds its beginning and is full.
+func postParts(c *call, s *sse.Sealing, header http.Header, buf []byte, file payload.Plaintext) (*posted, error) {
+	if err := translateConditions(c, header); err != nil {
 		return nil, err
 	}
-	answer, err := c.storeParts(s, header, announced(file), func(b *bodyUpload) error {
+	answer, err := storeParts(c, s, header, payload.Announced(file), func(b *bodyUpload) error {
 		size, last := int64(0), false
 		for n := len(buf); ; {
 			if size += int64(n); size > maxPut {
 				return s3.ErrEntityTooLarge
 			}
-			lent := &lentBytes{left: buf[:n]}
-			err := b.send(&copiedBody{r: lent, size: int64(n)}, last, file.Checksums())
-			lent.takeBack()
+			lent := &payload.Lent{Left: buf[:n]}
+			err := b.send(&payload.Copied{R: lent, Length: int64(n)}, last, file.Checksums())
+			lent.TakeBack()
 			if err != nil || last {
 				return err
 			}
@@ -223,6 +219,35 @@ func (c *call) postParts(s *sealing, header http.Header, buf []byte, file plaint
 	return &posted{answer, s3.ETagShown(answer.Get("ETag"), s != nil), file.Checksums()}, nil
 }
 
+// answerForm answers with the status or the redirection that the form asks for.
+func answerForm(c *call, fields map[string]string, s *sse.Sealing, p *posted) error {
+	h := c.w.Header()
+	upstream.CopyAnswer(h, p.header, s != nil)
+	h.Del("Content-Length")
+	h.Del("Content-Type")
+	h.Set("ETag", p.etag)
+	if s != nil {
+		s.SetHeaders(h)
+		setChecksums(h, p.sums)
+	}
+	if target, ok := redirection(c, fields, p.etag); ok {
+		h.Set("Location", target)
+		c.w.WriteHeader(http.StatusSeeOther)
+		return nil
+	}
+	location := locationOf(c)
+	h.Set("Location", location)
+	switch fields["success_action_status"] {
+	case "200":
+		c.w.WriteHeader(http.StatusOK)
+	case "201":
+		return c.w.sendXML(http.StatusCreated, postAnswer{Location: location, Bucket: c.req.Bucket, Key: c.req.Key, ETag: p.etag})
+	default:
+		c.w.WriteHeader(http.StatusNoContent)
+	}
+	return nil
+}
+
 // postAnswer is the document of an answer with status 201.
 type postAnswer struct {
 	XMLName  xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ PostResponse"`
@@ -232,49 +257,12 @@ type postAnswer struct {
 	ETag     string   `xml:"ETag"`
 }
 
-// answerForm answers in the way that the form asks for.
-func (c *call) answerForm(fields map[string]string, s *sealing, p *posted) error {
-	h := c.w.Header()
-	copyAnswer(h, p.header, s != nil)
-	h.Del("Content-Length")
-	h.Del("Content-Type")
-	h.Set("ETag", p.etag)
-	if s != nil {
-		s.setHeaders(h)
-		setChecksums(h, p.sums)
-	}
-	if target, ok := c.redirection(fields, p.etag); ok {
-		h.Set("Location", target)
-		c.w.WriteHeader(http.StatusSeeOther)
-		return nil
-	}
-	location := c.location()
-	h.Set("Location", location)
-	switch fields["success_action_status"] {
-	case "200":
-		c.w.WriteHeader(http.StatusOK)
-	case "201":
-		doc, err := xml.Marshal(postAnswer{Location: location, Bucket: c.req.Bucket, Key: c.req.Key, ETag: p.etag})
-		if err != nil {
-			return err
-		}
-		doc = append([]byte(xml.Header), doc...)
-		h.Set("Content-Type", "application/xml")
-		h.Set("Content-Length", strconv.Itoa(len(doc)))
-		c.w.WriteHeader(http.StatusCreated)
-		_, _ = io.Copy(c.w, bytes.NewReader(doc)) // a client that has gone needs no answer
-	default:
-		c.w.WriteHeader(http.StatusNoContent)
-	}
-	return nil
-}
-
-// redirection is where the form sends its browser. An address that is none counts
-// as not given.
-func (c *call) redirection(fields map[string]string, etag string) (string, bool) {
+// redirection returns the URL that the form redirects the browser to. An
+// invalid URL counts as not given.
+func redirection(c *call, fields map[string]string, etag string) (string, bool) {
 	target, given := fields["success_action_redirect"]
 	if !given {
-		target = fields["redirect"] // its old name
+		target = fields["redirect"] // the old name of the field
 	}
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -283,6 +271,6 @@ func (c *call) redirection(fields map[string]string, etag string) (string, bool)
 	if u.RawQuery != "" {
 		u.RawQuery += "&"
 	}
-	u.RawQuery += encodeQuery(url.Values{"bucket": {c.req.Bucket}, "key": {c.req.Key}, "etag": {etag}})
+	u.RawQuery += upstream.EncodeQuery(url.Values{"bucket": {c.req.Bucket}, "key": {c.req.Key}, "etag": {etag}})
 	return u.String(), true
 }

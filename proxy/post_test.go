@@ -17,6 +17,8 @@ import (
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 )
 
 // uploadsLeft counts the uploads that the store was left with.
@@ -26,23 +28,25 @@ func (u *memUpstream) uploadsLeft() int {
 	return len(u.uploads)
 }
 
-// wantNothing fails the test if an object, or an upload, came of a refused form.
+// wantNothing fails the test if a refused form left an object or an upload.
 func (g *testGateway) wantNothing(t testing.TB) {
 	t.Helper()
 	if keys := g.upstream.keys(testBucket); len(keys) > 0 {
 		t.Errorf("the store has %q", keys)
 	}
-	// An upload is taken back before the answer, but for a client that has gone.
+	// An upload is aborted before the answer, unless the client has
+	// disconnected.
 	eventually(t, "uploads to be taken back", func() bool { return g.upstream.uploadsLeft() == 0 })
 }
 
 // withFields returns pairs of names and values, and more of them.
 func withFields(pairs []string, more ...string) []string { return slices.Concat(pairs, more) }
 
-// smallFormPart stands for formPart where tests need many forms that go up in parts.
+// smallFormPart stands for formPart where tests need many forms that go up in
+// parts.
 const smallFormPart = 70_000
 
-// withSmallForms bounds what is held in memory of a form's file.
+// withSmallForms lowers the limit of a form's file in memory.
 func (g *testGateway) withSmallForms() *testGateway {
 	g.withSmallParts()
 	g.bounds.formPart = smallFormPart
@@ -64,7 +68,7 @@ func TestFormUpload(t *testing.T) {
 		t.Errorf("%d uploads left", n)
 	}
 	sizes := []int{0, 1, 65536, smallFormPart - 1, smallFormPart, smallFormPart + 1, 2 * smallFormPart, 1<<20 + 1}
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		t.Run(framing.String(), func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, withTLS(), withFraming(framing)).withSmallForms()
@@ -126,11 +130,11 @@ func formRoundTrip(t *testing.T, g *testGateway, scheme testScheme, key string, 
 // cmpEmpty makes nil and empty slices equal.
 var cmpEmpty = cmp.Transformer("empty", func(s []string) string { return strings.Join(s, "\n") })
 
-// TestFormRule: a bucket's rule applies to forms as to any write, anonymous ones
-// included.
+// TestFormRule: a bucket's rule applies to forms as to any write, anonymous
+// ones included.
 func TestFormRule(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS}))
 	g.upstream.public[testBucket] = true
 	for _, size := range []int{10, 20 << 20} {
 		for _, anonymous := range []bool{false, true} {
@@ -152,8 +156,8 @@ func TestFormRule(t *testing.T) {
 	}
 }
 
-// TestFormAnonymous: whether a form without credential may write is for the
-// store to say.
+// TestFormAnonymous: the store decides whether a form without a credential may
+// write.
 func TestFormAnonymous(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -166,7 +170,7 @@ func TestFormAnonymous(t *testing.T) {
 	}
 }
 
-// TestFormRefusals: nothing comes of a form that is refused, whatever its size.
+// TestFormRefusals: a refused form of any size leaves nothing.
 func TestFormRefusals(t *testing.T) {
 	t.Parallel()
 	exclude := func(name string) func(string) string {
@@ -200,7 +204,7 @@ func TestFormRefusals(t *testing.T) {
 		{"algorithm without checksum", testForm{fields: []string{"x-amz-checksum-algorithm", "SHA256"}}, "InvalidRequest"},
 		{"SDK's algorithm", testForm{fields: []string{"x-amz-sdk-checksum-algorithm", "CRC32", "x-amz-checksum-crc32", "AAAAAA=="}}, "NotImplemented"},
 		{"copy source", testForm{fields: []string{"x-amz-copy-source", "bucket/other"}}, "NotImplemented"},
-		{"SHA-256 of a body", testForm{fields: []string{"x-amz-content-sha256", emptySHA256}}, "NotImplemented"},
+		{"SHA-256 of a body", testForm{fields: []string{"x-amz-content-sha256", emptyHash}}, "NotImplemented"},
 		{"reserved metadata", testForm{fields: []string{"x-amz-meta-ssegw", "AAAA"}}, "InvalidArgument"},
 		{"reserved metadata, other case", testForm{fields: []string{"X-Amz-Meta-SSEGW", "AAAA"}, anonymous: true}, "InvalidArgument"},
 		{"unpacking", testForm{fields: []string{"x-amz-meta-snowball-auto-extract", "true"}}, "NotImplemented"},
@@ -230,7 +234,7 @@ func TestFormRefusals(t *testing.T) {
 			header: headers("Content-MD5", base64.StdEncoding.EncodeToString(sum[:])),
 			after:  "\r\n--" + formBoundary + "--\r\n" + strings.Repeat("x", 100<<10),
 		}, "BadDigest"},
-		{"SHA-256 of the request", testForm{header: headers(s3.HeaderContentSHA256, emptySHA256)}, "XAmzContentSHA256Mismatch"},
+		{"SHA-256 of the request", testForm{header: headers(s3.HeaderContentSHA256, emptyHash)}, "XAmzContentSHA256Mismatch"},
 		{"no boundary", testForm{header: headers("Content-Type", "multipart/form-data")}, "MalformedPOSTRequest"},
 		{"other boundary", testForm{header: headers("Content-Type", "multipart/form-data; boundary=other")}, ""},
 	}
@@ -264,7 +268,7 @@ func TestFormRefusals(t *testing.T) {
 	}
 }
 
-// TestFormAccepted are forms that are odd and right.
+// TestFormAccepted uploads forms that are odd but valid.
 func TestFormAccepted(t *testing.T) {
 	t.Parallel()
 	sum := md5.Sum([]byte("content")) //nolint:gosec // see the import
@@ -293,7 +297,7 @@ func TestFormAccepted(t *testing.T) {
 				t.Errorf("keys (-want +got):\n%s", diff)
 			}
 			o := g.upstream.object(testBucket, "key")
-			if string(o.body) != "content" || o.header.Get("Content-Type") != defaultContentType {
+			if string(o.body) != "content" || o.header.Get("Content-Type") != s3.DefaultContentType {
 				t.Errorf("stored %q, %v", o.body, o.header)
 			}
 			if acl := g.upstream.requests("/bucket/key")[0].Header.Get("X-Amz-Acl"); acl != "" {
@@ -307,7 +311,7 @@ func TestFormAccepted(t *testing.T) {
 // piece and in parts.
 func TestFormHeaders(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	for _, size := range []int{10, 20 << 20} {
 		key := fmt.Sprint(size)
 		g.form(testForm{key: key, file: pattern(size, 1), fields: []string{
@@ -318,8 +322,8 @@ func TestFormHeaders(t *testing.T) {
 		sent := g.upstream.requests("/bucket/" + key)[0].Header
 		for name, want := range map[string]string{
 			"X-Amz-Acl": "public-read", "X-Amz-Tagging": "a%20b=c%26d", "X-Amz-Storage-Class": "GLACIER",
-			"X-Amz-Website-Redirect-Location": "/other", "X-Amz-Meta-A": encodeWords("ü"), "Cache-Control": "max-age=5",
-			"Expires": "never", "Content-Encoding": "gzip", "Content-Type": defaultContentType,
+			"X-Amz-Website-Redirect-Location": "/other", "X-Amz-Meta-A": s3.EncodeWords("ü"), "Cache-Control": "max-age=5",
+			"Expires": "never", "Content-Encoding": "gzip", "Content-Type": s3.DefaultContentType,
 			"Policy": "", "X-Amz-Signature": "", "X-Amz-Credential": "",
 		} {
 			if got := sent.Get(name); got != want {
@@ -334,7 +338,7 @@ func TestFormHeaders(t *testing.T) {
 func TestFormChecksums(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []string{s3.AES256, ""} {
-		g := newGateway(t, withRule(testBucket, Rule{Algorithm: rule}))
+		g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: rule}))
 		for i, algorithm := range checksumAlgorithms {
 			size := []int{10, 3 << 20, formPart + 1}[i%3]
 			body, name := pattern(size, 2), sigv4.HeaderName(algorithm)
@@ -449,8 +453,8 @@ func TestFormConditions(t *testing.T) {
 	}
 }
 
-// TestFormFaults: whatever fails on the way of a form, no object comes of it and
-// its upload is taken back.
+// TestFormFaults: a form that fails at any point leaves no object, and its
+// upload is aborted.
 func TestFormFaults(t *testing.T) {
 	t.Parallel()
 	part := func(number string, h hook) hook {
@@ -491,7 +495,7 @@ func TestFormFaults(t *testing.T) {
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 			form := testForm{file: pattern(20<<20, 1)}
 			spoil(g, &form)
 			if a := g.form(form); a.err == nil && a.status < 400 {
@@ -502,8 +506,8 @@ func TestFormFaults(t *testing.T) {
 	}
 }
 
-// TestFormSigned: a request that is signed itself is no form upload, and no form
-// is taken without its own signature.
+// TestFormSigned: a request with its own signature is not a form upload, and a
+// form needs its own signature.
 func TestFormSigned(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

@@ -17,9 +17,10 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
-// presigned is a request made from an address alone, as a browser or curl does.
+// presigned makes a request from a URL alone, like a browser or curl.
 func (g *testGateway) presigned(method, address string, body []byte, pairs ...string) clientAnswer {
 	g.t.Helper()
 	r, err := http.NewRequestWithContext(g.t.Context(), method, address, bytes.NewReader(body))
@@ -32,8 +33,8 @@ func (g *testGateway) presigned(method, address string, body []byte, pairs ...st
 	return readAnswer(g.http.Do(r))
 }
 
-// presignV4 presigns with the SDK's signer; what stands in the query is signed as it is.
-// pairs are headers that are signed as such.
+// presignV4 presigns with the SDK's signer; what stands in the query is signed
+// as it is. pairs are headers that are signed as such.
 func (g *testGateway) presignV4(method, path string, query url.Values, pairs ...string) string {
 	g.t.Helper()
 	query.Set("X-Amz-Expires", "60")
@@ -46,7 +47,7 @@ func (g *testGateway) presignV4(method, path string, query url.Values, pairs ...
 	}
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 	credentials := aws.Credentials{AccessKeyID: clientAccessKey, SecretAccessKey: clientSecretKey}
-	address, _, err := signer.PresignHTTP(g.t.Context(), credentials, r, unsignedPayload, "s3", clientRegion, time.Now())
+	address, _, err := signer.PresignHTTP(g.t.Context(), credentials, r, modeUnsigned, "s3", clientRegion, time.Now())
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -65,8 +66,8 @@ func (g *testGateway) presignV2(method, path, contentType, contentMD5 string, mo
 	return g.url + path + "?" + query.Encode()
 }
 
-// TestPresignedHeaders: headers that a presigner moved into the query are those of
-// the request: they are kept with the object, and verified.
+// TestPresignedHeaders: headers that a presigner moved into the query count as
+// headers of the request. They are stored with the object, and verified.
 func TestPresignedHeaders(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) { c.PresignedV2 = true }))
@@ -101,11 +102,11 @@ func TestPresignedHeaders(t *testing.T) {
 	off.presigned("GET", off.presignV2("GET", "/bucket/k", "", "", nil), nil).want(t, 400, "InvalidRequest")
 }
 
-// TestPresignedConditions: Range and the standard conditions count as headers in
-// the query too, where aws-sdk-js v2 puts them.
+// TestPresignedConditions: Range and the standard conditions count as headers
+// in the query too, where aws-sdk-js v2 puts them.
 func TestPresignedConditions(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withConfig(func(c *Config) { c.PresignedV2 = true }), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withConfig(func(c *Config) { c.PresignedV2 = true }), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/k", []byte("0123456789")).want(t, 200, "")
 	etag := g.head("/bucket/k").header.Get("ETag")
 	for _, c := range []struct {
@@ -138,11 +139,11 @@ func TestPresignedConditions(t *testing.T) {
 	}
 }
 
-// TestPresignedContentHeaders: the value that was signed is stored, whatever the
-// client sends of its own, unless the signature is over what the client sends.
+// TestPresignedContentHeaders: the signed value in the query is stored, even if
+// the client sends another as a header, unless the signature covers the header.
 func TestPresignedContentHeaders(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withConfig(func(c *Config) { c.PresignedV2 = true }), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withConfig(func(c *Config) { c.PresignedV2 = true }), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	for name, value := range map[string]string{
 		"Cache-Control": "no-cache", "Content-Disposition": "inline", "Content-Encoding": "gzip", "Content-Language": "de",
 		"Content-Type": "text/css", "Expires": "Wed, 21 Oct 2065 07:28:00 GMT",
@@ -157,7 +158,7 @@ func TestPresignedContentHeaders(t *testing.T) {
 		g.presigned("PUT", listed, []byte("x"), name, "Text/Plain").want(t, 400, "InvalidArgument")
 		g.presigned("PUT", g.presignV4("PUT", "/bucket/k", url.Values{name: {value}}, name, value), []byte("x"), name, value).want(t, 200, "")
 	}
-	// Version 2 has no list of signed headers: Content-Type is one, always.
+	// Version 2 has no list of signed headers. It always covers Content-Type.
 	v2 := g.presignV2("PUT", "/bucket/k", "text/css", "", url.Values{"Content-Type": {"text/css"}})
 	g.presigned("PUT", v2, []byte("x"), "Content-Type", "text/plain").want(t, 400, "InvalidArgument")
 	for name, values := range map[string][2]string{

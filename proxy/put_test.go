@@ -16,6 +16,7 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
@@ -78,7 +79,7 @@ func testSchemes() []testScheme {
 func sseHeaders(h http.Header) []string {
 	out := []string{}
 	for name, values := range h {
-		if lower := strings.ToLower(name); strings.HasPrefix(lower, ssePrefix) {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, s3.SSEPrefix) {
 			out = append(out, lower+"="+strings.Join(values, "|"))
 		}
 	}
@@ -90,7 +91,7 @@ func sseHeaders(h http.Header) []string {
 // them back in every way that shows their size, ETag and encryption.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	for _, framing := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+	for _, framing := range []upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned, upstream.FramingPlain} {
 		t.Run(framing.String(), func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t, withTLS(), withFraming(framing))

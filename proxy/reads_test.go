@@ -33,8 +33,8 @@ func (g *testGateway) rawHead(c clientRequest) []string {
 	return strings.Split(string(head), "\r\n")
 }
 
-// TestHeaderSpelling: headers are spelled as Amazon documents them, for there are
-// clients that look for nothing else.
+// TestHeaderSpelling: headers are spelled as Amazon documents them, because
+// some clients accept no other spelling.
 func TestHeaderSpelling(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -69,8 +69,8 @@ func TestHeaderSpelling(t *testing.T) {
 	want(sealed, "x-amz-request-id")
 }
 
-// TestIfRange: a range is for the object that the client knows (RFC 9110, section
-// 13.1.5). Of another one it gets the whole.
+// TestIfRange: a range applies only if the object is the one that the client
+// knows (RFC 9110, section 13.1.5). Otherwise the client gets the whole object.
 func TestIfRange(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -105,7 +105,7 @@ func TestIfRange(t *testing.T) {
 				}
 			}
 		}
-		// A range that is not satisfiable is of no matter for another object.
+		// If the object is another one, an unsatisfiable range does not matter.
 		g.get("/bucket/k", "Range", "bytes=9999999-", "If-Range", tag).want(t, 416, "InvalidRange")
 		g.get("/bucket/k", "Range", "bytes=9999999-", "If-Range", `"other"`).want(t, 200, "")
 	}
@@ -160,7 +160,7 @@ func TestConditionalAnswers(t *testing.T) {
 			}
 		}
 		if len(pairs) > 0 {
-			// What the store has made of them is not repeated.
+			// The store's own values are not passed on.
 			g.upstream.edit(testBucket, "k", func(o *memObject) { o.header.Set("Cache-Control", "max-age=99999") })
 			r := g.get("/bucket/k", "If-None-Match", tag)
 			if r.status != 304 || r.header.Get("Cache-Control") != "" || r.header.Get("Expires") != "" || r.header.Get("ETag") != tag {
@@ -170,7 +170,7 @@ func TestConditionalAnswers(t *testing.T) {
 	}
 }
 
-// TestDeleteMarkers: the answers about a delete marker say what it is.
+// TestDeleteMarkers: the answers about a delete marker name it as one.
 func TestDeleteMarkers(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -202,8 +202,8 @@ func TestDeleteMarkers(t *testing.T) {
 	}
 }
 
-// TestUnknownHeadersOfReads: what a read does not ask for does it no harm. Writes
-// are refused, and told what for.
+// TestUnknownHeadersOfReads: unknown headers are ignored on reads. Writes with
+// them are refused, with the reason.
 func TestUnknownHeadersOfReads(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -227,7 +227,7 @@ func TestUnknownHeadersOfReads(t *testing.T) {
 		if r.status != before.status {
 			t.Errorf("%s %s: %d, want %d", c.method, c.path, r.status, before.status)
 		}
-		// A proxy in front adds it when the request is signed already.
+		// A proxy adds it after the request was signed.
 		c.header, c.tamper = nil, func(r *http.Request) { r.Header.Set("X-Amz-Cf-Id", "abc==") }
 		if r := g.do(c); r.status != before.status {
 			t.Errorf("%s %s, unsigned: %d, want %d", c.method, c.path, r.status, before.status)
@@ -244,9 +244,9 @@ func TestUnknownHeadersOfReads(t *testing.T) {
 	}
 }
 
-// TestReplacedAtCarelessStore replaces a plain object between the look at it and
-// the read of a range, at a store that ignores If-Match. Bytes of another object,
-// sealed ones above all, are not what the client is given.
+// TestReplacedAtCarelessStore replaces a plain object between the HEAD and the
+// read of a range, at a store that ignores If-Match. The client does not get
+// bytes of the other object, least of all sealed ones.
 func TestReplacedAtCarelessStore(t *testing.T) {
 	t.Parallel()
 	one, two := pattern(300_000, 1), pattern(300_000, 2)

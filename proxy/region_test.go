@@ -8,9 +8,9 @@ import (
 	"ssegw/proxy/sigv4"
 )
 
-// TestRegion signs writes, however their bodies are sent, for another region than
-// the gateway's: it refuses them and names its own, or takes them where it has any.
-// To the store it signs for the store's region all the same.
+// TestRegion signs writes, in each framing, for another region than the
+// gateway's. The gateway refuses them and names its region, or accepts them if
+// it accepts any. To the store it always signs for the store's region.
 func TestRegion(t *testing.T) {
 	t.Parallel()
 	anyRegion := func(s *gatewaySetup) { s.config.Region = sigv4.AnyRegion }

@@ -6,19 +6,21 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
-// TestRequire: a bucket with requirements takes no object that is sealed otherwise,
-// whatever the operation that writes it.
+// TestRequire: a bucket with requirements gets no object sealed in another way,
+// by any operation.
 func TestRequire(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, withConfig(func(c *Config) {
-		c.Require = []Requirement{
+		c.Require = []sse.Requirement{
 			{Bucket: "sealed", Scheme: 0},
 			{Bucket: "keyed-*", Scheme: sealer.SSEKMS, KESKey: "a"}, {Bucket: "keyed-*", Scheme: sealer.SSEKMS, KESKey: "b"},
 		}
-	}), withRule("keyed-2", Rule{Algorithm: s3.AWSKMS, KeyID: "a"}))
+	}), withRule("keyed-2", state.Rule{Algorithm: s3.AWSKMS, KeyID: "a"}))
 	for _, key := range []string{"a", "b", "c"} {
 		g.kes.CreateKey(key)
 	}
@@ -76,8 +78,9 @@ func TestRequire(t *testing.T) {
 	change("b").want(t, 200, "")
 }
 
-// TestPolicyOnSSE: a policy with conditions on headers that the store never sees
-// would refuse every write, or none. It is refused with a way out.
+// TestPolicyOnSSE: a policy with conditions on headers that the store never
+// sees would refuse every write, or none. It is refused, and the error names
+// the alternative.
 func TestPolicyOnSSE(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

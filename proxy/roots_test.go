@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
@@ -51,7 +52,7 @@ func storeKinds(t *testing.T, g *testGateway) (kinds []kindOfObject) {
 // loseState empties the state bucket and returns the record of the root.
 func (g *testGateway) loseState() *memObject {
 	g.t.Helper()
-	root := g.upstream.object(testStateBucket, rootObject)
+	root := g.upstream.object(testStateBucket, state.RootObject)
 	for _, key := range g.upstream.keys(testStateBucket) {
 		g.upstream.store(testStateBucket, key, nil)
 	}
@@ -60,8 +61,9 @@ func (g *testGateway) loseState() *memObject {
 
 const unverified = "content headers and user metadata are not verified"
 
-// TestStateLost: a new installation at the store of an old one reads every object
-// of that, though not what clients see of it without its keys.
+// TestStateLost: a new installation at an old store can read every object of it
+// with the KES keys, or the customer's. Headers are not verified then, and
+// clients get a warning.
 func TestStateLost(t *testing.T) {
 	t.Parallel()
 	old := newGateway(t, withTLS()).withSmallParts()
@@ -112,8 +114,8 @@ func TestStateLost(t *testing.T) {
 	cold.get(kinds[0].path).want(t, 503, "ServiceUnavailable")
 }
 
-// TestStateLostCopies: what is copied of an object of a lost root is sealed under
-// the present one. Headers that cannot be verified are not sealed as authentic.
+// TestStateLostCopies: a copy of an object with a lost root is sealed under the
+// present root. Headers that cannot be verified are not sealed as authentic.
 func TestStateLostCopies(t *testing.T) {
 	t.Parallel()
 	old := newGateway(t, withTLS()).withSmallParts()
@@ -145,15 +147,15 @@ func TestStateLostCopies(t *testing.T) {
 	}
 }
 
-// TestStateLostStrict: a setting refuses what cannot be verified, and the store
-// cannot evade it, or the default's warning, by changing the root that a header
-// names.
+// TestStateLostStrict: a setting refuses objects whose headers cannot be
+// verified. The store cannot evade it, or the default's warning, by changing
+// the root ID in a header.
 func TestStateLostStrict(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	g.put("/bucket/k", []byte("data"), s3.HeaderSSE, s3.AES256, "Content-Type", "text/plain").want(t, 200, "")
 	g.upstream.edit(testBucket, "k", func(o *memObject) {
-		h, _ := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
+		h, _ := parsedHeader(o.header.Get(sealer.MetadataKey))
 		h.RootID[0]++
 		o.header.Set(sealer.MetadataKey, h.Encode())
 		o.header.Set("Content-Type", "text/html")
@@ -166,15 +168,14 @@ func TestStateLostStrict(t *testing.T) {
 	}
 }
 
-// TestOldRoots: an old root beside the new one makes the objects of that what they
-// were, for gateways that run and for those that start.
+// TestOldRoots: if an old root is in the state bucket, its objects are fully
+// readable again, for running gateways and for new ones.
 func TestOldRoots(t *testing.T) {
 	t.Parallel()
 	old := newGateway(t, withTLS()).withSmallParts()
 	kinds := storeKinds(t, old)
 	record := old.loseState()
-	running := old.replica(withTLS())
-	running.State.old.pause = 0
+	running := old.replica(withTLS(), freshRoots())
 	if r := running.get(kinds[0].path); r.status != 200 || r.header.Get("X-Ssegw-Warning") == "" {
 		t.Fatalf("%d %v", r.status, r.header)
 	}
@@ -213,37 +214,36 @@ func TestOldRoots(t *testing.T) {
 // opens under that name.
 func TestOldRootOfAnotherBucket(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	other := NewState(StateConfig{Bucket: "other-state", Upstream: g.Upstream, KMS: g.KMS, Log: g.Log})
-	if err := other.open(t.Context()); err != nil {
+	g := newGateway(t, freshRoots())
+	other := state.New(state.Config{Bucket: "other-state", Upstream: g.Upstream, KMS: g.KMS, Log: g.Log})
+	if err := other.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	g.State.old.pause = 0
-	if _, err := g.State.rootOf(t.Context(), other.Root().ID); err == nil {
+	if _, err := g.State.RootOf(t.Context(), other.Root().ID); err == nil {
 		t.Fatal("the root is known before it is there")
 	}
-	g.upstream.store(testStateBucket, "roots/other-state", g.upstream.object("other-state", rootObject))
-	if root, err := g.State.rootOf(t.Context(), other.Root().ID); err != nil || root != other.Root() {
+	g.upstream.store(testStateBucket, "roots/other-state", g.upstream.object("other-state", state.RootObject))
+	if root, err := g.State.RootOf(t.Context(), other.Root().ID); err != nil || root != other.Root() {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestUnknownRootsAreBounded: objects of unknown roots cost no look at the
-// state bucket each.
+// TestUnknownRootsAreBounded: objects of unknown roots do not cost a request to
+// the state bucket each.
 func TestUnknownRootsAreBounded(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	for i := range 20 {
 		g.put(fmt.Sprintf("/bucket/%d", i), []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 		g.upstream.edit(testBucket, fmt.Sprint(i), func(o *memObject) {
-			h, _ := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
+			h, _ := parsedHeader(o.header.Get(sealer.MetadataKey))
 			h.RootID[0] += byte(i + 1)
 			o.header.Set(sealer.MetadataKey, h.Encode())
 		})
 	}
 	looks := func(g *testGateway) (n int) {
 		for _, r := range g.upstream.requests("/" + testStateBucket) {
-			if strings.HasPrefix(r.Query.Get("prefix"), rootsPrefix) {
+			if strings.HasPrefix(r.Query.Get("prefix"), state.RootsPrefix) {
 				n++
 			}
 		}
@@ -260,17 +260,18 @@ func TestUnknownRootsAreBounded(t *testing.T) {
 	}
 }
 
-// TestOldRootsAlone: a bucket with old roots and no root is not one to start in.
+// TestOldRootsAlone: a gateway does not start in a state bucket that has old
+// roots but no root.
 func TestOldRootsAlone(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	record := g.loseState()
 	g.upstream.store(testStateBucket, "roots/old", record)
 	other := g.replica(notOpened())
-	if err := other.State.open(t.Context()); err == nil || !strings.Contains(err.Error(), "roots/old") {
+	if err := other.State.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "roots/old") {
 		t.Errorf("%v", err)
 	}
-	if g.upstream.object(testStateBucket, rootObject) != nil {
+	if g.upstream.object(testStateBucket, state.RootObject) != nil {
 		t.Error("a root was made")
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"testing/synctest"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
-// TestDeleteBucketSparesTheNextRule: a bucket that is deleted and made again while
-// its DeleteBucket is under way keeps the rule that it got since, however much that
-// looks like the one before.
+// TestDeleteBucketSparesTheNextRule: if a bucket is deleted, created again and
+// given a rule while its DeleteBucket is in progress, the new rule stays, even
+// if it equals the old one.
 func TestDeleteBucketSparesTheNextRule(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -35,8 +36,8 @@ func TestDeleteBucketSparesTheNextRule(t *testing.T) {
 	}
 }
 
-// TestDeleteBucketKnowsTheLatestRule: the rule that ends with its bucket is the one
-// that the store has, not one that a replica remembers.
+// TestDeleteBucketKnowsTheLatestRule: the rule removed with its bucket is the
+// stored one, not one that a replica remembers.
 func TestDeleteBucketKnowsTheLatestRule(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -53,12 +54,12 @@ func TestDeleteBucketKnowsTheLatestRule(t *testing.T) {
 	})
 }
 
-// TestEncryptionIsForThoseWhoSeeTheBucket: GetBucketEncryption answers for no
-// bucket that the store does not show the client.
+// TestEncryptionIsForThoseWhoSeeTheBucket: GetBucketEncryption fails if the
+// store does not show the bucket to the client.
 func TestEncryptionIsForThoseWhoSeeTheBucket(t *testing.T) {
 	t.Parallel()
 	own := mapped("own")
-	g := newGateway(t, withCredentials(map[string]*Credential{"own": own}), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withCredentials(map[string]*Credential{"own": own}), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	get := clientRequest{method: http.MethodGet, path: "/bucket", query: encryptionQuery, as: own}
 	g.do(get).want(t, 200, "")
 	g.upstream.on(http.MethodHead, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

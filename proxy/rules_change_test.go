@@ -1,8 +1,12 @@
 package proxy
 
-import "context"
+import (
+	"context"
 
-// setRule stores the bucket's rule, whatever it was; nil removes it.
-func (s *State) setRule(ctx context.Context, bucket string, rule *Rule) error {
-	return s.changeRule(ctx, bucket, func(*Rule) (*Rule, error) { return rule, nil })
+	"ssegw/proxy/state"
+)
+
+// setRule stores the bucket's rule in place of any other; nil removes it.
+func setRule(ctx context.Context, s *state.State, bucket string, rule *state.Rule) error {
+	return s.ChangeRule(ctx, bucket, func(*state.Rule) (*state.Rule, error) { return rule, nil })
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,57 +14,55 @@ import (
 	"time"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
 const otherBucket = "other-bucket"
 
 // storeRules replaces the stored rules by a document of the test's.
-func (g *testGateway) storeRules(doc rulesDocument) {
+func (g *testGateway) storeRules(doc string) {
 	g.t.Helper()
-	plain, err := json.Marshal(doc)
+	b, err := sealer.SealRecord(g.State.Root(), state.RulesObject, []byte(doc))
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	b, err := sealer.SealRecord(g.State.Root(), rulesObject, plain)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) {
-		o.body, o.etag = b, hexSHA256(b)[:32]
+	g.upstream.edit(testStateBucket, state.RulesObject, func(o *memObject) {
+		o.body, o.etag = b, upstream.HexSHA256(b)[:32]
 	})
 }
 
-// TestRulesFailClosed takes the rules away while a gateway runs. Writes and
-// plaintext reads of buckets that depend on rules are refused, sealed reads go on,
-// and all works again when the rules are back.
+// TestRulesFailClosed takes the rules away while a gateway runs. Writes, and
+// plaintext reads of buckets that depend on rules, are refused. Sealed reads
+// work. Everything works again when the rules are back.
 func TestRulesFailClosed(t *testing.T) {
 	t.Parallel()
 	faults := map[string]func(t *testing.T, g *testGateway, before *memObject){
 		"deleted": func(_ *testing.T, g *testGateway, _ *memObject) {
-			g.upstream.store(testStateBucket, rulesObject, nil)
+			g.upstream.store(testStateBucket, state.RulesObject, nil)
 		},
 		"state bucket deleted": func(_ *testing.T, g *testGateway, _ *memObject) {
 			g.upstream.on("", "/"+testStateBucket, answerWith(404, "NoSuchBucket"))
 		},
 		"damaged": func(_ *testing.T, g *testGateway, _ *memObject) {
-			g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) { o.body[50] ^= 1; o.etag = strings.Repeat("d", 32) })
+			g.upstream.edit(testStateBucket, state.RulesObject, func(o *memObject) { o.body[50] ^= 1; o.etag = strings.Repeat("d", 32) })
 		},
 		"replaced by the root": func(_ *testing.T, g *testGateway, _ *memObject) {
-			g.upstream.store(testStateBucket, rulesObject, g.upstream.object(testStateBucket, rootObject))
+			g.upstream.store(testStateBucket, state.RulesObject, g.upstream.object(testStateBucket, state.RootObject))
 		},
 		"sealed under another name": func(t *testing.T, g *testGateway, _ *memObject) {
 			b, err := sealer.SealRecord(g.State.Root(), "upload", []byte(`{"revision":99,"buckets":{}}`))
 			if err != nil {
 				t.Fatal(err)
 			}
-			g.upstream.edit(testStateBucket, rulesObject, func(o *memObject) { o.body, o.etag = b, strings.Repeat("e", 32) })
+			g.upstream.edit(testStateBucket, state.RulesObject, func(o *memObject) { o.body, o.etag = b, strings.Repeat("e", 32) })
 		},
 		"rolled back": func(_ *testing.T, g *testGateway, before *memObject) {
-			g.upstream.store(testStateBucket, rulesObject, before)
+			g.upstream.store(testStateBucket, state.RulesObject, before)
 		},
 		"rolled back to a first start": func(_ *testing.T, g *testGateway, _ *memObject) {
-			g.storeRules(rulesDocument{Revision: 1, Buckets: map[string]Rule{}})
+			g.storeRules(`{"revision":1,"buckets":{}}`)
 		},
 	}
 	for name, damage := range faults {
@@ -74,19 +71,19 @@ func TestRulesFailClosed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGateway(t, onClock())
 				g.upstream.makeBucket(otherBucket)
-				before := g.upstream.object(testStateBucket, rulesObject)
-				rule := Rule{Algorithm: s3.AES256}
-				if err := g.State.setRule(t.Context(), testBucket, &rule); err != nil {
+				before := g.upstream.object(testStateBucket, state.RulesObject)
+				rule := state.Rule{Algorithm: s3.AES256}
+				if err := setRule(t.Context(), g.State, testBucket, &rule); err != nil {
 					t.Fatal(err)
 				}
 				g.put("/bucket/sealed", []byte("sealed")).want(t, 200, "")
 				g.upstream.store(testBucket, "plain", &memObject{body: []byte("plain"), header: headers("Content-Type", "a/b"), etag: strings.Repeat("a", 32)})
 				g.get("/bucket/plain").want(t, 200, "") // a migrating bucket
 
-				good := g.upstream.object(testStateBucket, rulesObject)
+				good := g.upstream.object(testStateBucket, state.RulesObject)
 				damage(t, g, before)
-				// The poll finds it, without any request's help.
-				eventually(t, "the gateway to notice", func() bool { return g.State.rules.current.Load().err != nil })
+				// The poll finds it, without any request.
+				eventually(t, "the gateway to notice", func() bool { return knownRulesErr(g) != nil })
 				if !g.logged("rules refused") {
 					t.Error("not logged")
 				}
@@ -116,7 +113,7 @@ func TestRulesFailClosed(t *testing.T) {
 				g.list(testBucket, "list-type=2")
 
 				g.upstream.unhook()
-				g.upstream.store(testStateBucket, rulesObject, good)
+				g.upstream.store(testStateBucket, state.RulesObject, good)
 				eventually(t, "the gateway to recover", func() bool { return g.put("/bucket/new", []byte("x")).status == 200 })
 				if !isSealed(g.upstream.object(testBucket, "new")) {
 					t.Error("the rule is lost")
@@ -127,12 +124,12 @@ func TestRulesFailClosed(t *testing.T) {
 	}
 }
 
-// TestRulesNotConfirmed lets the store be away for the rules alone. What leads to
-// plaintext needs rules that were confirmed a second ago, the rest five.
+// TestRulesNotConfirmed: the store is unavailable for the rules alone. Answers
+// in plaintext need rules confirmed within a second, other answers within five.
 func TestRulesNotConfirmed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGateway(t, onClock(), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+		g := newGateway(t, onClock(), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 		g.upstream.makeBucket(otherBucket)
 		g.upstream.on(http.MethodGet, "/"+testStateBucket, answerWith(500, "InternalError"))
 		time.Sleep(2 * time.Second)
@@ -143,15 +140,15 @@ func TestRulesNotConfirmed(t *testing.T) {
 		g.upstream.unhook()
 		time.Sleep(time.Nanosecond) // one attempt is for all who come at its time
 		g.put("/other-bucket/plain", []byte("x")).want(t, 200, "")
-		if g.upstream.object(otherBucket, "plain") == nil || g.State.rules.current.Load().err != nil {
+		if g.upstream.object(otherBucket, "plain") == nil || knownRulesErr(g) != nil {
 			t.Error("an outage is taken for damage")
 		}
 	})
 }
 
-// TestRulesAreSharedWhileRefreshed sees that a crowd of requests that needs fresh
-// rules asks the store for them a few times, not once each, and that a client that
-// leaves does not fail the others.
+// TestRulesAreSharedWhileRefreshed sees that a crowd of requests that needs
+// fresh rules asks the store for them a few times, not once each, and that a
+// client that leaves does not fail the others.
 func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,11 +161,11 @@ func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 			}
 			memFail(w, 500, "InternalError", "on demand")
 		})
-		time.Sleep(ruleTimes.maxAge + 1) // before the next poll
+		time.Sleep(state.DefaultTimes.MaxAge + 1) // before the next poll
 		first, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 101)
 		go func() {
-			_, _, err := g.State.rule(first, otherBucket)
+			_, _, err := g.State.Rule(first, otherBucket)
 			ended <- err
 		}()
 		eventually(t, "the first to ask", func() bool { return asked.Load() == 1 })
@@ -177,7 +174,7 @@ func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 			entered.Add(1)
 			go func() {
 				entered.Done()
-				_, _, err := g.State.rule(t.Context(), otherBucket)
+				_, _, err := g.State.Rule(t.Context(), otherBucket)
 				ended <- err
 			}()
 		}
@@ -185,7 +182,7 @@ func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 		cancel()
 		close(release)
 		for range 101 {
-			if err := <-ended; !errors.Is(err, errRules) {
+			if err := <-ended; !errors.Is(err, state.ErrRules) {
 				t.Errorf("%v, want errRules", err)
 			}
 		}
@@ -195,32 +192,34 @@ func TestRulesAreSharedWhileRefreshed(t *testing.T) {
 	})
 }
 
-// TestSlowRules: a store may take longer to confirm the rules than rules may be old.
-// What it says of a moment after the request came is good for that request.
+// TestSlowRules: a store may take longer to confirm the rules than rules may be
+// old. A confirmation requested after a request came is fresh enough for that
+// request.
 func TestSlowRules(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, onClock())
-		g.upstream.on(http.MethodGet, "/"+testStateBucket+"/"+rulesObject, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			time.Sleep(3 * ruleTimes.maxAge)
+		g.upstream.on(http.MethodGet, "/"+testStateBucket+"/"+state.RulesObject, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			time.Sleep(3 * state.DefaultTimes.MaxAge)
 			next.ServeHTTP(w, r)
 		})
 		for range 3 {
-			time.Sleep(ruleTimes.maxAge + 1)
+			time.Sleep(state.DefaultTimes.MaxAge + 1)
 			g.put("/bucket/k", []byte("x")).want(t, 200, "")
 		}
 	})
 }
 
-// TestLeavingClientEndsNoRefresh: the refresh that a client began serves others.
+// TestLeavingClientEndsNoRefresh: the refresh that a client began serves
+// others.
 func TestLeavingClientEndsNoRefresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, onClock())
-		time.Sleep(ruleTimes.maxAge + 1)
+		time.Sleep(state.DefaultTimes.MaxAge + 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, _, err := g.State.rule(ctx, otherBucket); err != nil {
+		if _, _, err := g.State.Rule(ctx, otherBucket); err != nil {
 			t.Errorf("%v", err)
 		}
 	})
@@ -234,8 +233,8 @@ func TestReplicasSeeRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newGateway(t, onClock())
 		b := a.replica()
-		a.setRule(testBucket, &Rule{Algorithm: s3.AES256})
-		deadline := time.Now().Add(ruleTimes.maxAge)
+		a.setRule(testBucket, &state.Rule{Algorithm: s3.AES256})
+		deadline := time.Now().Add(state.DefaultTimes.MaxAge)
 		for n := 0; ; n++ {
 			late := time.Now().After(deadline)
 			key := fmt.Sprint("key", n)
@@ -244,23 +243,24 @@ func TestReplicasSeeRules(t *testing.T) {
 				break
 			}
 			if late {
-				t.Fatalf("stored plaintext %s after the rule was set", time.Since(deadline)+ruleTimes.maxAge)
+				t.Fatalf("stored plaintext %s after the rule was set", time.Since(deadline)+state.DefaultTimes.MaxAge)
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
 
-		a.setRule(testBucket, &Rule{Algorithm: s3.AWSKMS})
+		a.setRule(testBucket, &state.Rule{Algorithm: s3.AWSKMS})
 		start := time.Now()
 		eventually(t, "the other replica's scheme", func() bool {
 			r := b.put("/bucket/key", []byte("x"))
 			r.want(t, 200, "")
 			return r.header.Get(s3.HeaderSSE) == s3.AWSKMS
 		})
-		if took := time.Since(start); took > ruleTimes.stale {
+		if took := time.Since(start); took > state.DefaultTimes.Stale {
 			t.Errorf("took %s", took)
 		}
 
-		// Removing a rule leads to plaintext; until b knows it seals, which is no harm.
+		// Without the rule objects are plaintext. Until b knows, it seals,
+		// which does no harm.
 		a.setRule(testBucket, nil)
 		eventually(t, "the rule to end", func() bool {
 			b.put("/bucket/key", []byte("x")).want(t, 200, "")
@@ -269,9 +269,9 @@ func TestReplicasSeeRules(t *testing.T) {
 	})
 }
 
-func (g *testGateway) setRule(bucket string, rule *Rule) {
+func (g *testGateway) setRule(bucket string, rule *state.Rule) {
 	g.t.Helper()
-	if err := g.State.setRule(g.t.Context(), bucket, rule); err != nil {
+	if err := setRule(g.t.Context(), g.State, bucket, rule); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -284,19 +284,19 @@ func TestConcurrentRules(t *testing.T) {
 	u.atomicWrites()
 	first := newGateway(t, withUpstream(u))
 	replicas := []*testGateway{first, first.replica(), first.replica()}
-	before := first.State.rules.current.Load().Revision
+	_, before, _ := first.State.KnownRules()
 	const each = 6
 	var wait sync.WaitGroup
 	for i, g := range replicas {
 		wait.Go(func() {
 			for n := range each {
-				rule := Rule{Algorithm: s3.AWSKMS, KeyID: fmt.Sprintf("key-%d-%d", i, n)}
+				rule := state.Rule{Algorithm: s3.AWSKMS, KeyID: fmt.Sprintf("key-%d-%d", i, n)}
 				for {
-					err := g.State.setRule(t.Context(), fmt.Sprintf("bucket-%d-%d", i, n), &rule)
+					err := setRule(t.Context(), g.State, fmt.Sprintf("bucket-%d-%d", i, n), &rule)
 					if err == nil {
 						break
 					}
-					if !errors.Is(err, errRules) {
+					if !errors.Is(err, state.ErrRules) {
 						t.Error(err)
 						return
 					}
@@ -305,18 +305,18 @@ func TestConcurrentRules(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	last := first.replica().State.rules.current.Load()
-	if got := len(last.Buckets); got != each*len(replicas) {
+	rules, last, _ := first.replica().State.KnownRules()
+	if got := len(rules); got != each*len(replicas) {
 		t.Errorf("%d rules left of %d", got, each*len(replicas))
 	}
 	for i := range replicas {
 		for n := range each {
-			if got := last.Buckets[fmt.Sprintf("bucket-%d-%d", i, n)].KeyID; got != fmt.Sprintf("key-%d-%d", i, n) {
+			if got := rules[fmt.Sprintf("bucket-%d-%d", i, n)].KeyID; got != fmt.Sprintf("key-%d-%d", i, n) {
 				t.Errorf("bucket-%d-%d has key %q", i, n, got)
 			}
 		}
 	}
-	if got := last.Revision - before; got != uint64(each*len(replicas)) {
+	if got := last - before; got != uint64(each*len(replicas)) {
 		t.Errorf("%d revisions for %d changes", got, each*len(replicas))
 	}
 }
@@ -332,24 +332,24 @@ func TestSetRuleAfterLostRaces(t *testing.T) {
 		g.upstream.on(http.MethodPut, "/"+testStateBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if writes++; writes == 1 {
 				g.upstream.unhook()
-				other.setRule(otherBucket, &Rule{Algorithm: s3.AES256})
+				other.setRule(otherBucket, &state.Rule{Algorithm: s3.AES256})
 				memFail(w, status, "Conflict", "another was faster")
 				return
 			}
 			next.ServeHTTP(w, r)
 		})
-		g.setRule(testBucket, &Rule{Algorithm: s3.AES256})
+		g.setRule(testBucket, &state.Rule{Algorithm: s3.AES256})
 		for _, bucket := range []string{testBucket, otherBucket} {
-			if rule, ok, err := g.State.rule(t.Context(), bucket); !ok || err != nil {
+			if rule, ok, err := g.State.Rule(t.Context(), bucket); !ok || err != nil {
 				t.Errorf("%d: %s has %+v, %v", status, bucket, rule, err)
 			}
 		}
 	}
 }
 
-// TestSetRuleFaults fails the write of a rule in the two ways a write can fail.
-// The client is told so without a word about the state bucket, and a rule that
-// was stored all the same comes into force.
+// TestSetRuleFaults fails the write of a rule before and after it is stored.
+// The error does not mention the state bucket. A rule that was stored anyway
+// comes into force.
 func TestSetRuleFaults(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -375,8 +375,8 @@ func TestSetRuleFaults(t *testing.T) {
 				}
 				g.upstream.unhook()
 				eventually(t, "the rules to be looked at again", func() bool {
-					time.Sleep(ruleTimes.maxAge)
-					_, ok, err := g.State.rule(t.Context(), testBucket)
+					time.Sleep(state.DefaultTimes.MaxAge)
+					_, ok, err := g.State.Rule(t.Context(), testBucket)
 					return err == nil && ok == test.stored
 				})
 				g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
@@ -389,18 +389,19 @@ func TestSetRuleFaults(t *testing.T) {
 	}
 }
 
-// TestSetRuleSeesRollback: a change never builds on rules older than those seen.
+// TestSetRuleSeesRollback: a change never builds on rules older than those
+// seen.
 func TestSetRuleSeesRollback(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	before := g.upstream.object(testStateBucket, rulesObject)
-	g.setRule(testBucket, &Rule{Algorithm: s3.AES256})
-	g.upstream.store(testStateBucket, rulesObject, before)
-	err := g.State.setRule(t.Context(), otherBucket, &Rule{Algorithm: s3.AES256})
-	if !errors.Is(err, errRules) {
+	before := g.upstream.object(testStateBucket, state.RulesObject)
+	g.setRule(testBucket, &state.Rule{Algorithm: s3.AES256})
+	g.upstream.store(testStateBucket, state.RulesObject, before)
+	err := setRule(t.Context(), g.State, otherBucket, &state.Rule{Algorithm: s3.AES256})
+	if !errors.Is(err, state.ErrRules) {
 		t.Errorf("%v, want errRules", err)
 	}
-	if got := g.upstream.object(testStateBucket, rulesObject); !bytes.Equal(got.body, before.body) {
+	if got := g.upstream.object(testStateBucket, state.RulesObject); !bytes.Equal(got.body, before.body) {
 		t.Error("something was written")
 	}
 }
@@ -409,12 +410,12 @@ func TestSetRuleSeesRollback(t *testing.T) {
 func TestTooManyRules(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	before := g.upstream.object(testStateBucket, rulesObject)
-	err := g.State.setRule(t.Context(), testBucket, &Rule{Algorithm: s3.AWSKMS, KeyID: strings.Repeat("k", maxRules)})
-	if !errors.Is(err, errRules) {
+	before := g.upstream.object(testStateBucket, state.RulesObject)
+	err := setRule(t.Context(), g.State, testBucket, &state.Rule{Algorithm: s3.AWSKMS, KeyID: strings.Repeat("k", state.MaxRules)})
+	if !errors.Is(err, state.ErrRules) {
 		t.Errorf("%v, want errRules", err)
 	}
-	if got := g.upstream.object(testStateBucket, rulesObject); got.etag != before.etag {
+	if got := g.upstream.object(testStateBucket, state.RulesObject); got.etag != before.etag {
 		t.Error("it was written")
 	}
 }
@@ -422,12 +423,12 @@ func TestTooManyRules(t *testing.T) {
 // TestSealedOnly reads a plaintext object that the store put into a bucket.
 func TestSealedOnly(t *testing.T) {
 	t.Parallel()
-	sealedOnly := Rule{Algorithm: s3.AES256, SealedOnly: true}
-	migrating := Rule{Algorithm: s3.AES256}
+	sealedOnly := state.Rule{Algorithm: s3.AES256, SealedOnly: true}
+	migrating := state.Rule{Algorithm: s3.AES256}
 	tests := map[string]struct {
 		mode    SealedOnly
 		auto    sealer.Scheme
-		rule    *Rule
+		rule    *state.Rule
 		refused bool
 	}{
 		"auto, sealed-only bucket":   {SealedOnlyAuto, 0, &sealedOnly, true},
@@ -466,4 +467,10 @@ func TestSealedOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// knownRulesErr returns why a gateway does not rely on its rules, or nil.
+func knownRulesErr(g *testGateway) error {
+	_, _, err := g.State.KnownRules()
+	return err
 }

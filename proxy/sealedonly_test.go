@@ -5,10 +5,11 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
-// TestUploadIntoSealedOnly: an upload that began without encryption puts no plaintext into
-// a bucket that has become sealed-only since.
+// TestUploadIntoSealedOnly: an upload begun without encryption stores no
+// plaintext in a bucket that has become sealed-only since.
 func TestUploadIntoSealedOnly(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]gatewayOption{
@@ -22,8 +23,8 @@ func TestUploadIntoSealedOnly(t *testing.T) {
 			plain, sealed := g.begin("/bucket/plain"), g.begin("/bucket/sealed", s3.HeaderSSE, s3.AES256)
 			listed := []testPart{{number: 1, etag: plain.try(1, pattern(2000, 1)).header.Get("ETag")}}
 			sealed.part(1, pattern(2000, 2))
-			rule := Rule{Algorithm: s3.AES256, SealedOnly: name == "rule"}
-			if err := g.State.setRule(t.Context(), testBucket, &rule); err != nil {
+			rule := state.Rule{Algorithm: s3.AES256, SealedOnly: name == "rule"}
+			if err := setRule(t.Context(), g.State, testBucket, &rule); err != nil {
 				t.Fatal(err)
 			}
 			g.upstream.forget()
@@ -56,7 +57,8 @@ func TestBucketWithUploads(t *testing.T) {
 	wantObject(t, g, "/bucket/k", pattern(2000, 1), 1)
 }
 
-// TestBucketEmptyWithoutUploads: a store that does not list uploads, or versions, has rules.
+// TestBucketEmptyWithoutUploads: rules can be set at a store that cannot list
+// uploads or versions.
 func TestBucketEmptyWithoutUploads(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{405, 501} {

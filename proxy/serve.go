@@ -1,86 +1,67 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// serveSealed sends what is wanted of an object whose sealed bytes, from byte
-// first of the object on, are in body. The first package is verified before the
-// answer begins; after that a failure breaks the connection.
-func (c *call) serveSealed(o *sealedObject, want wanted, body io.Reader, first int64) error {
-	defer o.wipe()
-	offset, length, status, err := o.resolve(want)
-	if err != nil {
-		return err
-	}
-	k, err := c.keyOf(o)
+// serveSealed answers with the wanted part of an object, read from the stored
+// bytes in body. It verifies the first package before it sends the status.
+// After that a failure breaks the connection.
+func serveSealed(c *call, r *object.Reader, o *object.Object, want object.Wanted, body sealedBytes, span object.Span) error {
+	k, err := r.KeyOf(c.ctx(), o)
 	if err != nil {
 		return err
 	}
 	defer k.Wipe()
-	plain, err := o.open(k, body, offset, length, first)
+	var plain io.Reader
+	if body.whole {
+		plain, err = o.OpenWhole(k, body, span)
+	} else {
+		plain, err = o.Open(k, body, span, body.first)
+	}
 	if err != nil {
-		return c.bodyError(err)
+		return r.BodyError(err)
 	}
-	if o.whole && o.header.Trailer && o.parts == nil {
-		plain = &trailedReader{plain, body, o}
-	}
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	buf := upstream.CopyBuffers.Get().(*[upstream.CopySize]byte)
+	defer upstream.CopyBuffers.Put(buf)
 	n, err := readFirst(plain, buf[:])
 	if err != nil && err != io.EOF {
-		return c.bodyError(err)
+		return r.BodyError(err)
 	}
 	ended := err == io.EOF
-	if err := c.setObjectHeaders(o, want, offset, length, status); err != nil {
+	if err := setObjectHeaders(c, r, o, want, span); err != nil {
 		return err
 	}
-	c.w.WriteHeader(status)
-	w := c.w
-	if _, err := w.Write(buf[:n]); err != nil {
+	c.w.WriteHeader(span.Status)
+	if _, err := c.w.Write(buf[:n]); err != nil {
 		return fmt.Errorf("proxy: writing to the client: %w", err)
 	}
 	if ended {
 		return nil
 	}
-	if _, err := copyBody(w, plain); err != nil {
-		return c.bodyError(err)
+	if _, err := upstream.CopyBody(c.w, plain); err != nil {
+		return r.BodyError(err)
 	}
 	return nil
 }
 
-// trailedReader is the plaintext of a whole single PUT that has a trailer, which it
-// verifies before it gives out the last bytes (docs/FORMAT.md, section 10).
-type trailedReader struct {
-	plain io.Reader
-	rest  io.Reader // what follows the body, once plain has ended
-	o     *sealedObject
+// sealedBytes reads stored bytes of a sealed object.
+type sealedBytes struct {
+	io.Reader
+	first int64 // offset of the first byte in the stored object
+	whole bool  // all stored bytes, with the trailer
 }
 
-func (t *trailedReader) Read(p []byte) (int, error) {
-	n, err := t.plain.Read(p)
-	if err != io.EOF {
-		return n, err
-	}
-	tail := make([]byte, sealer.SingleTrailerSize)
-	if _, err := io.ReadFull(t.rest, tail); err != nil {
-		return 0, fmt.Errorf("reading a trailer: %w", err)
-	}
-	if _, err := t.o.facts.OpenTrailer(t.o.header, tail); err != nil {
-		return 0, err
-	}
-	return n, io.EOF
-}
-
-// readFirst reads until there is something to send or nothing to come.
+// readFirst reads until it has at least one byte or an error.
 func readFirst(r io.Reader, p []byte) (int, error) {
 	for {
 		n, err := r.Read(p)
@@ -90,58 +71,54 @@ func readFirst(r io.Reader, p []byte) (int, error) {
 	}
 }
 
-// bodyError tells a body that was changed from one that stopped coming.
-func (c *reader) bodyError(err error) error {
-	if errors.Is(err, sealer.ErrNotAuthentic) || errors.Is(err, sealer.ErrMalformed) || errors.Is(err, errMismatch) {
-		return c.integrity("body", err)
-	}
-	return fmt.Errorf("%w: %w", errUpstream, err)
-}
-
-// setObjectHeaders writes the headers of a GET's or HEAD's answer.
-func (c *call) setObjectHeaders(o *sealedObject, want wanted, offset, length int64, status int) error {
+// setObjectHeaders sets the headers of a GET's or HEAD's answer for a sealed
+// object.
+func setObjectHeaders(c *call, r *object.Reader, o *object.Object, want object.Wanted, span object.Span) error {
 	var sums []sealer.Checksum
-	if want.span == nil && strings.EqualFold(c.req.Header.Get(s3.HeaderChecksumMode), "ENABLED") {
+	if want.Range == nil && strings.EqualFold(c.req.Header.Get(s3.HeaderChecksumMode), "ENABLED") {
 		var err error
-		if sums, err = c.checksums(o, want.part); err != nil {
+		if sums, err = r.Checksums(c.ctx(), o, want.Part); err != nil {
 			return err
 		}
 	}
 	h := c.w.Header()
-	copyAnswer(h, o.stored, true)
-	setUncovered(h, o.stored, c.req.Key, o.header.Size)
-	o.content.set(h)
+	upstream.CopyAnswer(h, o.Stored, true)
+	object.SetUncovered(h, o.Stored, c.req.Key, o.Header.Size)
+	object.SetContent(h, o.Content)
 	h.Del(s3.HeaderPartsCount)
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("Content-Length", strconv.FormatInt(length, 10))
-	h.Set("ETag", shownTag(o.stored))
-	if status == http.StatusPartialContent {
-		h.Set("Content-Range", s3.ContentRange(offset, length, o.size))
+	h.Set("Content-Length", strconv.FormatInt(span.Length, 10))
+	h.Set("ETag", object.ShownTag(o.Stored))
+	if span.Status == http.StatusPartialContent {
+		h.Set("Content-Range", s3.ContentRange(span.Offset, span.Length, o.Size))
 	}
-	if want.part > 0 && o.parts != nil {
-		h.Set(s3.HeaderPartsCount, strconv.Itoa(len(o.parts.Parts)))
+	if want.Part > 0 && o.Parts != nil {
+		h.Set(s3.HeaderPartsCount, strconv.Itoa(len(o.Parts.Parts)))
 	}
-	o.warn(h)
-	o.sealing.setHeaders(h)
+	setWarning(h, o)
+	o.Sealing.SetHeaders(h)
 	for _, s := range sums {
-		h.Set(s3.ChecksumPrefix+strings.ToLower(s.Algorithm.String()), checksumValue(s, o.partCount()))
-		h.Set(s3.HeaderChecksumType, checksumType(s))
+		h.Set(s3.ChecksumPrefix+strings.ToLower(s.Algorithm.String()), object.ChecksumValue(s, o.PartCount()))
+		h.Set(s3.HeaderChecksumType, object.ChecksumType(s))
 	}
-	c.overrides(h)
+	setOverrides(c, h)
 	return nil
 }
 
-// headerWarning tells a client that the gateway cannot vouch for all of an answer.
+// headerWarning tells a client which part of an answer the gateway cannot vouch
+// for.
 const headerWarning = "x-ssegw-warning"
 
-func (o *sealedObject) warn(h http.Header) {
-	if o.warning != "" {
-		h.Set(headerWarning, o.warning)
+// setWarning sets headerWarning if o needs it.
+func setWarning(h http.Header, o *object.Object) {
+	if o.Warning != "" {
+		h.Set(headerWarning, o.Warning)
 	}
 }
 
-// overrides sets the headers that a client asks for with response-* parameters.
-func (c *call) overrides(h http.Header) {
+// setOverrides sets the headers that the client asks for with response-*
+// parameters.
+func setOverrides(c *call, h http.Header) {
 	for name, values := range c.req.Query {
 		if header, ok := strings.CutPrefix(name, "response-"); ok {
 			h.Set(header, cleanHeader(values[0]))
@@ -149,7 +126,8 @@ func (c *call) overrides(h http.Header) {
 	}
 }
 
-// cleanHeader drops control characters, which net/http would turn into spaces.
+// cleanHeader drops control characters. net/http would replace them with
+// spaces.
 func cleanHeader(v string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -159,64 +137,50 @@ func cleanHeader(v string) string {
 	}, v)
 }
 
-// servePlain answers with an object that is not sealed. body is nil for HEAD.
-func (c *call) servePlain(stored http.Header, status int, body io.Reader) error {
-	if err := c.allowPlain(); err != nil {
+// servePlain answers with an object that is not sealed. body is nil for a HEAD.
+func servePlain(c *call, stored http.Header, status int, body io.Reader) error {
+	r := c.object()
+	if err := allowPlain(c, r); err != nil {
 		return err
 	}
-	if err := c.readConditions().check(shownTag(stored)); err != nil {
-		return c.refuseRead(err, stored)
+	if err := r.CheckConditions(c.ctx(), stored); err != nil {
+		return err
 	}
 	h := c.w.Header()
-	copyObject(h, stored)
-	c.overrides(h)
+	upstream.CopyObject(h, stored)
+	setOverrides(c, h)
 	c.w.WriteHeader(status)
 	if body == nil {
 		return nil
 	}
-	_, err := copyBody(c.w, body)
+	_, err := upstream.CopyBody(c.w, body)
 	return err
 }
 
-// allowPlain refuses objects that are not sealed where only sealed ones belong,
-// and customer keys for objects that have none.
-func (c *reader) allowPlain() error {
-	if customer, err := c.customerSealing(c.req.Header); err != nil || customer != nil {
+// allowPlain refuses an object that is not sealed if its bucket is sealed-only,
+// or if the client sent a key for it.
+func allowPlain(c *call, r *object.Reader) error {
+	if customer, err := r.Encryption().Customer(); err != nil || customer != nil {
 		if err != nil {
 			return err
 		}
 		return s3.ErrSSENotApplicable
 	}
-	only, err := c.sealedOnly()
+	only, err := sealedOnly(c, r.Name.Bucket)
 	if err == nil && only {
-		c.metrics.integrity.WithLabelValues("not sealed").Inc()
+		r.Integrity("not sealed")
 		err = errNotSealed
 	}
 	return err
 }
 
-// sealedOnly reports whether only sealed objects belong into the bucket.
-func (c *reader) sealedOnly() (bool, error) {
-	if c.SealedOnly == SealedOnlyNever {
+// sealedOnly reports whether a bucket's unsealed objects are refused
+// (Config.SealedOnly).
+func sealedOnly(c *call, bucket string) (bool, error) {
+	if c.gw.SealedOnly == SealedOnlyNever {
 		return false, nil
 	}
-	rule, ok, err := c.State.rule(c.ctx(), c.req.Bucket)
-	ruled := ok && rule.Algorithm != "" || c.AutoEncryption != 0
-	return ok && rule.SealedOnly || ruled && c.SealedOnly == SealedOnlyAlways, err
-}
-
-// totalSize is the length of the whole upstream object behind a GET's answer,
-// and the offset of the answer's first byte. -1 says that it is not known.
-func totalSize(resp *http.Response) (total, first int64) {
-	if resp.StatusCode != http.StatusPartialContent {
-		return resp.ContentLength, 0
-	}
-	span, size, ok := strings.Cut(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes "), "/")
-	begin, _, ok2 := strings.Cut(span, "-")
-	total, err := strconv.ParseInt(size, 10, 64)
-	first, err2 := strconv.ParseInt(begin, 10, 64)
-	if !ok || !ok2 || err != nil || err2 != nil {
-		return -1, 0
-	}
-	return total, first
+	rule, ok, err := c.gw.State.Rule(c.ctx(), bucket)
+	ruled := ok && rule.Algorithm != "" || c.gw.AutoEncryption != 0
+	return ok && rule.SealedOnly || ruled && c.gw.SealedOnly == SealedOnlyAlways, err
 }

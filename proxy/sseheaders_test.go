@@ -9,6 +9,7 @@ import (
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
 )
 
 // requestOf makes a request for a route, about the object k of testBucket.
@@ -54,12 +55,12 @@ var sseValues = map[string][2]string{
 	s3.HeaderCopySourceSSECKeyMD5:    {customerHeaders('c')[5], "nonsense"},
 }
 
-// TestSSEHeadersOfEveryRoute sends each header of server-side encryption with each
-// operation. What is not honoured is refused, and so is nonsense; nothing is
-// stored, and nothing is answered as if the header had not been there.
+// TestSSEHeadersOfEveryRoute sends each header of server-side encryption with
+// each operation. A header that the operation does not honour is refused, and
+// so is an invalid value. Nothing is stored, and no answer ignores the header.
 func TestSSEHeadersOfEveryRoute(t *testing.T) {
 	t.Parallel()
-	if len(sseValues) != len(sseHeaderSets) {
+	if len(sseValues) != len(sse.Headers) {
 		t.Fatal("not all headers are tried")
 	}
 	g := newGateway(t, withTLS()).withSmallParts()
@@ -82,7 +83,7 @@ func TestSSEHeadersOfEveryRoute(t *testing.T) {
 			}
 			for header, values := range sseValues {
 				for i, value := range values {
-					honoured := honouredSSE[route.Action]&sseHeaderSets[header] != 0
+					honoured := sse.Honoured[route.Action]&sse.Headers[header] != 0
 					if honoured && i == 0 {
 						continue // the tests of the operation
 					}
@@ -110,13 +111,13 @@ func TestSSEHeadersOfEveryRoute(t *testing.T) {
 	}
 }
 
-// TestSSEHeadersOfForms: fields of forms are headers.
+// TestSSEHeadersOfForms: fields of forms count as headers.
 func TestSSEHeadersOfForms(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	for header, values := range sseValues {
 		for i, value := range values {
-			if i == 0 && honouredSSE[s3.PostObject]&sseHeaderSets[header] != 0 {
+			if i == 0 && sse.Honoured[s3.PostObject]&sse.Headers[header] != 0 {
 				continue
 			}
 			if r := g.form(testForm{fields: []string{header, value}, file: []byte("data")}); r.status != 400 && r.code != "NotImplemented" {
@@ -129,8 +130,8 @@ func TestSSEHeadersOfForms(t *testing.T) {
 	}
 }
 
-// TestCompleteSSEHeaders: a Complete, and each part, may repeat how the upload was begun, and
-// no more.
+// TestCompleteSSEHeaders: a Complete, and each part, may repeat the encryption
+// headers of the Create, and no others.
 func TestCompleteSSEHeaders(t *testing.T) {
 	t.Parallel()
 	kms := []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, kmstest.DefaultKey, s3.HeaderSSEContext, testContext}

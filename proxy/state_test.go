@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +76,7 @@ func (g *testGateway) logged(words ...string) bool {
 
 func storedRoot(t *testing.T, u *memUpstream) *sealer.RootRecord {
 	t.Helper()
-	o := u.object(testStateBucket, rootObject)
+	o := u.object(testStateBucket, state.RootObject)
 	if o == nil {
 		t.Fatal("no root stored")
 	}
@@ -88,7 +90,7 @@ func storedRoot(t *testing.T, u *memUpstream) *sealer.RootRecord {
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	if diff := cmp.Diff([]string{rootObject, rulesObject}, g.upstream.keys(testStateBucket)); diff != "" {
+	if diff := cmp.Diff([]string{state.RootObject, state.RulesObject}, g.upstream.keys(testStateBucket)); diff != "" {
 		t.Errorf("state bucket (-want +got):\n%s", diff)
 	}
 	r := storedRoot(t, g.upstream)
@@ -104,7 +106,7 @@ func TestFirstStart(t *testing.T) {
 // TestStateIsSealed sees that the stored bytes show nothing of root and rules.
 func TestStateIsSealed(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AWSKMS, KeyID: "secret-project-key"}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS, KeyID: "secret-project-key"}))
 	root := g.State.Root()
 	for _, name := range g.upstream.keys(testStateBucket) {
 		body := g.upstream.object(testStateBucket, name).body
@@ -126,42 +128,42 @@ func TestStartRefuses(t *testing.T) {
 		says   []string
 	}{
 		"root deleted": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.store(testStateBucket, rootObject, nil)
+			u.store(testStateBucket, state.RootObject, nil)
 		}, []string{testStateBucket, "rules", "no root"}},
 		"bucket of somebody else": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			o := u.object(testStateBucket, rulesObject)
+			o := u.object(testStateBucket, state.RulesObject)
 			u.store(testStateBucket, "holiday.jpg", o)
-			u.store(testStateBucket, rootObject, nil)
-			u.store(testStateBucket, rulesObject, nil)
+			u.store(testStateBucket, state.RootObject, nil)
+			u.store(testStateBucket, state.RulesObject, nil)
 		}, []string{testStateBucket, "holiday.jpg", "no root"}},
 		"rules deleted": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.store(testStateBucket, rulesObject, nil)
+			u.store(testStateBucket, state.RulesObject, nil)
 		}, []string{testStateBucket, "rules", "deleted"}},
 		"rules damaged": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.edit(testStateBucket, rulesObject, func(o *memObject) { o.body[60] ^= 1 })
+			u.edit(testStateBucket, state.RulesObject, func(o *memObject) { o.body[60] ^= 1 })
 		}, []string{"rules", "not authentic"}},
 		"rules empty": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.edit(testStateBucket, rulesObject, func(o *memObject) { o.body = nil })
+			u.edit(testStateBucket, state.RulesObject, func(o *memObject) { o.body = nil })
 		}, []string{"rules", "malformed"}},
 		"rules of another root": {func(t *testing.T, u *memUpstream, _ *kmstest.Server) {
-			b, err := sealer.SealRecord(sealer.NewRoot(), rulesObject, []byte(`{"revision":9,"buckets":{}}`))
+			b, err := sealer.SealRecord(sealer.NewRoot(), state.RulesObject, []byte(`{"revision":9,"buckets":{}}`))
 			if err != nil {
 				t.Fatal(err)
 			}
-			u.edit(testStateBucket, rulesObject, func(o *memObject) { o.body = b })
+			u.edit(testStateBucket, state.RulesObject, func(o *memObject) { o.body = b })
 		}, []string{"rules", "unknown root"}},
 		"root damaged": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.edit(testStateBucket, rootObject, func(o *memObject) { o.body[len(o.body)-1] ^= 1 })
+			u.edit(testStateBucket, state.RootObject, func(o *memObject) { o.body[len(o.body)-1] ^= 1 })
 		}, []string{testStateBucket, "root", "not authentic"}},
 		"root cut": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.edit(testStateBucket, rootObject, func(o *memObject) { o.body = o.body[:20] })
+			u.edit(testStateBucket, state.RootObject, func(o *memObject) { o.body = o.body[:20] })
 		}, []string{testStateBucket, "root", "malformed"}},
 		"root not finished any more": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.edit(testStateBucket, rootObject, func(o *memObject) { o.body[16] = 0 })
-			u.store(testStateBucket, rulesObject, nil)
+			u.edit(testStateBucket, state.RootObject, func(o *memObject) { o.body[16] = 0 })
+			u.store(testStateBucket, state.RulesObject, nil)
 		}, []string{testStateBucket, "root", "not authentic"}},
 		"data key of the root damaged": {func(_ *testing.T, u *memUpstream, _ *kmstest.Server) {
-			u.edit(testStateBucket, rootObject, func(o *memObject) { o.body[len(o.body)-90] ^= 1 })
+			u.edit(testStateBucket, state.RootObject, func(o *memObject) { o.body[len(o.body)-90] ^= 1 })
 		}, []string{testStateBucket, kmstest.DefaultKey, "not authentic"}},
 		"key deleted": {func(_ *testing.T, _ *memUpstream, kes *kmstest.Server) {
 			kes.DeleteKey(kmstest.DefaultKey)
@@ -173,11 +175,11 @@ func TestStartRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 			test.damage(t, g.upstream, g.kes)
 			late := g.replica(notOpened())
 			err := late.run()()
-			if !errors.Is(err, errState) {
+			if !errors.Is(err, state.ErrRefused) {
 				t.Fatalf("Run: %v, want errState", err)
 			}
 			for _, word := range test.says {
@@ -206,10 +208,28 @@ func TestStartRefuses(t *testing.T) {
 func TestRootDeletedWithRules(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	g.upstream.store(testStateBucket, rootObject, nil)
-	g.upstream.store(testStateBucket, rulesObject, nil)
+	g.upstream.store(testStateBucket, state.RootObject, nil)
+	g.upstream.store(testStateBucket, state.RulesObject, nil)
 	if other := g.replica(); other.State.Root() == g.State.Root() {
 		t.Error("the same root")
+	}
+}
+
+// TestRootDeletedBehindProbes: probes that interrupted starts left behind do not
+// make the bucket look empty. A start that finds no root writes none.
+func TestRootDeletedBehindProbes(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.upstream.store(testStateBucket, state.RootObject, nil)
+	for n := range 1500 {
+		g.upstream.store(testStateBucket, fmt.Sprintf("%s%032x", upstream.ProbePrefix, n), &memObject{header: http.Header{}, etag: "e"})
+	}
+	other := g.replica(notOpened())
+	if err := other.State.Open(t.Context()); !errors.Is(err, state.ErrRefused) {
+		t.Errorf("opened: %v", err)
+	}
+	if g.upstream.object(testStateBucket, state.RootObject) != nil {
+		t.Error("a new root was written")
 	}
 }
 
@@ -235,7 +255,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 						panic(http.ErrAbortHandler)
 					}
 				})
-				if err := g.State.open(t.Context()); err == nil {
+				if err := g.State.Open(t.Context()); err == nil {
 					t.Fatal("opened in spite of the fault")
 				}
 				left := u.keys(testStateBucket)
@@ -246,7 +266,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 				}
 				next.put("/bucket/key", []byte("x"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
 				next.get("/bucket/key").want(t, 200, "")
-				if len(left) > 0 && next.State.rules.current.Load().Revision != 1 {
+				if _, revision, _ := next.State.KnownRules(); len(left) > 0 && revision != 1 {
 					t.Error("other rules than those of a first start")
 				}
 			})
@@ -264,7 +284,7 @@ func TestDefaultKeyIsMade(t *testing.T) {
 
 func TestDefaultKeyChanged(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	body := []byte("sealed under the old key")
 	g.put("/bucket/old", body).want(t, 200, "")
 
@@ -281,7 +301,7 @@ func TestDefaultKeyChanged(t *testing.T) {
 		}
 	}
 	next.put("/bucket/new", body).want(t, 200, "")
-	h, err := sealer.ParseHeader(g.upstream.object(testBucket, "new").header.Get(sealer.MetadataKey))
+	h, err := parsedHeader(g.upstream.object(testBucket, "new").header.Get(sealer.MetadataKey))
 	if err != nil || h.KeyName != "next-key" {
 		t.Errorf("new object under %q, %v", h.KeyName, err)
 	}
@@ -331,7 +351,7 @@ func TestStartWaits(t *testing.T) {
 			test.away(g)
 			g.run()
 			eventually(t, "a log line", func() bool { return g.logged("waiting to open the state", test.says) })
-			if err := g.State.Ready(); !errors.Is(err, errNotReady) {
+			if err := g.State.Ready(); !errors.Is(err, state.ErrNotReady) {
 				t.Errorf("Ready: %v", err)
 			}
 			for _, r := range []clientAnswer{g.put("/bucket/key", []byte("x")), g.get("/bucket/key"), g.do(clientRequest{method: http.MethodGet, path: "/bucket"})} {
@@ -391,14 +411,14 @@ func TestLostRaces(t *testing.T) {
 		g := newGateway(t, withUpstream(u), notOpened())
 		u.on(http.MethodPut, "/"+testStateBucket+"/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			// Somebody else's write is the same write done by somebody else.
-			if !hasCondition(r.Header) {
+			if r.Header.Get("If-Match") == "" && r.Header.Get("If-None-Match") == "" {
 				next.ServeHTTP(w, r)
 				return
 			}
 			next.ServeHTTP(discardAnswer{http.Header{}}, r)
 			memFail(w, status, "Conflict", "another was faster")
 		})
-		if err := g.State.open(t.Context()); err != nil {
+		if err := g.State.Open(t.Context()); err != nil {
 			t.Errorf("%d: %v", status, err)
 			continue
 		}
@@ -427,7 +447,7 @@ func TestStoreWithoutConditions(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	g := newGateway(t, withUpstream(u), withRule(testBucket, Rule{Algorithm: s3.AES256}))
+	g := newGateway(t, withUpstream(u), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
 	g.put("/bucket/key", []byte("x")).want(t, 200, "")
 	if !isSealed(u.object(testBucket, "key")) {
 		t.Error("not sealed")

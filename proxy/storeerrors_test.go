@@ -16,7 +16,7 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// element is one of an error document's.
+// element is an element of an error document.
 type element struct {
 	XMLName xml.Name
 	Text    string `xml:",chardata"`
@@ -54,7 +54,7 @@ var forwardedRequests = []clientRequest{
 }
 
 // TestStoreErrors: an error of the store reaches the client with its status,
-// code, message and further elements. All else of the answer is the gateway's.
+// code, message and further elements. The rest of the answer is the gateway's.
 func TestStoreErrors(t *testing.T) {
 	t.Parallel()
 	const doc = "<?xml version='1.0'?>\n<Error xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"  ><Code>XStrangeVendorError</Code>" +
@@ -127,7 +127,8 @@ func loggedID(g *testGateway, request, host string) (found bool) {
 	return found
 }
 
-// evilDocuments are bodies that no store has to send, with their content type.
+// evilDocuments are bodies that a store should never send, with their content
+// type.
 var evilDocuments = map[string]string{
 	"html":          "<html><body><script>alert(1)</script></body></html>",
 	"xhtml":         `<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><script>alert(1)</script></html>`,
@@ -144,8 +145,8 @@ var evilDocuments = map[string]string{
 	"":              "",
 }
 
-// TestEvilStoreErrors: of an error answer that is no S3 error only the status
-// counts. No byte of its document reaches the client.
+// TestEvilStoreErrors: of an error answer that is not an S3 error only the
+// status counts. No byte of its document reaches the client.
 func TestEvilStoreErrors(t *testing.T) {
 	t.Parallel()
 	codes := map[int]string{
@@ -177,8 +178,8 @@ func TestEvilStoreErrors(t *testing.T) {
 	}
 }
 
-// TestStoreNotFound: what is missing follows from the request where the store
-// does not say.
+// TestStoreNotFound: if the store does not name what is missing, it follows
+// from the request.
 func TestStoreNotFound(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -243,7 +244,7 @@ func TestForwardedDocuments(t *testing.T) {
 			}
 		}
 	}
-	// What a write answers means nothing, and the write is done.
+	// The document of a write's answer does not matter: the write is done.
 	answer(evilDocuments["html"])
 	r := g.do(clientRequest{method: "PUT", path: "/bucket/k", query: url.Values{"tagging": {""}}, body: []byte("<T/>")})
 	if r.status != 200 || len(r.body) > 0 {
@@ -251,7 +252,8 @@ func TestForwardedDocuments(t *testing.T) {
 	}
 }
 
-// TestErrorElements: error documents have the elements that Amazon S3 documents.
+// TestErrorElements: error documents have the elements that Amazon S3
+// documents.
 func TestErrorElements(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

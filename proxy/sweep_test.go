@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 )
 
 const sweepDay = 24 * time.Hour
 
 // sweepAfter sweeps as if so much time had passed.
 func (g *testGateway) sweepAfter(age time.Duration) (int, error) {
-	return g.State.sweep(g.t.Context(), time.Now().Add(age), sweepRequests)
+	return g.State.Sweep(g.t.Context(), time.Now().Add(age), state.SweepRequests)
 }
 
 // wantSwept sweeps and fails the test unless that many objects go.
@@ -32,7 +33,7 @@ func (g *testGateway) wantSwept(age time.Duration, want int) {
 
 // recordsOf are the names of an upload's records, without its prefix.
 func (u *testUpload) records() (names []string) {
-	prefix := strings.TrimSuffix(uploadRecordName(u), uploadRecord)
+	prefix := strings.TrimSuffix(uploadRecordName(u), state.UploadRecord)
 	for _, name := range u.g.records() {
 		if rest, ok := strings.CutPrefix(name, prefix); ok {
 			names = append(names, rest)
@@ -41,14 +42,16 @@ func (u *testUpload) records() (names []string) {
 	return names
 }
 
-// endDirectly ends an upload at the store, as an operator or a lifecycle rule does.
+// endDirectly ends an upload at the store, like an operator or a lifecycle
+// rule.
 func (u *testUpload) endDirectly() {
 	u.g.upstream.mu.Lock()
 	defer u.g.upstream.mu.Unlock()
-	delete(u.g.upstream.uploads, storeID(u.id))
+	delete(u.g.upstream.uploads, state.StoreID(u.id))
 }
 
-// begun makes an upload with a part upstream and a staged one: four records.
+// begun begins an upload with a part at the store and a staged one: four
+// records.
 func (g *testGateway) begun(key string, sse ...string) *testUpload {
 	u := g.begin("/bucket/"+key, sse...)
 	u.try(1, pattern(2000, 1)).want(g.t, 200, "")
@@ -58,8 +61,8 @@ func (g *testGateway) begun(key string, sse ...string) *testUpload {
 
 var sweepSSE = []string{s3.HeaderSSE, s3.AES256}
 
-// TestSweep: records go when they have aged and the store knows the upload no more,
-// the answer of a Complete after a day, and nothing else ever.
+// TestSweep: records are removed when they are old and the store no longer has
+// the upload; the answer of a Complete after a day; and nothing else.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -83,13 +86,13 @@ func TestSweep(t *testing.T) {
 	g.wantSwept(8*sweepDay, 5) // four of the sealed one, one of the plain one
 	g.wantSwept(100*sweepDay, 0)
 	want := slices.DeleteFunc(all, func(name string) bool {
-		return strings.HasSuffix(name, "/"+doneRecord) || strings.HasPrefix(name, (&upload{Bucket: testBucket, Key: "ended", ID: ended.id}).prefix()) ||
-			strings.HasPrefix(name, (&upload{Bucket: testBucket, Key: "ended-plain", ID: endedPlain.id}).prefix())
+		return strings.HasSuffix(name, "/"+state.DoneRecord) || strings.HasPrefix(name, (&state.Upload{Bucket: testBucket, Key: "ended", ID: ended.id}).Prefix()) ||
+			strings.HasPrefix(name, (&state.Upload{Bucket: testBucket, Key: "ended-plain", ID: endedPlain.id}).Prefix())
 	})
 	if diff := cmp.Diff(append(before, want...), g.upstream.keys(testStateBucket), sortedNames); diff != "" {
 		t.Errorf("the state bucket (-want +got):\n%s", diff)
 	}
-	// What lives goes on.
+	// Live uploads still work.
 	for _, u := range []*testUpload{alive, plain} {
 		r := u.try(1, pattern(2000, 3))
 		r.want(t, 200, "")
@@ -101,8 +104,8 @@ func TestSweep(t *testing.T) {
 
 var sortedNames = cmp.Transformer("sorted", func(s []string) string { return strings.Join(slices.Sorted(slices.Values(s)), "\n") })
 
-// TestSweepYoung: an upload to which a part came lately is left, and so is one
-// whose record says that it is young, whatever the store says of times.
+// TestSweepYoung: an upload that got a part lately stays. So does one whose
+// record has a recent date, even if the store claims that it is old.
 func TestSweepYoung(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -115,7 +118,7 @@ func TestSweepYoung(t *testing.T) {
 			}
 		}
 	}
-	age(-30*sweepDay, "/"+uploadRecord, "/p-", "/s-")
+	age(-30*sweepDay, "/"+state.UploadRecord, "/p-", "/s-")
 	g.wantSwept(0, 0) // the record says when it began
 	age(0, "/p-00001")
 	g.wantSwept(6*sweepDay, 0)
@@ -124,7 +127,8 @@ func TestSweepYoung(t *testing.T) {
 	g.wantSwept(11*sweepDay, 4)
 }
 
-// TestSweepErrors: no error of the store or of a record lets a record go.
+// TestSweepErrors: no record is removed because of an error of the store or an
+// unreadable record.
 func TestSweepErrors(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -156,7 +160,7 @@ func TestSweepErrors(t *testing.T) {
 		}, fails: true},
 		"record damaged": {spoil: func(g *testGateway, u *testUpload) {
 			g.upstream.edit(testStateBucket, uploadRecordName(u), func(o *memObject) { o.body = flip(o.body, -5) })
-		}, logs: "upload record left"},
+		}, logs: "upload record kept"},
 		"time unknown": {spoil: func(g *testGateway, _ *testUpload) {
 			for _, name := range g.records() {
 				g.upstream.edit(testStateBucket, name, func(o *memObject) { o.modified = time.Time{} })
@@ -184,27 +188,27 @@ func TestSweepErrors(t *testing.T) {
 	}
 }
 
-// TestSweepLeftovers: what is left of an interrupted end goes too, and a name that no
-// gateway gives is left and logged.
+// TestSweepLeftovers: the remains of an interrupted cleanup are removed, too.
+// Objects with unknown names stay, and are logged.
 func TestSweepLeftovers(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	u := g.begun("k", sweepSSE...)
 	u.endDirectly()
-	g.upstream.on(http.MethodDelete, "/"+testStateBucket+"/"+strings.TrimSuffix(uploadRecordName(u), uploadRecord)+"s-", dropAnswer)
+	g.upstream.on(http.MethodDelete, "/"+testStateBucket+"/"+strings.TrimSuffix(uploadRecordName(u), state.UploadRecord)+"s-", dropAnswer)
 	if n, err := g.sweepAfter(8 * sweepDay); err == nil || n == 0 {
 		t.Errorf("%d objects swept: %v", n, err)
 	}
 	g.upstream.unhook()
-	if names := u.records(); !slices.Equal(names, []string{uploadRecord}) { // the last to go
+	if names := u.records(); !slices.Equal(names, []string{state.UploadRecord}) { // the last to go
 		t.Errorf("%q left", names)
 	}
 	orphan := g.begun("orphan", sweepSSE...)
 	g.upstream.store(testStateBucket, uploadRecordName(orphan), nil)
 	var strange []string
 	for _, name := range []string{"x", "short/upload", strings.Repeat("A", 32) + "/upload", strings.Repeat("a", 32) + "/other", strings.Repeat("a", 32) + "/p-1-x", strings.Repeat("a", 32)} {
-		strange = append(strange, uploadsPrefix+name)
-		g.upstream.store(testStateBucket, uploadsPrefix+name, &memObject{header: http.Header{}})
+		strange = append(strange, state.UploadsPrefix+name)
+		g.upstream.store(testStateBucket, state.UploadsPrefix+name, &memObject{header: http.Header{}})
 	}
 	g.wantSwept(6*sweepDay, 0)
 	g.wantSwept(8*sweepDay, 1+3)
@@ -216,14 +220,14 @@ func TestSweepLeftovers(t *testing.T) {
 	}
 }
 
-// TestSweepBounded: a sweep makes no more requests than it may, goes over pages, and
-// many of them get through everything.
+// TestSweepBounded: a sweep makes no more requests than allowed, and follows
+// pages. Many sweeps cover everything.
 func TestSweepBounded(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
 	u := g.begun("large", sweepSSE...)
 	u.endDirectly()
-	prefix := strings.TrimSuffix(uploadRecordName(u), uploadRecord)
+	prefix := strings.TrimSuffix(uploadRecordName(u), state.UploadRecord)
 	for i := range 2100 {
 		g.upstream.store(testStateBucket, fmt.Sprintf("%sp-%05d-x", prefix, i+1), &memObject{header: http.Header{}, modified: time.Now()})
 	}
@@ -236,7 +240,7 @@ func TestSweepBounded(t *testing.T) {
 			t.Fatalf("%d records left after %d sweeps", len(g.records()), sweeps)
 		}
 		g.upstream.forget()
-		if _, err := g.State.sweep(t.Context(), time.Now().Add(8*sweepDay), 100); err != nil {
+		if _, err := g.State.Sweep(t.Context(), time.Now().Add(8*sweepDay), 100); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(g.upstream.requests("/")); n > 105 { // not counted: the pages behind the first of one upload, and what the state's Run asks
@@ -248,8 +252,8 @@ func TestSweepBounded(t *testing.T) {
 	}
 }
 
-// TestSweepReplicas: replicas that sweep at the same time do no harm, also while
-// uploads go on.
+// TestSweepReplicas: replicas that sweep concurrently do no harm, also while
+// uploads are in progress.
 func TestSweepReplicas(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t).withSmallParts()
@@ -261,7 +265,7 @@ func TestSweepReplicas(t *testing.T) {
 	var sweeps sync.WaitGroup
 	for _, at := range []*testGateway{g, other, g, other} {
 		sweeps.Go(func() {
-			if _, err := at.State.sweep(context.Background(), time.Now().Add(8*sweepDay), sweepRequests); err != nil {
+			if _, err := at.State.Sweep(context.Background(), time.Now().Add(8*sweepDay), state.SweepRequests); err != nil {
 				t.Error(err)
 			}
 		})
@@ -273,7 +277,7 @@ func TestSweepReplicas(t *testing.T) {
 	alive.complete()
 	sweeps.Wait()
 	for _, name := range g.records() {
-		if !strings.HasSuffix(name, "/"+doneRecord) { // the answer may have come behind the sweeps
+		if !strings.HasSuffix(name, "/"+state.DoneRecord) { // the answer may have come behind the sweeps
 			t.Errorf("%s is left", name)
 		}
 	}

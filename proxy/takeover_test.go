@@ -5,19 +5,21 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+
+	"ssegw/proxy/state"
 )
 
-// successor opens a state in a bucket that is to take the place of that of g.
-func (g *testGateway) successor(bucket string) (*State, error) {
+// successor opens a state in a bucket that shall replace that of g.
+func (g *testGateway) successor(bucket string) (*state.State, error) {
 	g.t.Helper()
-	cfg := g.State.cfg
+	cfg := g.states
 	cfg.Bucket, cfg.Like = bucket, g.State
-	s := NewState(cfg)
-	return s, s.open(g.t.Context())
+	s := state.New(cfg)
+	return s, s.Open(g.t.Context())
 }
 
-// TestTakeOver: a rule that was set through the gateway before is in force as soon as
-// its successor answers, and is changed there alone.
+// TestTakeOver: a rule set through the predecessor is in force as soon as the
+// successor answers. From then on only the successor changes it.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -27,21 +29,21 @@ func TestTakeOver(t *testing.T) {
 	}
 	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "") // after next has read the rules
 	next.TakeOver()
-	if rule, ok, err := next.rule(t.Context(), testBucket); err != nil || !ok || rule.Algorithm != "AES256" {
+	if rule, ok, err := next.Rule(t.Context(), testBucket); err != nil || !ok || rule.Algorithm != "AES256" {
 		t.Errorf("%+v, %t, %v", rule, ok, err)
 	}
 	g.setEncryption("bucket", encryptionDoc("aws:kms", "")).want(t, 503, "ServiceUnavailable")
-	if err := next.setRule(t.Context(), "other", &Rule{Algorithm: "AES256"}); err != nil {
+	if err := setRule(t.Context(), next, "other", &state.Rule{Algorithm: "AES256"}); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestTakeOverAnother: a state that is not the same installation's is refused, and
-// nothing is made.
+// TestTakeOverAnother: a state of another installation is refused, and nothing
+// is created.
 func TestTakeOverAnother(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	if _, err := g.successor("gateway-staet"); !errors.Is(err, errState) {
+	if _, err := g.successor("gateway-staet"); !errors.Is(err, state.ErrRefused) {
 		t.Errorf("a bucket that is not there: %v", err)
 	}
 	g.upstream.mu.Lock()
@@ -51,31 +53,33 @@ func TestTakeOverAnother(t *testing.T) {
 		t.Error("the bucket was made")
 	}
 	g.upstream.makeBucket("empty")
-	if _, err := g.successor("empty"); !errors.Is(err, errState) {
+	if _, err := g.successor("empty"); !errors.Is(err, state.ErrRefused) {
 		t.Errorf("an empty bucket: %v", err)
 	}
 	other := newGateway(t, withKES(g.kes))
 	other.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
-	cfg := other.State.cfg
+	cfg := other.states
 	cfg.Like = g.State
-	if err := NewState(cfg).open(t.Context()); !errors.Is(err, errState) {
+	if err := state.New(cfg).Open(t.Context()); !errors.Is(err, state.ErrRefused) {
 		t.Errorf("another installation's: %v", err)
 	}
 }
 
-// TestTakeOverRollback: rules older than those that the process has seen are refused.
+// TestTakeOverRollback: rules older than those that the process has seen are
+// refused.
 func TestTakeOverRollback(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	old := g.upstream.object(testStateBucket, rulesObject)
+	old := g.upstream.object(testStateBucket, state.RulesObject)
 	g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
-	g.upstream.store(testStateBucket, rulesObject, old)
-	if _, err := g.successor(testStateBucket); !errors.Is(err, errState) {
+	g.upstream.store(testStateBucket, state.RulesObject, old)
+	if _, err := g.successor(testStateBucket); !errors.Is(err, state.ErrRefused) {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestRuleOutlivesBucket: who may not change rules does not end one by deleting its bucket.
+// TestRuleOutlivesBucket: a client that may not change rules does not remove
+// one by deleting its bucket.
 func TestRuleOutlivesBucket(t *testing.T) {
 	t.Parallel()
 	app := someone("app", func(c *Credential) { c.Buckets = []string{"ruled"} })

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
@@ -17,7 +19,7 @@ const (
 	notAuthentic  = "XSsegwObjectNotAuthentic"
 )
 
-// refused reads an object in all ways and wants none of them to succeed.
+// refused reads an object in all ways. All must fail.
 func refused(t *testing.T, g *testGateway, path string, status int, code string) {
 	t.Helper()
 	before := g.counter("ssegw_integrity_failures_total")
@@ -38,9 +40,9 @@ func refused(t *testing.T, g *testGateway, path string, status int, code string)
 	}
 }
 
-// TestTamperBody changes bits of the body. In the first package of what is asked
-// for, the answer is an error; later, the connection breaks. Ranges that the
-// change does not touch are served.
+// TestTamperBody changes bits of the body. If the change is in the first
+// package of the answer, the answer is an error. If it is later, the connection
+// breaks. Ranges without the change are served.
 func TestTamperBody(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
@@ -100,13 +102,13 @@ func TestTamperObject(t *testing.T) {
 		"header longer":           func(_ *memUpstream, o *memObject) { o.header.Set(sealer.MetadataKey, value(o)+"AAAA") },
 		"header of nonsense":      func(_ *memUpstream, o *memObject) { o.header.Set(sealer.MetadataKey, "nonsense!") },
 		"facts of another write": func(u *memUpstream, o *memObject) {
-			h, _ := sealer.ParseHeader(value(o))
-			old, _ := sealer.ParseHeader(value(u.object(testBucket, "before")))
+			h, _ := parsedHeader(value(o))
+			old, _ := parsedHeader(value(u.object(testBucket, "before")))
 			h.FactsNonce, h.SealedFacts = old.FactsNonce, old.SealedFacts
 			o.header.Set(sealer.MetadataKey, h.Encode())
 		},
 		"size of another": func(_ *memUpstream, o *memObject) {
-			h, _ := sealer.ParseHeader(value(o))
+			h, _ := parsedHeader(value(o))
 			h.Size = sealer.PackageSize
 			o.header.Set(sealer.MetadataKey, h.Encode())
 			o.body = o.body[:sealedPackage]
@@ -135,9 +137,10 @@ func TestTamperObject(t *testing.T) {
 	}
 }
 
-// TestTamperHeader flips a bit of every byte of the sealed header: no GET and
-// no HEAD succeeds. The root ID names what opens the facts; under an unknown one
-// only the data key vouches for the object, of which clients are warned.
+// TestTamperHeader flips a bit of every byte of the sealed header. Every GET
+// and HEAD fails, with one exception: the root ID selects the root for the
+// facts. If it is unknown, only the data key authenticates the object, and
+// clients get a warning.
 func TestTamperHeader(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -148,7 +151,7 @@ func TestTamperHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := sealer.ParseHeader(whole.header.Get(sealer.MetadataKey))
+	parsed, err := parsedHeader(whole.header.Get(sealer.MetadataKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,8 +169,8 @@ func TestTamperHeader(t *testing.T) {
 	}
 }
 
-// TestTamperList lists a page with objects that were tampered with: they are
-// shown as the store has them, the others right, and the failures counted.
+// TestTamperList lists a page with altered objects. They are listed as the
+// store lists them, the others correctly, and the failures are counted.
 func TestTamperList(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -192,8 +195,8 @@ func TestTamperList(t *testing.T) {
 	}
 }
 
-// TestTamperMetadata edits headers that the store keeps with an object: refused
-// on GET and HEAD, or warned about where the store is known to do that.
+// TestTamperMetadata changes headers that the store keeps with an object. GET
+// and HEAD refuse the object, or warn if configured for such a store.
 func TestTamperMetadata(t *testing.T) {
 	t.Parallel()
 	edits := map[string]func(http.Header){
@@ -236,12 +239,12 @@ func TestTamperMetadata(t *testing.T) {
 	}
 }
 
-// TestTamperStripped removes the sealed header, or puts plaintext in an
-// object's place. What is then served depends on the bucket.
+// TestTamperStripped removes the sealed header, or replaces the object by
+// plaintext. The bucket decides what is served then.
 func TestTamperStripped(t *testing.T) {
 	t.Parallel()
-	sealedOnly := withRule(testBucket, Rule{Algorithm: s3.AES256, SealedOnly: true})
-	migrating := withRule(testBucket, Rule{Algorithm: s3.AES256})
+	sealedOnly := withRule(testBucket, state.Rule{Algorithm: s3.AES256, SealedOnly: true})
+	migrating := withRule(testBucket, state.Rule{Algorithm: s3.AES256})
 	setting := func(s SealedOnly) gatewayOption { return withConfig(func(c *Config) { c.SealedOnly = s }) }
 	auto := withConfig(func(c *Config) { c.AutoEncryption = sealer.SSES3 })
 	tests := []struct {
@@ -281,7 +284,8 @@ func TestTamperStripped(t *testing.T) {
 	}
 }
 
-// TestTamperTrailer changes the trailer that holds a streamed upload's checksum.
+// TestTamperTrailer changes the trailer that holds a streamed upload's
+// checksum.
 func TestTamperTrailer(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -304,7 +308,7 @@ func TestTamperTrailer(t *testing.T) {
 	g.get("/bucket/k").want(t, 500, notAuthentic)
 }
 
-// TestTamperLength lets the store announce another length than it has.
+// TestTamperLength: the store announces a wrong length.
 func TestTamperLength(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -351,8 +355,8 @@ func (c *chunkedWriter) WriteHeader(status int) {
 	http.NewResponseController(c.ResponseWriter).Flush()
 }
 
-// TestTrailerOfWholeObject: a read of a whole object verifies the trailer behind it
-// before the last bytes are out; a range does without.
+// TestTrailerOfWholeObject: a read of a whole object verifies the trailer
+// before it sends the last bytes. A range does not read the trailer.
 func TestTrailerOfWholeObject(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -381,5 +385,13 @@ func TestTrailerOfWholeObject(t *testing.T) {
 			t.Errorf("byte %d of the trailer, a range: %d, %d bytes", at, r.status, len(r.body))
 		}
 		g.upstream.edit(testBucket, "k", damage)
+	}
+}
+
+// TestSealedUnit: frames and buffers for the store hold whole packages.
+func TestSealedUnit(t *testing.T) {
+	t.Parallel()
+	if upstream.SealedUnit != sealedPackage {
+		t.Errorf("%d bytes, a sealed package has %d", upstream.SealedUnit, sealedPackage)
 	}
 }

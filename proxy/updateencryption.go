@@ -5,17 +5,19 @@ import (
 	"net/http"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
-// updateObjectEncryption is UpdateObjectEncryption: another KES key for an object
-// that is there. The store makes a copy of the object under a new header, so no byte
-// of the body passes the gateway. ETag and time of the last change are new.
-func (c *call) updateObjectEncryption() error {
+// updateObjectEncryption is UpdateObjectEncryption: it seals an existing object
+// under another KES key. The store makes a copy with a new header, so no byte
+// of the body passes the gateway. ETag and Last-Modified change.
+func updateObjectEncryption(c *call) error {
 	if c.credential == nil {
-		return s3.ErrAccessDenied // the store knows no such operation, so no policy of it allows it
+		return s3.ErrAccessDenied // the store has no such operation, so no policy can allow it
 	}
-	doc, _, err := c.document()
+	doc, _, err := openDocument(c)
 	if err != nil {
 		return err
 	}
@@ -31,45 +33,44 @@ func (c *call) updateObjectEncryption() error {
 			return s3.ErrArgument(name, v, "The header belongs to copies.")
 		}
 	}
-	c.req.CopySource = &s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key}
-	c.req.Query = nil
 	var g guard
-	return again(func() error { return c.updateOnce(e, &g) })
+	return retryChanged(func() error { return updateOnce(c, e, &g) })
 }
 
-// updateOnce looks at the object and gives that another key, or none.
-func (c *call) updateOnce(e *s3.Encryption, g *guard) error {
-	src, err := c.source()
+// updateOnce reads the object's headers and reseals that very object. If it has
+// changed meanwhile, the error is object.ErrChanged.
+func updateOnce(c *call, e *s3.Encryption, g *guard) error {
+	src, err := openSource(c, s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key})
 	if err != nil {
 		return err
 	}
-	if src.object == nil || src.object.header.Scheme == sealer.SSEC {
+	if src.object == nil || src.object.Header.Scheme == sealer.SSEC {
 		return s3.ErrInvalidRequest.Msg("The encryption of this object cannot be changed: it is not sealed under a KMS key.")
 	}
-	s, err := c.kmsSealing(e.KeyID, base64.StdEncoding.EncodeToString(src.object.header.Context))
+	s, err := c.encryption().KMS(e.KeyID, base64.StdEncoding.EncodeToString(src.object.Header.Context))
 	if err != nil {
 		return err
 	}
-	if err := c.required(s); err != nil {
+	if err := sse.Check(c.gw.Require, c.req.Bucket, s); err != nil {
 		return err
 	}
-	s.shared = e.BucketKey && len(s.encoded) == 0
-	header := c.copyHeader(src)
-	// What a copy does not take over by itself stays too.
-	passHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
+	s.Shared = e.BucketKey && len(s.Context) == 0
+	header := copyHeader(c, src)
+	// Copies do not keep these by themselves.
+	upstream.PassHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
-	if err := c.prepareHeader(s, header); err != nil {
+	if err := prepareHeader(c, s, header); err != nil {
 		return err
 	}
-	if err := c.destinationConditions(src, header, g); err != nil {
+	if err := destinationConditions(c, src, header, g); err != nil {
 		return err
 	}
-	h, err := c.reseal(src, s, header)
+	h, err := reseal(c, src, s, header)
 	if err != nil {
 		return err
 	}
 	header.Set(sealer.MetadataKey, h.Encode())
-	if _, _, err = c.storeCopy(src, header); err != nil {
+	if _, _, err = storeCopy(c, src, header); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusOK)

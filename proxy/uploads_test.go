@@ -8,17 +8,18 @@ import (
 	"testing"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
 // uploadRecordName is the name of an upload's record.
 func uploadRecordName(u *testUpload) string {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(u.path, "/"), "/")
-	return (&upload{Bucket: bucket, Key: key, ID: u.id}).prefix() + uploadRecord
+	return (&state.Upload{Bucket: bucket, Key: key, ID: u.id}).Prefix() + state.UploadRecord
 }
 
-// TestUploadNeverPlaintext spoils the record of a sealed upload in every way. No
-// part is taken, and no byte of one reaches the store.
+// TestUploadNeverPlaintext damages the record of a sealed upload in every way.
+// No part is accepted, and no plaintext reaches the store.
 func TestUploadNeverPlaintext(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range testSchemes() {
@@ -91,8 +92,8 @@ func TestUploadNeverPlaintext(t *testing.T) {
 	}
 }
 
-// TestUploadUnknown: an upload that no gateway recorded takes no part, also when
-// the store knows it.
+// TestUploadUnknown: an upload without a record accepts no part, even if the
+// store knows it.
 func TestUploadUnknown(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -110,8 +111,8 @@ func TestUploadUnknown(t *testing.T) {
 	}
 }
 
-// TestUploadUnknownInTheStoresWords: of an upload without a record the client is told what the
-// store says, that the bucket does not exist, for one.
+// TestUploadUnknownInTheStoresWords: the client gets the store's error about an
+// upload without a record, for example that the bucket does not exist.
 func TestUploadUnknownInTheStoresWords(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -123,7 +124,7 @@ func TestUploadUnknownInTheStoresWords(t *testing.T) {
 	g.do(u.request(http.MethodDelete, 0, nil)).want(t, 404, "NoSuchBucket")
 }
 
-// TestUploadFailedCreate: an upload that cannot be recorded is taken back.
+// TestUploadFailedCreate: an upload that cannot be recorded is aborted.
 func TestUploadFailedCreate(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
@@ -135,12 +136,12 @@ func TestUploadFailedCreate(t *testing.T) {
 	}
 }
 
-// TestPartNotRecorded: a part whose record cannot be written is not answered as
-// stored, and not listed; it can be sent again.
+// TestPartNotRecorded: if the record of a part cannot be written, the request
+// fails, the part is not listed, and it can be sent again.
 func TestPartNotRecorded(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]hook{"refused": answerWith(500, "InternalError"), "answer lost": dropAnswer} {
-		g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+		g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 		u := g.begin("/bucket/k")
 		u.part(1, pattern(2000, 1))
 		g.upstream.on(http.MethodPut, "/"+testStateBucket+"/", h)
@@ -158,14 +159,14 @@ func TestPartNotRecorded(t *testing.T) {
 }
 
 // TestPartRecordsTampered: records that are damaged, moved to another part or
-// taken from another upload fail the Complete; staged bytes that are changed fail
-// the Complete or the read.
+// taken from another upload fail the Complete; staged bytes that are changed
+// fail the Complete or the read.
 func TestPartRecordsTampered(t *testing.T) {
 	t.Parallel()
 	find := func(g *testGateway, u *testUpload, kind string) string {
 		t.Helper()
 		for _, name := range g.records() {
-			if strings.HasPrefix(name, strings.TrimSuffix(uploadRecordName(u), uploadRecord)+kind) {
+			if strings.HasPrefix(name, strings.TrimSuffix(uploadRecordName(u), state.UploadRecord)+kind) {
 				return name
 			}
 		}
@@ -188,7 +189,7 @@ func TestPartRecordsTampered(t *testing.T) {
 		}, notAuthentic},
 		"of another upload": {func(g *testGateway, u, other *testUpload) {
 			n := find(g, other, "p-00001")
-			rename(g, n, strings.Replace(n, strings.TrimSuffix(uploadRecordName(other), uploadRecord), strings.TrimSuffix(uploadRecordName(u), uploadRecord), 1))
+			rename(g, n, strings.Replace(n, strings.TrimSuffix(uploadRecordName(other), state.UploadRecord), strings.TrimSuffix(uploadRecordName(u), state.UploadRecord), 1))
 		}, notAuthentic},
 		"damaged": {func(g *testGateway, u, _ *testUpload) { n := find(g, u, "p-00001"); rename(g, n, n[:len(n)-1]) }, notAuthentic},
 		"no number": {func(g *testGateway, u, _ *testUpload) {
@@ -208,7 +209,7 @@ func TestPartRecordsTampered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 			u, other := g.begin("/bucket/k"), g.begin("/bucket/k")
 			for _, u := range []*testUpload{u, other} {
 				u.part(1, pattern(2000, 1))
@@ -235,11 +236,11 @@ func TestPartRecordsTampered(t *testing.T) {
 	}
 }
 
-// TestMultipartTampered drops, repeats, exchanges and mixes parts in the stored
-// object. Every read of it is refused, and no byte of another part is given out.
+// TestMultipartTampered removes, repeats, exchanges and mixes parts of the
+// stored object. Every read fails, and no byte of another part is served.
 func TestMultipartTampered(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	parts := [][]byte{pattern(70_000, 1), pattern(70_000, 2), pattern(70_000, 3)}
 	make := func(key string) (*memObject, [][]byte) {
 		u := g.begin("/bucket/" + key)
@@ -297,7 +298,7 @@ func TestMultipartTampered(t *testing.T) {
 // TestAbort removes the upload and all its records, also the second time.
 func TestAbort(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withRule(testBucket, Rule{Algorithm: s3.AES256})).withSmallParts()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts()
 	u := g.begin("/bucket/k")
 	u.part(1, pattern(2000, 1))
 	u.part(2, pattern(10, 1))

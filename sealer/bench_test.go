@@ -90,11 +90,11 @@ func BenchmarkHeader(b *testing.B) {
 	})
 	b.Run("OpenFacts", func(b *testing.B) {
 		for b.Loop() {
-			h, err := ParseHeader(value)
+			h, err := decodeHeader(value)
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := h.OpenFacts(p.Binding, p.Root); err != nil {
+			if _, err := h.openFacts(p.Binding, p.Root); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -145,3 +145,7 @@ func (d *decoder) checksums() []Checksum {
 	}
 	return cs
 }
+
+// DefaultAlgorithm is the checksum of an object whose client sends none, of the
+// whole object, as on Amazon S3.
+const DefaultAlgorithm = ChecksumCRC64NVME

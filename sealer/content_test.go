@@ -14,7 +14,7 @@ import (
 
 // contentVectors are the vectors of the headers digest (docs/FORMAT.md, section
 // 6.2).
-const contentVectors = "../proxy/testdata/digests.json"
+const contentVectors = "testdata/digests.json"
 
 type contentVector struct {
 	Comment   string       `json:"comment"`

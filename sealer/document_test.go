@@ -100,11 +100,11 @@ func exampleParams(e map[string]string) (Binding, Key, Root) {
 func checkExample(t *testing.T, e map[string]string) {
 	t.Helper()
 	b, dataKey, root := exampleParams(e)
-	h, err := ParseHeader(e["header"])
+	h, err := decodeHeader(e["header"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := h.Open(b, dataKey)
+	k, err := h.open(b, dataKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,11 +151,11 @@ func derivedExample(t *testing.T, h *Header, k *ObjectKey, b Binding, dataKey Ke
 func checkExampleReads(t *testing.T, e map[string]string) {
 	t.Helper()
 	b, dataKey, root := exampleParams(e)
-	h, err := ParseHeader(e["header"])
+	h, err := decodeHeader(e["header"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts, err := h.OpenFacts(b, root)
+	facts, err := h.openFacts(b, root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func checkExampleReads(t *testing.T, e map[string]string) {
 	if got := h.StoredSize(trailer); got != int64(len(e["stored"])) {
 		t.Errorf("stored size %d, document has %d", got, len(e["stored"]))
 	}
-	k, err := h.Open(b, dataKey)
+	k, err := h.open(b, dataKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,10 +38,11 @@ func Example() {
 
 	// To read, everything below comes from the upstream, except the client's
 	// key.
-	if header, err = sealer.ParseHeader(metadata); err != nil {
+	parsed, err := sealer.Parse(metadata)
+	if err != nil {
 		log.Fatal(err)
 	}
-	if key, err = header.Open(binding, clientKey); err != nil {
+	if header, key, err = parsed.Open(binding, clientKey); err != nil {
 		log.Fatal(err)
 	}
 	if int64(len(stored)) != header.StoredSize(nil) {

@@ -93,7 +93,7 @@ func parseFacts(b []byte, trailer bool) (*Facts, error) {
 
 // Facts returns the facts that are known without a root: only the trailer key.
 // The headers digest and the checksums are missing. The size is in the header,
-// which [Header.Open] has authenticated.
+// which [Parsed.Open] has authenticated.
 func (k *ObjectKey) Facts() *Facts {
 	f := &Facts{}
 	if k.trailer {

@@ -35,7 +35,7 @@ func vectorHeaders(f *testing.F, add func(value string)) {
 func FuzzHeader(f *testing.F) {
 	vectorHeaders(f, func(value string) { f.Add(value) })
 	f.Fuzz(func(t *testing.T, value string) {
-		h, err := ParseHeader(value)
+		h, err := decodeHeader(value)
 		if err != nil {
 			if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotSealed) {
 				t.Fatal(err)
@@ -63,10 +63,10 @@ func FuzzHeaderBytes(f *testing.F) {
 		if got := h.Encode(); got != base64.RawURLEncoding.EncodeToString(b) {
 			t.Fatalf("%x encodes to %s", b, got)
 		}
-		if _, err := h.Open(Binding{"bucket", "key"}, Key{1}); !errors.Is(err, ErrWrongKey) {
+		if _, err := h.open(Binding{"bucket", "key"}, Key{1}); !errors.Is(err, ErrWrongKey) {
 			t.Fatalf("opens: %v", err)
 		}
-		if _, err := h.OpenFacts(Binding{"bucket", "key"}, Root{h.RootID, Key{1}}); !errors.Is(err, ErrNotAuthentic) {
+		if _, err := h.openFacts(Binding{"bucket", "key"}, Root{h.RootID, Key{1}}); !errors.Is(err, ErrNotAuthentic) {
 			t.Fatalf("facts open: %v", err)
 		}
 	})

@@ -29,9 +29,8 @@ const (
 )
 
 // Header is stored beside a sealed body (section 3). It contains no secrets in
-// the clear. Headers are created by [Seal], [Header.Reseal] and [ParseHeader].
-// A parsed header is not authentic: trust it only after [Header.Open] or
-// [Header.OpenFacts].
+// the clear. A Header is authentic: [Seal] and [Header.Reseal] create it, or
+// [Parsed.Open] and [Parsed.OpenFacts] prove it.
 type Header struct {
 	Scheme    Scheme
 	Trailer   bool // a trailer follows the body
@@ -53,10 +52,10 @@ type Header struct {
 	SealedFacts     []byte
 }
 
-// ParseHeader strictly parses a metadata value: Encode of the result returns
+// decodeHeader strictly parses a metadata value: Encode of the result returns
 // value. It returns ErrNotSealed if value is empty, and ErrMalformed if it
 // violates section 3.
-func ParseHeader(value string) (*Header, error) {
+func decodeHeader(value string) (*Header, error) {
 	if value == "" {
 		return nil, ErrNotSealed
 	}

@@ -39,7 +39,7 @@ func TestLargestHeader(t *testing.T) {
 	if len(value) != 3443 || maxHeader != 2582 {
 		t.Errorf("%d characters of %d bytes", len(value), maxHeader)
 	}
-	h, err := ParseHeader(value)
+	h, err := decodeHeader(value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestSealSortsChecksums(t *testing.T) {
 	p := params(10)
 	p.Facts.Checksums = []Checksum{digest(ChecksumXXHASH3), digest(ChecksumCRC32)}
 	given := slices.Clone(p.Facts.Checksums)
-	facts, err := seal(t, p, AES256GCM).header.OpenFacts(p.Binding, p.Root)
+	facts, err := seal(t, p, AES256GCM).header.openFacts(p.Binding, p.Root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +148,10 @@ func TestHeaderBitFlips(t *testing.T) {
 			}
 			continue
 		}
-		if _, err := h.OpenFacts(p.Binding, p.Root); !errors.Is(err, ErrNotAuthentic) && !errors.Is(err, ErrUnknownRoot) {
+		if _, err := h.openFacts(p.Binding, p.Root); !errors.Is(err, ErrNotAuthentic) && !errors.Is(err, ErrUnknownRoot) {
 			t.Fatalf("bit %d: facts open: %v", i, err)
 		}
-		k, err := h.Open(p.Binding, p.DataKey)
+		k, err := h.open(p.Binding, p.DataKey)
 		if err == nil && (*k.key() != *o.key.key() || h.Size != o.header.Size) {
 			t.Fatalf("bit %d: opens to another key", i)
 		}
@@ -174,18 +174,18 @@ func TestReseal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h, err = ParseHeader(h.Encode()); err != nil {
+	if h, err = decodeHeader(h.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	if h.ObjectID != o.header.ObjectID || h.Size != 100 || h.Cipher != ChaCha20Poly1305 || !h.Trailer || h.Multipart ||
 		h.Scheme != SSEC || h.Nonce == o.header.Nonce || h.FactsNonce == o.header.FactsNonce {
 		t.Errorf("resealed header %+v", h)
 	}
-	k, err := h.Open(q.Binding, q.DataKey)
+	k, err := h.open(q.Binding, q.DataKey)
 	if err != nil || *k.key() != *o.key.key() {
 		t.Fatalf("resealed header opens to another key, %v", err)
 	}
-	facts, err := h.OpenFacts(q.Binding, q.Root)
+	facts, err := h.openFacts(q.Binding, q.Root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestReseal(t *testing.T) {
 	if _, err := OpenTrailer(h, key, o.trailer); err != nil {
 		t.Errorf("trailer under the new header: %v", err)
 	}
-	if _, err := h.Open(p.Binding, p.DataKey); !errors.Is(err, ErrWrongKey) {
+	if _, err := h.open(p.Binding, p.DataKey); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("opens under the old name: %v", err)
 	}
 }

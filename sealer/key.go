@@ -62,7 +62,7 @@ type secret func() *Key
 func keep(k Key) secret { return func() *Key { return &k } }
 
 // ObjectKey is the key of one object, with the properties that its streams
-// depend on. It is created by [Seal] and [Header.Open]. It prints as
+// depend on. It is created by [Seal] and [Parsed.Open]. It prints as
 // "[secret]". Several goroutines may use it until it is wiped.
 type ObjectKey struct {
 	key       secret

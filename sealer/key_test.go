@@ -118,7 +118,7 @@ func TestFactsWipe(t *testing.T) {
 	p := params(10)
 	p.Trailer = true
 	o := seal(t, p, AES256GCM)
-	facts, err := o.header.OpenFacts(p.Binding, p.Root)
+	facts, err := o.header.openFacts(p.Binding, p.Root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,10 +19,10 @@ type KeyHint struct {
 	RootID        RootID // root of the facts
 }
 
-// Parse strictly parses a metadata value. It returns the errors of
-// [ParseHeader].
+// Parse strictly parses a metadata value. The errors are ErrNotSealed and
+// ErrMalformed.
 func Parse(value string) (*Parsed, error) {
-	h, err := ParseHeader(value)
+	h, err := decodeHeader(value)
 	if err != nil {
 		return nil, err
 	}
@@ -35,10 +35,12 @@ func (h *Header) KeyHint() KeyHint {
 }
 
 // OpenFacts opens the facts and returns them with the header, which they
-// authenticate. The caller finds the root by p.RootID. Errors are those of
-// [Header.OpenFacts].
+// authenticate. The caller finds the root by p.RootID. The errors are
+// ErrUnknownRoot for a different root, ErrNotAuthentic if header, facts or
+// binding are not those that were sealed, and ErrMalformed if the sealed facts
+// violate section 6 of docs/FORMAT.md.
 func (p *Parsed) OpenFacts(b Binding, root Root) (*Header, *Facts, error) {
-	facts, err := p.header.OpenFacts(b, root)
+	facts, err := p.header.openFacts(b, root)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,9 +48,10 @@ func (p *Parsed) OpenFacts(b Binding, root Root) (*Header, *Facts, error) {
 }
 
 // Open opens the object key and returns it with the header, which it
-// authenticates except for the facts. Errors are those of [Header.Open].
+// authenticates except for the facts. The errors are ErrWrongKey and
+// ErrNotAuthentic.
 func (p *Parsed) Open(b Binding, dataKey Key) (*Header, *ObjectKey, error) {
-	k, err := p.header.Open(b, dataKey)
+	k, err := p.header.open(b, dataKey)
 	if err != nil {
 		return nil, nil, err
 	}

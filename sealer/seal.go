@@ -132,11 +132,11 @@ func (h *Header) factsAAD(b Binding) []byte {
 	return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())
 }
 
-// Open verifies that the header belongs to the data key and the binding, and
+// open verifies that the header belongs to the data key and the binding, and
 // returns the object key. It returns ErrWrongKey, without having decrypted
 // anything, if the commitment does not match, and ErrNotAuthentic if the rest
 // of the header was changed.
-func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
+func (h *Header) open(b Binding, dataKey Key) (*ObjectKey, error) {
 	if dataKey.isZero() {
 		return nil, fmt.Errorf("opening header: %w", ErrWrongKey)
 	}
@@ -163,12 +163,12 @@ func (h *Header) Open(b Binding, dataKey Key) (*ObjectKey, error) {
 	}, nil
 }
 
-// OpenFacts opens the facts. The caller finds the root by h.RootID. If it
+// openFacts opens the facts. The caller finds the root by h.RootID. If it
 // succeeds the header is authentic, above all its size. It returns
 // ErrUnknownRoot for a different root, ErrNotAuthentic if header, facts or
 // binding are not those that were sealed, and ErrMalformed if the sealed facts
 // violate section 6.
-func (h *Header) OpenFacts(b Binding, root Root) (*Facts, error) {
+func (h *Header) openFacts(b Binding, root Root) (*Facts, error) {
 	if root.ID != h.RootID || root.Key.isZero() {
 		return nil, fmt.Errorf("opening facts: %w", ErrUnknownRoot)
 	}

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
 
 	"ssegw/config"
+	"ssegw/config/files"
 	"ssegw/proxy"
 )
 
@@ -26,39 +25,31 @@ var accesses = map[config.Access]proxy.Access{
 
 // credentials holds the credentials file as last read.
 type credentials struct {
-	path, root string
-	log        *zap.Logger
-	current    atomic.Pointer[map[string]*proxy.Credential]
-	stamp      fileStamp // of the last attempt to read, successful or not
-}
-
-// fileStamp identifies the content of a file. It changes when the file does.
-type fileStamp struct {
-	modified time.Time
-	size     int64
-}
-
-func stampOf(path string) fileStamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileStamp{}
-	}
-	return fileStamp{info.ModTime(), info.Size()}
+	source *files.Source[map[string]*proxy.Credential] // nil: there is no file
+	log    *zap.Logger
 }
 
 // openCredentials reads the file at path. An empty path means no credentials.
 func openCredentials(path, rootAccessKey string, log *zap.Logger) (*credentials, error) {
-	c := &credentials{path: path, root: rootAccessKey, log: log}
-	c.current.Store(&map[string]*proxy.Credential{})
+	c := &credentials{log: log}
 	if path == "" {
 		return c, nil
 	}
-	return c, c.load()
+	var err error
+	c.source, err = files.Open(&files.Source[map[string]*proxy.Credential]{
+		What:  "credentials file",
+		Files: func() ([]string, error) { return []string{path}, nil },
+		Load:  func() (map[string]*proxy.Credential, error) { return readCredentials(path, rootAccessKey) },
+	})
+	return c, err
 }
 
 // find returns the credential of an access key.
 func (c *credentials) find(accessKey string) (*proxy.Credential, bool) {
-	credential, ok := (*c.current.Load())[accessKey]
+	if c.source == nil {
+		return nil, false
+	}
+	credential, ok := c.source.Get()[accessKey]
 	return credential, ok
 }
 
@@ -71,11 +62,10 @@ func (c *credentials) secret(accessKey string) (string, bool) {
 	return credential.SecretKey, true
 }
 
-func (c *credentials) load() error {
-	c.stamp = stampOf(c.path)
-	list, err := config.ReadCredentials(c.path, c.root)
+func readCredentials(path, rootAccessKey string) (map[string]*proxy.Credential, error) {
+	list, err := config.ReadCredentials(path, rootAccessKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	byKey := make(map[string]*proxy.Credential, len(list))
 	for _, e := range list {
@@ -89,14 +79,13 @@ func (c *credentials) load() error {
 		}
 		byKey[e.AccessKey] = credential
 	}
-	c.current.Store(&byKey)
-	return nil
+	return byKey, nil
 }
 
 // watch reloads the file when it changes, until ctx ends. If the file is
 // missing or wrong, the last credentials stay in force.
 func (c *credentials) watch(ctx context.Context) {
-	if c.path == "" {
+	if c.source == nil {
 		return
 	}
 	tick := time.NewTicker(credentialsPoll)
@@ -107,13 +96,6 @@ func (c *credentials) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if stampOf(c.path) == c.stamp {
-			continue
-		}
-		if err := c.load(); err != nil {
-			c.log.Error("cannot reload the credentials; the last ones stay in force", zap.Error(err))
-			continue
-		}
-		c.log.Info("credentials reloaded", zap.Int("count", len(*c.current.Load())))
+		c.source.Refresh(c.log)
 	}
 }

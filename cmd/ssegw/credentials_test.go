@@ -60,12 +60,12 @@ func TestCredentials(t *testing.T) {
 			}
 		}
 		write(`{"credentials": [{"access_key": "two", "secret_key": "canary"}]}`)
-		logged("cannot reload the credentials; the last ones stay in force")
+		logged("credentials file: reload failed, the last one stays in use")
 		if _, ok := c.find("one"); !ok {
 			t.Error("a file with a mistake took a credential away")
 		}
 		write(`{"credentials": [{"access_key": "two", "secret_key": "canary-two"}]}`)
-		logged("credentials reloaded")
+		logged("credentials file changed")
 		if _, ok := c.find("one"); ok {
 			t.Error("a credential that was taken away works")
 		}

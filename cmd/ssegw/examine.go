@@ -5,59 +5,58 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"ssegw/proxy/state"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"ssegw/config"
-	"ssegw/proxy"
+	"ssegw/proxy/check"
 )
 
-// examine calls f with a gateway that is set up from the environment but serves
-// no requests and logs nothing. Settings that prevent a start fail here too.
-func examine(ctx context.Context, f func(cfg *config.Config, s *proxy.Server) error) error {
+// examine calls f with what checks need, set up from the environment. It logs
+// nothing. Settings that prevent a start fail here too.
+func examine(ctx context.Context, f func(cfg *config.Config, c check.Config) error) error {
 	cfg, err := settings()
 	if err != nil {
 		return err
 	}
-	server, end, err := newExaminer(ctx, cfg)
+	checks, end, err := newExaminer(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSettings, err)
 	}
 	defer end()
-	return f(cfg, server)
+	return f(cfg, checks)
 }
 
 // newExaminer wires the parts of a gateway that look at the store and at KES.
 // It does not use the network.
-func newExaminer(ctx context.Context, cfg *config.Config) (s *proxy.Server, end func(), err error) {
+func newExaminer(ctx context.Context, cfg *config.Config) (c check.Config, end func(), err error) {
 	log := zap.NewNop()
 	if _, err := openCredentials(cfg.CredentialsFile, cfg.AccessKey, log); err != nil {
-		return nil, nil, err
+		return check.Config{}, nil, err
 	}
 	if cfg.TLSCertFile != "" {
-		if _, err := serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
-			return nil, nil, err
+		if _, err := serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, log); err != nil {
+			return check.Config{}, nil, err
 		}
 	}
-	upstream, err := newUpstream(ctx, cfg)
+	store, err := newUpstream(ctx, cfg)
 	if err != nil {
-		return nil, nil, err
+		return check.Config{}, nil, err
 	}
 	client, err := newKMS(cfg, log)
 	if err != nil {
-		return nil, nil, err
+		return check.Config{}, nil, err
 	}
-	return proxy.New(proxy.Config{
-		Upstream: upstream, KMS: client,
-		State:              proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: client, Log: log}),
-		WarnHeaderDigest:   cfg.HeaderDigest == config.HeaderDigestWarn,
-		StrictHeaderDigest: cfg.HeaderDigest == config.HeaderDigestStrict,
-		Log:                log, Metrics: prometheus.NewRegistry(),
-	}), client.Close, nil
+	return check.Config{
+		Upstream: store, KMS: client, KMSTimeout: cfg.KMSTimeout,
+		State:            state.New(state.Config{Bucket: cfg.State, Upstream: store, KMS: client, Log: log}),
+		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
+		Log:              log,
+	}, client.Close, nil
 }
 
 // printJSON prints document as indented JSON.
@@ -69,8 +68,8 @@ func printJSON(out io.Writer, document any) error {
 }
 
 // words holds the printed form of each status.
-var words = map[proxy.Status]string{
-	proxy.StatusOK: "ok", proxy.StatusWarning: "warn", proxy.StatusFailed: "FAIL", proxy.StatusNotTried: "-",
+var words = map[check.Status]string{
+	check.StatusOK: "ok", check.StatusWarning: "warn", check.StatusFailed: "FAIL", check.StatusNotTried: "-",
 }
 
 // printable replaces control characters, which a terminal would obey: some text
@@ -85,9 +84,9 @@ func printable(s string) string {
 }
 
 // printFinding prints a finding on one line and its remedy on another.
-func printFinding(out io.Writer, f proxy.Finding) error {
+func printFinding(out io.Writer, f check.Finding) error {
 	why := ""
-	if f.Status == proxy.StatusNotTried {
+	if f.Status == check.StatusNotTried {
 		why = "not tried: "
 	}
 	_, err := fmt.Fprintf(out, "%-4s  %s: %s%s\n", words[f.Status], printable(f.Name), why, printable(f.Detail))

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"ssegw/kms/kmstest"
-	"ssegw/proxy"
+	"ssegw/proxy/check"
 	"ssegw/sealer"
 )
 
@@ -24,12 +24,12 @@ func TestCheckCommand(t *testing.T) {
 	r := runCommand(t, env, "check", "--json")
 	var doc struct {
 		OK     bool
-		Checks []proxy.Finding
+		Checks []check.Finding
 	}
 	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || doc.OK || r.status != exitFailed || len(doc.Checks) < 15 {
 		t.Fatalf("%v: %+v", err, r)
 	}
-	if doc.Checks[0].Name != "settings" || doc.Checks[0].Status != proxy.StatusOK {
+	if doc.Checks[0].Name != "settings" || doc.Checks[0].Status != check.StatusOK {
 		t.Errorf("the first is %+v", doc.Checks[0])
 	}
 	if !strings.HasPrefix(r.stderr, "ssegw: ") || !strings.Contains(r.stderr, "checks failed") || strings.Count(r.stderr, "\n") != 1 {
@@ -84,18 +84,18 @@ func TestInspectCommand(t *testing.T) {
 // TestPrintInspection prints an inspection in which every field is set.
 func TestPrintInspection(t *testing.T) {
 	t.Parallel()
-	i := &proxy.Inspection{
+	i := &check.Inspection{
 		Bucket: "b", Key: "k", VersionID: "v1", ETag: `"e-3"`, Modified: "today", StoredSize: 99, Sealed: true,
-		Header: &proxy.InspectedHeader{
+		Header: &check.InspectedHeader{
 			Scheme: "SSE-KMS", KESKey: "key", SealedDataKey: 124, Context: json.RawMessage(`{"a":"b"}`), Cipher: "AES-256-GCM",
 			ObjectID: "oid", RootID: "rid", Trailer: true, Multipart: true, Size: 50, ExpectedSize: 100,
 		},
-		Checksums: []proxy.InspectedChecksum{{Algorithm: "CRC32", Type: "COMPOSITE", Value: "AAAA-3"}},
-		Parts:     []proxy.InspectedPart{{Number: 1, Size: 20}, {Number: 2, Size: 20}, {Number: 5, Size: 10}},
-		Findings: []proxy.Finding{
-			{Name: "facts", Status: proxy.StatusOK, Detail: "good"},
-			{Name: "stored size", Status: proxy.StatusFailed, Detail: "bad", Remedy: "do something"},
-			{Name: "data key", Status: proxy.StatusNotTried, Detail: "no KES"},
+		Checksums: []check.InspectedChecksum{{Algorithm: "CRC32", Type: "COMPOSITE", Value: "AAAA-3"}},
+		Parts:     []check.InspectedPart{{Number: 1, Size: 20}, {Number: 2, Size: 20}, {Number: 5, Size: 10}},
+		Findings: []check.Finding{
+			{Name: "facts", Status: check.StatusOK, Detail: "good"},
+			{Name: "stored size", Status: check.StatusFailed, Detail: "bad", Remedy: "do something"},
+			{Name: "data key", Status: check.StatusNotTried, Detail: "no KES"},
 		},
 	}
 	const want = `object       b/k
@@ -110,7 +110,7 @@ object ID    oid
 root ID      rid
 layout       multipart, with a trailer
 size         50 bytes
-stored size  99 bytes, where 100 are expected
+stored size  99 bytes, expected 100
 modified     today
 ETag         "e-3" in the store
 checksum     CRC32 AAAA-3 (COMPOSITE)
@@ -153,7 +153,7 @@ func TestInspectDamaged(t *testing.T) {
 	store, kes := newStore(t), kmstest.NewServer(t)
 	store.keep("/bucket/k", stored{[]byte("x"), http.Header{http.CanonicalHeaderKey(sealer.MetadataKey): {"damaged!"}}})
 	r := runCommand(t, environment(store, kes), "inspect", "bucket/k")
-	if r.status != exitFailed || !strings.Contains(r.stdout, "FAIL  header: it cannot be read") || !strings.Contains(r.stderr, "not authentic") {
+	if r.status != exitFailed || !strings.Contains(r.stdout, "FAIL  header: cannot be read") || !strings.Contains(r.stderr, "not authentic") {
 		t.Errorf("%+v", r)
 	}
 }

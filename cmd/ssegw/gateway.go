@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"ssegw/proxy/audit"
+	"ssegw/proxy/state"
 	"sync"
 	"time"
 
@@ -25,11 +27,11 @@ type gateway struct {
 	cfg         *config.Config
 	log         *zap.Logger
 	client      *kms.Client
-	state       *proxy.State
+	state       *state.State
 	operator    *admin.Server
 	credentials *credentials
-	audit       *proxy.Audit // nil without an audit file
-	tls         *tls.Config  // for S3 clients; nil means plain http
+	audit       *audit.File // nil without an audit file
+	tls         *tls.Config // for S3 clients; nil means plain http
 	s3          http.Handler
 	private     http.Handler
 
@@ -41,7 +43,7 @@ type gateway struct {
 // newGateway wires a gateway. It does not use the network, so an error means a
 // wrong setting. like is the state of the gateway that this one will replace,
 // or nil.
-func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error, like *proxy.State) (_ *gateway, err error) {
+func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) error, like *state.State) (_ *gateway, err error) {
 	g := &gateway{cfg: cfg, ended: make(chan error, 1)}
 	defer func() {
 		if err != nil {
@@ -62,7 +64,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		return nil, err
 	}
 	if cfg.TLSCertFile != "" {
-		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
+		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, g.log); err != nil {
 			return nil, err
 		}
 	}
@@ -71,7 +73,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	if g.audit, err = newAudit(cfg, g.log, registry); err != nil {
 		return nil, err
 	}
-	g.state = proxy.NewState(proxy.StateConfig{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log, Like: like})
+	g.state = state.New(state.Config{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log, Like: like})
 	g.operator = admin.New(admin.Config{
 		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Others: g.credentials.secret,
@@ -113,7 +115,7 @@ func (g *gateway) auditKeyUse(u admin.KeyUse) {
 	if g.audit == nil {
 		return
 	}
-	g.audit.Record(&proxy.AuditRecord{
+	g.audit.Record(&audit.Record{
 		Time: time.Now().UTC(), RequestID: u.RequestID, AccessKey: g.cfg.AccessKey, Action: u.Action,
 		KESKey: u.KESKey, Use: u.Use, Result: u.Result,
 	})

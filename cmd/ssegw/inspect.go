@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 
 	"ssegw/config"
-	"ssegw/proxy"
+	"ssegw/proxy/check"
 	"ssegw/proxy/s3"
 )
 
@@ -29,14 +29,14 @@ object is not authentic.`
 
 var errNotAuthentic = errors.New("the object is not authentic")
 
-// Run inspects the object and prints what was found.
+// Run inspects the object and prints the result.
 func (c *inspectCommand) Run(ctx context.Context, out io.Writer) error {
 	bucket, key, _ := strings.Cut(c.Object, "/")
 	if err := errors.Join(s3.CheckBucket(bucket), s3.CheckKey(key)); err != nil {
 		return fmt.Errorf("%w: %q is not BUCKET/KEY", errUsage, c.Object)
 	}
-	return examine(ctx, func(_ *config.Config, s *proxy.Server) error {
-		i, err := s.Inspect(ctx, bucket, key, c.VersionID)
+	return examine(ctx, func(_ *config.Config, checks check.Config) error {
+		i, err := checks.Inspect(ctx, bucket, key, c.VersionID)
 		if err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (c *inspectCommand) Run(ctx context.Context, out io.Writer) error {
 	})
 }
 
-func printInspection(out io.Writer, i *proxy.Inspection) error {
+func printInspection(out io.Writer, i *check.Inspection) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
@@ -92,14 +92,14 @@ func printInspection(out io.Writer, i *proxy.Inspection) error {
 	return nil
 }
 
-func printHeader(line func(name, format string, args ...any), h *proxy.InspectedHeader) {
+func printHeader(line func(name, format string, args ...any), h *check.InspectedHeader) {
 	line("scheme", "%s", h.Scheme)
 	switch {
 	case h.KESKey == "":
 		line("data key", "the client's")
 	case h.SharedDataKey:
 		line("KES key", "%s", h.KESKey)
-		line("data key", "one that objects of the bucket share, %d bytes sealed", h.SealedDataKey)
+		line("data key", "shared by objects of the bucket, %d bytes sealed", h.SealedDataKey)
 	default:
 		line("KES key", "%s", h.KESKey)
 		line("data key", "the object's own, %d bytes sealed", h.SealedDataKey)
@@ -132,16 +132,16 @@ func bytesOf(n int64) string {
 
 // expected returns a note with the expected stored size if the store has
 // another.
-func expected(i *proxy.Inspection) string {
+func expected(i *check.Inspection) string {
 	if i.Header == nil || i.Header.ExpectedSize < 0 || i.Header.ExpectedSize == i.StoredSize {
 		return ""
 	}
-	return fmt.Sprintf(", where %d are expected", i.Header.ExpectedSize)
+	return fmt.Sprintf(", expected %d", i.Header.ExpectedSize)
 }
 
 // partSizes lists the sizes of parts. It joins a run of equal sizes into one
 // item.
-func partSizes(parts []proxy.InspectedPart) string {
+func partSizes(parts []check.InspectedPart) string {
 	var runs []string
 	for i := 0; i < len(parts); {
 		n := 1

@@ -119,7 +119,7 @@ func TestStartFails(t *testing.T) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.objects["/"+stateName+"/root"] = stored{body: []byte("not a root")}
-		}, []string{"state refused", stateName}},
+		}, []string{"state: refused", stateName}},
 	}
 	for name, test := range tests {
 		store, kes := newStore(t), kmstest.NewServer(t)
@@ -210,8 +210,8 @@ func TestDrain(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	o, ok := store.object("/bucket/key")
-	h, err := sealer.ParseHeader(o.header.Get(sealer.MetadataKey))
-	if !ok || err != nil || h.Size != size || int64(len(o.body)) != h.StoredSize(nil) {
+	h, err := sealer.Parse(o.header.Get(sealer.MetadataKey))
+	if !ok || err != nil || h.Claims().Size != size || int64(len(o.body)) != h.Claims().StoredSize() {
 		t.Errorf("stored: %t, %d bytes, %v", ok, len(o.body), err)
 	}
 	for _, secret := range []string{"canary", kes.APIKey()} {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"ssegw/proxy/state"
 	"sync"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ssegw/config"
-	"ssegw/proxy"
 )
 
 // restartTimeout is how long a restart waits for the new configuration to open
@@ -128,7 +128,7 @@ func (d *daemon) restart(dryRun bool) error {
 	if err != nil {
 		return err
 	}
-	var like *proxy.State
+	var like *state.State
 	if d.current.state.Ready() == nil {
 		like = d.current.state
 	}

@@ -2,29 +2,46 @@ package main
 
 import (
 	"crypto/tls"
-	"fmt"
-	"os"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
+
+	"ssegw/config/files"
 )
 
-// certificate is a certificate that is reloaded when its files change.
-type certificate struct {
-	certFile, keyFile string
-
-	mu      sync.Mutex
-	current *tls.Certificate
-	stamp   [2]time.Time
-	checked time.Time
-}
-
-// certificateMaxAge is how long a change of the files may go unnoticed.
+// certificateMaxAge is how long a change of the certificate's files may go
+// unnoticed.
 const certificateMaxAge = 10 * time.Second
 
+// certificate is the certificate for connections from clients.
+type certificate struct {
+	source *files.Source[*tls.Certificate]
+	log    *zap.Logger
+
+	mu      sync.Mutex
+	checked time.Time // when the files were last looked at
+}
+
+func openCertificate(certFile, keyFile string, log *zap.Logger) (*certificate, error) {
+	source, err := files.Open(&files.Source[*tls.Certificate]{
+		What:  "TLS certificate",
+		Files: func() ([]string, error) { return []string{certFile, keyFile}, nil },
+		Load: func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+			if err != nil {
+				return nil, files.Error("TLS certificate", certFile, err)
+			}
+			return &pair, nil
+		},
+	})
+	return &certificate{source: source, log: log, checked: time.Now()}, err
+}
+
 // serverTLS returns the TLS configuration for connections from clients.
-func serverTLS(certFile, keyFile string) (*tls.Config, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile}
-	if err := c.load(); err != nil {
+func serverTLS(certFile, keyFile string, log *zap.Logger) (*tls.Config, error) {
+	c, err := openCertificate(certFile, keyFile, log)
+	if err != nil {
 		return nil, err
 	}
 	return &tls.Config{
@@ -34,40 +51,17 @@ func serverTLS(certFile, keyFile string) (*tls.Config, error) {
 	}, nil
 }
 
-// get returns the current certificate. If the files cannot be read, for
-// instance while they are being replaced, it returns the last one.
+// get returns the current certificate. If the files cannot be read, for instance
+// while they are being replaced, it returns the last one.
 func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.checked) > certificateMaxAge {
+	isOld := time.Since(c.checked) > certificateMaxAge
+	if isOld {
 		c.checked = time.Now()
-		if stamp, err := c.stamps(); err == nil && stamp != c.stamp {
-			_ = c.load()
-		}
 	}
-	return c.current
-}
-
-func (c *certificate) load() error {
-	stamp, err := c.stamps()
-	if err != nil {
-		return fmt.Errorf("TLS certificate: %w", err)
+	c.mu.Unlock()
+	if isOld {
+		c.source.Refresh(c.log)
 	}
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return fmt.Errorf("TLS certificate %s: %w", c.certFile, err)
-	}
-	c.current, c.stamp, c.checked = &pair, stamp, time.Now()
-	return nil
-}
-
-func (c *certificate) stamps() (stamp [2]time.Time, err error) {
-	for i, file := range [...]string{c.certFile, c.keyFile} {
-		info, err := os.Stat(file)
-		if err != nil {
-			return stamp, err
-		}
-		stamp[i] = info.ModTime()
-	}
-	return stamp, nil
+	return c.source.Get()
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"ssegw/kms/kmstest"
+
+	"go.uber.org/zap"
 )
 
 // newPair makes a certificate for name and its key, both as PEM.
@@ -42,24 +44,24 @@ func newPair(t *testing.T, name string) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// files are the files of a certificate. Each write gets a later modification
+// certFiles are the files of a certificate. Each write gets a later modification
 // time than the last, however coarse the clock of the file system is.
-type files struct {
+type certFiles struct {
 	t         *testing.T
 	cert, key string
 	at        time.Time
 }
 
-func newFiles(t *testing.T, name string) *files {
+func newFiles(t *testing.T, name string) *certFiles {
 	dir := t.TempDir()
-	f := &files{t: t, cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"), at: time.Now().Add(-time.Hour)}
+	f := &certFiles{t: t, cert: filepath.Join(dir, "tls.crt"), key: filepath.Join(dir, "tls.key"), at: time.Now().Add(-time.Hour)}
 	cert, key := newPair(t, name)
 	f.write(f.cert, cert)
 	f.write(f.key, key)
 	return f
 }
 
-func (f *files) write(path string, content []byte) {
+func (f *certFiles) write(path string, content []byte) {
 	f.t.Helper()
 	f.at = f.at.Add(time.Minute)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -83,8 +85,8 @@ func shown(t *testing.T, c *certificate) string {
 func TestCertificateReload(t *testing.T) {
 	t.Parallel()
 	f := newFiles(t, "old.example.com")
-	c := &certificate{certFile: f.cert, keyFile: f.key}
-	if err := c.load(); err != nil {
+	c, err := openCertificate(f.cert, f.key, zap.NewNop())
+	if err != nil {
 		t.Fatal(err)
 	}
 	expire := func() { c.checked = c.checked.Add(-2 * certificateMaxAge) }
@@ -167,7 +169,7 @@ func TestServerTLSRefuses(t *testing.T) {
 		"key, no cert": {f.key, f.key},
 		"a folder":     {filepath.Dir(f.cert), f.key},
 	} {
-		if _, err := serverTLS(pair[0], pair[1]); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
+		if _, err := serverTLS(pair[0], pair[1], zap.NewNop()); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

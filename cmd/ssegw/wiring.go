@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
+	"ssegw/config/files"
+	"ssegw/proxy/audit"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/upstream"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -31,10 +32,10 @@ var (
 		config.SealedOnlyAlways: proxy.SealedOnlyAlways,
 		config.SealedOnlyNever:  proxy.SealedOnlyNever,
 	}
-	framings = map[config.UpstreamBody]proxy.Framing{
-		config.UpstreamBodyTrailer: proxy.FramingTrailer,
-		config.UpstreamBodySigned:  proxy.FramingSigned,
-		config.UpstreamBodyPlain:   proxy.FramingPlain,
+	framings = map[config.UpstreamBody]upstream.Framing{
+		config.UpstreamBodyTrailer: upstream.FramingTrailer,
+		config.UpstreamBodySigned:  upstream.FramingSigned,
+		config.UpstreamBodyPlain:   upstream.FramingPlain,
 	}
 )
 
@@ -42,13 +43,13 @@ var requiredSchemes = map[string]sealer.Scheme{
 	config.RequireAny: 0, config.RequireSSES3: sealer.SSES3, config.RequireSSEKMS: sealer.SSEKMS, config.RequireSSEC: sealer.SSEC,
 }
 
-func requirements(texts []string) (list []proxy.Requirement, err error) {
+func requirements(texts []string) (list []sse.Requirement, err error) {
 	for _, text := range texts {
 		r, err := config.ParseRequirement(text)
 		if err != nil {
 			return nil, fmt.Errorf("SSEGW_REQUIRE: %w", err)
 		}
-		list = append(list, proxy.Requirement{Bucket: r.Bucket, Scheme: requiredSchemes[r.Scheme], KESKey: r.KESKey})
+		list = append(list, sse.Requirement{Bucket: r.Bucket, Scheme: requiredSchemes[r.Scheme], KESKey: r.KESKey})
 	}
 	return list, nil
 }
@@ -93,11 +94,11 @@ func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
 }
 
 // newAudit opens the audit file. It returns nil if none is configured.
-func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*proxy.Audit, error) {
+func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*audit.File, error) {
 	if cfg.AuditFile == "" {
 		return nil, nil
 	}
-	a, err := proxy.NewAudit(cfg.AuditFile, log, r)
+	a, err := audit.Open(cfg.AuditFile, log, r)
 	if err != nil {
 		return nil, fmt.Errorf("SSEGW_AUDIT_FILE: %w", err)
 	}
@@ -108,18 +109,18 @@ func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*pr
 // of requests, that look up entries of listings and read and write the state.
 const internalConns = 256
 
-func newUpstream(ctx context.Context, cfg *config.Config) (*proxy.Upstream, error) {
-	roots, err := upstreamRoots(cfg.UpstreamCAPath)
+func newUpstream(ctx context.Context, cfg *config.Config) (*upstream.Store, error) {
+	roots, err := files.Roots("CA certificates for the store", cfg.UpstreamCAPath)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
 	}
 	credentials, err := upstreamCredentials(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return proxy.NewUpstream(proxy.UpstreamConfig{
+	return upstream.New(upstream.Config{
 		Endpoint: cfg.UpstreamEndpoint, Region: cfg.UpstreamRegion, Credentials: credentials,
-		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
+		TLS: &tls.Config{RootCAs: roots.Get(), MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
 		MaxConns: 2*cfg.MaxRequests + internalConns,
 	}), nil
 }
@@ -135,40 +136,4 @@ func upstreamCredentials(ctx context.Context, cfg *config.Config) (aws.Credentia
 		return nil, fmt.Errorf("upstream credentials: %w", err)
 	}
 	return aws.NewCredentialsCache(chain.Credentials), nil
-}
-
-// upstreamRoots returns the system's roots and the PEM certificates at path, a
-// file or a folder. It returns nil, which means only the system's, if path is
-// "".
-func upstreamRoots(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	files := []string{path}
-	if info, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
-	} else if info.IsDir() {
-		if files, err = filepath.Glob(filepath.Join(path, "*")); err != nil {
-			return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
-		}
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	found := false
-	for _, file := range files {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			if len(files) > 1 {
-				continue // a nested folder
-			}
-			return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: %w", err)
-		}
-		found = roots.AppendCertsFromPEM(pem) || found
-	}
-	if !found {
-		return nil, fmt.Errorf("SSEGW_UPSTREAM_CAPATH: no certificate in %s", path)
-	}
-	return roots, nil
 }

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -103,3 +104,15 @@ var listHeaders = []string{HeaderObjectAttributes, HeaderOptionalAttributes}
 func isJoined(lower string) bool {
 	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(listHeaders, lower)
 }
+
+// Single returns the first value of a header, and whether it was sent.
+func Single(h http.Header, name string) (string, bool) {
+	v := h.Values(name)
+	if len(v) == 0 {
+		return "", false
+	}
+	return v[0], true
+}
+
+// SSEPrefix begins the names of all headers of server-side encryption.
+const SSEPrefix = "x-amz-server-side-encryption"

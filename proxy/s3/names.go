@@ -2,8 +2,10 @@ package s3
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -85,3 +87,15 @@ func escapeTo(b *strings.Builder, s string) {
 func isLowerAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
 func isAlphanumeric(c byte) bool { return isLowerAlphanumeric(c) || 'A' <= c && c <= 'Z' }
+
+// MatchesAny reports whether one of the patterns is name or, if it ends in *, its
+// beginning.
+func MatchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		prefix, isPrefix := strings.CutSuffix(p, "*")
+		return p == name || isPrefix && strings.HasPrefix(name, prefix)
+	})
+}
+
+// FormatTime is a time as S3 writes it in documents: in UTC, with milliseconds.
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

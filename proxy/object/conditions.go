@@ -1,0 +1,174 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
+)
+
+// A sealed object's ETag is shown with "-1" appended if the store's has no
+// hyphen (s3.ETagShown). Conditions travel the other way: a shown "X-1" may be
+// the store's "X" or a real "X-1", of an object with one part.
+
+// EntityTags splits the value of If-Match or If-None-Match into its entity
+// tags, without quotes.
+func EntityTags(value string) []string {
+	var out []string
+	for t := range strings.SplitSeq(value, ",") {
+		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
+		if t = strings.Trim(t, `"`); t != "" {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// withoutSuffix returns the tag that a store may have for a shown "X-1".
+func withoutSuffix(tag string) (string, bool) {
+	base, ok := strings.CutSuffix(tag, "-1")
+	return base, ok && base != "" && !strings.Contains(base, "-")
+}
+
+// HasSuffix reports whether a tag may be the shown form of another one.
+func HasSuffix(tag string) bool {
+	_, ok := withoutSuffix(tag)
+	return ok
+}
+
+// Conditions are the ETag conditions of a GET or HEAD. They are sent to the
+// store in the likelier form, and checked again against its answer.
+type Conditions struct {
+	Match     []string // shown tags of If-Match; nil: no condition
+	NoneMatch []string // shown tags of If-None-Match; nil: no condition
+}
+
+// ConditionsOf reads the conditions in a request's headers.
+func ConditionsOf(h http.Header) Conditions {
+	return Conditions{EntityTags(h.Get("If-Match")), EntityTags(h.Get("If-None-Match"))}
+}
+
+// set writes the conditions into a header for the store, a shown "X-1" as "X"
+// unless literal. Stores do not understand lists: these are left to Check, and
+// with them the date condition that they take precedence over (RFC 9110,
+// section 13.2.2).
+func (c Conditions) set(h http.Header, literal bool) {
+	for _, p := range [...]struct {
+		name, date string
+		tags       []string
+	}{{"If-Match", "If-Unmodified-Since", c.Match}, {"If-None-Match", "If-Modified-Since", c.NoneMatch}} {
+		switch len(p.tags) {
+		case 0:
+			h.Del(p.name)
+		case 1:
+			tag := p.tags[0]
+			if base, ok := withoutSuffix(tag); ok && !literal {
+				tag = base
+			}
+			if tag != "*" {
+				tag = `"` + tag + `"`
+			}
+			h.Set(p.name, tag)
+		default:
+			h.Del(p.name)
+			h.Del(p.date)
+		}
+	}
+}
+
+// ambiguous reports whether set sent a tag in another form than the shown one.
+func (c Conditions) ambiguous() bool { return len(c.Match) == 1 && HasSuffix(c.Match[0]) }
+
+// Check evaluates the conditions on the tag that the client is about to see.
+// The errors are s3.ErrPreconditionFailed and s3.ErrNotModified.
+func (c Conditions) Check(shown string) error {
+	tag := strings.Trim(shown, `"`)
+	holds := func(list []string) bool { return slices.Contains(list, "*") || slices.Contains(list, tag) }
+	if len(c.Match) > 0 && !holds(c.Match) {
+		return s3.ErrPreconditionFailed
+	}
+	if len(c.NoneMatch) > 0 && holds(c.NoneMatch) {
+		return s3.ErrNotModified
+	}
+	return nil
+}
+
+// conditionFailed is the answer to a condition that the store found not to hold
+// (RFC 9110, sections 15.4.5 and 15.5.13): its 304 or 412 with the headers of
+// the object as clients know it. They take another look.
+func (r *Reader) conditionFailed(ctx context.Context, err error) error {
+	var up *upstream.Error
+	if !errors.As(err, &up) {
+		return err
+	}
+	h := http.Header{}
+	list := ConditionsOf(r.Header).NoneMatch
+	head, looked := r.Head(ctx, Look{Guard: up.Header.Get("ETag"), Bare: true})
+	switch {
+	case looked == nil:
+		h = r.validators(ctx, head.Header, up.Status)
+	case up.Status == http.StatusNotModified && len(list) == 1 && list[0] != "*":
+		h.Set("ETag", `"`+list[0]+`"`)
+	}
+	return up.S3(r.Name.Key != "").Headers(h).With(err)
+}
+
+// CheckConditions evaluates the client's conditions on an object. The error has
+// the headers that its answer needs.
+func (r *Reader) CheckConditions(ctx context.Context, stored http.Header) error {
+	err := ConditionsOf(r.Header).Check(ShownTag(stored))
+	var own *s3.Error
+	if errors.As(err, &own) {
+		return own.Headers(r.validators(ctx, stored, own.Status))
+	}
+	return err
+}
+
+// validators are the headers that tell which object an answer is about. A cache
+// takes over the headers of a 304, so they include those about caching.
+func (r *Reader) validators(ctx context.Context, stored http.Header, status int) http.Header {
+	h := http.Header{}
+	upstream.PassHeaders(h, stored, "Last-Modified", "Vary", s3.HeaderVersionID)
+	if tag := ShownTag(stored); tag != "" {
+		h.Set("ETag", tag)
+	}
+	if status != http.StatusNotModified {
+		return h
+	}
+	kept := http.Header{}
+	if !IsSealed(stored) {
+		upstream.CopyObject(kept, stored)
+	} else {
+		SetContent(kept, r.authenticHeaders(ctx, stored))
+	}
+	upstream.PassHeaders(h, kept, "Cache-Control", "Expires", "Content-Location")
+	return h
+}
+
+// authenticHeaders is the content of a sealed object, nil if it is not what was
+// sealed. Unlike Verify it reads no trailer.
+func (r *Reader) authenticHeaders(ctx context.Context, stored http.Header) sealer.Content {
+	parsed, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	if err != nil {
+		return nil
+	}
+	root, err := r.Roots.RootOf(ctx, parsed.RootID)
+	if err != nil {
+		return nil
+	}
+	h, facts, err := parsed.OpenFacts(r.Name, root)
+	if err != nil {
+		return nil
+	}
+	defer facts.Wipe()
+	content, err := sealer.OpenContent(stored, r.Name.Key, h.Size, facts.Headers)
+	if err != nil {
+		return nil
+	}
+	return content
+}

@@ -1,0 +1,32 @@
+package object
+
+import (
+	"net/http"
+	"strings"
+
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// SetContent writes the content of an object into an answer's headers, or into
+// those of a request to the store.
+func SetContent(h http.Header, c sealer.Content) {
+	for name, value := range c {
+		h.Set(name, s3.WireValue(name, value))
+	}
+}
+
+// SetUncovered writes the content headers that the headers digest does not
+// cover as the store has them: those that are not part of it, and empty ones.
+func SetUncovered(h, stored http.Header, key string, size int64) {
+	for name, values := range stored {
+		lower := strings.ToLower(name)
+		if lower == sealer.MetadataKey || !s3.IsStored(lower) {
+			continue
+		}
+		v := strings.Trim(strings.Join(values, ","), " \t")
+		if v == "" || !sealer.InContent(lower, key, size) {
+			h.Set(lower, v)
+		}
+	}
+}

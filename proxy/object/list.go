@@ -1,0 +1,99 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
+)
+
+// unseen are the statuses of a store that does not show an object, and will not
+// the next time either: one that it encrypts itself with a key of the client's
+// (400), one that is archived or may not be read (403), one that is gone (404,
+// or 405 for a delete marker), and one that was replaced by a shorter one
+// (416).
+var unseen = []int{
+	http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+	http.StatusRequestedRangeNotSatisfiable,
+}
+
+// List returns what a listing shows of the reader's object. e is its entry in
+// the store's page. If told is true, the metadata in e tells whether the object
+// is sealed. Otherwise List calls asked and asks the store. An object that the
+// store does not show is listed as the store lists it. Any other failure fails
+// the page, because the next page could show another size.
+func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func()) (Entry, error) {
+	o, err := r.listed(ctx, e, told, asked)
+	var refused *upstream.Error
+	switch {
+	case errors.As(err, &refused) && slices.Contains(unseen, refused.Status):
+		return Entry{size: notSeen}, nil
+	case errors.Is(err, ErrIntegrity):
+		return Entry{size: unknownFacts}, nil
+	case err != nil:
+		return Entry{}, err
+	}
+	found := Plaintext
+	if o != nil {
+		defer o.Wipe()
+		found = o.Entry()
+	}
+	r.Caches.entries.Set(stateOf(r.Name.Bucket, e.Key, e.ETag, e.Size, e.LastModified), found)
+	return found, nil
+}
+
+// listed proves the object of an entry. It returns nil for an object that is
+// not sealed.
+func (r *Reader) listed(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
+	stored, total, tail := http.Header{}, e.Size, []byte(nil)
+	if told {
+		stored.Set("ETag", s3.ETagShown(e.ETag, false))
+		stored.Set(sealer.MetadataKey, e.Sealed)
+	} else {
+		asked()
+		var err error
+		if stored, total, tail, err = r.peek(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	if !IsSealed(stored) {
+		return nil, nil
+	}
+	if total != e.Size {
+		return nil, fmt.Errorf("%w: another object than the one listed", ErrIntegrity)
+	}
+	return r.Prove(ctx, stored, total, tail, nil)
+}
+
+// peek is a HEAD of the object of an entry. If its ETag looks like that of a
+// multipart object it is a GET of the object's last bytes instead, which may
+// hold the part table.
+func (r *Reader) peek(ctx context.Context, e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
+	if !strings.Contains(e.ETag, "-") || e.Size == 0 {
+		head, err := r.Head(ctx, Look{})
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		return head.Header, head.Size, nil, nil
+	}
+	length := tailLength(e.ETag, e.Size)
+	resp, err := r.Fetch(ctx, Look{Range: fmt.Sprintf("bytes=%d-%d", e.Size-length, e.Size-1)})
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	total, first := TotalSize(resp)
+	if total == e.Size && first == total-length {
+		if tail, err = io.ReadAll(io.LimitReader(resp.Body, length)); err != nil {
+			return nil, 0, nil, fmt.Errorf("%w: reading the end of an object: %w", upstream.ErrUnavailable, err)
+		}
+	}
+	return resp.Header, total, tail, nil
+}

@@ -1,0 +1,283 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
+)
+
+// Object is a sealed object whose header and size are proven to be what a
+// gateway stored.
+type Object struct {
+	Stored   http.Header    // of the store's answer
+	Header   *sealer.Header // proven by the facts or, without them, by the object key
+	Facts    *sealer.Facts
+	Size     int64             // plaintext bytes
+	Parts    *sealer.PartTable // nil for a single PUT
+	Content  sealer.Content    // content headers and user metadata; by Verify
+	Sealing  *sse.Sealing      // by Inspect
+	Altered  bool              // Content is not what was stored, or may not be
+	Factless bool              // the root is unknown: Facts hold the trailer key alone
+	Warning  string            // for the client, about Altered
+
+	parsed *sealer.Parsed    // Header as the store returned it
+	sums   []sealer.Checksum // of the trailer, if it was read
+	key    *sealer.ObjectKey // opened to do without the facts; nil: not opened yet
+}
+
+// Wipe overwrites the keys that o holds.
+func (o *Object) Wipe() {
+	o.Facts.Wipe()
+	if o.key != nil {
+		o.key.Wipe()
+	}
+}
+
+// Inspect verifies an object for the client, whose key and conditions must fit.
+func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (*Object, error) {
+	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	if err != nil {
+		return nil, r.failed("header", err)
+	}
+	s, err := r.Encryption().Stored(h.KeyHint)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.CheckConditions(ctx, stored); err != nil {
+		return nil, err
+	}
+	return r.verify(ctx, stored, total, h, s)
+}
+
+// Verify authenticates what an answer says of a sealed object of total stored
+// bytes: its header, size, facts and content headers. s says how the object is
+// sealed; with nil Verify fails if the root is unknown.
+func (r *Reader) Verify(ctx context.Context, stored http.Header, total int64, s *sse.Sealing) (*Object, error) {
+	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	if err != nil {
+		return nil, r.failed("header", err)
+	}
+	return r.verify(ctx, stored, total, h, s)
+}
+
+func (r *Reader) verify(ctx context.Context, stored http.Header, total int64, h *sealer.Parsed, s *sse.Sealing) (*Object, error) {
+	o, err := r.prove(ctx, stored, total, nil, h, s)
+	if err != nil {
+		return nil, err
+	}
+	if o.Factless {
+		o.Content = sealer.NewContent(stored, r.Name.Key, o.Header.Size)
+		return o, nil
+	}
+	if o.Content, err = sealer.OpenContent(stored, r.Name.Key, o.Header.Size, o.Facts.Headers); err != nil {
+		err := r.failed("content headers", errMismatch)
+		if !r.WarnHeaders {
+			return nil, err
+		}
+		r.Log.Warn("the store changed content headers", zap.Error(err))
+		o.Altered, o.Warning = true, "the object store changed content headers or user metadata"
+	}
+	return o, nil
+}
+
+// Prove is Verify without the content headers: of stored only the sealed header
+// and the ETag count. A multipart object costs one more request, for its part
+// table, unless that is in tail, the object's last bytes. If the root is
+// unknown and s is not nil, KMS and object key replace the facts.
+func (r *Reader) Prove(ctx context.Context, stored http.Header, total int64, tail []byte, s *sse.Sealing) (*Object, error) {
+	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	if err != nil {
+		return nil, r.failed("header", err)
+	}
+	return r.prove(ctx, stored, total, tail, h, s)
+}
+
+func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tail []byte, h *sealer.Parsed, s *sse.Sealing) (*Object, error) {
+	o := &Object{Stored: stored, Sealing: s, parsed: h}
+	root, err := r.Roots.RootOf(ctx, h.RootID)
+	if err == nil {
+		o.Header, o.Facts, err = h.OpenFacts(r.Name, root)
+	}
+	switch {
+	case errors.Is(err, sealer.ErrUnknownRoot) && s != nil && !r.StrictHeaders:
+		err = r.withoutFacts(ctx, o)
+	case err != nil:
+		err = r.failed("facts", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.Size = o.Header.Size
+	var trailer *sealer.Trailer
+	if o.Header.Multipart {
+		if trailer, err = r.Trailer(ctx, o, total, tail); err != nil {
+			return nil, err
+		}
+		o.Size, o.Parts, o.sums = trailer.Size, trailer.Parts, trailer.Checksums
+	}
+	if total != o.Header.StoredSize(trailer) {
+		return nil, r.failed("size", errMismatch)
+	}
+	return o, nil
+}
+
+// withoutFacts opens the object key of an object whose root is unknown. Size
+// and part table are authentic under it too (docs/FORMAT.md, section 10).
+// Content headers are not, and checksums that only the facts had are lost.
+func (r *Reader) withoutFacts(ctx context.Context, o *Object) error {
+	h, k, err := r.openKey(ctx, o)
+	if err != nil {
+		return err
+	}
+	o.Header, o.key, o.Facts, o.Altered, o.Factless = h, k, k.Facts(), true, true
+	o.Warning = "content headers and user metadata are not verified: they were sealed under the unknown root " + o.Header.RootID.String()
+	r.Integrity("unknown root")
+	r.Log.Error(o.Warning, zap.String("key", r.Name.Key))
+	return nil
+}
+
+// KeyOf returns the object key of o. The caller wipes it.
+func (r *Reader) KeyOf(ctx context.Context, o *Object) (*sealer.ObjectKey, error) {
+	if k := o.key; k != nil {
+		o.key = nil
+		return k, nil
+	}
+	_, k, err := r.openKey(ctx, o)
+	return k, err
+}
+
+func (r *Reader) openKey(ctx context.Context, o *Object) (*sealer.Header, *sealer.ObjectKey, error) {
+	h, k, err := r.Keys.Open(ctx, r.Name, o.parsed, o.Sealing)
+	if errors.Is(err, sse.ErrObjectKey) {
+		return nil, nil, r.failed("object key", err)
+	}
+	return h, k, err
+}
+
+// CheckCustomerKey tries the client's key on an SSE-C object whose body is not
+// read. For other schemes the facts need no key.
+func (r *Reader) CheckCustomerKey(ctx context.Context, o *Object) error {
+	if o.Header.Scheme != sealer.SSEC {
+		return nil
+	}
+	k, err := r.KeyOf(ctx, o)
+	if err != nil {
+		return err
+	}
+	k.Wipe()
+	return nil
+}
+
+// tailLength is how many of a multipart object's last bytes are asked for at
+// first: enough for a part table with digests of 32 bytes if the ETag tells the
+// number of parts, otherwise for one of a thousand parts without digests.
+func tailLength(etag string, total int64) int64 {
+	const perPart = 64 // bytes
+	length := int64(64 << 10)
+	if _, count, ok := strings.Cut(strings.Trim(etag, `"`), "-"); ok {
+		if n, err := strconv.ParseUint(count, 10, 16); err == nil {
+			length = 512 + perPart*int64(n)
+		}
+	}
+	return min(total, length)
+}
+
+// Trailer opens the trailer of an object of total stored bytes. It reads what
+// of it is not in tail, the object's last bytes.
+func (r *Reader) Trailer(ctx context.Context, o *Object, total int64, tail []byte) (*sealer.Trailer, error) {
+	k := trailerKeyOf(r.Name, o.Stored, total, o.Header)
+	if t, ok := r.Caches.trailers.GetIfPresent(k); ok {
+		return t, nil
+	}
+	length := min(total, sealer.SingleTrailerSize)
+	if o.Header.Multipart {
+		length = tailLength(o.Stored.Get("ETag"), total)
+	}
+	for {
+		if length > int64(len(tail)) {
+			var err error
+			if tail, err = r.tail(ctx, o, total, length); err != nil {
+				return nil, err
+			}
+		}
+		footer, err := sealer.ParseFooter(tail)
+		if err != nil || footer.Size() > total {
+			return nil, r.failed("trailer", errors.Join(err, errMismatch))
+		}
+		if length = footer.Size(); length > int64(len(tail)) {
+			continue
+		}
+		t, err := o.Facts.OpenTrailer(o.Header, tail[int64(len(tail))-length:])
+		if err != nil {
+			return nil, r.failed("trailer", err)
+		}
+		r.Caches.trailers.Set(k, t)
+		return t, nil
+	}
+}
+
+// tail reads the last bytes of the object that o describes.
+func (r *Reader) tail(ctx context.Context, o *Object, total, length int64) ([]byte, error) {
+	if length < sealer.FooterSize {
+		return nil, r.failed("trailer", errMismatch)
+	}
+	resp, err := r.Fetch(ctx, Look{Range: fmt.Sprintf("bytes=%d-%d", total-length, total-1), Guard: o.Stored.Get("ETag")})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	tail := make([]byte, length)
+	if _, err := io.ReadFull(resp.Body, tail); err != nil {
+		return nil, fmt.Errorf("%w: reading a trailer: %w", upstream.ErrUnavailable, err)
+	}
+	return tail, nil
+}
+
+// Checksums returns the checksums of the object, or of one part (0: of the
+// object). A trailer that was not read yet costs one more request.
+func (r *Reader) Checksums(ctx context.Context, o *Object, part int) ([]sealer.Checksum, error) {
+	if part > 0 && o.Parts != nil {
+		i := slices.IndexFunc(o.Parts.Parts, func(p sealer.Part) bool { return p.Number == part })
+		if i < 0 || o.Parts.Algorithm == 0 {
+			return nil, nil
+		}
+		return []sealer.Checksum{{Algorithm: o.Parts.Algorithm, Digest: o.Parts.Parts[i].Digest}}, nil
+	}
+	if o.Header.Trailer && o.Parts == nil && o.sums == nil {
+		trailer, err := r.Trailer(ctx, o, o.Header.StoredSize(nil), nil)
+		if err != nil {
+			return nil, err
+		}
+		o.sums = trailer.Checksums
+	}
+	return append(slices.Clone(o.Facts.Checksums), o.sums...), nil
+}
+
+// ChecksumType is the type of a checksum as S3 names it.
+func ChecksumType(s sealer.Checksum) string {
+	if s.Composite {
+		return s3.Composite
+	}
+	return s3.FullObject
+}
+
+// ChecksumValue is a checksum as clients see it. One over the checksums of n
+// parts ends in their number.
+func ChecksumValue(s sealer.Checksum, n int) string {
+	if s.Composite {
+		return fmt.Sprintf("%s-%d", s3.ChecksumText(s.Digest), n)
+	}
+	return s3.ChecksumText(s.Digest)
+}

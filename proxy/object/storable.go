@@ -1,0 +1,63 @@
+package object
+
+import (
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ssegw/proxy/s3"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
+)
+
+// Storable rewrites the headers that are stored with a sealed object in the
+// form in which the store keeps them. Each has one line, and user metadata that
+// is not ASCII is in encoded words at every store. A header that the store
+// would change on an object of that key is an S3 error.
+func Storable(altered upstream.Alterations, header http.Header, key string) error {
+	for name, values := range header {
+		lower := strings.ToLower(name)
+		if !s3.IsStored(lower) {
+			continue
+		}
+		v := strings.Trim(strings.Join(values, ","), " \t")
+		if !utf8.ValidString(v) {
+			return s3.ErrArgument(lower, v, "The header "+lower+" must be in UTF-8.")
+		}
+		if altered.Dirs && v != "" && strings.HasSuffix(key, "/") && !strings.HasPrefix(lower, s3.MetaPrefix) && sealer.InContent(lower, key, 0) {
+			return s3.ErrArgument(lower, v, doesNotKeep+"content headers of directories.")
+		}
+		kept, err := keep(&altered, lower, v)
+		if err != nil {
+			return err
+		}
+		header.Set(name, kept)
+	}
+	return nil
+}
+
+const doesNotKeep = "The object store behind the gateway does not keep "
+
+// keep returns a header's value as the store keeps it.
+func keep(a *upstream.Alterations, name, v string) (string, error) {
+	meta, isMeta := strings.CutPrefix(name, s3.MetaPrefix)
+	switch {
+	case isMeta && strings.ContainsAny(meta, a.Names):
+		return "", s3.ErrArgument(name, v, doesNotKeep+"names of metadata with "+a.Names+".")
+	case isMeta && a.Meta && sealer.RewrittenValue(name, v) != v:
+		return "", s3.ErrArgument(name, v, doesNotKeep+"user metadata that is not ASCII.")
+	case isMeta && (a.Words || !s3.IsASCII(v)):
+		return sealer.RewrittenValue(name, v), nil
+	case isMeta || v == "":
+	case a.Content && !s3.IsASCII(v):
+		return "", s3.ErrArgument(name, v, doesNotKeep+"values of "+name+" that are not ASCII.")
+	case a.Expires && name == "expires":
+		date, err := http.ParseTime(v)
+		if err != nil {
+			return "", s3.ErrArgument(name, v, doesNotKeep+"an Expires that is no date, such as "+time.Unix(0, 0).UTC().Format(http.TimeFormat)+".")
+		}
+		return date.UTC().Format(http.TimeFormat), nil
+	}
+	return v, nil
+}

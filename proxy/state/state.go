@@ -1,0 +1,435 @@
+// Package state keeps the gateways' own data in the state bucket: the root, the
+// bucket rules and the records of multipart uploads.
+//
+// All replicas share the bucket. Conditional writes settle their races; on a
+// store without them the last write wins. Rules and upload records are sealed
+// under the root, and a data key from the KMS seals the root. Rules and records
+// that do not open are errors. They never count as absent, because an absent
+// rule can lead to plaintext.
+//
+// docs/FORMAT.md, sections 14 and 15, specifies the objects.
+// docs/ARCHITECTURE.md is the map.
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ssegw/kms"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
+)
+
+// Objects of the state bucket and their largest sizes.
+const (
+	RootObject  = "root"
+	RulesObject = "rules"
+
+	maxRootRecord = 8 << 10  // bytes
+	MaxRules      = 16 << 20 // bytes
+)
+
+var (
+	// ErrNotReady is returned before the state is open, and by ChangeRule after
+	// another state took over.
+	ErrNotReady = errors.New("state: the gateway is not ready")
+	// ErrRefused is returned if the state bucket holds something that no
+	// gateway wrote, or lacks something that a gateway wrote.
+	ErrRefused = errors.New("state: refused")
+	// ErrRecord is returned if an upload record is not what the gateway wrote.
+	ErrRecord = errors.New("state: upload record is not authentic")
+)
+
+// Config holds what a State needs. All fields except Like and Times are
+// required.
+type Config struct {
+	Bucket   string // dedicated to the gateways; created if absent
+	Upstream *upstream.Store
+	KMS      *kms.Client
+	Log      *zap.Logger
+	// Like is an open state. If it is set, the new state must have the same
+	// root, and creates neither a bucket nor a root. If it is nil, the state
+	// accepts any root and creates one in an empty bucket.
+	Like *State
+	// Times are the timeouts and intervals. The zero value means DefaultTimes.
+	Times Times
+}
+
+// State is the data that all gateways of an installation share: the root and
+// the bucket rules, sealed in the state bucket (docs/FORMAT.md, section 14). It
+// is safe for concurrent use.
+type State struct {
+	cfg     Config
+	store   upstream.Client // the store, with the gateway's own rights
+	times   Times
+	root    atomic.Pointer[sealer.Root] // nil until opened
+	openErr atomic.Pointer[error]       // of the last failed attempt to open it
+	old     oldRoots
+	rules   rulesStore
+
+	// Guards is true if the store refuses writes whose If-Match does not hold,
+	// even if there is no object.
+	Guards atomic.Bool
+}
+
+// New returns a state that is not open yet. Run opens it.
+func New(cfg Config) *State {
+	s := &State{cfg: cfg, store: cfg.Upstream.Own(), times: cfg.Times}
+	if s.times == (Times{}) {
+		s.times = DefaultTimes
+	}
+	s.rules.state, s.rules.mu = s, newTurn()
+	return s
+}
+
+// Bucket returns the name of the state bucket.
+func (s *State) Bucket() string { return s.cfg.Bucket }
+
+// Ready returns nil once the state is open, otherwise ErrNotReady.
+func (s *State) Ready() error {
+	if s.root.Load() == nil {
+		return ErrNotReady
+	}
+	return nil
+}
+
+// Waiting returns the error of the last attempt to open the state. It returns
+// nil if the state is open or no attempt has failed.
+func (s *State) Waiting() error {
+	if err := s.openErr.Load(); err != nil && s.Ready() != nil {
+		return *err
+	}
+	return nil
+}
+
+// Root returns the root that facts are sealed under. It panics if the state is
+// not ready.
+func (s *State) Root() sealer.Root { return *s.root.Load() }
+
+// Run opens the state, and retries while KES or the store is down. Then it
+// refreshes the rules and sweeps the upload records until ctx ends. It returns
+// an error only if no retry can help (ErrRefused): the state was tampered with,
+// or its key cannot open the root.
+func (s *State) Run(ctx context.Context) error {
+	for {
+		err := task.Guard(func() error { return s.Open(ctx) })
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, ErrRefused) {
+			return err
+		}
+		s.openErr.Store(&err)
+		s.cfg.Log.Warn("waiting to open the state", zap.String("bucket", s.cfg.Bucket), zap.Error(err))
+		if !task.Pause(ctx, s.times.Retry) {
+			return nil
+		}
+	}
+	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()))
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() { s.sweepForever(ctx) })
+	defer sweeps.Wait()
+	for task.Pause(ctx, s.times.Poll) {
+		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
+	}
+	return nil
+}
+
+// guard runs f and logs a panic in it.
+func (s *State) guard(doing string, f func()) {
+	err := task.Guard(func() error { f(); return nil })
+	if p := (*task.PanicError)(nil); errors.As(err, &p) {
+		s.cfg.Log.Error("panic", zap.String("doing", doing), zap.Error(p), zap.ByteString("stack", p.Stack))
+	}
+}
+
+// Open reads or creates the root and the rules, and probes the store.
+func (s *State) Open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.times.Open)
+	defer cancel()
+	root, record, etag, err := s.findRoot(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.KMS.Ensure(ctx, s.cfg.KMS.DefaultKey()); err != nil {
+		return fmt.Errorf("state: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
+	}
+	if err := s.openRules(ctx, root, record.Initialised); err != nil {
+		return err
+	}
+	if err := s.store.ProbeHeaders(ctx, s.cfg.Bucket); err != nil {
+		return err
+	}
+	if err := s.store.Probe(ctx, s.cfg.Bucket); err != nil {
+		return err
+	}
+	if err := s.checkConditions(ctx); err != nil {
+		return err
+	}
+	if !record.Initialised || record.KeyName != s.cfg.KMS.DefaultKey() {
+		if err := s.writeRoot(ctx, root, true, etag); err != nil && !upstream.LostRace(err) {
+			return err
+		}
+	}
+	s.readOldRoots(ctx)
+	s.root.Store(&root)
+	return nil
+}
+
+// ensureBucket creates the state bucket if it is absent.
+func (s *State) ensureBucket(ctx context.Context) error {
+	resp, err := s.store.Send(ctx, upstream.Request{Method: http.MethodHead, Bucket: s.cfg.Bucket})
+	if err == nil {
+		return resp.Body.Close()
+	}
+	if upstream.StatusOf(err) != http.StatusNotFound {
+		return fmt.Errorf("state: state bucket %s: %w", s.cfg.Bucket, err)
+	}
+	resp, err = s.store.Send(ctx, upstream.Request{Method: http.MethodPut, Bucket: s.cfg.Bucket})
+	if refused := upstream.AnswerOf(err); refused != nil && refused.Code == "IllegalLocationConstraintException" {
+		// Outside of us-east-1 Amazon S3 requires the region in the document.
+		o := upstream.Request{Method: http.MethodPut, Bucket: s.cfg.Bucket, Header: http.Header{}}
+		o.SetDocument([]byte("<CreateBucketConfiguration><LocationConstraint>" + s.cfg.Upstream.Region() + "</LocationConstraint></CreateBucketConfiguration>"))
+		resp, err = s.store.Send(ctx, o)
+	}
+	if upstream.StatusOf(err) == http.StatusConflict {
+		return nil // another replica was faster
+	}
+	if err != nil {
+		return fmt.Errorf("state: making the state bucket %s: %w", s.cfg.Bucket, err)
+	}
+	return resp.Body.Close()
+}
+
+// findRoot reads the root, or creates one in an empty bucket. It also returns
+// the record of the root and the record's ETag.
+func (s *State) findRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
+	if s.cfg.Like != nil {
+		return s.findSameRoot(ctx)
+	}
+	none := sealer.Root{}
+	if err := s.ensureBucket(ctx); err != nil {
+		return none, nil, "", err
+	}
+	record, etag, err := s.ReadRoot(ctx)
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		if err := s.makeRoot(ctx); err != nil {
+			return none, nil, "", err
+		}
+		record, etag, err = s.ReadRoot(ctx)
+	}
+	if err != nil {
+		return none, nil, "", err
+	}
+	root, err := s.OpenRoot(ctx, record)
+	return root, record, etag, err
+}
+
+// findSameRoot reads the root of a state that replaces Like. A missing root or
+// a different one means another installation: the rules that Like enforces
+// would no longer be in force.
+func (s *State) findSameRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
+	none := sealer.Root{}
+	record, etag, err := s.ReadRoot(ctx)
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		return none, nil, "", fmt.Errorf("%w: bucket %s has no root: a restart needs the present state", ErrRefused, s.cfg.Bucket)
+	}
+	if err != nil {
+		return none, nil, "", err
+	}
+	root, err := s.OpenRoot(ctx, record)
+	if err == nil && root.ID != s.cfg.Like.Root().ID {
+		return none, nil, "", fmt.Errorf("%w: bucket %s has the root of another installation", ErrRefused, s.cfg.Bucket)
+	}
+	return root, record, etag, err
+}
+
+// TakeOver makes an open state replace the state Like. From then on only this
+// state changes rules. The next answer that depends on the absence of a rule
+// asks the store again.
+func (s *State) TakeOver() {
+	if old := s.cfg.Like; old != nil {
+		old.rules.mu.Lock()
+		old.rules.retired = true
+		old.rules.mu.Unlock()
+	}
+	r := &s.rules
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unconfirmed := *r.current.Load()
+	unconfirmed.checked = time.Time{}
+	r.current.Store(&unconfirmed)
+}
+
+// ReadRoot reads the record of the root and its ETag. The error is ErrRefused
+// if the object is not a root record.
+func (s *State) ReadRoot(ctx context.Context) (*sealer.RootRecord, string, error) {
+	b, etag, err := s.store.Get(ctx, s.cfg.Bucket, RootObject, maxRootRecord)
+	if err != nil {
+		return nil, "", fmt.Errorf("state: reading the root: %w", err)
+	}
+	record, err := sealer.ParseRootRecord(b)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: the root in bucket %s: %w", ErrRefused, s.cfg.Bucket, err)
+	}
+	return record, etag, nil
+}
+
+// OpenRoot opens the root with the KES key that its record names. If that key
+// is gone or denied, the error is ErrRefused, because no other key opens the
+// root.
+func (s *State) OpenRoot(ctx context.Context, record *sealer.RootRecord) (sealer.Root, error) {
+	kctx, err := s.rootContext()
+	if err != nil {
+		return sealer.Root{}, err
+	}
+	dataKey, err := s.cfg.KMS.Unseal(ctx, record.KeyName, record.SealedDataKey, kctx)
+	switch {
+	case errors.Is(err, kms.ErrKeyNotFound), errors.Is(err, kms.ErrNotAllowed), errors.Is(err, kms.ErrInvalidCiphertext):
+		return sealer.Root{}, fmt.Errorf("%w: the root in bucket %s is sealed under the KES key %q: %w", ErrRefused, s.cfg.Bucket, record.KeyName, err)
+	case err != nil:
+		return sealer.Root{}, fmt.Errorf("state: opening the root with the KES key %q: %w", record.KeyName, err)
+	}
+	defer dataKey.Wipe()
+	root, err := record.Open(sealer.Key(dataKey))
+	if err != nil {
+		return sealer.Root{}, fmt.Errorf("%w: the root in bucket %s: %w", ErrRefused, s.cfg.Bucket, err)
+	}
+	return root, nil
+}
+
+func (s *State) rootContext() (kms.Context, error) {
+	return kms.ObjectContext(s.cfg.Bucket, RootObject, nil)
+}
+
+// makeRoot creates the root of a first start. If the bucket holds anything
+// else, the root was deleted, and a new one would orphan what the old one
+// sealed.
+func (s *State) makeRoot(ctx context.Context) error {
+	names, err := s.Names(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(names, RootObject) {
+		return nil // another replica was faster
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("%w: bucket %s holds %q but no root: the root was deleted, or the bucket is not the gateway's own", ErrRefused, s.cfg.Bucket, names[0])
+	}
+	if err := s.cfg.KMS.Ensure(ctx, s.cfg.KMS.DefaultKey()); err != nil {
+		return fmt.Errorf("state: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
+	}
+	err = s.writeRoot(ctx, sealer.NewRoot(), false, "")
+	if upstream.LostRace(err) {
+		return nil // another replica was faster
+	}
+	return err
+}
+
+// maxNames is how many names Names returns.
+const maxNames = 10
+
+// Names returns the keys of the first objects in the state bucket, at most
+// maxNames. It leaves out probes, however many an interrupted start left behind.
+func (s *State) Names(ctx context.Context) ([]string, error) {
+	var names []string
+	err := s.each(ctx, "", func(e *s3.Entry) error {
+		if !strings.HasPrefix(e.Key, upstream.ProbePrefix) {
+			names = append(names, e.Key)
+		}
+		if len(names) == maxNames {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	return names, nil
+}
+
+var errEnough = errors.New("state: enough names")
+
+// writeRoot stores root, sealed under a data key of the default key. It
+// replaces only the record with that ETag. With an empty etag it only creates.
+func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised bool, etag string) error {
+	kctx, err := s.rootContext()
+	if err != nil {
+		return err
+	}
+	dataKey, err := s.cfg.KMS.Generate(ctx, s.cfg.KMS.DefaultKey(), kctx)
+	if err != nil {
+		return fmt.Errorf("state: sealing the root: %w", err)
+	}
+	defer dataKey.Plaintext.Wipe()
+	b, err := sealer.SealRoot(root, initialised, dataKey.KeyName, dataKey.Sealed, sealer.Key(dataKey.Plaintext))
+	if err != nil {
+		return fmt.Errorf("state: sealing the root: %w", err)
+	}
+	_, err = s.put(ctx, RootObject, b, etag)
+	return err
+}
+
+// checkConditions warns if the store ignores the conditions of writes or
+// refuses conditional writes. On such a store, two replicas that change rules
+// at the same moment lose one of the changes.
+func (s *State) checkConditions(ctx context.Context) error {
+	return s.store.Probing(ctx, s.cfg.Bucket, "", func(name string) error {
+		guards, err := s.store.GuardsMissing(ctx, s.cfg.Bucket, name)
+		if err != nil {
+			return err
+		}
+		ignored, err := s.store.IgnoredCondition(ctx, s.cfg.Bucket, name)
+		s.Guards.Store(guards && ignored == "" && err == nil)
+		if err == nil && ignored != "" {
+			s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.String("ignored", ignored))
+		}
+		return err
+	})
+}
+
+// put stores a small object and returns its ETag. It replaces only the object
+// with that ETag. With an empty etag it only creates. If the store answers
+// NotImplemented to a conditional write, put writes without the condition.
+func (s *State) put(ctx context.Context, name string, b []byte, etag string) (string, error) {
+	condition := http.Header{"If-None-Match": {"*"}}
+	if etag != "" {
+		condition = http.Header{"If-Match": {etag}}
+	}
+	stored, err := s.store.Put(ctx, s.cfg.Bucket, name, b, condition)
+	if upstream.StatusOf(err) == http.StatusNotImplemented {
+		stored, err = s.store.Put(ctx, s.cfg.Bucket, name, b, http.Header{})
+	}
+	if err != nil {
+		return "", fmt.Errorf("state: writing %s to the state bucket: %w", name, err)
+	}
+	return stored, nil
+}
+
+// CheckUpstream asks the store for the state bucket. It returns nil if the
+// store answers and accepts the gateway's credentials, even if the bucket is
+// missing.
+func (s *State) CheckUpstream(ctx context.Context) error {
+	resp, err := s.store.Send(ctx, upstream.Request{Method: http.MethodHead, Bucket: s.cfg.Bucket})
+	if answered := upstream.AnswerOf(err); answered != nil && answered.Status < 500 && answered.Status != http.StatusForbidden {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}

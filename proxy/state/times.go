@@ -1,0 +1,20 @@
+package state
+
+import "time"
+
+// Times are the timeouts and intervals of a State.
+type Times struct {
+	Retry  time.Duration // pause between attempts to open the state
+	Open   time.Duration // timeout of an attempt
+	Look   time.Duration // timeout of a read of the stored rules
+	Poll   time.Duration // pause between reads; a replica learns of a changed rule after this and one read
+	MaxAge time.Duration // maximum age of the rules behind an answer in plaintext
+	Stale  time.Duration // maximum age of the rules behind any other answer
+	Roots  time.Duration // minimum time between two reads of the old roots
+}
+
+// DefaultTimes are the times of a Config without any.
+var DefaultTimes = Times{
+	Retry: time.Second, Open: 30 * time.Second,
+	Look: 5 * time.Second, Poll: 2 * time.Second, MaxAge: time.Second, Stale: 5 * time.Second, Roots: 10 * time.Second,
+}

@@ -1,0 +1,225 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ssegw/proxy/task"
+)
+
+func explode() error { panic("boom") }
+
+// TestGroupPanic checks that a panic is the group's error, with its stack, and
+// ends the context of the other functions.
+func TestGroupPanic(t *testing.T) {
+	t.Parallel()
+	group, ctx := task.NewGroup(t.Context(), 2)
+	group.Go(func() error {
+		<-ctx.Done() // waits forever if the panic does not end ctx
+		return context.Cause(ctx)
+	})
+	group.Go(explode)
+	var p *task.PanicError
+	if err := group.Wait(); !errors.As(err, &p) || p.Value != "boom" {
+		t.Fatalf("error %v, want the panic", err)
+	}
+	if stack := string(p.PanicStack()); !strings.Contains(stack, "task_test.explode") {
+		t.Errorf("the stack does not show where the panic happened:\n%s", stack)
+	}
+}
+
+// TestGroupError checks that the first error ends the context, and that Wait
+// returns it after all functions have returned.
+func TestGroupError(t *testing.T) {
+	t.Parallel()
+	first := errors.New("first")
+	group, ctx := task.NewGroup(t.Context(), 2)
+	var returned atomic.Bool
+	group.Go(func() error {
+		<-ctx.Done()
+		returned.Store(true)
+		return errors.New("second")
+	})
+	group.Go(func() error { return first })
+	if err := group.Wait(); !errors.Is(err, first) || !returned.Load() {
+		t.Errorf("error %v, other function returned %v", err, returned.Load())
+	}
+
+	group, _ = task.NewGroup(t.Context(), 1)
+	group.Go(func() error { return nil })
+	if err := group.Wait(); err != nil {
+		t.Errorf("without an error: %v", err)
+	}
+}
+
+// TestGroupLimit checks that no more than limit functions run at a time.
+func TestGroupLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const limit, all = 3, 5
+		group, _ := task.NewGroup(t.Context(), limit)
+		release := make(chan struct{})
+		var running atomic.Int32
+		go func() {
+			for range all {
+				group.Go(func() error {
+					running.Add(1)
+					<-release
+					return nil
+				})
+			}
+		}()
+		synctest.Wait() // until nothing can run
+		if n := running.Load(); n != limit {
+			t.Errorf("%d functions run at a time, want %d", n, limit)
+		}
+		close(release)
+		synctest.Wait()
+		if n := running.Load(); n != all {
+			t.Errorf("%d functions ran, want %d", n, all)
+		}
+	})
+}
+
+// TestGuard checks that errors pass and panics become errors.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("failure")
+	if err := task.Guard(func() error { return failure }); err != failure {
+		t.Errorf("error %v, want the function's", err)
+	}
+	if err := task.Guard(func() error { return nil }); err != nil {
+		t.Errorf("error %v, want none", err)
+	}
+	var p *task.PanicError
+	if err := task.Guard(func() error { panic(failure) }); !errors.As(err, &p) || p.Value != failure {
+		t.Errorf("error %v, want the panic", err)
+	}
+}
+
+// enter takes a place, which must be free.
+func enter(t *testing.T, p task.Places, strange bool) *task.Place {
+	t.Helper()
+	place, err := p.Enter(strange)
+	if err != nil {
+		t.Fatalf("stranger %v: %v", strange, err)
+	}
+	return place
+}
+
+// wantFull fails the test if there is a free place.
+func wantFull(t *testing.T, p task.Places, strange bool) {
+	t.Helper()
+	if place, err := p.Enter(strange); place != nil || !errors.Is(err, task.ErrFull) {
+		t.Fatalf("stranger %v: %v, %v, want ErrFull", strange, place, err)
+	}
+}
+
+// TestPlacesForStrangers checks that strangers get half of the places, and
+// requests with a credential all of them.
+func TestPlacesForStrangers(t *testing.T) {
+	t.Parallel()
+	for n, half := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 64: 32} {
+		p := task.NewPlaces(n)
+		for range half {
+			enter(t, p, true)
+		}
+		wantFull(t, p, true)
+		for range n - half {
+			enter(t, p, false)
+		}
+		wantFull(t, p, false)
+
+		p = task.NewPlaces(n)
+		for range n {
+			enter(t, p, false)
+		}
+		wantFull(t, p, false)
+		wantFull(t, p, true)
+	}
+}
+
+// TestPlacesAreGivenBack checks that Leave frees a place, Known frees a
+// stranger's part of it, and a refused stranger takes nothing.
+func TestPlacesAreGivenBack(t *testing.T) {
+	t.Parallel()
+	p := task.NewPlaces(4)
+	first, second := enter(t, p, true), enter(t, p, true)
+	first.Known()
+	first.Known() // has no effect the second time
+	third := enter(t, p, true)
+	wantFull(t, p, true) // second and third are strangers
+	fourth := enter(t, p, false)
+	second.Leave() // all places were taken
+	enter(t, p, true)
+	wantFull(t, p, false)
+	first.Leave() // frees a place, but not a stranger's
+	wantFull(t, p, true)
+	first = enter(t, p, false)
+
+	third.Leave()
+	enter(t, p, false)
+	for range 3 {
+		wantFull(t, p, true) // one stranger may enter, but there is no place
+	}
+	fourth.Leave()
+	enter(t, p, true)
+	first.Leave()
+	wantFull(t, p, true)
+	enter(t, p, false)
+	if len(p.All) != 4 || len(p.Strangers) != 2 {
+		t.Errorf("%d places taken, %d by strangers", len(p.All), len(p.Strangers))
+	}
+}
+
+// TestShare checks that strangers and requests with a credential do not share a
+// bound.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	s := task.NewShare(2, 1)
+	if !s.Of(true).TryAcquire(1) || s.Of(true).TryAcquire(1) {
+		t.Error("the bound for strangers is not 1")
+	}
+	if !s.Of(false).TryAcquire(2) || s.Of(false).TryAcquire(1) {
+		t.Error("the bound for requests with a credential is not 2")
+	}
+}
+
+// TestPause checks how long Pause waits, by the clock of a synctest bubble.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		ends   time.Duration // of the context; 0: never
+		waited time.Duration
+		lives  bool
+	}{
+		"context without end":     {0, time.Hour, true},
+		"context that ends later": {2 * time.Hour, time.Hour, true},
+		"context that ends first": {time.Minute, time.Minute, false},
+		"context that has ended":  {-1, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if tt.ends != 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, tt.ends)
+					defer cancel()
+				}
+				began := time.Now()
+				if lives := task.Pause(ctx, time.Hour); lives != tt.lives {
+					t.Errorf("returned %v, want %v", lives, tt.lives)
+				}
+				if waited := time.Since(began); waited != tt.waited {
+					t.Errorf("waited %s, want %s", waited, tt.waited)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,67 @@
+package upstream
+
+import (
+	"fmt"
+	"hash/crc32"
+	"io"
+	"runtime/debug"
+	"sync/atomic"
+
+	"ssegw/proxy/task"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// PassedChecksum is a client's checksum that goes to the store as the trailer
+// of a plaintext body.
+type PassedChecksum struct {
+	Name   string        // of its header
+	Length int           // of the digest in bytes
+	Value  func() []byte // the digest, once the body has ended
+}
+
+// Frame makes src, which has size bytes, the body of o in framing f. It sets
+// the headers of the framing, and length and hash of the body as sent. passed
+// replaces the CRC32C in the trailer; other framings ignore it.
+func (s *Store) Frame(o *Request, src io.Reader, size int64, f Framing, passed *PassedChecksum) {
+	switch f {
+	case FramingTrailer:
+		t := &trailerFrame{src: src, left: size, name: "x-amz-checksum-crc32c"}
+		digest := crc32.Size
+		if passed != nil {
+			t.name, t.value, digest = passed.Name, passed.Value, passed.Length
+		} else {
+			t.sum = crc32.New(castagnoli)
+		}
+		o.Header.Set("X-Amz-Trailer", t.name)
+		o.Header.Set("X-Amz-Decoded-Content-Length", fmt.Sprint(size))
+		o.Body, o.Size, o.Hash = t, trailerFrameSize(size, t.name, digest), unsignedTrailer
+	case FramingSigned:
+		c := &chunkSigner{src: src, left: size}
+		o.Header.Set("X-Amz-Decoded-Content-Length", fmt.Sprint(size))
+		o.Body, o.Size, o.Hash, o.signed = c, signedFrameSize(size), signedChunks, c
+	default:
+		o.Body, o.Size, o.Hash = &heldReader{src: src, left: size}, size, unsignedPayload
+	}
+}
+
+// guardedBody is the body of a request to the store. The transport reads it on
+// its own goroutine, where a panic would end the process: Read returns it as an
+// error instead, and keeps it for Do.
+type guardedBody struct {
+	r        io.Reader
+	panicked atomic.Pointer[task.PanicError]
+}
+
+func (b *guardedBody) Read(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			e := &task.PanicError{Value: v, Stack: debug.Stack()}
+			b.panicked.Store(e)
+			n, err = 0, e
+		}
+	}()
+	return b.r.Read(p)
+}
+
+func (b *guardedBody) Close() error { return nil }

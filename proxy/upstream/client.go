@@ -1,0 +1,145 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // Content-MD5 is S3's transport checksum, not a security measure
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ssegw/proxy/s3"
+)
+
+// caller is the identity that requests to the store have. The zero value has
+// the fewest rights: it is an anonymous client.
+type caller struct {
+	credentials aws.CredentialsProvider // sign the requests; nil: they are not signed
+	isGateway   bool                    // credentials are the gateway's own
+	origin      *Origin                 // where the client is; nil: the store is not told
+}
+
+// Client sends requests to the store on behalf of one caller. It is safe for
+// concurrent use.
+type Client struct {
+	*Store
+	as caller
+}
+
+// Anonymous returns a client for unsigned requests. They tell the store origin,
+// unless that is nil.
+func (s *Store) Anonymous(origin *Origin) Client { return Client{s, caller{origin: origin}} }
+
+// Signing returns a client for requests signed with credentials. They tell the
+// store origin, unless that is nil.
+func (s *Store) Signing(credentials aws.CredentialsProvider, origin *Origin) Client {
+	return Client{s, caller{credentials: credentials, origin: origin}}
+}
+
+// Own returns a client for requests with the gateway's own rights.
+func (s *Store) Own() Client { return s.OwnFor(nil) }
+
+// OwnFor returns a client for requests with the gateway's own rights that it
+// sends for another client. They tell the store origin, unless that is nil.
+func (s *Store) OwnFor(origin *Origin) Client {
+	return Client{s, caller{credentials: s.credentials, isGateway: true, origin: origin}}
+}
+
+// IsGateway reports whether requests have the gateway's own rights.
+func (c Client) IsGateway() bool { return c.as.isGateway }
+
+// isAnonymous reports whether requests are not signed.
+func (c Client) isAnonymous() bool { return c.as.credentials == nil }
+
+// Send sends o and returns the answer if its status is below 300. It closes any
+// other answer and returns the error of [ReadError].
+func (c Client) Send(ctx context.Context, o Request) (*http.Response, error) {
+	resp, err := c.Do(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	return nil, ReadError(resp)
+}
+
+// Exec sends o and returns the headers of the answer. Its body is dropped.
+func (c Client) Exec(ctx context.Context, o Request) (http.Header, error) {
+	resp, err := c.Send(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	Discard(resp)
+	return resp.Header, nil
+}
+
+// Get returns a small object and its ETag. An object of more than limit bytes
+// is an error.
+func (c Client) Get(ctx context.Context, bucket, key string, limit int64) ([]byte, string, error) {
+	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Key: key})
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: reading %s: %w", ErrUnavailable, key, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, "", fmt.Errorf("upstream: %s is over %d bytes", key, limit)
+	}
+	return b, resp.Header.Get("ETag"), nil
+}
+
+// Put stores b as an object and returns its ETag. It sends h, and adds the
+// default content type and a Content-MD5 to it.
+func (c Client) Put(ctx context.Context, bucket, key string, b []byte, h http.Header) (string, error) {
+	sum := md5.Sum(b) //nolint:gosec // see the import
+	h.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+	h.Set("Content-Type", s3.DefaultContentType)
+	resp, err := c.Send(ctx, Request{
+		Method: http.MethodPut, Bucket: bucket, Key: key, Header: h,
+		Body: bytes.NewReader(b), Size: int64(len(b)), Hash: HexSHA256(b),
+	})
+	if err != nil {
+		return "", err
+	}
+	return resp.Header.Get("ETag"), resp.Body.Close()
+}
+
+// HexSHA256 returns the SHA-256 of b in hexadecimal digits.
+func HexSHA256(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// TagDigits is the length of a [RandomTag] in hexadecimal digits.
+const TagDigits = 32
+
+// RandomTag returns 32 random hexadecimal digits. They are unique, and have the
+// form of an ETag.
+func RandomTag() string {
+	var b [TagDigits / 2]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// SetDocument makes a small document the body of o. It adds the Content-MD5
+// that many stores require.
+func (o *Request) SetDocument(doc []byte) {
+	o.Body, o.Size, o.Hash = bytes.NewReader(doc), int64(len(doc)), HexSHA256(doc)
+	sum := md5.Sum(doc) //nolint:gosec // see the import
+	o.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// Head returns the headers of an object.
+func (c Client) Head(ctx context.Context, bucket, key string) (http.Header, error) {
+	return c.Exec(ctx, Request{Method: http.MethodHead, Bucket: bucket, Key: key})
+}

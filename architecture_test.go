@@ -45,7 +45,7 @@ var until = map[string]int{}
 var packages = []struct {
 	dir, imports, tests string
 }{
-	// Leaves import no package of this module.
+	// The first rows are leaves; kms reads its files with config/files.
 	{"sealer", "", ""},
 	{"kms", "config/files", "kms/kmstest"},
 	{"config", "", ""},

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"slices"
@@ -75,6 +76,26 @@ func TestPutParts(t *testing.T) {
 				t.Errorf("listing what was just written asked for %d objects", len(asked))
 			}
 		})
+	}
+}
+
+// TestPutPartsAbortsForWriters: an upload of the gateway's own that fails is
+// aborted even if the client may write but not abort.
+func TestPutPartsAbortsForWriters(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallPuts()
+	g.upstream.makePublic(testBucket)
+	g.upstream.on(http.MethodDelete, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("Authorization") == "" {
+			http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	wrong := headers("Content-Md5", base64.StdEncoding.EncodeToString(make([]byte, 16)))
+	g.do(clientRequest{method: http.MethodPut, path: "/bucket/k", body: pattern(300_000, 1), anonymous: true, header: wrong}).want(t, 400, "BadDigest")
+	if left := g.upstream.uploadsLeft(); left > 0 {
+		t.Errorf("%d uploads left", left)
 	}
 }
 

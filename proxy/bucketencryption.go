@@ -81,7 +81,7 @@ func bucketEmpty(c *call) (bool, error) {
 			continue // a store without versioning, or without uploads
 		}
 		if err != nil {
-			return false, err
+			return false, upstream.OwnFailed("is the bucket empty?", err)
 		}
 		listing, err := upstream.ParseListing(resp.Body)
 		_ = resp.Body.Close()
@@ -108,9 +108,6 @@ func deleteBucketEncryption(c *call) error {
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
-
-// The gateway itself serves the operations on a bucket's default encryption.
-// The store never sees a rule.
 
 // checkRuleAccess refuses a request about a bucket's rule unless the client has
 // a credential, with which the store lets it see the bucket.

@@ -69,5 +69,5 @@ func mayUpload(c *call, header http.Header) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.gw.times.abandon)
 	defer cancel()
-	return c.gw.Upstream.Own().AbortUpload(ctx, created.UploadName)
+	return upstream.OwnFailed("aborting a probe", c.gw.Upstream.Own().AbortUpload(ctx, created.UploadName))
 }

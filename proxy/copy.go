@@ -39,6 +39,7 @@ func copyOnce(c *call, from s3.CopySource, g *guard) error {
 	if err != nil {
 		return err
 	}
+	defer src.wipe()
 	s, err := copySealing(c, src)
 	if err != nil {
 		return err
@@ -107,6 +108,8 @@ type copySource struct {
 	object         *object.Object // nil: the source is not sealed
 
 	guard *guard // the condition that the copy replaces the object it read; nil: none
+
+	opened []*sealer.ObjectKey // by read
 }
 
 // openSource reads the headers of the copy's source, and authenticates them if
@@ -172,6 +175,16 @@ func sourceError(c *call, s *object.Reader, err error) error {
 		return err
 	}
 	return documentedFor(c, s, up.S3(true)).With(err)
+}
+
+// wipe overwrites the keys of the source.
+func (s *copySource) wipe() {
+	if s.object != nil {
+		s.object.Wipe()
+	}
+	for _, k := range s.opened {
+		k.Wipe()
+	}
 }
 
 // size returns the plaintext size of the source in bytes.

@@ -138,6 +138,7 @@ func copyPart(c *call, u *state.Upload, number int, from s3.CopySource) error {
 	if err != nil {
 		return err
 	}
+	defer src.wipe()
 	offset, length, err := sourceRange(c, src.size())
 	if err != nil {
 		return err
@@ -234,6 +235,7 @@ func (s *copySource) read(ctx context.Context, offset, length int64) (io.ReadClo
 		_ = resp.Body.Close()
 		return nil, err
 	}
+	s.opened = append(s.opened, k)
 	plain, err := s.object.Open(k, resp.Body, span, first)
 	if err != nil {
 		_ = resp.Body.Close()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -112,6 +113,25 @@ func (s *copySource) guardError(err error) error {
 	return err
 }
 
+// confirm returns object.ErrChanged unless a second HEAD finds the source as the
+// first did. A store that reads an object's headers one by one, as versitygw
+// does, can mix those of an object and of its successor in one answer. The copy
+// would then have the header of one and the body of the other. Two equal answers
+// in a row are not mixed: a sealed header never returns once it is replaced.
+func (s *copySource) confirm(ctx context.Context) error {
+	again, err := s.Head(ctx, object.Look{Guard: s.stored.Get("ETag")})
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
+	}
+	if err != nil {
+		return sourceChanged(err)
+	}
+	if again.Size != s.total || !sameObject(again.Header, s.stored) {
+		return fmt.Errorf("%w: between two looks", object.ErrChanged)
+	}
+	return nil
+}
+
 // sourceChanged returns object.ErrChanged if err refuses the condition on the
 // source. Other errors stay.
 func sourceChanged(err error) error {
@@ -125,6 +145,9 @@ func sourceChanged(err error) error {
 // are no conditions on the object that it replaces, because not all stores
 // honour these in a CopyObject.
 func storeCopy(c *call, src *copySource, header http.Header) (answer http.Header, result *upstream.CopyResult, err error) {
+	if err := src.confirm(c.ctx()); err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case !isSelfCopy(c, src) && !isConditional(header) && src.total <= c.gw.bounds.maxCopy:
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")

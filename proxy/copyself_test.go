@@ -2,15 +2,19 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
@@ -337,5 +341,39 @@ func wantStoredBody(t *testing.T, g *testGateway, key string, body []byte) {
 	t.Helper()
 	if r := g.get("/bucket/" + key); r.status != 200 || string(r.body) != string(body) {
 		t.Errorf("%s: %d, %d bytes", key, r.status, len(r.body))
+	}
+}
+
+// TestCopyMixedLook: a store's answer to a HEAD mixes the headers of an object
+// with the ETag of the one that replaces it meanwhile. The copy has the body and
+// the header of one object.
+func TestCopyMixedLook(t *testing.T) {
+	t.Parallel()
+	old, replacement := pattern(1000, 1), pattern(1000, 2)
+	for name, to := range map[string]string{"onto itself": "/bucket/k", "to another key": "/bucket/other"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
+			g.put("/bucket/k", old).want(t, 200, "")
+			var once sync.Once
+			g.upstream.on(http.MethodHead, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				answer := httptest.NewRecorder()
+				next.ServeHTTP(answer, r)
+				once.Do(func() {
+					g.put("/bucket/k", replacement).want(t, 200, "")
+					later := httptest.NewRecorder()
+					next.ServeHTTP(later, r)
+					answer.Header().Set("ETag", later.Header().Get("ETag"))
+				})
+				maps.Copy(w.Header(), answer.Header())
+				w.WriteHeader(answer.Code)
+			})
+			g.put(to, nil, "X-Amz-Copy-Source", "bucket/k", "X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-B", "2").want(t, 200, "")
+			g.upstream.unhook()
+			wantObject(t, g, to, replacement, 10)
+			if h := g.head(to).header; h.Get("X-Amz-Meta-B") != "2" {
+				t.Errorf("the copy has %v", h)
+			}
+		})
 	}
 }

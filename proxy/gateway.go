@@ -1,6 +1,6 @@
 // Package proxy is the S3 endpoint of the gateway. It authenticates S3
 // requests, seals and opens the bodies of objects, and sends everything else to
-// the store. docs/ARCHITECTURE.md is the map.
+// the store.
 //
 // A request keeps its method, path, query and headers, except for what
 // encryption changes. The encryption of a write is decided once, before its

@@ -110,11 +110,12 @@ func newMultipart(c *call, s *sse.Sealing, header http.Header, sum sealer.Announ
 }
 
 // abandonUpload aborts an upload that failed, also after the client has
-// disconnected.
+// disconnected. It does so with the gateway's rights: a client that may write
+// need not have the right to abort.
 func abandonUpload(c *call, u upstream.UploadName) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), c.gw.times.abandon)
 	defer cancel()
-	_ = c.store().AbortUpload(ctx, u) // an upload left over is not an object
+	_ = c.gw.Upstream.Own().AbortUpload(ctx, u) // an upload left over is not an object
 }
 
 // uploadPart is UploadPart. Every attempt has its own nonce, and so its own
@@ -310,10 +311,12 @@ func sendPart(c *call, u *state.Upload, p *state.Part, k *sealer.ObjectKey, body
 	}
 	c.gw.Upstream.Frame(&o, sealed, sealer.SealedSize(p.Size), framing, nil)
 	answer, err := payload.Send(c.ctx(), store, o, body)
-	if err != nil {
+	switch {
+	case err != nil && p.Staged:
+		return upstream.OwnFailed("state bucket: a part", err)
+	case err != nil:
 		return err
-	}
-	if !p.Staged {
+	case !p.Staged:
 		p.ETag = strings.Trim(answer.Get("ETag"), `"`)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -552,4 +553,25 @@ func TestMultipartCustomerKey(t *testing.T) {
 			t.Errorf("%v: %d parts upstream", pairs, n)
 		}
 	}
+}
+
+// TestStagedPartFails: a client does not get the state bucket's error for a part
+// that is staged there.
+func TestStagedPartFails(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
+	u := g.begin("/bucket/k")
+	g.upstream.on(http.MethodPut, "/"+testStateBucket, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "<Error><Code>AccessDenied</Code><Message>"+testStateBucket+"</Message></Error>")
+	})
+	r := u.try(1, []byte("small"))
+	r.want(t, 503, "ServiceUnavailable")
+	if bytes.Contains(r.body, []byte(testStateBucket)) {
+		t.Errorf("answered %s", r.body)
+	}
+	g.upstream.unhook()
+	u.part(1, []byte("small"))
+	u.complete()
+	wantObject(t, g, "/bucket/k", []byte("small"), 1)
 }

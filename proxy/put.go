@@ -223,6 +223,7 @@ func seal(c *call, s *sse.Sealing, header http.Header, src io.Reader, sums []sig
 	}
 	sealed, err := k.SealBody(src, size)
 	if err != nil {
+		k.Wipe()
 		return nil, fmt.Errorf("proxy: sealing: %w", err)
 	}
 	out := &sealedBody{header: h, body: sealed, size: sealer.SealedSize(size)}
@@ -230,6 +231,7 @@ func seal(c *call, s *sse.Sealing, header http.Header, src io.Reader, sums []sig
 		k.Wipe()
 	} else {
 		out.body = io.MultiReader(sealed, &payload.Late{Make: func() ([]byte, error) {
+			defer k.Wipe()
 			return k.SealTrailer(payload.Stored(body.Checksums()), size)
 		}})
 		out.size += sealer.SingleTrailerSize

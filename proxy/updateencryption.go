@@ -44,6 +44,7 @@ func updateOnce(c *call, e *s3.Encryption, g *guard) error {
 	if err != nil {
 		return err
 	}
+	defer src.wipe()
 	if src.object == nil || src.object.Header.Scheme == sealer.SSEC {
 		return s3.ErrInvalidRequest.Msg("The encryption of this object cannot be changed: it is not sealed under a KMS key.")
 	}

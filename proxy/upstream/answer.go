@@ -58,8 +58,8 @@ type Error struct {
 	Code   string    // of Answer; "" without one
 }
 
-// hidden is an error of the store that clients do not get. errors.As does not find
-// the Error in it; AnswerOf does.
+// hidden is an error of the store that clients do not get. errors.As does not
+// find the Error in it; AnswerOf does.
 type hidden struct{ cause error }
 
 func (h *hidden) Error() string { return h.cause.Error() }
@@ -77,8 +77,18 @@ func Hide(err error) error {
 	return err
 }
 
-// AnswerOf returns the error that the store answered, hidden or not; nil if err is
-// no answer of the store.
+// OwnFailed returns the error of a request that the gateway made with its own
+// rights. Clients learn only that the service is unavailable. Errors that are no
+// answer of the store stay as they are.
+func OwnFailed(doing string, err error) error {
+	if AnswerOf(err) == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, Hide(err))
+}
+
+// AnswerOf returns the error that the store answered, hidden or not; nil if err
+// is no answer of the store.
 func AnswerOf(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"errors"
+	"cmp"
 
 	"go.uber.org/zap"
 
@@ -20,7 +20,7 @@ func abortMultipartUpload(c *call) error {
 	if err != nil {
 		if upstream.IsNoUpload(err) {
 			// Already gone. An earlier Abort may have left records behind.
-			return errors.Join(err, forgetAborted(c, u))
+			return cmp.Or(forgetAborted(c, u), err)
 		}
 		return err
 	}

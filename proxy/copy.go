@@ -132,7 +132,7 @@ func openSource(c *call, from s3.CopySource) (*copySource, error) {
 		if err := allowPlain(c, s.Reader); err != nil {
 			return nil, err
 		}
-		err = s.CheckConditions(c.ctx(), head.Header)
+		err = object.ConditionsOf(s.Header).Check(object.ShownTag(head.Header))
 	} else {
 		s.object, err = s.Inspect(c.ctx(), head.Header, head.Size)
 	}

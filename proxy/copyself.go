@@ -6,10 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"ssegw/proxy/object"
@@ -35,7 +32,7 @@ type guard struct {
 // It is empty if the store does not implement the condition: it answered so, or
 // it refused the condition although the object is unchanged.
 func (g *guard) condition(stored http.Header) string {
-	if g.missing || g.refused != nil && sameObject(g.refused, stored) {
+	if g.missing || g.refused != nil && object.Same(g.refused, stored) {
 		return ""
 	}
 	return stored.Get("ETag")
@@ -55,22 +52,6 @@ func (g *guard) refuse(status int, stored http.Header) bool {
 		return false
 	}
 	return true
-}
-
-// sameObject reports whether two answers are about the same object. ETags alone
-// do not tell: equal bytes have equal ETags.
-func sameObject(a, b http.Header) bool {
-	identity := func(h http.Header) map[string][]string {
-		kept := map[string][]string{}
-		for name, values := range h {
-			switch {
-			case s3.IsStored(name), strings.EqualFold(name, "ETag"), strings.EqualFold(name, "Last-Modified"), strings.EqualFold(name, s3.HeaderVersionID):
-				kept[name] = values
-			}
-		}
-		return kept
-	}
-	return maps.EqualFunc(identity(a), identity(b), slices.Equal)
 }
 
 // isSelfCopy reports whether source and copy have the same name.
@@ -126,7 +107,7 @@ func (s *copySource) confirm(ctx context.Context) error {
 	if err != nil {
 		return sourceChanged(err)
 	}
-	if again.Size != s.total || !sameObject(again.Header, s.stored) {
+	if again.Size != s.total || !object.Same(again.Header, s.stored) {
 		return fmt.Errorf("%w: between two looks", object.ErrChanged)
 	}
 	return nil

@@ -241,7 +241,8 @@ func answerForm(c *call, fields map[string]string, s *sse.Sealing, p *posted) er
 	case "200":
 		c.w.WriteHeader(http.StatusOK)
 	case "201":
-		return c.w.sendXML(http.StatusCreated, postAnswer{Location: location, Bucket: c.req.Bucket, Key: c.req.Key, ETag: p.etag})
+		// The object is stored, even if the client does not read the answer.
+		_ = c.w.sendXML(http.StatusCreated, postAnswer{Location: location, Bucket: c.req.Bucket, Key: c.req.Key, ETag: p.etag})
 	default:
 		c.w.WriteHeader(http.StatusNoContent)
 	}

@@ -187,7 +187,7 @@ func (c *call) answerTo(err error) *s3.Error {
 	switch {
 	case c.req == nil:
 		return s3Error(err)
-	case !errors.As(err, &own) && errors.As(err, &refused):
+	case !errors.As(err, &own) && errors.As(err, &refused) && !errors.Is(err, upstream.ErrUnavailable):
 		return documented(c, refused.S3(c.req.Key != ""))
 	}
 	return documented(c, s3Error(err))

@@ -122,12 +122,8 @@ func (k *checker) checkMultipart(ctx context.Context, object string) Finding {
 	body := bytes.Repeat([]byte("0123456789"), 1000)
 	stored, err := k.uploading(ctx, object, func(o upstream.Request) (string, error) {
 		k.Upstream.Frame(&o, bytes.NewReader(body), int64(len(body)), k.Upstream.Framing(), nil)
-		resp, err := k.store.Send(ctx, o)
-		if err != nil {
-			return "", err
-		}
-		upstream.Discard(resp)
-		return resp.Header.Get("ETag"), nil
+		answer, err := k.store.Exec(ctx, o)
+		return answer.Get("ETag"), err
 	})
 	if err != nil {
 		return lacks(err, failed, remedy)

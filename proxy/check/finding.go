@@ -54,7 +54,7 @@ func (f Finding) named(name string) Finding {
 
 // packagePrefix matches the names of packages that begin errors. It does not
 // match the same words inside a text, such as a host with the name kms.
-var packagePrefix = regexp.MustCompile(`(?m)(^|: )(?:(?:kms|object|proxy|s3|sealer|sse|state|task|upstream): )+`)
+var packagePrefix = regexp.MustCompile(`(?m)(^|: )(?:(?:assembly|audit|check|files|kms|object|payload|proxy|s3|sealer|sigv4|sse|state|task|upstream): )+`)
 
 // reason returns the text of an error for an operator: one line, without the
 // names of packages.

@@ -70,13 +70,10 @@ func lacks(err error, found func(remedy, format string, args ...any) Finding, re
 
 // put stores a probe with the headers h.
 func (k *checker) put(ctx context.Context, object string, b []byte, h http.Header) error {
-	resp, err := k.store.Send(ctx, upstream.Request{
+	_, err := k.store.Exec(ctx, upstream.Request{
 		Method: http.MethodPut, Bucket: k.State.Bucket(), Key: object, Header: h,
 		Body: bytes.NewReader(b), Size: int64(len(b)), Hash: upstream.HexSHA256(b),
 	})
-	if err == nil {
-		upstream.Discard(resp)
-	}
 	return err
 }
 
@@ -174,9 +171,8 @@ func (k *checker) breakUpload(ctx context.Context, object string, f upstream.Fra
 	const size, step = 512 << 10, 50 * time.Millisecond
 	o := upstream.Request{Method: http.MethodPut, Bucket: k.State.Bucket(), Key: object, Header: http.Header{}}
 	k.Upstream.Frame(&o, io.MultiReader(bytes.NewReader(make([]byte, size/2)), breaking{}), size, f, nil)
-	resp, err := k.store.Send(ctx, o)
+	_, err = k.store.Exec(ctx, o)
 	if err == nil {
-		upstream.Discard(resp)
 		return true, nil
 	}
 	if !errors.Is(err, errBreak) {

@@ -40,7 +40,7 @@ func (k *checker) checkStore(ctx context.Context) Finding {
 		text := reason(err)
 		return failed(reachRemedy(text, "the store", "SSEGW_UPSTREAM_ENDPOINT", "SSEGW_UPSTREAM_CAPATH"), "%s", text)
 	}
-	upstream.Discard(resp)
+	_ = resp.Body.Close() // of a HEAD: there is no body
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		// Dates are truncated to the second, so they are half a second old on
 		// average.

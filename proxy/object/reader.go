@@ -16,8 +16,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -196,6 +199,22 @@ func (r *Reader) Explain(ctx context.Context, err error) error {
 // object than an earlier look, at a store that does not honour If-Match.
 func IsOther(answer, looked http.Header) bool {
 	return answer.Get("ETag") != looked.Get("ETag") || IsSealed(answer)
+}
+
+// Same reports whether two answers are about the same object. ETags alone
+// do not tell: equal bytes have equal ETags.
+func Same(a, b http.Header) bool {
+	identity := func(h http.Header) map[string][]string {
+		kept := map[string][]string{}
+		for name, values := range h {
+			switch {
+			case s3.IsStored(name), strings.EqualFold(name, "ETag"), strings.EqualFold(name, "Last-Modified"), strings.EqualFold(name, s3.HeaderVersionID):
+				kept[name] = values
+			}
+		}
+		return kept
+	}
+	return maps.EqualFunc(identity(a), identity(b), slices.Equal)
 }
 
 // ShownTag is the ETag that clients see for a store's answer.

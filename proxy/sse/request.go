@@ -2,6 +2,7 @@ package sse
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func (r Request) Choose(d Default) (*Sealing, error) {
 		return nil, s3.ErrAccessDenied.Msg("The bucket does not accept SSE-C.")
 	case s != nil:
 	case d.Algorithm != "" && d.Algorithm != s3.AES256 && d.Algorithm != s3.AWSKMS:
-		return nil, ErrAlgorithm
+		return nil, fmt.Errorf("%w: %q", ErrAlgorithm, d.Algorithm)
 	case d.Algorithm == s3.AWSKMS:
 		s, err = r.KMS(d.KeyID, "")
 	case d.Algorithm == s3.AES256, d.Otherwise == sealer.SSES3:

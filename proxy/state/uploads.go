@@ -55,7 +55,7 @@ type Upload struct {
 	Type      string    `json:"type,omitempty"`      // COMPOSITE or FULL_OBJECT
 	Started   time.Time `json:"started"`
 
-	Header *sealer.Parsed // parsed from Encoded; nil if Plain
+	Header *sealer.Parsed `json:"-"` // parsed from Encoded; nil if Plain
 }
 
 // sealedMark separates the store's upload ID from the digits of a RandomTag in
@@ -454,13 +454,12 @@ func (s *State) ForgetParts(ctx context.Context, u *Upload) error {
 
 // remove deletes an object of the state bucket. A missing object is no error.
 func (s *State) remove(ctx context.Context, name string) error {
-	resp, err := s.store.Send(ctx, upstream.Request{Method: http.MethodDelete, Bucket: s.cfg.Bucket, Key: name})
+	_, err := s.store.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: s.cfg.Bucket, Key: name})
 	if upstream.IsCode(err, s3.ErrNoSuchKey) {
 		return nil
 	}
 	if err != nil {
 		return stateFailed("removing "+name, err)
 	}
-	upstream.Discard(resp)
 	return nil
 }

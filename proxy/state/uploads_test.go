@@ -1,9 +1,12 @@
 package state
 
 import (
+	"encoding/json"
 	"testing"
+	"time"
 
 	"ssegw/proxy/upstream"
+	"ssegw/sealer"
 )
 
 // TestStoreID checks that StoreID removes exactly what SealedID adds.
@@ -26,5 +29,25 @@ func TestStoreID(t *testing.T) {
 	}
 	if id := SealedID("x"); StoreID(id) != "x" || id == SealedID("x") {
 		t.Errorf("%q", id)
+	}
+}
+
+// TestUploadRecord pins the JSON of upload records, which other versions of the
+// gateway read (FORMAT.md 15.1).
+func TestUploadRecord(t *testing.T) {
+	started := time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC)
+	records := map[string]Upload{
+		`{"bucket":"b","key":"k","id":"i","header":"h","algorithm":"CRC32","type":"COMPOSITE","started":"2026-11-26T01:02:03Z"}`: {
+			Bucket: "b", Key: "k", ID: "i", Encoded: "h", Algorithm: "CRC32", Type: "COMPOSITE", Started: started, Header: &sealer.Parsed{},
+		},
+		`{"bucket":"b","key":"k","id":"i","plain":true,"started":"2026-11-26T01:02:03Z"}`: {
+			Bucket: "b", Key: "k", ID: "i", Plain: true, Started: started,
+		},
+	}
+	for want, u := range records {
+		got, err := json.Marshal(u)
+		if err != nil || string(got) != want {
+			t.Errorf("%s %v, want %s", got, err, want)
+		}
 	}
 }

@@ -36,9 +36,12 @@ type Client struct {
 // unless that is nil.
 func (s *Store) Anonymous(origin *Origin) Client { return Client{s, caller{origin: origin}} }
 
-// Signing returns a client for requests signed with credentials. They tell the
-// store origin, unless that is nil.
+// Signing returns a client for requests signed with credentials, which must not
+// be nil. They tell the store origin, unless that is nil.
 func (s *Store) Signing(credentials aws.CredentialsProvider, origin *Origin) Client {
+	if credentials == nil {
+		panic("upstream: no credentials to sign with")
+	}
 	return Client{s, caller{credentials: credentials, origin: origin}}
 }
 
@@ -48,7 +51,9 @@ func (s *Store) Own() Client { return s.OwnFor(nil) }
 // OwnFor returns a client for requests with the gateway's own rights that it
 // sends for another client. They tell the store origin, unless that is nil.
 func (s *Store) OwnFor(origin *Origin) Client {
-	return Client{s, caller{credentials: s.credentials, isGateway: true, origin: origin}}
+	c := s.Signing(s.credentials, origin)
+	c.as.isGateway = true
+	return c
 }
 
 // IsGateway reports whether requests have the gateway's own rights.

@@ -88,7 +88,7 @@ func (c *call) origin() *upstream.Origin {
 // access returns the client's access to stored objects.
 func (c *call) access() *object.Access {
 	return &object.Access{
-		Store: c.store(), Roots: c.gw.State, Keys: c.keys(), DefaultKey: c.gw.KMS.DefaultKey(), Secure: c.secure(), Anonymous: c.credential == nil,
+		Store: c.store(), Roots: c.gw.State, Keys: c.keys(), DefaultKey: c.gw.KMS.DefaultKey(), Secure: c.secure(), Known: c.credential != nil,
 		WarnHeaders: c.gw.WarnHeaderDigest, StrictHeaders: c.gw.StrictHeaderDigest,
 		Caches: c.gw.caches, Integrity: c.gw.metrics.integrityFailed, Log: c.log,
 	}
@@ -112,7 +112,7 @@ func (c *call) name() sealer.Binding {
 // sealed.
 func (c *call) encryption() sse.Request {
 	return sse.Request{
-		Header: c.req.Header, Object: c.name(), DefaultKey: c.gw.KMS.DefaultKey(), Secure: c.secure(), Anonymous: c.credential == nil,
+		Header: c.req.Header, Object: c.name(), DefaultKey: c.gw.KMS.DefaultKey(), Secure: c.secure(), Known: c.credential != nil,
 	}
 }
 

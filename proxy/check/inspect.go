@@ -111,7 +111,7 @@ func (c Config) Inspect(ctx context.Context, bucket, key, versionID string) (*In
 // reader returns a reader of the object o with the gateway's own rights.
 func (c Config) reader(o s3.CopySource) *object.Reader {
 	access := &object.Access{
-		Store: c.Upstream.Own(), Roots: c.State, DefaultKey: c.KMS.DefaultKey(),
+		Store: c.Upstream.Own(), Known: true, Roots: c.State, DefaultKey: c.KMS.DefaultKey(),
 		Keys: &sse.Keys{
 			KMS: c.KMS, Timeout: c.KMSTimeout,
 			Allowed: func(string) error { return nil },

@@ -99,16 +99,16 @@ func (k *checker) checkFraming(ctx context.Context) Finding {
 	const onlyPlain = "the store verifies no framing: see broken uploads"
 	const preferred = "prefer a store that accepts trailers or signed chunks"
 	store, bucket := k.store, k.State.Bucket()
-	configured := store.ConfiguredFraming()
+	configured := k.Upstream.ConfiguredFraming()
 	switch configured {
 	case upstream.FramingAuto:
 		if err := store.Probe(ctx, bucket); err != nil {
 			return unexpected(err)
 		}
-		if store.Framing() == upstream.FramingPlain {
+		if k.Upstream.Framing() == upstream.FramingPlain {
 			return warning(preferred, onlyPlain)
 		}
-		return okay("%s", store.Framing())
+		return okay("%s", k.Upstream.Framing())
 	case upstream.FramingPlain:
 		for _, f := range [...]upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned} {
 			taken, err := store.Takes(ctx, bucket, f)

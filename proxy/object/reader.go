@@ -54,7 +54,7 @@ type Access struct {
 	Keys       *sse.Keys
 	DefaultKey string // KES key for requests and rules that name none
 	Secure     bool   // the client's connection is encrypted
-	Anonymous  bool
+	Known      bool   // the client has a credential; others get no SSE-KMS objects
 
 	WarnHeaders   bool // log, rather than refuse, content headers that were changed
 	StrictHeaders bool // refuse objects whose content headers cannot be verified
@@ -85,7 +85,7 @@ func (a *Access) At(o s3.CopySource, h http.Header) *Reader {
 
 // Encryption is the part of the request that decides about encryption.
 func (r *Reader) Encryption() sse.Request {
-	return sse.Request{Header: r.Header, Object: r.Name, DefaultKey: r.DefaultKey, Secure: r.Secure, Anonymous: r.Anonymous}
+	return sse.Request{Header: r.Header, Object: r.Name, DefaultKey: r.DefaultKey, Secure: r.Secure, Known: r.Known}
 }
 
 // Look is how to ask the store for an object.

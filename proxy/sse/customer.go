@@ -59,7 +59,7 @@ func (r Request) Stored(h sealer.KeyHint) (*Sealing, error) {
 		return customer, nil
 	case customer != nil:
 		return nil, s3.ErrInvalidRequest.Msg("The encryption parameters are not applicable to this object.")
-	case h.Scheme == sealer.SSEKMS && r.Anonymous:
+	case h.Scheme == sealer.SSEKMS && !r.Known:
 		return nil, s3.ErrAccessDenied
 	}
 	return Of(h), nil
@@ -89,7 +89,7 @@ func (r Request) Upload(h *sealer.Parsed) (*Sealing, error) {
 		return nil, errUploadNotEncrypted
 	case h == nil:
 		return nil, nil
-	case customer == nil && h.Scheme == sealer.SSEKMS && r.Anonymous:
+	case customer == nil && h.Scheme == sealer.SSEKMS && !r.Known:
 		return nil, s3.ErrAccessDenied
 	case customer == nil:
 		return Of(h.KeyHint), nil

@@ -18,7 +18,7 @@ type Request struct {
 	Object     sealer.Binding
 	DefaultKey string // KES key for requests and rules that name none
 	Secure     bool   // the client's connection is encrypted
-	Anonymous  bool
+	Known      bool   // the client has a credential; others may not choose SSE-KMS
 }
 
 // Default is how a bucket's objects are sealed if the request does not say.
@@ -145,7 +145,7 @@ func (r Request) asked() (*Sealing, error) {
 		return nil, nil
 	case algorithm == s3.AES256 && !hasKey && !hasContext:
 		return r.S3(), nil
-	case algorithm == s3.AWSKMS && r.Anonymous:
+	case algorithm == s3.AWSKMS && !r.Known:
 		return nil, s3.ErrAccessDenied.Msg("Anonymous requests cannot choose SSE-KMS.")
 	case algorithm == s3.AWSKMS:
 		return r.KMS(keyID, kmsContext)

@@ -127,7 +127,7 @@ var choices = []choice{
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	for _, c := range choices {
-		r := sse.Request{Header: headers(c.headers...), Object: sealer.Binding{Bucket: "bucket", Key: "key"}, DefaultKey: "default", Secure: true}
+		r := sse.Request{Header: headers(c.headers...), Object: sealer.Binding{Bucket: "bucket", Key: "key"}, DefaultKey: "default", Secure: true, Known: true}
 		s, err := r.Choose(c.rule)
 		wantChosen(t, c.name, s, err, c.want, c.err)
 	}
@@ -155,11 +155,11 @@ func wantChosen(t *testing.T, name string, s *sse.Sealing, err error, want chose
 // anonymous clients, too.
 func TestChooseCaller(t *testing.T) {
 	t.Parallel()
-	r := sse.Request{DefaultKey: "default", Header: headers(customerHeader...)}
+	r := sse.Request{Known: true, DefaultKey: "default", Header: headers(customerHeader...)}
 	s, err := r.Choose(noRule)
 	wantChosen(t, "SSE-C in the clear", s, err, chosen{}, s3.ErrInvalidRequest)
 
-	r = sse.Request{DefaultKey: "default", Anonymous: true, Header: headers(askedKMS...)}
+	r = sse.Request{DefaultKey: "default", Header: headers(askedKMS...)}
 	s, err = r.Choose(noRule)
 	wantChosen(t, "anonymous SSE-KMS", s, err, chosen{}, s3.ErrAccessDenied)
 

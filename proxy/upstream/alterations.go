@@ -69,11 +69,11 @@ func (c Client) ProbeHeaders(ctx context.Context, bucket string) error {
 		}
 		if err == nil {
 			found.Dirs, err = c.altersDirectories(ctx, bucket)
-			c.altered.Store(found)
+			c.store.altered.Store(found)
 		}
 		return err
 	}
-	c.altered.Store(&allAlterations)
+	c.store.altered.Store(&allAlterations)
 	return nil
 }
 

@@ -28,8 +28,8 @@ type caller struct {
 // Client sends requests to the store on behalf of one caller. It is safe for
 // concurrent use.
 type Client struct {
-	*Store
-	as caller
+	store *Store
+	as    caller
 }
 
 // Anonymous returns a client for unsigned requests. They tell the store origin,

@@ -14,7 +14,7 @@ import (
 // Probe finds out which framing the store accepts, unless one is configured. It
 // falls back to FramingPlain. See [Client.Takes].
 func (c Client) Probe(ctx context.Context, bucket string) error {
-	if c.framing.configured != FramingAuto {
+	if c.store.framing.configured != FramingAuto {
 		return nil
 	}
 	chosen := FramingPlain
@@ -28,7 +28,7 @@ func (c Client) Probe(ctx context.Context, bucket string) error {
 			break
 		}
 	}
-	c.framing.probed.Store(int32(chosen))
+	c.store.framing.probed.Store(int32(chosen))
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (c Client) storesFramed(ctx context.Context, bucket, name string, f Framing
 	data := []byte("ssegw probe")
 	send := func(damaged bool) error {
 		o := Request{Method: http.MethodPut, Bucket: bucket, Key: name, Header: http.Header{}}
-		c.Frame(&o, bytes.NewReader(data), int64(len(data)), f, nil)
+		c.store.Frame(&o, bytes.NewReader(data), int64(len(data)), f, nil)
 		if damaged {
 			o.Body = &damage{o.Body, o.Size - 12}
 		}

@@ -128,7 +128,7 @@ func (c Client) Do(ctx context.Context, o Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.transport(&o).RoundTrip(r)
+	resp, err := c.store.transport(&o).RoundTrip(r)
 	if err != nil {
 		if body, ok := r.Body.(*guardedBody); ok && body.panicked.Load() != nil {
 			return nil, body.panicked.Load()
@@ -157,7 +157,7 @@ func (s *Store) transport(o *Request) http.RoundTripper {
 }
 
 func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
-	target := *c.endpoint
+	target := *c.store.endpoint
 	escaped := s3.EscapePath(o.Bucket, o.Key)
 	path, err := url.PathUnescape(escaped)
 	if err != nil {
@@ -198,12 +198,12 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 		return nil, fmt.Errorf("%w: retrieving its credentials: %w", ErrUnavailable, err)
 	}
 	now := time.Now()
-	if err := c.sign(ctx, creds, r, hash, now); err != nil {
+	if err := c.store.sign(ctx, creds, r, hash, now); err != nil {
 		return nil, err
 	}
 	c.as.origin.setHeaders(r.Header) // not signed: a proxy before the store may append to them
 	if o.signed != nil {
-		o.signed.start(creds.SecretAccessKey, c.region, now, r.Header.Get("Authorization"))
+		o.signed.start(creds.SecretAccessKey, c.store.region, now, r.Header.Get("Authorization"))
 	}
 	return r, nil
 }

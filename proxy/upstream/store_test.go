@@ -1,9 +1,14 @@
 package upstream
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // TestAnswerTimeouts checks how long the store has to answer each kind of
@@ -22,6 +27,33 @@ func TestAnswerTimeouts(t *testing.T) {
 	} {
 		if got := s.transport(&tt.o).(*http.Transport).ResponseHeaderTimeout; got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// TestZeroCaller: a client whose caller was forgotten has no rights: its
+// requests are not signed.
+func TestZeroCaller(t *testing.T) {
+	var got http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }))
+	defer server.Close()
+	endpoint, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Endpoint: endpoint, Region: "us-east-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "id", SecretAccessKey: "secret"}, nil
+	})})
+	for _, c := range []struct {
+		name   string
+		client Client
+		signed bool
+	}{{"zero", Client{store: s}, false}, {"anonymous", s.Anonymous(nil), false}, {"own", s.Own(), true}} {
+		if _, err := c.client.Exec(t.Context(), Request{Method: http.MethodGet, Bucket: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		if signed := got.Get("Authorization") != ""; signed != c.signed {
+			t.Errorf("%s: signed is %t", c.name, signed)
 		}
 	}
 }

@@ -17,7 +17,7 @@ var contentHeaders = []string{
 	"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
 }
 
-// Content is what is stored beside the body of an object: content headers and
+// Content is what is stored with the body of an object: content headers and
 // user metadata. Names are in lower case. Each has one value, in the form that
 // the headers digest is computed from (section 6.2), which is also the form to
 // return to clients.

@@ -28,7 +28,7 @@ const (
 	unknownSize = 1<<64 - 1 // size field of a multipart object
 )
 
-// Header is stored beside a sealed body (section 3). It contains no secrets in
+// Header is stored with a sealed body (section 3). It contains no secrets in
 // the clear. A Header is authentic: [Seal] and [Header.Reseal] create it, or
 // [Parsed.Open] and [Parsed.OpenFacts] prove it.
 type Header struct {

@@ -1,5 +1,7 @@
 // Package files reads what stands in files that can change while the program
 // runs, such as certificates.
+//
+// docs/ARCHITECTURE.md is the map.
 package files
 
 import (

@@ -25,6 +25,8 @@
 //
 // Specifications: "Authenticating Requests (AWS Signature Version 4)" and
 // "Checking object integrity" of the Amazon S3 documentation.
+//
+// docs/ARCHITECTURE.md is the map.
 package sigv4
 
 import (

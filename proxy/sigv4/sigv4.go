@@ -37,7 +37,8 @@ import (
 	"time"
 )
 
-// AnyRegion as a region accepts credential scopes that name any region, or none.
+// AnyRegion as a region accepts credential scopes that name any region, or
+// none.
 const AnyRegion = "*"
 
 // Config configures a [Verifier].

@@ -1,6 +1,6 @@
 // Package ssegw_test holds the architecture of the module as a test: which
-// package may import which, who owns a dependency, how long files and functions
-// may be, and how entangled the files of a package may be. To change the
+// package may import which, who owns a dependency, how long files, functions
+// and lines of comments may be, and how entangled the files of a package may be. To change the
 // architecture, change these tables.
 package ssegw_test
 
@@ -21,6 +21,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unicode/utf8"
 )
 
 const (
@@ -29,6 +30,7 @@ const (
 	maxFuncLines = 100 // of a function outside tests, including signature and braces
 	maxCycle     = 12  // files of a package that all use one another, directly or indirectly
 	maxTypeFiles = 5   // files with methods of one type
+	maxComment   = 80  // of a line of a comment outside tests, in characters; a tab counts as one
 )
 
 // maxLines limits the code of a folder, in lines of files that are not tests.
@@ -126,6 +128,10 @@ func TestArchitectureRules(t *testing.T) {
 		{"kms/a_test.go", long, ""},
 		{"kms/a.go", "package kms\n" + strings.Repeat("\n", maxFileLines), "kms/a.go has 601 lines: the most is 600"},
 		{"kms/a.go", "package kms\n" + strings.Repeat("//\n", maxFileLines-1), ""},
+		{"kms/a.go", "package kms\n\n// " + strings.Repeat("é", maxComment-3) + "\n", ""},
+		{"kms/a.go", "package kms\n\n// " + strings.Repeat("é", maxComment-2) + "\n", "kms/a.go:3: comment of 81 columns: the most is 80"},
+		{"kms/a.go", "package kms\n\n//\t" + strings.Repeat("x", maxComment) + "\n", ""},
+		{"kms/a_test.go", "package kms\n\n// " + strings.Repeat("x", maxComment) + "\n", ""},
 	} {
 		got := strings.Join(check(fstest.MapFS{tt.file: {Data: []byte(tt.source)}}), "\n")
 		if got != tt.want {
@@ -348,7 +354,23 @@ func checkFile(fsys fs.FS, name string) ([]string, error) {
 	if n := bytes.Count(source, []byte("\n")); n > maxFileLines {
 		problems = append(problems, fmt.Sprintf("%s has %d lines: the most is %d", name, n, maxFileLines))
 	}
+	problems = append(problems, longComments(name, string(source))...)
 	return append(problems, longFunctions(files, file)...), nil
+}
+
+// longComments returns the lines of comments that are too long. It leaves out
+// comments after code, directives, and preformatted text.
+func longComments(name, source string) []string {
+	var problems []string
+	number := 0
+	for line := range strings.Lines(source) {
+		number++
+		line = strings.TrimRight(line, "\n")
+		if n := utf8.RuneCountInString(line); n > maxComment && strings.HasPrefix(strings.TrimLeft(line, "\t"), "// ") {
+			problems = append(problems, fmt.Sprintf("%s:%d: comment of %d columns: the most is %d", name, number, n, maxComment))
+		}
+	}
+	return problems
 }
 
 // importProblem describes why a file in dir may not import imported. It returns

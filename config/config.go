@@ -25,6 +25,8 @@
 //	doc     the meaning, shown in the tables
 //	group   the heading of the table that begins with this field
 //	common  "true" if the README lists the setting
+//
+// docs/ARCHITECTURE.md is the map.
 package config
 
 import (

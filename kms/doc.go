@@ -2,7 +2,7 @@
 //
 // KES generates a data key under a named key, which never leaves KES. It
 // returns the data key in two forms: 32 bytes of plaintext to seal with, and a
-// sealed form to store beside the data. KES binds the sealed form to a
+// sealed form to store with the data. KES binds the sealed form to a
 // [Context] and opens it only with an equal one.
 //
 // Invariants:
@@ -32,4 +32,6 @@
 // deadline, and on a retry sends the rest of the request body to the second
 // endpoint instead of all of it. API keys, client certificates, identities and
 // error values still come from its module.
+//
+// docs/ARCHITECTURE.md is the map.
 package kms

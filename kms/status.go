@@ -64,7 +64,7 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	return s
 }
 
-// shortReason returns the innermost error text that still says what happened.
+// shortReason returns the innermost error text that still names the failure.
 func shortReason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNoAnswer) {
 		return errNoAnswer.Error()

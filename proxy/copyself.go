@@ -94,11 +94,12 @@ func (s *copySource) guardError(err error) error {
 	return err
 }
 
-// confirm returns object.ErrChanged unless a second HEAD finds the source as the
-// first did. A store that reads an object's headers one by one, as versitygw
-// does, can mix those of an object and of its successor in one answer. The copy
-// would then have the header of one and the body of the other. Two equal answers
-// in a row are not mixed: a sealed header never returns once it is replaced.
+// confirm returns object.ErrChanged unless a second HEAD finds the source as
+// the first did. A store that reads an object's headers one by one, as
+// versitygw does, can mix those of an object and of its successor in one
+// answer. The copy would then have the header of one and the body of the other.
+// Two equal answers in a row are not mixed: a sealed header never returns once
+// it is replaced.
 func (s *copySource) confirm(ctx context.Context) error {
 	again, err := s.Head(ctx, object.Look{Guard: s.stored.Get("ETag")})
 	if upstream.StatusOf(err) == http.StatusNotFound {

@@ -17,7 +17,7 @@ var contentHeaders = []string{
 	"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
 }
 
-// Content is what is stored beside the body of an object: content headers and
+// Content is what is stored with the body of an object: content headers and
 // user metadata. Names are in lower case. Each has one value, in the form that
 // the headers digest is computed from (section 6.2), which is also the form to
 // return to clients.
@@ -44,9 +44,10 @@ func OpenContent(headers map[string][]string, key string, size int64, digest [32
 }
 
 // InContent reports whether a header is part of the content of an object. Left
-// out are the Content-Type of an empty object whose key ends in a slash, because
-// file systems have their own for it, and x-amz-website-redirect-location,
-// because stores that do not serve websites drop it.
+// out are the Content-Type of an empty object whose key ends in a slash,
+// because file systems have their own for it, and
+// x-amz-website-redirect-location, because stores that do not serve websites
+// drop it.
 func InContent(name, key string, size int64) bool {
 	name = strings.ToLower(name)
 	switch {
@@ -95,9 +96,9 @@ func writtenValue(_, value string) string { return strings.Trim(value, " \t") }
 var encodedWords = regexp.MustCompile(`^=\?[^? \t]+\?[bBqQ]\?[^? \t]*\?=([ \t]+=\?[^? \t]+\?[bBqQ]\?[^? \t]*\?=)*$`)
 
 // RewrittenValue undoes what stores do to text outside ASCII, which some decode
-// and others encode in their own way. It returns the value as a writer sends it:
-// user metadata in encoded words, content headers as text. The name must be in
-// lower case.
+// and others encode in their own way. It returns the value as a writer sends
+// it: user metadata in encoded words, content headers as text. The name must be
+// in lower case.
 func RewrittenValue(name, value string) string {
 	plain := writtenValue(name, value)
 	if encodedWords.MatchString(plain) {

@@ -28,7 +28,7 @@ const (
 	unknownSize = 1<<64 - 1 // size field of a multipart object
 )
 
-// Header is stored beside a sealed body (section 3). It contains no secrets in
+// Header is stored with a sealed body (section 3). It contains no secrets in
 // the clear. A Header is authentic: [Seal] and [Header.Reseal] create it, or
 // [Parsed.Open] and [Parsed.OpenFacts] prove it.
 type Header struct {
@@ -131,9 +131,9 @@ func (h *Header) Encode() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// EncodedSize returns an upper limit of the length of [Header.Encode], in bytes,
-// for an object that has no data key yet. It assumes a sealed data key of KES and
-// at most one checksum in the facts, of any algorithm.
+// EncodedSize returns an upper limit of the length of [Header.Encode], in
+// bytes, for an object that has no data key yet. It assumes a sealed data key
+// of KES and at most one checksum in the facts, of any algorithm.
 func EncodedSize(scheme Scheme, keyName string, context []byte) int {
 	const kesDataKey = 128 // KES has 124
 	n := fixedHeader + oneChecksumFacts + len(keyName) + len(context)

@@ -1,7 +1,7 @@
 package sealer
 
-// Parsed is a header as the store returned it. It is not authentic. Its exported
-// fields serve to find the keys; with those, [Parsed.OpenFacts] and
+// Parsed is a header as the store returned it. It is not authentic. Its
+// exported fields serve to find the keys; with those, [Parsed.OpenFacts] and
 // [Parsed.Open] return the header that can be trusted.
 type Parsed struct {
 	KeyHint

@@ -20,6 +20,8 @@
 //   - No two streams share a key: the object key is random for each object, and
 //     the part key depends on a nonce that is random for each upload attempt.
 //   - Secrets print as "[secret]".
+//
+// docs/ARCHITECTURE.md is the map.
 package sealer
 
 import (

@@ -15,6 +15,8 @@
 // not authentic. Exit status 2 means that arguments or settings are missing or
 // wrong; standard error has one line for each. On SIGTERM and SIGINT the
 // gateway finishes requests in flight before it exits.
+//
+// docs/ARCHITECTURE.md is the map.
 package main
 
 import (

@@ -51,8 +51,8 @@ func serverTLS(certFile, keyFile string, log *zap.Logger) (*tls.Config, error) {
 	}, nil
 }
 
-// get returns the current certificate. If the files cannot be read, for instance
-// while they are being replaced, it returns the last one.
+// get returns the current certificate. If the files cannot be read, for
+// instance while they are being replaced, it returns the last one.
 func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	isOld := time.Since(c.checked) > certificateMaxAge

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// Roots returns a source of CA certificates: the system's and those in path, which
-// is a PEM file or a directory of PEM files. An empty path means only the
+// Roots returns a source of CA certificates: the system's and those in path,
+// which is a PEM file or a directory of PEM files. An empty path means only the
 // system's. what names them in messages.
 func Roots(what, path string) (*Source[*x509.CertPool], error) {
 	return Open(&Source[*x509.CertPool]{

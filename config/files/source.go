@@ -1,5 +1,7 @@
 // Package files reads what stands in files that can change while the program
 // runs, such as certificates.
+//
+// docs/ARCHITECTURE.md is the map.
 package files
 
 import (
@@ -13,9 +15,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Source is a value that is read from files. If a new version is invalid the last
-// good value stays in use, so files may be replaced one after the other. It is
-// safe for concurrent use.
+// Source is a value that is read from files. If a new version is invalid the
+// last good value stays in use, so files may be replaced one after the other.
+// It is safe for concurrent use.
 type Source[T any] struct {
 	What  string                   // in log messages and errors, such as "client certificate"
 	Files func() ([]string, error) // that the value is read from; nil: none
@@ -41,8 +43,8 @@ func (s *Source[T]) Get() T {
 	return s.value
 }
 
-// Refresh reloads the value if necessary and reports whether it changed. It logs
-// each problem once.
+// Refresh reloads the value if necessary and reports whether it changed. It
+// logs each problem once.
 func (s *Source[T]) Refresh(log *zap.Logger) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,14 +101,14 @@ func (s *Source[T]) stat() ([]os.FileInfo, error) {
 	return infos, nil
 }
 
-// sameVersion reports whether a file was neither written nor replaced between two
-// calls of stat.
+// sameVersion reports whether a file was neither written nor replaced between
+// two calls of stat.
 func sameVersion(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// Error returns an error that names the file exactly once. what says which file it
-// is.
+// Error returns an error that names the file exactly once. what says which file
+// it is.
 func Error(what, name string, err error) error {
 	var perr *fs.PathError
 	if errors.As(err, &perr) {

@@ -10,4 +10,6 @@
 // Faults and counts belong to each server. Unlike KES it keeps keys in memory.
 // Instead of policies it has a list of clients, who may do everything, and keys
 // that are denied to all.
+//
+// docs/ARCHITECTURE.md is the map.
 package kmstest

@@ -4,6 +4,8 @@
 //
 // Only the root credential may use the admin API. Health checks need no
 // credential; on the S3 address they reveal only which part is missing.
+//
+// docs/ARCHITECTURE.md is the map.
 package admin
 
 import (

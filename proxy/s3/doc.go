@@ -17,4 +17,6 @@
 //     Parsing never recurses. It needs memory proportional to the document,
 //     which the caller bounds.
 //   - The package depends only on the standard library and keeps no state.
+//
+// docs/ARCHITECTURE.md is the map.
 package s3

@@ -54,7 +54,8 @@ func DecodeWords(v string) string {
 	return v
 }
 
-// EncodeWords writes a text in encoded words, in the shorter of the two encodings.
+// EncodeWords writes a text in encoded words, in the shorter of the two
+// encodings.
 func EncodeWords(v string) string {
 	q, b := mime.QEncoding.Encode("UTF-8", v), mime.BEncoding.Encode("UTF-8", v)
 	if len(b) < len(q) {
@@ -67,8 +68,8 @@ func IsASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }
 
-// WireValue is a value as it travels. User metadata that is not printable ASCII is
-// in encoded words, as Amazon S3 and MinIO send it. Content headers are for
+// WireValue is a value as it travels. User metadata that is not printable ASCII
+// is in encoded words, as Amazon S3 and MinIO send it. Content headers are for
 // browsers, which do not know these: they stay as they are, but for control
 // characters.
 func WireValue(name, v string) string {

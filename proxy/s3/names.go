@@ -88,8 +88,8 @@ func isLowerAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c 
 
 func isAlphanumeric(c byte) bool { return isLowerAlphanumeric(c) || 'A' <= c && c <= 'Z' }
 
-// MatchesAny reports whether one of the patterns is name or, if it ends in *, its
-// beginning.
+// MatchesAny reports whether one of the patterns is name or, if it ends in *,
+// its beginning.
 func MatchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		prefix, isPrefix := strings.CutSuffix(p, "*")

@@ -8,9 +8,9 @@ import (
 )
 
 // RefuseBucket refuses an XML document that names a bucket, alone, as an ARN or
-// behind a tenant, as the target of logs, inventories or the like: in an element
-// whose name says so. What cannot be read here is refused too, for the store
-// might read more in it.
+// behind a tenant, as the target of logs, inventories or the like: in an
+// element whose name says so. What cannot be read here is refused too, for the
+// store might read more in it.
 func RefuseBucket(doc []byte, bucket string) error {
 	type element struct {
 		name string

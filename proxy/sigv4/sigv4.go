@@ -25,6 +25,8 @@
 //
 // Specifications: "Authenticating Requests (AWS Signature Version 4)" and
 // "Checking object integrity" of the Amazon S3 documentation.
+//
+// docs/ARCHITECTURE.md is the map.
 package sigv4
 
 import (
@@ -35,7 +37,8 @@ import (
 	"time"
 )
 
-// AnyRegion as a region accepts credential scopes that name any region, or none.
+// AnyRegion as a region accepts credential scopes that name any region, or
+// none.
 const AnyRegion = "*"
 
 // Config configures a [Verifier].

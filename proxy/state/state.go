@@ -344,7 +344,8 @@ func (s *State) makeRoot(ctx context.Context) error {
 const maxNames = 10
 
 // Names returns the keys of the first objects in the state bucket, at most
-// maxNames. It leaves out probes, however many an interrupted start left behind.
+// maxNames. It leaves out probes, however many an interrupted start left
+// behind.
 func (s *State) Names(ctx context.Context) ([]string, error) {
 	var names []string
 	err := s.each(ctx, "", func(e *s3.Entry) error {

@@ -152,8 +152,8 @@ func (s *Store) Alterations() Alterations {
 	return Alterations{}
 }
 
-// decoded returns the text of a header's value. It decodes a value that consists
-// of encoded words, as readers of sealed objects do (FORMAT.md 6.2).
+// decoded returns the text of a header's value. It decodes a value that
+// consists of encoded words, as readers of sealed objects do (FORMAT.md 6.2).
 func decoded(v string) string {
 	v = strings.Trim(v, " \t")
 	if s3.EncodedWords.MatchString(v) {

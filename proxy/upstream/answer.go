@@ -78,8 +78,8 @@ func Hide(err error) error {
 }
 
 // OwnFailed returns the error of a request that the gateway made with its own
-// rights. Clients learn only that the service is unavailable. Errors that are no
-// answer of the store stay as they are.
+// rights. Clients learn only that the service is unavailable. Errors that are
+// no answer of the store stay as they are.
 func OwnFailed(doing string, err error) error {
 	if AnswerOf(err) == nil {
 		return err
@@ -135,8 +135,8 @@ func ReadError(resp *http.Response) error {
 	return e
 }
 
-// lateError is the error of a document that came with the status 200, as those of
-// long operations do.
+// lateError is the error of a document that came with the status 200, as those
+// of long operations do.
 func lateError(header http.Header, doc []byte) error {
 	e := newUpstreamError(http.StatusOK, header, doc)
 	if e.Answer == nil {

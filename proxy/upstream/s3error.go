@@ -29,8 +29,8 @@ var statusErrors = map[int]*s3.Error{
 }
 
 // S3 returns the S3 error that e is for the client: what its document says, or
-// what its status means, and the headers that say more. ofObject tells whether the
-// request was about an object, rather than a bucket.
+// what its status means, and the headers that say more. ofObject tells whether
+// the request was about an object, rather than a bucket.
 func (e *Error) S3(ofObject bool) *s3.Error {
 	answer := e.Answer
 	if answer == nil {

@@ -100,7 +100,7 @@ func (c Conditions) Check(shown string) error {
 
 // conditionFailed is the answer to a condition that the store found not to hold
 // (RFC 9110, sections 15.4.5 and 15.5.13): its 304 or 412 with the headers of
-// the object as clients know it. They take another look.
+// the object as clients know it. They take another request.
 func (r *Reader) conditionFailed(ctx context.Context, err error) error {
 	var up *upstream.Error
 	if !errors.As(err, &up) {
@@ -108,9 +108,9 @@ func (r *Reader) conditionFailed(ctx context.Context, err error) error {
 	}
 	h := http.Header{}
 	list := ConditionsOf(r.Header).NoneMatch
-	head, looked := r.Head(ctx, Look{Guard: up.Header.Get("ETag"), Bare: true})
+	head, unknown := r.Head(ctx, Request{Guard: up.Header.Get("ETag"), Bare: true})
 	switch {
-	case looked == nil:
+	case unknown == nil:
 		h = r.validators(ctx, head.Header, up.Status)
 	case up.Status == http.StatusNotModified && len(list) == 1 && list[0] != "*":
 		h.Set("ETag", `"`+list[0]+`"`)
@@ -143,32 +143,24 @@ func (r *Reader) validators(ctx context.Context, stored http.Header, status int)
 	kept := http.Header{}
 	if !IsSealed(stored) {
 		upstream.CopyObject(kept, stored)
-	} else {
-		SetContent(kept, r.authenticHeaders(ctx, stored))
+	} else if content, err := r.content(ctx, stored); err == nil {
+		SetContent(kept, content)
 	}
 	upstream.PassHeaders(h, kept, "Cache-Control", "Expires", "Content-Location")
 	return h
 }
 
-// authenticHeaders is the content of a sealed object, nil if it is not what was
-// sealed. Unlike Verify it reads no trailer.
-func (r *Reader) authenticHeaders(ctx context.Context, stored http.Header) sealer.Content {
+// content authenticates the content of a sealed object. Unlike Verify it reads
+// no trailer, and counts no failure.
+func (r *Reader) content(ctx context.Context, stored http.Header) (sealer.Content, error) {
 	parsed, err := sealer.Parse(stored.Get(sealer.MetadataKey))
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	root, err := r.Roots.RootOf(ctx, parsed.RootID)
+	h, facts, err := r.facts(ctx, parsed)
 	if err != nil {
-		return nil
-	}
-	h, facts, err := parsed.OpenFacts(r.Name, root)
-	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer facts.Wipe()
-	content, err := sealer.OpenContent(stored, r.Name.Key, h.Size, facts.Headers)
-	if err != nil {
-		return nil
-	}
-	return content
+	return sealer.OpenContent(stored, r.Name.Key, h.Size, facts.Headers)
 }

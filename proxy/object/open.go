@@ -42,13 +42,13 @@ func (w Wanted) Of(stored http.Header) Wanted {
 	return w
 }
 
-// Plain is the look at what is wanted of an object that is not sealed.
-func (w Wanted) Plain(guard string) Look {
-	l := Look{Guard: guard, Part: w.Part > 0}
+// Plain is the request for what is wanted of an object that is not sealed.
+func (w Wanted) Plain(guard string) Request {
+	req := Request{Guard: guard, Part: w.Part > 0}
 	if w.Range != nil {
-		l.Range = w.Range.String()
+		req.Range = w.Range.String()
 	}
-	return l
+	return req
 }
 
 // SealedRange is the Range header for the sealed bytes that hold a plaintext

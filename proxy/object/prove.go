@@ -106,10 +106,8 @@ func (r *Reader) Prove(ctx context.Context, stored http.Header, total int64, tai
 
 func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tail []byte, h *sealer.Parsed, s *sse.Sealing) (*Object, error) {
 	o := &Object{Stored: stored, Sealing: s, parsed: h}
-	root, err := r.Roots.RootOf(ctx, h.RootID)
-	if err == nil {
-		o.Header, o.Facts, err = h.OpenFacts(r.Name, root)
-	}
+	var err error
+	o.Header, o.Facts, err = r.facts(ctx, h)
 	switch {
 	case errors.Is(err, sealer.ErrUnknownRoot) && s != nil && !r.StrictHeaders:
 		err = r.withoutFacts(ctx, o)
@@ -131,6 +129,16 @@ func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tai
 		return nil, r.failed("size", errMismatch)
 	}
 	return o, nil
+}
+
+// facts opens the facts of a header with the root that sealed them. They
+// authenticate the header.
+func (r *Reader) facts(ctx context.Context, h *sealer.Parsed) (*sealer.Header, *sealer.Facts, error) {
+	root, err := r.Roots.RootOf(ctx, h.RootID)
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.OpenFacts(r.Name, root)
 }
 
 // withoutFacts opens the object key of an object whose root is unknown. Size
@@ -233,7 +241,7 @@ func (r *Reader) tail(ctx context.Context, o *Object, total, length int64) ([]by
 	if length < sealer.FooterSize {
 		return nil, r.failed("trailer", errMismatch)
 	}
-	resp, err := r.Fetch(ctx, Look{Range: fmt.Sprintf("bytes=%d-%d", total-length, total-1), Guard: o.Stored.Get("ETag")})
+	resp, err := r.Fetch(ctx, Request{Range: fmt.Sprintf("bytes=%d-%d", total-length, total-1), Guard: o.Stored.Get("ETag")})
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (
 	if err != nil {
 		return nil, err
 	}
-	if err := r.CheckConditions(ctx, stored); err != nil {
+	if err := r.checkConditions(ctx, stored, h); err != nil {
 		return nil, err
 	}
 	return r.verify(ctx, stored, total, h, s)
@@ -189,17 +189,15 @@ func (r *Reader) CheckCustomerKey(ctx context.Context, o *Object) error {
 }
 
 // tailLength is how many of a multipart object's last bytes are asked for at
-// first: enough for a part table with digests of 32 bytes if the ETag tells the
-// number of parts, otherwise for one of a thousand parts without digests.
+// first. The number of parts comes from the ETag, if that tells it.
 func tailLength(etag string, total int64) int64 {
-	const perPart = 64 // bytes
-	length := int64(64 << 10)
+	parts := -1
 	if _, count, ok := strings.Cut(strings.Trim(etag, `"`), "-"); ok {
 		if n, err := strconv.ParseUint(count, 10, 16); err == nil {
-			length = 512 + perPart*int64(n)
+			parts = int(n)
 		}
 	}
-	return min(total, length)
+	return min(total, sealer.TrailerGuess(parts))
 }
 
 // Trailer opens the trailer of an object of total stored bytes. It reads what

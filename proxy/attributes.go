@@ -20,7 +20,7 @@ func getObjectAttributes(c *call) error {
 		return err
 	}
 	r := c.object()
-	head, err := r.Head(c.ctx(), object.Look{})
+	head, err := r.Head(c.ctx(), object.Request{})
 	if err != nil {
 		return refusedAttributes(c, err)
 	}

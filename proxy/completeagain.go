@@ -132,7 +132,7 @@ func hasAttempts(c *call, u *state.Upload, chosen []*state.Part) (bool, error) {
 // table. Otherwise the error is gone.
 func completedBefore(c *call, u *state.Upload, table *sealer.PartTable, gone error) (string, http.Header, error) {
 	r := c.access().At(s3.CopySource{Bucket: u.Bucket, Key: u.Key}, http.Header{})
-	head, err := r.Head(c.ctx(), object.Look{})
+	head, err := r.Head(c.ctx(), object.Request{})
 	if err != nil || head.Header.Get(sealer.MetadataKey) != u.Encoded {
 		return "", nil, gone
 	}

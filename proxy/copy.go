@@ -123,7 +123,7 @@ func openSource(c *call, from s3.CopySource) (*copySource, error) {
 		}
 	}
 	s := &copySource{Reader: c.access().At(from, h), from: from}
-	head, err := s.Head(c.ctx(), object.Look{})
+	head, err := s.Head(c.ctx(), object.Request{})
 	if err != nil {
 		return nil, sourceError(c, s.Reader, err)
 	}

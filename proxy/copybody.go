@@ -215,7 +215,7 @@ func (s *copySource) read(ctx context.Context, offset, length int64) (io.ReadClo
 			return nil, err
 		}
 	}
-	resp, err := s.Fetch(ctx, object.Look{Range: span.Range(), Guard: s.stored.Get("ETag")})
+	resp, err := s.Fetch(ctx, object.Request{Range: span.Range(), Guard: s.stored.Get("ETag")})
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func hasObject(c *call, o s3.CopySource) (bool, error) {
 	if owner := c.req.Header.Get(s3.HeaderSourceExpectedOwner); owner != "" {
 		h.Set(s3.HeaderExpectedOwner, owner)
 	}
-	_, err := c.access().At(o, h).Head(c.ctx(), object.Look{})
+	_, err := c.access().At(o, h).Head(c.ctx(), object.Request{})
 	switch upstream.StatusOf(err) {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
 		return false, nil

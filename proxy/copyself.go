@@ -101,7 +101,7 @@ func (s *copySource) guardError(err error) error {
 // Two equal answers in a row are not mixed: a sealed header never returns once
 // it is replaced.
 func (s *copySource) confirm(ctx context.Context) error {
-	again, err := s.Head(ctx, object.Look{Guard: s.stored.Get("ETag")})
+	again, err := s.Head(ctx, object.Request{Guard: s.stored.Get("ETag")})
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
 	}

@@ -46,7 +46,7 @@ const headerIfMatchSize = "X-Amz-If-Match-Size"
 // the conditions hold, otherwise an ETag that no object has.
 func storeCondition(ctx context.Context, r *object.Reader, tags []string, size *int64) (etag string, stored int64, err error) {
 	none := `"` + upstream.RandomTag() + `"`
-	head, err := r.Head(ctx, object.Look{})
+	head, err := r.Head(ctx, object.Request{})
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return none, 0, nil
 	}

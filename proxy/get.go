@@ -89,7 +89,7 @@ func getOnce(c *call, want object.Wanted) error {
 		return getKnown(c, want)
 	}
 	r := c.object()
-	resp, err := r.Fetch(c.ctx(), object.Look{Range: object.SealedRange(want.Range)})
+	resp, err := r.Fetch(c.ctx(), object.Request{Range: object.SealedRange(want.Range)})
 	if err != nil {
 		if upstream.StatusOf(err) == http.StatusRequestedRangeNotSatisfiable {
 			// The range is one of sealed bytes. It proves nothing about an
@@ -128,7 +128,7 @@ func getOnce(c *call, want object.Wanted) error {
 // and for objects that are not sealed.
 func getKnown(c *call, want object.Wanted) error {
 	r := c.object()
-	head, err := r.Head(c.ctx(), object.Look{})
+	head, err := r.Head(c.ctx(), object.Request{})
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func getSealed(c *call, r *object.Reader, o *object.Object, want object.Wanted) 
 	if span.Empty() {
 		return serveSealed(c, r, o, want, sealedBytes{http.NoBody, span.Begin, false}, span)
 	}
-	resp, err := r.Fetch(c.ctx(), object.Look{Range: span.Range(), Guard: o.Stored.Get("ETag")})
+	resp, err := r.Fetch(c.ctx(), object.Request{Range: span.Range(), Guard: o.Stored.Get("ETag")})
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func headObject(c *call) error {
 // headOnce serves a HeadObject.
 func headOnce(c *call, want object.Wanted) error {
 	r := c.object()
-	head, err := r.Head(c.ctx(), object.Look{})
+	head, err := r.Head(c.ctx(), object.Request{})
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,19 @@ type Footer struct {
 // body, at the end of the upstream object.
 func (f Footer) Size() int64 { return int64(f.SealedTrailer) + FooterSize }
 
+// TrailerGuess returns how many bytes at the end of a multipart object are
+// likely to hold the sealed trailer and the footer: enough for that many parts
+// with digests of 32 bytes. If parts is negative, the number is not known, and
+// the guess is enough for a thousand parts without digests. The footer has the
+// actual size ([Footer.Size]).
+func TrailerGuess(parts int) int64 {
+	const perPart = 64 // bytes
+	if parts < 0 {
+		return 64 << 10
+	}
+	return 512 + perPart*int64(parts)
+}
+
 // ParseFooter parses the last FooterSize bytes of tail, which may be longer. It
 // returns ErrMalformed if they are not a footer or violate a limit.
 func ParseFooter(tail []byte) (Footer, error) {

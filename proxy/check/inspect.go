@@ -82,7 +82,7 @@ func (i *Inspection) NotAuthentic() bool {
 // store does not return the object's headers.
 func (c Config) Inspect(ctx context.Context, bucket, key, versionID string) (*Inspection, error) {
 	r := c.reader(s3.CopySource{Bucket: bucket, Key: key, VersionID: versionID})
-	head, err := r.Head(ctx, object.Look{})
+	head, err := r.Head(ctx, object.Request{})
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", bucket, key, r.Explain(ctx, err))
 	}

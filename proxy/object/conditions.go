@@ -100,7 +100,7 @@ func (c Conditions) Check(shown string) error {
 
 // conditionFailed is the answer to a condition that the store found not to hold
 // (RFC 9110, sections 15.4.5 and 15.5.13): its 304 or 412 with the headers of
-// the object as clients know it. They take another look.
+// the object as clients know it. They take another request.
 func (r *Reader) conditionFailed(ctx context.Context, err error) error {
 	var up *upstream.Error
 	if !errors.As(err, &up) {
@@ -108,30 +108,38 @@ func (r *Reader) conditionFailed(ctx context.Context, err error) error {
 	}
 	h := http.Header{}
 	list := ConditionsOf(r.Header).NoneMatch
-	head, looked := r.Head(ctx, Look{Guard: up.Header.Get("ETag"), Bare: true})
+	head, unknown := r.Head(ctx, Request{Guard: up.Header.Get("ETag"), Bare: true})
 	switch {
-	case looked == nil:
-		h = r.validators(ctx, head.Header, up.Status)
+	case unknown == nil:
+		parsed, _ := sealer.Parse(head.Header.Get(sealer.MetadataKey))
+		h = r.validators(ctx, head.Header, parsed, up.Status)
 	case up.Status == http.StatusNotModified && len(list) == 1 && list[0] != "*":
 		h.Set("ETag", `"`+list[0]+`"`)
 	}
 	return up.S3(r.Name.Key != "").Headers(h).With(err)
 }
 
-// CheckConditions evaluates the client's conditions on an object. The error has
-// the headers that its answer needs.
+// CheckConditions evaluates the client's conditions on an object that is not
+// sealed. The error has the headers that its answer needs.
 func (r *Reader) CheckConditions(ctx context.Context, stored http.Header) error {
+	return r.checkConditions(ctx, stored, nil)
+}
+
+// checkConditions is CheckConditions for any object. parsed is its sealed
+// header, nil for an object without one.
+func (r *Reader) checkConditions(ctx context.Context, stored http.Header, parsed *sealer.Parsed) error {
 	err := ConditionsOf(r.Header).Check(ShownTag(stored))
 	var own *s3.Error
 	if errors.As(err, &own) {
-		return own.Headers(r.validators(ctx, stored, own.Status))
+		return own.Headers(r.validators(ctx, stored, parsed, own.Status))
 	}
 	return err
 }
 
 // validators are the headers that tell which object an answer is about. A cache
-// takes over the headers of a 304, so they include those about caching.
-func (r *Reader) validators(ctx context.Context, stored http.Header, status int) http.Header {
+// takes over the headers of a 304, so they include those about caching. parsed
+// is the sealed header of the object, nil if it has none or cannot be read.
+func (r *Reader) validators(ctx context.Context, stored http.Header, parsed *sealer.Parsed, status int) http.Header {
 	h := http.Header{}
 	upstream.PassHeaders(h, stored, "Last-Modified", "Vary", s3.HeaderVersionID)
 	if tag := ShownTag(stored); tag != "" {
@@ -143,32 +151,22 @@ func (r *Reader) validators(ctx context.Context, stored http.Header, status int)
 	kept := http.Header{}
 	if !IsSealed(stored) {
 		upstream.CopyObject(kept, stored)
-	} else {
-		SetContent(kept, r.authenticHeaders(ctx, stored))
+	} else if parsed != nil {
+		if content, err := r.content(ctx, stored, parsed); err == nil {
+			SetContent(kept, content)
+		}
 	}
 	upstream.PassHeaders(h, kept, "Cache-Control", "Expires", "Content-Location")
 	return h
 }
 
-// authenticHeaders is the content of a sealed object, nil if it is not what was
-// sealed. Unlike Verify it reads no trailer.
-func (r *Reader) authenticHeaders(ctx context.Context, stored http.Header) sealer.Content {
-	parsed, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+// content authenticates the content of a sealed object. Unlike Verify it reads
+// no trailer, and counts no failure.
+func (r *Reader) content(ctx context.Context, stored http.Header, parsed *sealer.Parsed) (sealer.Content, error) {
+	h, facts, err := r.facts(ctx, parsed)
 	if err != nil {
-		return nil
-	}
-	root, err := r.Roots.RootOf(ctx, parsed.RootID)
-	if err != nil {
-		return nil
-	}
-	h, facts, err := parsed.OpenFacts(r.Name, root)
-	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer facts.Wipe()
-	content, err := sealer.OpenContent(stored, r.Name.Key, h.Size, facts.Headers)
-	if err != nil {
-		return nil
-	}
-	return content
+	return sealer.OpenContent(stored, r.Name.Key, h.Size, facts.Headers)
 }

@@ -30,7 +30,7 @@ var unseen = []int{
 // store does not show is listed as the store lists it. Any other failure fails
 // the page, because the next page could show another size.
 func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func()) (Entry, error) {
-	o, err := r.listed(ctx, e, told, asked)
+	o, err := r.proveEntry(ctx, e, told, asked)
 	var refused *upstream.Error
 	switch {
 	case errors.As(err, &refused) && slices.Contains(unseen, refused.Status):
@@ -49,9 +49,9 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 	return found, nil
 }
 
-// listed proves the object of an entry. It returns nil for an object that is
+// proveEntry proves the object of an entry. It returns nil for an object that is
 // not sealed.
-func (r *Reader) listed(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
+func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
 	stored, total, tail := http.Header{}, e.Size, []byte(nil)
 	if told {
 		stored.Set("ETag", s3.ETagShown(e.ETag, false))
@@ -59,7 +59,7 @@ func (r *Reader) listed(ctx context.Context, e *s3.Entry, told bool, asked func(
 	} else {
 		asked()
 		var err error
-		if stored, total, tail, err = r.peek(ctx, e); err != nil {
+		if stored, total, tail, err = r.headOrTail(ctx, e); err != nil {
 			return nil, err
 		}
 	}
@@ -72,19 +72,19 @@ func (r *Reader) listed(ctx context.Context, e *s3.Entry, told bool, asked func(
 	return r.Prove(ctx, stored, total, tail, nil)
 }
 
-// peek is a HEAD of the object of an entry. If its ETag looks like that of a
-// multipart object it is a GET of the object's last bytes instead, which may
+// headOrTail sends a HEAD of the object of an entry. If the ETag looks like that
+// of a multipart object, it sends a GET of the last bytes instead, which may
 // hold the part table.
-func (r *Reader) peek(ctx context.Context, e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
+func (r *Reader) headOrTail(ctx context.Context, e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
 	if !strings.Contains(e.ETag, "-") || e.Size == 0 {
-		head, err := r.Head(ctx, Look{})
+		head, err := r.Head(ctx, Request{})
 		if err != nil {
 			return nil, 0, nil, err
 		}
 		return head.Header, head.Size, nil, nil
 	}
 	length := tailLength(e.ETag, e.Size)
-	resp, err := r.Fetch(ctx, Look{Range: fmt.Sprintf("bytes=%d-%d", e.Size-length, e.Size-1)})
+	resp, err := r.Fetch(ctx, Request{Range: fmt.Sprintf("bytes=%d-%d", e.Size-length, e.Size-1)})
 	if err != nil {
 		return nil, 0, nil, err
 	}

@@ -42,13 +42,13 @@ func (w Wanted) Of(stored http.Header) Wanted {
 	return w
 }
 
-// Plain is the look at what is wanted of an object that is not sealed.
-func (w Wanted) Plain(guard string) Look {
-	l := Look{Guard: guard, Part: w.Part > 0}
+// Plain is the request for what is wanted of an object that is not sealed.
+func (w Wanted) Plain(guard string) Request {
+	req := Request{Guard: guard, Part: w.Part > 0}
 	if w.Range != nil {
-		l.Range = w.Range.String()
+		req.Range = w.Range.String()
 	}
-	return l
+	return req
 }
 
 // SealedRange is the Range header for the sealed bytes that hold a plaintext
@@ -70,6 +70,9 @@ type Span struct {
 	Offset, Length int64 // plaintext bytes
 	Begin, End     int64 // stored bytes, from Begin up to End-1; equal if there is nothing to read
 	Status         int   // of the answer: 200 or 206
+
+	extent  sealer.Extent       // of a single PUT
+	extents []sealer.PartExtent // of an object with parts
 }
 
 // Empty reports whether there is nothing to read.
@@ -92,21 +95,16 @@ func (o *Object) Locate(want Wanted) (Span, error) {
 // SpanOf returns the span of a plaintext range.
 func (o *Object) SpanOf(offset, length int64) (Span, error) {
 	s := Span{Offset: offset, Length: length}
+	var err error
 	if o.Parts == nil {
-		e, err := sealer.Locate(o.Size, offset, length)
-		if err != nil {
-			return s, fmt.Errorf("object: locating a range: %w", err)
-		}
-		s.Begin, s.End = e.Offset, e.Offset+e.Sealed
-		return s, nil
+		s.extent, err = sealer.Locate(o.Size, offset, length)
+		s.Begin, s.End = s.extent.Offset, s.extent.Offset+s.extent.Sealed
+	} else if s.extents, err = o.Parts.Locate(offset, length); len(s.extents) > 0 {
+		last := s.extents[len(s.extents)-1]
+		s.Begin, s.End = s.extents[0].Offset, last.Offset+last.Extent.Sealed
 	}
-	extents, err := o.Parts.Locate(offset, length)
 	if err != nil {
 		return s, fmt.Errorf("object: locating a range: %w", err)
-	}
-	if len(extents) > 0 {
-		last := extents[len(extents)-1]
-		s.Begin, s.End = extents[0].Offset, last.Offset+last.Extent.Sealed
 	}
 	return s, nil
 }
@@ -165,8 +163,8 @@ func (o *Object) PartCount() int {
 	return len(o.Parts.Parts)
 }
 
-// Open returns the plaintext of a span. The first byte of body is the stored
-// byte at offset first.
+// Open returns the plaintext of a span that SpanOf or Locate found. The first
+// byte of body is the stored byte at offset first.
 func (o *Object) Open(k *sealer.ObjectKey, body io.Reader, s Span, first int64) (io.Reader, error) {
 	if !s.Empty() {
 		if s.Begin < first {
@@ -177,17 +175,9 @@ func (o *Object) Open(k *sealer.ObjectKey, body io.Reader, s Span, first int64) 
 		}
 	}
 	if o.Parts == nil {
-		e, err := sealer.Locate(o.Size, s.Offset, s.Length)
-		if err != nil {
-			return nil, err
-		}
-		return k.OpenBody(body, e)
+		return k.OpenBody(body, s.extent)
 	}
-	extents, err := o.Parts.Locate(s.Offset, s.Length)
-	if err != nil {
-		return nil, err
-	}
-	return k.OpenParts(body, extents), nil
+	return k.OpenParts(body, s.extents), nil
 }
 
 // OpenWhole is Open for all of the object, from its first stored byte to its

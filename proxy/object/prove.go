@@ -55,7 +55,7 @@ func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (
 	if err != nil {
 		return nil, err
 	}
-	if err := r.CheckConditions(ctx, stored); err != nil {
+	if err := r.checkConditions(ctx, stored, h); err != nil {
 		return nil, err
 	}
 	return r.verify(ctx, stored, total, h, s)
@@ -106,10 +106,8 @@ func (r *Reader) Prove(ctx context.Context, stored http.Header, total int64, tai
 
 func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tail []byte, h *sealer.Parsed, s *sse.Sealing) (*Object, error) {
 	o := &Object{Stored: stored, Sealing: s, parsed: h}
-	root, err := r.Roots.RootOf(ctx, h.RootID)
-	if err == nil {
-		o.Header, o.Facts, err = h.OpenFacts(r.Name, root)
-	}
+	var err error
+	o.Header, o.Facts, err = r.facts(ctx, h)
 	switch {
 	case errors.Is(err, sealer.ErrUnknownRoot) && s != nil && !r.StrictHeaders:
 		err = r.withoutFacts(ctx, o)
@@ -131,6 +129,16 @@ func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tai
 		return nil, r.failed("size", errMismatch)
 	}
 	return o, nil
+}
+
+// facts opens the facts of a header with the root that sealed them. They
+// authenticate the header.
+func (r *Reader) facts(ctx context.Context, h *sealer.Parsed) (*sealer.Header, *sealer.Facts, error) {
+	root, err := r.Roots.RootOf(ctx, h.RootID)
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.OpenFacts(r.Name, root)
 }
 
 // withoutFacts opens the object key of an object whose root is unknown. Size
@@ -181,17 +189,15 @@ func (r *Reader) CheckCustomerKey(ctx context.Context, o *Object) error {
 }
 
 // tailLength is how many of a multipart object's last bytes are asked for at
-// first: enough for a part table with digests of 32 bytes if the ETag tells the
-// number of parts, otherwise for one of a thousand parts without digests.
+// first. The number of parts comes from the ETag, if that tells it.
 func tailLength(etag string, total int64) int64 {
-	const perPart = 64 // bytes
-	length := int64(64 << 10)
+	parts := -1
 	if _, count, ok := strings.Cut(strings.Trim(etag, `"`), "-"); ok {
 		if n, err := strconv.ParseUint(count, 10, 16); err == nil {
-			length = 512 + perPart*int64(n)
+			parts = int(n)
 		}
 	}
-	return min(total, length)
+	return min(total, sealer.TrailerGuess(parts))
 }
 
 // Trailer opens the trailer of an object of total stored bytes. It reads what
@@ -233,7 +239,7 @@ func (r *Reader) tail(ctx context.Context, o *Object, total, length int64) ([]by
 	if length < sealer.FooterSize {
 		return nil, r.failed("trailer", errMismatch)
 	}
-	resp, err := r.Fetch(ctx, Look{Range: fmt.Sprintf("bytes=%d-%d", total-length, total-1), Guard: o.Stored.Get("ETag")})
+	resp, err := r.Fetch(ctx, Request{Range: fmt.Sprintf("bytes=%d-%d", total-length, total-1), Guard: o.Stored.Get("ETag")})
 	if err != nil {
 		return nil, err
 	}

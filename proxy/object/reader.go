@@ -88,17 +88,17 @@ func (r *Reader) Encryption() sse.Request {
 	return sse.Request{Header: r.Header, Object: r.Name, DefaultKey: r.DefaultKey, Secure: r.Secure, Known: r.Known}
 }
 
-// Look is how to ask the store for an object.
-type Look struct {
+// Request is how to ask the store for an object.
+type Request struct {
 	Range string // Range header; "": the whole object
-	Guard string // ETag from an earlier look; the client's conditions are then not sent again
+	Guard string // ETag from an earlier answer; the client's conditions are then not sent again
 	Part  bool   // ask for the client's part number
 	Bare  bool   // leave the client's conditions out, as with a guard
 }
 
 // Fetch sends a GetObject. A status of 300 or above is an error.
-func (r *Reader) Fetch(ctx context.Context, l Look) (*http.Response, error) {
-	return r.ask(ctx, http.MethodGet, l)
+func (r *Reader) Fetch(ctx context.Context, req Request) (*http.Response, error) {
+	return r.ask(ctx, http.MethodGet, req)
 }
 
 // Stored is what the store says of an object in the answer to a HEAD.
@@ -116,42 +116,42 @@ func (s *Stored) Sealed() bool { return IsSealed(s.Header) }
 func IsSealed(h http.Header) bool { return h.Get(sealer.MetadataKey) != "" }
 
 // Head sends a HeadObject.
-func (r *Reader) Head(ctx context.Context, l Look) (*Stored, error) {
-	resp, err := r.ask(ctx, http.MethodHead, l)
+func (r *Reader) Head(ctx context.Context, req Request) (*Stored, error) {
+	resp, err := r.ask(ctx, http.MethodHead, req)
 	if err != nil {
 		return nil, err
 	}
 	return &Stored{resp.Header, resp.StatusCode, resp.ContentLength}, resp.Body.Close()
 }
 
-func (r *Reader) ask(ctx context.Context, method string, l Look) (*http.Response, error) {
+func (r *Reader) ask(ctx context.Context, method string, req Request) (*http.Response, error) {
 	conditions := ConditionsOf(r.Header)
 	send := func(literal bool) (*http.Response, error) {
 		h := upstream.RequestHeader(r.Header)
-		if l.Bare || l.Guard != "" {
+		if req.Bare || req.Guard != "" {
 			for _, name := range [...]string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 				h.Del(name)
 			}
 		} else {
 			conditions.set(h, literal)
 		}
-		if l.Guard != "" {
-			h.Set("If-Match", l.Guard)
+		if req.Guard != "" {
+			h.Set("If-Match", req.Guard)
 		}
-		if l.Range != "" {
-			h.Set("Range", l.Range)
+		if req.Range != "" {
+			h.Set("Range", req.Range)
 		}
 		query := r.VersionQuery()
-		if l.Part {
+		if req.Part {
 			query["partNumber"] = r.Part
 		}
 		return r.Store.Send(ctx, upstream.Request{Method: method, Bucket: r.Name.Bucket, Key: r.Name.Key, Query: query, Header: h})
 	}
 	resp, err := send(false)
-	if upstream.StatusOf(err) == http.StatusPreconditionFailed && l.Guard == "" && conditions.ambiguous() {
+	if upstream.StatusOf(err) == http.StatusPreconditionFailed && req.Guard == "" && conditions.ambiguous() {
 		resp, err = send(true)
 	}
-	if upstream.StatusOf(err) == http.StatusPreconditionFailed && l.Guard != "" {
+	if upstream.StatusOf(err) == http.StatusPreconditionFailed && req.Guard != "" {
 		return nil, fmt.Errorf("%w: %w", ErrChanged, upstream.Hide(err))
 	}
 	if status := upstream.StatusOf(err); status == http.StatusNotModified || status == http.StatusPreconditionFailed {
@@ -196,9 +196,9 @@ func (r *Reader) Explain(ctx context.Context, err error) error {
 }
 
 // IsOther reports whether an answer with a plaintext object is about another
-// object than an earlier look, at a store that does not honour If-Match.
-func IsOther(answer, looked http.Header) bool {
-	return answer.Get("ETag") != looked.Get("ETag") || IsSealed(answer)
+// object than an earlier one, at a store that does not honour If-Match.
+func IsOther(answer, earlier http.Header) bool {
+	return answer.Get("ETag") != earlier.Get("ETag") || IsSealed(answer)
 }
 
 // Same reports whether two answers are about the same object. ETags alone

@@ -29,7 +29,7 @@ func fetchMetadataPage(c *call, unknown int) map[entryState]*s3.Entry {
 	detailed := make(map[entryState]*s3.Entry, len(listing.Entries))
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
-		detailed[stateOf(e)] = e
+		detailed[listedState(e)] = e
 	}
 	return detailed
 }
@@ -55,4 +55,4 @@ type entryState struct {
 	size               int64
 }
 
-func stateOf(e *s3.Entry) entryState { return entryState{e.Key, e.VersionID, e.ETag, e.Size} }
+func listedState(e *s3.Entry) entryState { return entryState{e.Key, e.VersionID, e.ETag, e.Size} }

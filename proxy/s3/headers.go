@@ -105,8 +105,8 @@ func isJoined(lower string) bool {
 	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(listHeaders, lower)
 }
 
-// Single returns the first value of a header, and whether it was sent.
-func Single(h http.Header, name string) (string, bool) {
+// FirstValue returns the first value of a header, and whether it was sent.
+func FirstValue(h http.Header, name string) (string, bool) {
 	v := h.Values(name)
 	if len(v) == 0 {
 		return "", false

@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/http"
 	"slices"
-	"strings"
 
 	"ssegw/proxy/s3"
 )
@@ -24,7 +23,7 @@ func authorize(c *call) error {
 	source := c.req.CopySource
 	switch {
 	case credential.Access == AccessRead && !reads,
-		credential.Access == AccessWrite && (!slices.Contains(objectWrites, c.req.Route.Action) || grantsAccess(c.req.Header)),
+		credential.Access == AccessWrite && (!slices.Contains(objectWrites, c.req.Route.Action) || s3.GrantsAccess(c.req.Header)),
 		!credential.allowsBucket(c.req.Bucket),
 		source != nil && !credential.allowsBucket(source.Bucket),
 		!credential.root && slices.Contains(ruleWrites, c.req.Route.Action):
@@ -42,16 +41,4 @@ var ruleWrites = []s3.Action{"PutBucketEncryption", "DeleteBucketEncryption"}
 var objectWrites = []s3.Action{
 	s3.PutObject, s3.PostObject, s3.DeleteObject, s3.DeleteObjects, "PutObjectTagging", "DeleteObjectTagging",
 	s3.CreateMultipartUpload, s3.UploadPart, s3.CompleteMultipartUpload, s3.AbortMultipartUpload,
-}
-
-// grantsAccess reports whether the headers of a write ask for an ACL that lets
-// anyone but the owners of object and bucket read or write the object.
-func grantsAccess(h http.Header) bool {
-	for name := range h {
-		if strings.HasPrefix(strings.ToLower(name), "x-amz-grant-") {
-			return true
-		}
-	}
-	acl := h.Get("X-Amz-Acl")
-	return acl != "" && !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl)
 }

@@ -2,9 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -20,15 +20,16 @@ import (
 // store. It needs no record. It carries bodies of unknown length, and bodies
 // too long for one PUT.
 type bodyUpload struct {
-	c      *call
-	upload upstream.UploadName
-	header *sealer.Header // nil: the object is not sealed
-	key    *sealer.ObjectKey
-	table  sealer.PartTable
-	parts  []upstream.SentPart // as the store has them
-	under  http.Header         // conditions for the Complete
-	sums   []sealer.Checksum   // of the object, once the last part is sealed
-	stored int64               // sealed bytes at the store so far
+	store   upstream.Client // with the client's rights
+	framing upstream.Framing
+	upload  upstream.UploadName
+	header  *sealer.Header // nil: the object is not sealed
+	key     *sealer.ObjectKey
+	table   sealer.PartTable
+	parts   []upstream.SentPart // as the store has them
+	under   http.Header         // of the Complete, with its conditions
+	sums    []sealer.Checksum   // of the object, once the last part is sealed
+	stored  int64               // sealed bytes at the store so far
 }
 
 // storeParts stores an object in parts, which send adds with bodyUpload.send or
@@ -40,7 +41,7 @@ type bodyUpload struct {
 // If send fails, the upload is aborted. A body that fails its verification,
 // even at its end, never becomes an object.
 func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
-	b := &bodyUpload{c: c, under: http.Header{}}
+	b := &bodyUpload{store: c.store(), framing: framing(c), under: uploadHeader(c)}
 	if s != nil {
 		var err error
 		if b.header, b.key, err = newMultipart(c, s, header, sum); err != nil {
@@ -52,7 +53,7 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	header = header.Clone()
 	header.Del("If-Match")
 	header.Del("If-None-Match")
-	created, err := c.store().BeginUpload(c.ctx(), c.req.Bucket, c.req.Key, header)
+	created, err := b.store.BeginUpload(c.ctx(), c.req.Bucket, c.req.Key, header)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +61,14 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	err = send(b)
 	var answer http.Header
 	if err == nil {
-		answer, err = b.complete()
+		answer, err = b.complete(c.ctx())
 	}
 	if err != nil {
 		abandonUpload(c, b.upload)
 		return nil, err
+	}
+	if b.header != nil {
+		c.gw.caches.Remember(c.name(), answer.Get("ETag"), b.stored, object.EntryOf(b.table.Size(), b.sums))
 	}
 	return answer, nil
 }
@@ -77,18 +81,18 @@ func putParts(c *call, s *sse.Sealing, header http.Header, body payload.Plaintex
 			if left -= p.Length; left > 0 {
 				p.R = io.LimitReader(body, p.Length) // the last part reads to the verified end of the body
 			}
-			if err := b.send(p, false, nil); err != nil {
+			if err := b.send(c.ctx(), p, false, nil); err != nil {
 				return err
 			}
 		}
-		return b.send(&payload.Copied{R: http.NoBody}, true, body.Checksums())
+		return b.send(c.ctx(), &payload.Copied{R: http.NoBody}, true, body.Checksums())
 	})
 }
 
 // send stores the bytes of body as the next part. The last part of a sealed
 // object ends in the part table, with the checksums of the object. Its body may
 // be empty.
-func (b *bodyUpload) send(body payload.Plaintext, last bool, sums []sigv4.Checksum) error {
+func (b *bodyUpload) send(ctx context.Context, body payload.Plaintext, last bool, sums []sigv4.Checksum) error {
 	if b.header == nil && body.Size() == 0 {
 		return nil
 	}
@@ -98,16 +102,16 @@ func (b *bodyUpload) send(body payload.Plaintext, last bool, sums []sigv4.Checks
 		Query: b.upload.Query(number),
 	}
 	if b.header == nil {
-		framePlain(b.c, &o, body)
+		framePlain(&o, b.framing, body)
 	} else {
 		src, size, err := b.sealPart(number, body, last, sums)
 		if err != nil {
 			return fmt.Errorf("proxy: sealing a part: %w", err)
 		}
 		b.stored += size
-		b.c.gw.Upstream.Frame(&o, src, size, framing(b.c), nil)
+		o.Frame(src, size, b.framing, nil)
 	}
-	answer, err := payload.Send(b.c.ctx(), b.c.store(), o, body)
+	answer, err := payload.Send(ctx, b.store, o, body)
 	if err != nil {
 		return err
 	}
@@ -147,18 +151,13 @@ func (b *bodyUpload) sealPart(number int, body payload.Plaintext, last bool, sum
 
 // complete completes the upload. It returns the headers of the store's answer,
 // with the object's ETag.
-func (b *bodyUpload) complete() (http.Header, error) {
-	under := uploadHeader(b.c)
-	maps.Copy(under, b.under)
-	etag, header, err := b.c.store().CompleteUpload(b.c.ctx(), b.upload, b.parts, under)
+func (b *bodyUpload) complete(ctx context.Context) (http.Header, error) {
+	etag, header, err := b.store.CompleteUpload(ctx, b.upload, b.parts, b.under)
 	if err != nil {
 		return nil, err
 	}
 	// The type is that of the answer's document.
 	header.Del("Content-Type")
 	header.Set("ETag", etag)
-	if b.header != nil {
-		b.c.gw.caches.Remember(b.c.name(), etag, b.stored, object.EntryOf(b.table.Size(), b.sums))
-	}
 	return header, nil
 }

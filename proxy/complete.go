@@ -199,7 +199,7 @@ func uploadTail(c *call, u *state.Upload, last *state.Part, number int, table []
 		length := sealer.SealedSize(last.Size)
 		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
 	}
-	c.gw.Upstream.Frame(&o, src, size, framing(c), nil)
+	o.Frame(src, size, framing(c), nil)
 	answer, err := c.store().Exec(c.ctx(), o)
 	if err != nil {
 		return "", err

@@ -25,7 +25,7 @@ func mayBeCompleted(err error) bool {
 }
 
 // recordedAnswer returns the recorded answer of an equal Complete, or
-// s3.ErrNoSuchUpload. gone tells that the store no longer has the upload. If
+// s3.ErrNoSuchUpload. gone means that the store no longer has the upload. If
 // its record still exists, an equal Complete may be about to record its answer,
 // which it does before it removes the record. recordedAnswer waits for that.
 func recordedAnswer(c *call, request []byte, gone bool) (*state.Answer, error) {

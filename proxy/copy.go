@@ -118,7 +118,7 @@ func openSource(c *call, from s3.CopySource) (*copySource, error) {
 	h := http.Header{}
 	h.Set(s3.HeaderChecksumMode, "ENABLED")
 	for name, plain := range sourceHeaders {
-		if v, ok := s3.Single(c.req.Header, name); ok {
+		if v, ok := s3.FirstValue(c.req.Header, name); ok {
 			h.Set(plain, v)
 		}
 	}

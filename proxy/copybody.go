@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -85,37 +84,6 @@ func copyChecksums(c *call, src *copySource, body *payload.Copied) (payload.Plai
 		}
 	}
 	return body, nil
-}
-
-// copyTags adds the source's tags to the header. A PUT does not keep them.
-func copyTags(c *call, src *copySource, header http.Header) error {
-	if isReplaced(c, s3.HeaderTaggingDirective) || src.stored.Get("X-Amz-Tagging-Count") == "" {
-		return nil
-	}
-	query := src.VersionQuery()
-	query.Set("tagging", "")
-	resp, err := c.store().Send(c.ctx(), upstream.Request{
-		Method: http.MethodGet, Bucket: src.Name.Bucket, Key: src.Name.Key, Query: query,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	var tags struct {
-		Tags []struct {
-			Key   string `xml:"Key"`
-			Value string `xml:"Value"`
-		} `xml:"TagSet>Tag"`
-	}
-	if err := xml.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&tags); err != nil {
-		return fmt.Errorf("%w: reading tags: %w", upstream.ErrUnavailable, err)
-	}
-	encoded := url.Values{}
-	for _, t := range tags.Tags {
-		encoded.Set(t.Key, t.Value)
-	}
-	header.Set(s3.HeaderTagging, upstream.EncodeQuery(encoded))
-	return nil
 }
 
 // uploadPartCopy is UploadPartCopy. The range passes the gateway, because every

@@ -194,11 +194,16 @@ func copyRange(c *call, src *copySource, u upstream.UploadName, number int, firs
 }
 
 // restateTags adds the source's tags to the header, unless the copy has its
-// own.
+// own. A PUT does not keep them.
 func restateTags(c *call, src *copySource, header http.Header) error {
 	header.Del(s3.HeaderTaggingDirective)
-	if header.Get(s3.HeaderTagging) != "" {
+	if header.Get(s3.HeaderTagging) != "" || isReplaced(c, s3.HeaderTaggingDirective) || src.stored.Get("X-Amz-Tagging-Count") == "" {
 		return nil
 	}
-	return copyTags(c, src, header)
+	tags, err := c.store().Tags(c.ctx(), src.Name.Bucket, src.Name.Key, src.VersionQuery())
+	if err != nil {
+		return err
+	}
+	header.Set(s3.HeaderTagging, upstream.EncodeQuery(tags))
+	return nil
 }

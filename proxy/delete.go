@@ -29,7 +29,7 @@ func deleteObject(c *call) error {
 	o := outgoing(c)
 	o.Header.Set("If-Match", etag)
 	o.Header.Set(headerIfMatchSize, strconv.FormatInt(stored, 10))
-	return forwardAs(c, o)
+	return forwardAs(c, o, refuseStateBucket)
 }
 
 // Clients write conditions of a delete with plaintext sizes and shown ETags.
@@ -71,13 +71,16 @@ func storeCondition(ctx context.Context, r *object.Reader, tags []string, size *
 	return head.Header.Get("ETag"), head.Size, nil
 }
 
+// deleteObjects is DeleteObjects. Its document has keys, which can be any text,
+// so it may contain the name of the state bucket.
+func deleteObjects(c *call) error { return forwardAs(c, outgoing(c), translateDelete) }
+
 // maxDeletes is how many objects one DeleteObjects may name.
 const maxDeletes = 1000
 
-// translateDelete translates the conditions in the document of a DeleteObjects,
-// and reports whether it changed the document. Each object with a condition to
-// translate costs a HEAD. Errors in a document without conditions are left to
-// the store.
+// translateDelete is the edit of DeleteObjects: it translates the conditions in
+// the document. Each object with a condition to translate costs a HEAD. Errors
+// in a document without conditions are left to the store.
 func translateDelete(c *call, doc []byte) (translated []byte, changed bool, err error) {
 	list, err := s3.ParseDelete(doc)
 	switch changed = hasConditions(doc); {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -10,30 +9,33 @@ import (
 	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
-	"ssegw/proxy/sse"
 	"ssegw/proxy/upstream"
 )
 
 // forward sends the request on and its answer back. A body is a small document,
 // verified before the store gets any of it.
-func forward(c *call) error { return forwardAs(c, outgoing(c)) }
+func forward(c *call) error { return forwardAs(c, outgoing(c), refuseStateBucket) }
 
-// forwardAs is forward with o in place of the client's request.
-func forwardAs(c *call, o upstream.Request) error {
-	resp, err := sendOn(c, o)
+// forwardAs is forward with o in place of the client's request and edit for its
+// document.
+func forwardAs(c *call, o upstream.Request, edit edit) error {
+	resp, err := sendEdited(c, o, edit)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	doc, kind, err := forwardedDocument(c, resp)
+	doc, err := forwardedDocument(c, resp)
 	if err != nil {
 		return err
 	}
+	return passAnswer(c, resp, doc, "application/xml")
+}
+
+// passAnswer answers with the store's answer. doc is its document, of the
+// content type kind.
+func passAnswer(c *call, resp *http.Response, doc []byte, kind string) error {
 	h := c.w.Header()
 	upstream.CopyAnswer(h, resp.Header, false)
-	if c.req.Route.Action == "CreateBucket" {
-		h.Set("Location", "/"+c.req.Bucket)
-	}
 	if len(doc) > 0 {
 		h.Set("Content-Type", kind)
 	}
@@ -44,7 +46,7 @@ func forwardAs(c *call, o upstream.Request) error {
 	if len(doc) == 0 {
 		return nil
 	}
-	_, err = c.w.Write(doc)
+	_, err := c.w.Write(doc)
 	return err
 }
 
@@ -59,44 +61,49 @@ func outgoing(c *call) upstream.Request {
 
 // sendOn sends o with the client's document, and translates its conditions.
 func sendOn(c *call, o upstream.Request) (*http.Response, error) {
+	return sendEdited(c, o, refuseStateBucket)
+}
+
+// sendEdited is sendOn with edit for the document.
+func sendEdited(c *call, o upstream.Request, edit edit) (*http.Response, error) {
 	if c.req.Key != "" {
 		if err := translateConditions(c, o.Header); err != nil {
 			return nil, err
 		}
 	}
-	if err := addDocument(c, &o); err != nil {
+	if err := addDocument(c, &o, edit); err != nil {
 		return nil, err
 	}
 	return c.store().Send(c.ctx(), o)
 }
 
-// addDocument reads, verifies and checks the client's document, and makes it
-// the body of o.
-func addDocument(c *call, o *upstream.Request) error {
+// edit checks a client's document, and returns the one for the store and
+// whether it differs.
+type edit func(c *call, doc []byte) (edited []byte, changed bool, err error)
+
+// refuseStateBucket is the edit of most operations. It changes nothing, and
+// refuses documents that name the state bucket as an XML element.
+func refuseStateBucket(c *call, doc []byte) ([]byte, bool, error) {
+	return doc, false, s3.RefuseBucket(doc, c.gw.State.Bucket())
+}
+
+// addDocument reads, verifies and edits the client's document, and makes it the
+// body of o.
+func addDocument(c *call, o *upstream.Request, edit edit) error {
 	doc, body, err := openDocument(c)
 	if err != nil {
 		return err
 	}
-	if len(doc) == 0 && len(body.Checksums()) == 0 && c.req.Header.Get("Content-Md5") == "" {
+	sums := body.Checksums()
+	if len(doc) == 0 && len(sums) == 0 && c.req.Header.Get("Content-Md5") == "" {
 		return nil
 	}
-	sums := body.Checksums()
-	if c.req.Route.Action == s3.DeleteObjects {
-		translated, changed, err := translateDelete(c, doc)
-		if err != nil {
-			return err
-		}
-		if doc = translated; changed {
-			sums = nil // they belong to the original document
-		}
+	doc, changed, err := edit(c, doc)
+	if err != nil {
+		return err
 	}
-	if c.req.Route.Action == "PutBucketPolicy" && sse.InPolicy(doc) {
-		return sse.ErrPolicy
-	}
-	if !bucketless[c.req.Route.Action] {
-		if err := s3.RefuseBucket(doc, c.gw.State.Bucket()); err != nil {
-			return err
-		}
+	if changed {
+		sums = nil // they belong to the original document
 	}
 	setDocument(o, doc, sums)
 	return nil
@@ -131,11 +138,6 @@ func openDocument(c *call) ([]byte, *payload.Client, error) {
 // does. Only PutObject and UploadPart take it.
 var errFramedDocument = s3.ErrInvalidRequest.Msg("The value of x-amz-content-sha256 header is invalid.")
 
-// bucketless are the actions whose documents cannot name another bucket as an
-// XML element. A policy is JSON and about its own bucket; the document of
-// DeleteObjects has keys, which can be any text.
-var bucketless = map[s3.Action]bool{"PutBucketPolicy": true, s3.DeleteObjects: true}
-
 // setDocument makes a small document the body of o, with the client's
 // checksums.
 func setDocument(o *upstream.Request, doc []byte, sums []sigv4.Checksum) {
@@ -146,29 +148,23 @@ func setDocument(o *upstream.Request, doc []byte, sums []sigv4.Checksum) {
 	}
 }
 
-// forwardedDocument reads the document of the store's answer, and returns it
-// with its content type. Other bodies never reach a client: they could hold
-// anything, such as a page with a script. After a write they are dropped,
-// because the write is done.
-func forwardedDocument(c *call, resp *http.Response) (doc []byte, kind string, err error) {
+// forwardedDocument returns the XML document of the store's answer. Other
+// bodies never reach a client: they could hold anything, such as a page with a
+// script. After a write they are dropped, because the write is done.
+func forwardedDocument(c *call, resp *http.Response) ([]byte, error) {
 	if c.in.Method == http.MethodHead {
-		return nil, "", nil
+		return nil, nil
 	}
-	if doc, err = upstream.ReadDocument(resp.Body); err != nil || len(doc) == 0 {
-		return nil, "", err
-	}
-	if c.req.Route.Action == "GetBucketPolicy" {
-		if !json.Valid(doc) {
-			return nil, "", fmt.Errorf("%w: its answer to %s is no JSON document", upstream.ErrUnavailable, c.req.Route.Action)
-		}
-		return doc, "application/json", nil
+	doc, err := upstream.ReadDocument(resp.Body)
+	if err != nil || len(doc) == 0 {
+		return nil, err
 	}
 	err = s3.CheckDocument(doc)
 	if err != nil && (c.in.Method == http.MethodPut || c.in.Method == http.MethodDelete) {
-		return nil, "", nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: its answer to %s: %w", upstream.ErrUnavailable, c.req.Route.Action, err)
+		return nil, fmt.Errorf("%w: its answer to %s: %w", upstream.ErrUnavailable, c.req.Route.Action, err)
 	}
-	return doc, "application/xml", nil
+	return doc, nil
 }

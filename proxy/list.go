@@ -30,7 +30,7 @@ func listObjects(c *call) error {
 		return err
 	}
 	page := listing.Splice(func(i int) s3.Edit { return facts[i].Edit(&listing.Entries[i]) })
-	return sendDocument(c, resp, page)
+	return sendRewritten(c, resp, page)
 }
 
 // listedFacts returns what each entry of a page shows. Entries that are not
@@ -56,7 +56,7 @@ func listedFacts(c *call, entries []s3.Entry) ([]object.Entry, error) {
 	g, ctx := task.NewGroup(c.ctx(), pageLookups)
 	for _, i := range unknown {
 		e := &entries[i]
-		if d, ok := detailed[stateOf(e)]; ok {
+		if d, ok := detailed[listedState(e)]; ok {
 			e = d
 		}
 		g.Go(func() error {
@@ -78,8 +78,8 @@ func readerOf(c *call, access *object.Access, e *s3.Entry) *object.Reader {
 	return access.At(s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: version}, http.Header{})
 }
 
-// sendDocument answers with a document that the gateway has rewritten.
-func sendDocument(c *call, resp *http.Response, doc []byte) error {
+// sendRewritten answers with a document that the gateway has rewritten.
+func sendRewritten(c *call, resp *http.Response, doc []byte) error {
 	upstream.CopyAnswer(c.w.Header(), resp.Header, false)
 	return c.w.sendDocument(resp.StatusCode, doc)
 }
@@ -100,7 +100,7 @@ func listBuckets(c *call) error {
 		return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 	}
 	if !page.Has(c.gw.State.Bucket()) {
-		return sendDocument(c, resp, doc)
+		return sendRewritten(c, resp, doc)
 	}
 	var next *s3.BucketPage
 	if page.Token() != "" {
@@ -108,7 +108,7 @@ func listBuckets(c *call) error {
 			return err
 		}
 	}
-	return sendDocument(c, resp, page.Without(c.gw.State.Bucket(), next))
+	return sendRewritten(c, resp, page.Without(c.gw.State.Bucket(), next))
 }
 
 // oneMoreBucket fetches the next bucket, to fill up a page that lacks the state

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"errors"
-	"maps"
 	"net/http"
-	"net/url"
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
@@ -31,36 +29,20 @@ func fetchMetadataPage(c *call, unknown int) map[entryState]*s3.Entry {
 	detailed := make(map[entryState]*s3.Entry, len(listing.Entries))
 	for i := range listing.Entries {
 		e := &listing.Entries[i]
-		detailed[stateOf(e)] = e
+		detailed[listedState(e)] = e
 	}
 	return detailed
 }
 
 func fetchMetadata(c *call) (*s3.Listing, error) {
 	resp, err := c.store().Send(c.ctx(), upstream.Request{
-		Method: http.MethodGet, Bucket: c.req.Bucket, Query: metadataQuery(c.req.Query), Header: upstream.RequestHeader(c.req.Header),
+		Method: http.MethodGet, Bucket: c.req.Bucket, Query: upstream.MetadataQuery(c.req.Query), Header: upstream.RequestHeader(c.req.Header),
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return upstream.ParseListing(resp.Body)
-}
-
-// metadataQuery returns a listing's query with metadata=true. ListObjects has
-// no metadata, so its query becomes that of the ListObjectsV2 page that starts
-// at the same key.
-func metadataQuery(query url.Values) url.Values {
-	q := maps.Clone(query)
-	q.Set("metadata", "true")
-	if !q.Has("list-type") && !q.Has("versions") {
-		q.Set("list-type", "2")
-		if marker, ok := q["marker"]; ok {
-			q["start-after"] = marker
-			delete(q, "marker")
-		}
-	}
-	return q
 }
 
 // MinIO's ListObjectsV2 and ListObjectVersions include metadata if asked with
@@ -73,4 +55,4 @@ type entryState struct {
 	size               int64
 }
 
-func stateOf(e *s3.Entry) entryState { return entryState{e.Key, e.VersionID, e.ETag, e.Size} }
+func listedState(e *s3.Entry) entryState { return entryState{e.Key, e.VersionID, e.ETag, e.Size} }

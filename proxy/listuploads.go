@@ -49,7 +49,7 @@ func listMultipartUploads(c *call) error {
 			return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 		}
 	}
-	return sendDocument(c, resp, page)
+	return sendRewritten(c, resp, page)
 }
 
 // shownUploads returns what each entry of the page shows: what its record

@@ -309,7 +309,7 @@ func sendPart(c *call, u *state.Upload, p *state.Part, k *sealer.ObjectKey, body
 		o = upstream.Request{Method: http.MethodPut, Bucket: c.gw.State.Bucket(), Key: u.StagedName(p), Header: http.Header{}}
 		store, framing = c.gw.Upstream.Own(), c.gw.Upstream.Framing()
 	}
-	c.gw.Upstream.Frame(&o, sealed, sealer.SealedSize(p.Size), framing, nil)
+	o.Frame(sealed, sealer.SealedSize(p.Size), framing, nil)
 	answer, err := payload.Send(c.ctx(), store, o, body)
 	switch {
 	case err != nil && p.Staged:

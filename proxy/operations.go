@@ -3,7 +3,7 @@ package proxy
 import "ssegw/proxy/s3"
 
 // operations are the handlers of the operations that need code. All others in
-// the routing table are forwarded or refused, as their class tells.
+// the routing table are forwarded or refused, depending on their class.
 var operations = map[s3.Action]func(*call) error{
 	s3.PutObject:              putObject,
 	s3.PostObject:             postObject,
@@ -11,6 +11,7 @@ var operations = map[s3.Action]func(*call) error{
 	s3.HeadObject:             headObject,
 	s3.GetObjectAttributes:    getObjectAttributes,
 	s3.DeleteObject:           deleteObject,
+	s3.DeleteObjects:          deleteObjects,
 	s3.UpdateObjectEncryption: updateObjectEncryption,
 
 	s3.CopyObject:     copyObject,
@@ -28,6 +29,9 @@ var operations = map[s3.Action]func(*call) error{
 	s3.ListObjectsV2:      listObjects,
 	s3.ListObjectVersions: listObjects,
 
+	s3.CreateBucket:           createBucket,
+	s3.GetBucketPolicy:        getBucketPolicy,
+	s3.PutBucketPolicy:        putBucketPolicy,
 	s3.GetBucketEncryption:    getBucketEncryption,
 	s3.PutBucketEncryption:    putBucketEncryption,
 	s3.DeleteBucketEncryption: deleteBucketEncryption,

@@ -202,7 +202,7 @@ func postParts(c *call, s *sse.Sealing, header http.Header, buf []byte, file pay
 				return s3.ErrEntityTooLarge
 			}
 			lent := &payload.Lent{Left: buf[:n]}
-			err := b.send(&payload.Copied{R: lent, Length: int64(n)}, last, file.Checksums())
+			err := b.send(c.ctx(), &payload.Copied{R: lent, Length: int64(n)}, last, file.Checksums())
 			lent.TakeBack()
 			if err != nil || last {
 				return err

@@ -62,15 +62,14 @@ func storePlain(c *call, query url.Values, header http.Header, body payload.Plai
 	o := upstream.Request{
 		Method: http.MethodPut, Bucket: c.req.Bucket, Key: c.req.Key, Query: query, Header: header,
 	}
-	framePlain(c, &o, body)
+	framePlain(&o, framing(c), body)
 	return payload.Send(c.ctx(), c.store(), o, body)
 }
 
 // framePlain makes a plaintext body the body of o. The store keeps the
 // checksums that the client sent and no others. A body without any travels in
 // signed chunks, if possible, so that the store can still verify it.
-func framePlain(c *call, o *upstream.Request, body payload.Plaintext) {
-	framing := framing(c)
+func framePlain(o *upstream.Request, framing upstream.Framing, body payload.Plaintext) {
 	verifiable := o.Header.Get("Content-Md5") != ""
 	for _, sum := range body.Declared() {
 		o.Header.Set(sigv4.HeaderName(sum.Algorithm), s3.ChecksumText(sum.Value))
@@ -88,14 +87,14 @@ func framePlain(c *call, o *upstream.Request, body payload.Plaintext) {
 			passed.Length = h.Size()
 		}
 		o.Header.Set(s3.HeaderSDKChecksumAlgorithm, algorithm)
-		c.gw.Upstream.Frame(o, body, body.Size(), upstream.FramingTrailer, passed)
+		o.Frame(body, body.Size(), upstream.FramingTrailer, passed)
 		return
 	case verifiable:
 		framing = upstream.FramingPlain
 	case framing == upstream.FramingTrailer:
 		framing = upstream.FramingSigned
 	}
-	c.gw.Upstream.Frame(o, body, body.Size(), framing, nil)
+	o.Frame(body, body.Size(), framing, nil)
 }
 
 // putSealed seals the body while it goes to the store, and answers.
@@ -148,7 +147,7 @@ func storeSealed(c *call, s *sse.Sealing, header http.Header, body payload.Plain
 		return nil, err
 	}
 	o := upstream.Request{Method: http.MethodPut, Bucket: c.req.Bucket, Key: c.req.Key, Header: header}
-	c.gw.Upstream.Frame(&o, sealed.body, sealed.size, framing(c), nil)
+	o.Frame(sealed.body, sealed.size, framing(c), nil)
 	answer, err := payload.Send(c.ctx(), c.store(), o, body)
 	if err != nil {
 		return nil, err

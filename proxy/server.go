@@ -141,7 +141,7 @@ func (c *call) authenticate() (err error) {
 // bucket of a copy source.
 func (c *call) checkBuckets() error {
 	if c.req.Bucket == c.gw.State.Bucket() {
-		if c.req.Route.Action == "CreateBucket" {
+		if c.req.Route.Action == s3.CreateBucket {
 			return s3.ErrorByCode("BucketAlreadyExists")
 		}
 		return s3.ErrNoSuchBucket

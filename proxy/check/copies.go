@@ -121,7 +121,7 @@ func (k *checker) checkMultipart(ctx context.Context, object string) Finding {
 	const remedy = "use another store: the gateway uploads large objects in parts"
 	body := bytes.Repeat([]byte("0123456789"), 1000)
 	stored, err := k.uploading(ctx, object, func(o upstream.Request) (string, error) {
-		k.Upstream.Frame(&o, bytes.NewReader(body), int64(len(body)), k.Upstream.Framing(), nil)
+		o.Frame(bytes.NewReader(body), int64(len(body)), k.Upstream.Framing(), nil)
 		answer, err := k.store.Exec(ctx, o)
 		return answer.Get("ETag"), err
 	})

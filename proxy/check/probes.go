@@ -170,7 +170,7 @@ func (breaking) Read([]byte) (int, error) { return 0, errBreak }
 func (k *checker) breakUpload(ctx context.Context, object string, f upstream.Framing) (left bool, err error) {
 	const size, step = 512 << 10, 50 * time.Millisecond
 	o := upstream.Request{Method: http.MethodPut, Bucket: k.State.Bucket(), Key: object, Header: http.Header{}}
-	k.Upstream.Frame(&o, io.MultiReader(bytes.NewReader(make([]byte, size/2)), breaking{}), size, f, nil)
+	o.Frame(io.MultiReader(bytes.NewReader(make([]byte, size/2)), breaking{}), size, f, nil)
 	_, err = k.store.Exec(ctx, o)
 	if err == nil {
 		return true, nil

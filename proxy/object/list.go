@@ -49,8 +49,8 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 	return found, nil
 }
 
-// proveEntry proves the object of an entry. It returns nil for an object that is
-// not sealed.
+// proveEntry proves the object of an entry. It returns nil for an object that
+// is not sealed.
 func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
 	stored, total, tail := http.Header{}, e.Size, []byte(nil)
 	if told {
@@ -72,9 +72,9 @@ func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked f
 	return r.Prove(ctx, stored, total, tail, nil)
 }
 
-// headOrTail sends a HEAD of the object of an entry. If the ETag looks like that
-// of a multipart object, it sends a GET of the last bytes instead, which may
-// hold the part table.
+// headOrTail sends a HEAD of the object of an entry. If the ETag looks like
+// that of a multipart object, it sends a GET of the last bytes instead, which
+// may hold the part table.
 func (r *Reader) headOrTail(ctx context.Context, e *s3.Entry) (stored http.Header, total int64, tail []byte, err error) {
 	if !strings.Contains(e.ETag, "-") || e.Size == 0 {
 		head, err := r.Head(ctx, Request{})

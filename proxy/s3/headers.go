@@ -105,8 +105,8 @@ func isJoined(lower string) bool {
 	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(listHeaders, lower)
 }
 
-// Single returns the first value of a header, and whether it was sent.
-func Single(h http.Header, name string) (string, bool) {
+// FirstValue returns the first value of a header, and whether it was sent.
+func FirstValue(h http.Header, name string) (string, bool) {
 	v := h.Values(name)
 	if len(v) == 0 {
 		return "", false
@@ -116,3 +116,15 @@ func Single(h http.Header, name string) (string, bool) {
 
 // SSEPrefix begins the names of all headers of server-side encryption.
 const SSEPrefix = "x-amz-server-side-encryption"
+
+// GrantsAccess reports whether the headers of a write ask for an ACL that lets
+// anyone but the owners of object and bucket read or write the object.
+func GrantsAccess(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(strings.ToLower(name), "x-amz-grant-") {
+			return true
+		}
+	}
+	acl := h.Get(HeaderACL)
+	return acl != "" && !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl)
+}

@@ -68,10 +68,10 @@ func IsASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }
 
-// WireValue is a value as it travels. User metadata that is not printable ASCII
-// is in encoded words, as Amazon S3 and MinIO send it. Content headers are for
-// browsers, which do not know these: they stay as they are, but for control
-// characters.
+// WireValue returns the value of a header as it is sent. User metadata that is
+// not printable ASCII becomes encoded words, as with Amazon S3 and MinIO.
+// Content headers are for browsers, which do not know encoded words. They stay
+// as they are, unless they have control characters.
 func WireValue(name, v string) string {
 	isMeta := strings.HasPrefix(name, MetaPrefix)
 	odd := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || isMeta && r > '~' }

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// RefuseBucket refuses an XML document that names a bucket, alone, as an ARN or
-// behind a tenant, as the target of logs, inventories or the like: in an
-// element whose name says so. What cannot be read here is refused too, for the
-// store might read more in it.
+// RefuseBucket refuses an XML document that names the bucket in an element for
+// bucket names, such as the target of logs or inventories. The name can stand
+// alone, in an ARN or after a tenant. A document that cannot be parsed is
+// refused too, because the store might find the name in it.
 func RefuseBucket(doc []byte, bucket string) error {
 	type element struct {
 		name string

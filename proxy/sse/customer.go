@@ -11,9 +11,9 @@ import (
 
 // Customer reads the three headers of SSE-C. It returns nil if none was sent.
 func (r Request) Customer() (*Sealing, error) {
-	algorithm, hasAlgorithm := s3.Single(r.Header, s3.HeaderSSECAlgorithm)
-	encoded, hasKey := s3.Single(r.Header, s3.HeaderSSECKey)
-	sum, hasSum := s3.Single(r.Header, s3.HeaderSSECKeyMD5)
+	algorithm, hasAlgorithm := s3.FirstValue(r.Header, s3.HeaderSSECAlgorithm)
+	encoded, hasKey := s3.FirstValue(r.Header, s3.HeaderSSECKey)
+	sum, hasSum := s3.FirstValue(r.Header, s3.HeaderSSECKeyMD5)
 	if !hasAlgorithm && !hasKey && !hasSum {
 		return nil, nil
 	}

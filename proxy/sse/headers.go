@@ -51,7 +51,7 @@ func CheckHeaders(r s3.Route, h http.Header) error {
 		return nil // it is refused later, with an error about the operation
 	}
 	for _, name := range slices.Sorted(maps.Keys(Headers)) {
-		if v, sent := s3.Single(h, name); sent && Honoured[r.Action]&Headers[name] == 0 {
+		if v, sent := s3.FirstValue(h, name); sent && Honoured[r.Action]&Headers[name] == 0 {
 			return s3.ErrArgument(name, v, name+" header is not supported for this operation.")
 		}
 	}

@@ -129,9 +129,9 @@ func (r Request) asked() (*Sealing, error) {
 	if err != nil {
 		return nil, err
 	}
-	algorithm, asked := s3.Single(r.Header, s3.HeaderSSE)
-	keyID, hasKey := s3.Single(r.Header, s3.HeaderSSEKeyID)
-	kmsContext, hasContext := s3.Single(r.Header, s3.HeaderSSEContext)
+	algorithm, asked := s3.FirstValue(r.Header, s3.HeaderSSE)
+	keyID, hasKey := s3.FirstValue(r.Header, s3.HeaderSSEKeyID)
+	kmsContext, hasContext := s3.FirstValue(r.Header, s3.HeaderSSEContext)
 	if customer != nil {
 		if asked || hasKey || hasContext {
 			return nil, errWithCustomerKey
@@ -157,7 +157,7 @@ func (r Request) asked() (*Sealing, error) {
 // request's header, otherwise by the bucket's rule. An object with a client's
 // context never does: KES must see that context with each data key.
 func (r Request) chooseBucketKey(s *Sealing, byRule bool) error {
-	v, asked := s3.Single(r.Header, s3.HeaderSSEBucketKey)
+	v, asked := s3.FirstValue(r.Header, s3.HeaderSSEBucketKey)
 	on := byRule
 	if asked {
 		if on = strings.EqualFold(v, "true"); !on && !strings.EqualFold(v, "false") {

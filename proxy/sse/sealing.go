@@ -74,7 +74,7 @@ func (s *Sealing) LacksKey() bool { return s != nil && s.Scheme == sealer.SSEC &
 // fits reports whether what a request's headers ask for is how the object of h
 // is sealed. Headers that were not sent fit anything.
 func (s *Sealing) fits(h sealer.KeyHint, request http.Header) bool {
-	_, named := s3.Single(request, s3.HeaderSSEKeyID)
-	_, withContext := s3.Single(request, s3.HeaderSSEContext)
+	_, named := s3.FirstValue(request, s3.HeaderSSEKeyID)
+	_, withContext := s3.FirstValue(request, s3.HeaderSSEContext)
 	return s.Scheme == h.Scheme && (!named || s.KeyName == h.KeyName) && (!withContext || bytes.Equal(s.Context, h.Context))
 }

@@ -11,9 +11,9 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// possible reports whether an answer to r can have the status. A store that
-// gives another one could make the gateway take a look at an object for one of
-// the client's conditions, or send a client to the store itself.
+// possible reports whether an answer to r can have the status. With other
+// statuses a store could redirect a client to itself, or make the gateway
+// mistake the answer to a read of its own for a failed condition of the client.
 func possible(r *http.Request, status int) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	ranged := r.Header.Get("Range") != "" || r.URL.Query().Has("partNumber")
@@ -102,11 +102,11 @@ func AnswerOf(err error) *Error {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("proxy: upstream answered %d %s", e.Status, e.Code)
+	return fmt.Sprintf("upstream: answered %d %s", e.Status, e.Code)
 }
 
-// newUpstreamError is the error that an answer with that document stands for.
-func newUpstreamError(status int, header http.Header, doc []byte) *Error {
+// newError is the error that an answer with that document stands for.
+func newError(status int, header http.Header, doc []byte) *Error {
 	e := &Error{Status: status, Header: header, Answer: s3.ParseError(doc, status)}
 	if e.Answer != nil {
 		e.Code = e.Answer.Code
@@ -122,7 +122,7 @@ func ReadError(resp *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("%w: reading an error answer: %w", ErrUnavailable, err)
 	}
-	e := newUpstreamError(resp.StatusCode, resp.Header, doc)
+	e := newError(resp.StatusCode, resp.Header, doc)
 	if e.Status < 400 && e.Status != http.StatusNotModified {
 		// A redirect names the store, where a client would find ciphertext.
 		return fmt.Errorf("%w: %w", ErrUnavailable, Hide(e))
@@ -138,7 +138,7 @@ func ReadError(resp *http.Response) error {
 // lateError is the error of a document that came with the status 200, as those
 // of long operations do.
 func lateError(header http.Header, doc []byte) error {
-	e := newUpstreamError(http.StatusOK, header, doc)
+	e := newError(http.StatusOK, header, doc)
 	if e.Answer == nil {
 		return fmt.Errorf("%w: an error without a code", ErrUnavailable)
 	}
@@ -161,8 +161,8 @@ func IsCode(err error, e *s3.Error) bool {
 	return answer != nil && answer.Code == e.Code
 }
 
-// LostRace reports whether a conditional write found that somebody else's came
-// first, or is under way: Amazon S3 then answers 409.
+// LostRace reports whether the store refused a conditional write because
+// another write came first (412), or is under way (409).
 func LostRace(err error) bool {
 	status := StatusOf(err)
 	return status == http.StatusPreconditionFailed || status == http.StatusConflict

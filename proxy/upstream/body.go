@@ -23,7 +23,7 @@ type PassedChecksum struct {
 // Frame makes src, which has size bytes, the body of o in framing f. It sets
 // the headers of the framing, and length and hash of the body as sent. passed
 // replaces the CRC32C in the trailer; other framings ignore it.
-func (s *Store) Frame(o *Request, src io.Reader, size int64, f Framing, passed *PassedChecksum) {
+func (o *Request) Frame(src io.Reader, size int64, f Framing, passed *PassedChecksum) {
 	switch f {
 	case FramingTrailer:
 		t := &trailerFrame{src: src, left: size, name: "x-amz-checksum-crc32c"}

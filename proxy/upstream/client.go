@@ -8,9 +8,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -147,4 +149,33 @@ func (o *Request) SetDocument(doc []byte) {
 // Head returns the headers of an object.
 func (c Client) Head(ctx context.Context, bucket, key string) (http.Header, error) {
 	return c.Exec(ctx, Request{Method: http.MethodHead, Bucket: bucket, Key: key})
+}
+
+// Tags returns the tags of an object, by key. query holds its versionId, or is
+// empty; Tags changes it.
+func (c Client) Tags(ctx context.Context, bucket, key string, query url.Values) (url.Values, error) {
+	query.Set("tagging", "")
+	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: query})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := ReadDocument(io.LimitReader(resp.Body, maxTags))
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Tags []struct {
+			Key   string `xml:"Key"`
+			Value string `xml:"Value"`
+		} `xml:"TagSet>Tag"`
+	}
+	if err := xml.Unmarshal(doc, &list); err != nil {
+		return nil, fmt.Errorf("%w: reading tags: %w", ErrUnavailable, err)
+	}
+	tags := url.Values{}
+	for _, t := range list.Tags {
+		tags.Set(t.Key, t.Value)
+	}
+	return tags, nil
 }

@@ -8,7 +8,7 @@
 //     a client sent.
 //   - Only known headers pass between clients and the store.
 //   - A body that fails its verification never reaches the store whole
-//     ([Store.Frame]).
+//     ([Request.Frame]).
 //   - A store that stops passing bytes fails its request within a bounded time.
 //   - Of a store's error document only the S3 error is kept ([Error]).
 //

@@ -3,13 +3,16 @@ package upstream
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 
 	"ssegw/proxy/s3"
 )
 
 const (
 	maxStoreDocument = 64 << 20 // bytes of one document from the store, such as a page
+	maxTags          = 64 << 10 // bytes of the tags of an object; S3 has at most 10
 	maxEntries       = 10_000   // of one page; S3 sends at most 1,000, some stores can be configured to send more
 )
 
@@ -41,6 +44,22 @@ func ParseListing(r io.Reader) (*s3.Listing, error) {
 		return nil, fmt.Errorf("%w: a page of %d entries", ErrUnavailable, len(listing.Entries))
 	}
 	return listing, nil
+}
+
+// MetadataQuery returns a listing's query with metadata=true. ListObjects has
+// no metadata, so its query becomes that of the ListObjectsV2 page that starts
+// at the same key.
+func MetadataQuery(query url.Values) url.Values {
+	q := maps.Clone(query)
+	q.Set("metadata", "true")
+	if !q.Has("list-type") && !q.Has("versions") {
+		q.Set("list-type", "2")
+		if marker, ok := q["marker"]; ok {
+			q["start-after"] = marker
+			delete(q, "marker")
+		}
+	}
+	return q
 }
 
 // Discard closes an answer whose body is not needed. It first reads a body of

@@ -84,7 +84,7 @@ func (c Client) storesFramed(ctx context.Context, bucket, name string, f Framing
 	data := []byte("ssegw probe")
 	send := func(damaged bool) error {
 		o := Request{Method: http.MethodPut, Bucket: bucket, Key: name, Header: http.Header{}}
-		c.store.Frame(&o, bytes.NewReader(data), int64(len(data)), f, nil)
+		o.Frame(bytes.NewReader(data), int64(len(data)), f, nil)
 		if damaged {
 			o.Body = &damage{o.Body, o.Size - 12}
 		}

@@ -28,9 +28,10 @@ var statusErrors = map[int]*s3.Error{
 	http.StatusGatewayTimeout:               s3.ErrServiceUnavailable,
 }
 
-// S3 returns the S3 error that e is for the client: what its document says, or
-// what its status means, and the headers that say more. ofObject tells whether
-// the request was about an object, rather than a bucket.
+// S3 returns the S3 error that the client gets for e, with the headers that
+// belong to it. It is the error in e's document. Without a document, it is the
+// usual error of e's status. ofObject reports whether the request was about an
+// object, rather than a bucket.
 func (e *Error) S3(ofObject bool) *s3.Error {
 	answer := e.Answer
 	if answer == nil {

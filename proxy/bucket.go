@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"ssegw/proxy/sse"
+	"ssegw/proxy/upstream"
+)
+
+// createBucket is CreateBucket. The gateway makes the Location of the answer
+// itself, because that of the store could name the store's host.
+func createBucket(c *call) error {
+	resp, err := sendOn(c, outgoing(c))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := forwardedDocument(c, resp)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", "/"+c.req.Bucket)
+	return passAnswer(c, resp, doc, "application/xml")
+}
+
+// getBucketPolicy is GetBucketPolicy, whose answer is JSON.
+func getBucketPolicy(c *call) error {
+	resp, err := sendOn(c, outgoing(c))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := upstream.ReadDocument(resp.Body)
+	if err != nil {
+		return err
+	}
+	if len(doc) > 0 && !json.Valid(doc) {
+		return fmt.Errorf("%w: its answer to GetBucketPolicy is not JSON", upstream.ErrUnavailable)
+	}
+	return passAnswer(c, resp, doc, "application/json")
+}
+
+// putBucketPolicy is PutBucketPolicy. A policy is JSON and about its own
+// bucket, so it cannot name the state bucket as an XML element.
+func putBucketPolicy(c *call) error { return forwardAs(c, outgoing(c), refuseSSEPolicy) }
+
+// refuseSSEPolicy is the edit of PutBucketPolicy. It changes nothing.
+func refuseSSEPolicy(_ *call, doc []byte) ([]byte, bool, error) {
+	if sse.InPolicy(doc) {
+		return nil, false, sse.ErrPolicy
+	}
+	return doc, false, nil
+}

@@ -109,7 +109,7 @@ func (s *copySource) confirm(ctx context.Context) error {
 		return sourceChanged(err)
 	}
 	if again.Size != s.total || !object.Same(again.Header, s.stored) {
-		return fmt.Errorf("%w: between two looks", object.ErrChanged)
+		return fmt.Errorf("%w: between two HEADs", object.ErrChanged)
 	}
 	return nil
 }

@@ -66,8 +66,9 @@ func (r Request) Choose(d Default) (*Sealing, error) {
 }
 
 // ChooseCopy is Choose for a copy. source is the header of a sealed source, nil
-// for a source in plaintext. The copy of a sealed object is sealed, too: if
-// nothing else asks for encryption, with the source's scheme and KES key.
+// for a source in plaintext. The copy of a sealed object is sealed, too. If
+// nothing else asks for encryption, the copy of an SSE-KMS object has the
+// source's KES key, and any other is sealed with SSE-S3.
 func (r Request) ChooseCopy(d Default, source *sealer.Header) (*Sealing, error) {
 	s, err := r.Choose(d)
 	if s != nil || err != nil || source == nil {

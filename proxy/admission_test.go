@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"slices"
@@ -210,6 +211,74 @@ func TestLeastRate(t *testing.T) {
 	}
 	if _, err := run(31*time.Second, 0, 0, 1); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a body that stands still: %v", err)
+	}
+}
+
+// heldBody is a body whose second Read stays until it is released, over a
+// connection with a deadline.
+type heldBody struct {
+	*httptest.ResponseRecorder
+	reads     int
+	held      chan struct{} // closed at the second Read
+	release   chan struct{}
+	deadlines []time.Time // set after the handler has ended
+	ended     bool
+}
+
+func (b *heldBody) SetReadDeadline(at time.Time) error {
+	if b.ended {
+		b.deadlines = append(b.deadlines, at)
+	}
+	return nil
+}
+
+func (b *heldBody) SetWriteDeadline(time.Time) error { return nil }
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	switch b.reads++; b.reads {
+	case 1:
+	case 2:
+		close(b.held)
+		<-b.release
+	default:
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return copy(p, "x"), nil
+}
+
+func (b *heldBody) Close() error { return nil }
+
+// TestLateRead: if the store refuses a body early, the transport may still read
+// the client's body after the request is answered. That read leaves the
+// deadline of the connection alone, because the next request may have begun.
+func TestLateRead(t *testing.T) {
+	t.Parallel()
+	const size = 2 << 20
+	for _, test := range []clientRequest{
+		{method: http.MethodPut, path: "/bucket/k"},
+		{method: http.MethodPut, path: "/bucket/k", header: headers(s3.HeaderSSE, s3.AES256)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGateway(t, onClock())
+			b := &heldBody{ResponseRecorder: httptest.NewRecorder(), held: make(chan struct{}), release: make(chan struct{})}
+			g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				<-b.held
+				memFail(w, 503, "SlowDown", "slower please")
+			})
+			test.mode, test.body = modeUnsigned, make([]byte, size)
+			r := g.request(test)
+			r.RequestURI, r.Body = r.URL.RequestURI(), b
+			g.ServeHTTP(b, r)
+			if b.Code != 503 {
+				t.Errorf("status %d: %s", b.Code, b.Body)
+			}
+			b.ended = true
+			close(b.release)
+			synctest.Wait()
+			if b.reads < 3 || len(b.deadlines) > 0 {
+				t.Errorf("%d reads; deadlines set too late: %v", b.reads, b.deadlines)
+			}
+		})
 	}
 }
 

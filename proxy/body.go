@@ -19,6 +19,7 @@ func openBody(c *call) (*payload.Client, error) {
 		return nil, err
 	}
 	raw.Least = leastRate(c, b.Size())
+	c.body = raw
 	return &payload.Client{Body: b, Raw: raw}, nil
 }
 

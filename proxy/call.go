@@ -12,6 +12,7 @@ import (
 	"ssegw/kms"
 	"ssegw/proxy/audit"
 	"ssegw/proxy/object"
+	"ssegw/proxy/payload"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
 	"ssegw/proxy/sse"
@@ -31,8 +32,9 @@ type call struct {
 	log          *zap.Logger
 	w            *answer
 	place        *task.Place
-	storeIDs     []zap.Field // request IDs of the store's error, for the log
-	freeDocument func()      // releases the memory of the document; nil: none is held
+	storeIDs     []zap.Field            // request IDs of the store's error, for the log
+	body         *payload.RollingReader // of in; nil: not read
+	freeDocument func()                 // releases the memory of the document; nil: none is held
 }
 
 // ctx returns the request's context. It ends when the client disconnects.

@@ -93,6 +93,7 @@ func (c *call) serve() (err error) {
 	}
 	defer c.place.Leave()
 	defer func() {
+		c.body.Stop()
 		if c.freeDocument != nil {
 			c.freeDocument()
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +48,8 @@ func (b *Client) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// RollingReader reads a client's body with a new deadline for each Read.
+// RollingReader reads a client's body with a new deadline for each Read, until
+// Stop.
 type RollingReader struct {
 	R       io.Reader
 	Control *http.ResponseController
@@ -56,6 +58,32 @@ type RollingReader struct {
 
 	read   int64         // bytes
 	waited time.Duration // in Read
+
+	mu      sync.Mutex
+	stopped bool // guarded by mu
+}
+
+// Stop must be called when the request's handler ends. From then on the
+// connection's read deadline belongs to net/http and to the connection's next
+// request. If the store has refused a body early, the transport may still be in
+// Read. Stop does nothing to a nil reader.
+func (r *RollingReader) Stop() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+}
+
+// setDeadline sets the connection's read deadline, unless the reader is
+// stopped. It fails only for a connection without deadlines, as in tests.
+func (r *RollingReader) setDeadline(t time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped {
+		_ = r.Control.SetReadDeadline(t)
+	}
 }
 
 // timeout returns how long the next Read may wait. Only time spent in Read
@@ -71,21 +99,14 @@ func (r *RollingReader) timeout() time.Duration {
 
 func (r *RollingReader) Read(p []byte) (int, error) {
 	began := time.Now()
-	// Fails only for a connection without deadlines, as in tests.
-	_ = r.Control.SetReadDeadline(began.Add(r.timeout()))
+	r.setDeadline(began.Add(r.timeout()))
 	n, err := r.R.Read(p)
 	r.read += int64(n)
 	r.waited += time.Since(began)
-	switch err {
-	case nil:
-	case io.EOF:
+	if err == io.EOF {
 		// net/http keeps reading to notice a client that disconnects. That read
 		// must not time out before the answer is sent.
-		_ = r.Control.SetReadDeadline(time.Time{})
-	default:
-		// net/http reads the rest of a body before it answers. End that read at
-		// once: the body has failed.
-		_ = r.Control.SetReadDeadline(time.Now())
+		r.setDeadline(time.Time{})
 	}
 	return n, err
 }

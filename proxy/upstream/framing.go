@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // Framing is the encoding of a body sent to the store. If the connection
@@ -244,19 +244,19 @@ func signedFrameSize(size int64) int64 {
 	return n
 }
 
-// start sets the signing key and takes the first signature of the chain from
-// the request's Authorization header.
-func (c *chunkSigner) start(secret, region string, now time.Time, authorization string) {
-	now = now.UTC()
-	date := now.Format("20060102")
+// start sets the signing key and takes the time and the first signature of the
+// chain from the headers of the signed request.
+func (c *chunkSigner) start(secret, region string, signed http.Header) {
+	at := signed.Get("X-Amz-Date")
+	date, _, _ := strings.Cut(at, "T")
 	mac := func(key []byte, data string) []byte {
 		h := hmac.New(sha256.New, key)
 		h.Write([]byte(data))
 		return h.Sum(nil)
 	}
 	c.key = mac(mac(mac(mac([]byte("AWS4"+secret), date), region), "s3"), "aws4_request")
-	c.prefix = "AWS4-HMAC-SHA256-PAYLOAD\n" + now.Format("20060102T150405Z") + "\n" + date + "/" + region + "/s3/aws4_request\n"
-	_, c.signature, _ = strings.Cut(authorization, "Signature=")
+	c.prefix = "AWS4-HMAC-SHA256-PAYLOAD\n" + at + "\n" + date + "/" + region + "/s3/aws4_request\n"
+	_, c.signature, _ = strings.Cut(signed.Get("Authorization"), "Signature=")
 }
 
 func (c *chunkSigner) Read(p []byte) (int, error) {

@@ -203,7 +203,7 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 	}
 	c.as.origin.setHeaders(r.Header) // not signed: a proxy before the store may append to them
 	if o.signed != nil {
-		o.signed.start(creds.SecretAccessKey, c.store.region, now, r.Header.Get("Authorization"))
+		o.signed.start(creds.SecretAccessKey, c.store.region, r.Header)
 	}
 	return r, nil
 }

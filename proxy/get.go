@@ -141,10 +141,7 @@ func getKnown(c *call, want object.Wanted) error {
 		defer o.Wipe()
 		return getSealed(c, r, o, want)
 	}
-	if err := r.CheckConditions(c.ctx(), head.Header); err != nil {
-		return err
-	}
-	if err := allowPlain(c, r); err != nil {
+	if err := checkPlain(c, head.Header); err != nil {
 		return err
 	}
 	resp, err := r.Fetch(c.ctx(), want.Plain(head.Header.Get("ETag")))
@@ -155,7 +152,7 @@ func getKnown(c *call, want object.Wanted) error {
 	if object.IsOther(resp.Header, head.Header) {
 		return object.ErrChanged
 	}
-	return servePlain(c, resp.Header, resp.StatusCode, resp.Body)
+	return sendPlain(c, resp.Header, resp.StatusCode, resp.Body)
 }
 
 // getSealed fetches the stored bytes for what is wanted of a known object, and

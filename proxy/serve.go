@@ -137,15 +137,28 @@ func cleanHeader(v string) string {
 	}, v)
 }
 
-// servePlain answers with an object that is not sealed. body is nil for a HEAD.
+// servePlain checks an object that is not sealed, and answers with it. body is
+// nil for a HEAD.
 func servePlain(c *call, stored http.Header, status int, body io.Reader) error {
+	if err := checkPlain(c, stored); err != nil {
+		return err
+	}
+	return sendPlain(c, stored, status, body)
+}
+
+// checkPlain refuses an object that is not sealed as allowPlain does, or if the
+// client's conditions do not hold.
+func checkPlain(c *call, stored http.Header) error {
 	r := c.object()
 	if err := allowPlain(c, r); err != nil {
 		return err
 	}
-	if err := r.CheckConditions(c.ctx(), stored); err != nil {
-		return err
-	}
+	return r.CheckConditions(c.ctx(), stored)
+}
+
+// sendPlain answers with an object that is not sealed and that checkPlain has
+// passed.
+func sendPlain(c *call, stored http.Header, status int, body io.Reader) error {
 	h := c.w.Header()
 	upstream.CopyObject(h, stored)
 	setOverrides(c, h)

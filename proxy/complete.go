@@ -255,6 +255,5 @@ func locationOf(c *call) string {
 // uploadFailed counts an upload whose records are not authentic. It returns the
 // error for it, which wraps object.ErrIntegrity.
 func uploadFailed(c *call, err error) error {
-	c.gw.metrics.integrityFailed("upload")
-	return fmt.Errorf("%w: upload: %w", object.ErrIntegrity, err)
+	return c.object().Tampered("upload", err)
 }

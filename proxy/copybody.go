@@ -29,8 +29,7 @@ func copyBody(c *call, src *copySource, s *sse.Sealing, header http.Header) erro
 		return errUnverified
 	}
 	if takesAltered(c, src) {
-		src.Integrity("content headers")
-		return fmt.Errorf("%w: content headers of the source of a copy", object.ErrIntegrity) // sealing them again would vouch for them
+		return src.Tampered("content headers", errAltered) // sealing them again would vouch for them
 	}
 	plain, err := src.read(c.ctx(), 0, src.size())
 	if err != nil {

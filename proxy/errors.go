@@ -83,4 +83,5 @@ var answers = []struct {
 
 var (
 	errNotSealed = errors.New("proxy: object is not sealed in a sealed-only bucket")
+	errAltered   = errors.New("proxy: content headers of the source of a copy are altered")
 )

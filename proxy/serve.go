@@ -181,8 +181,7 @@ func allowPlain(c *call, r *object.Reader) error {
 	}
 	only, err := sealedOnly(c, r.Name.Bucket)
 	if err == nil && only {
-		r.Integrity("not sealed")
-		err = errNotSealed
+		err = r.Tampered("not sealed", errNotSealed)
 	}
 	return err
 }

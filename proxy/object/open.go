@@ -217,7 +217,7 @@ func (t *trailedReader) Read(p []byte) (int, error) {
 // BodyError tells a body that was changed from one that stopped coming.
 func (r *Reader) BodyError(err error) error {
 	if errors.Is(err, sealer.ErrNotAuthentic) || errors.Is(err, sealer.ErrMalformed) || errors.Is(err, errMismatch) {
-		return r.failed("body", err)
+		return r.Tampered("body", err)
 	}
 	return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 }

@@ -49,7 +49,7 @@ func (o *Object) Wipe() {
 func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (*Object, error) {
 	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
 	if err != nil {
-		return nil, r.failed("header", err)
+		return nil, r.Tampered("header", err)
 	}
 	s, err := r.Encryption().Stored(h.KeyHint)
 	if err != nil {
@@ -67,7 +67,7 @@ func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (
 func (r *Reader) Verify(ctx context.Context, stored http.Header, total int64, s *sse.Sealing) (*Object, error) {
 	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
 	if err != nil {
-		return nil, r.failed("header", err)
+		return nil, r.Tampered("header", err)
 	}
 	return r.verify(ctx, stored, total, h, s)
 }
@@ -82,7 +82,7 @@ func (r *Reader) verify(ctx context.Context, stored http.Header, total int64, h 
 		return o, nil
 	}
 	if o.Content, err = sealer.OpenContent(stored, r.Name.Key, o.Header.Size, o.Facts.Headers); err != nil {
-		err := r.failed("content headers", errMismatch)
+		err := r.Tampered("content headers", errMismatch)
 		if !r.WarnHeaders {
 			return nil, err
 		}
@@ -99,7 +99,7 @@ func (r *Reader) verify(ctx context.Context, stored http.Header, total int64, h 
 func (r *Reader) Prove(ctx context.Context, stored http.Header, total int64, tail []byte, s *sse.Sealing) (*Object, error) {
 	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
 	if err != nil {
-		return nil, r.failed("header", err)
+		return nil, r.Tampered("header", err)
 	}
 	return r.prove(ctx, stored, total, tail, h, s)
 }
@@ -110,9 +110,9 @@ func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tai
 	o.Header, o.Facts, err = r.facts(ctx, h)
 	switch {
 	case errors.Is(err, sealer.ErrUnknownRoot) && s != nil && !r.StrictHeaders:
-		err = r.withoutFacts(ctx, o)
+		err = r.withoutFacts(ctx, o, err)
 	case err != nil:
-		err = r.failed("facts", err)
+		err = r.Tampered("facts", err)
 	}
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tai
 		o.Size, o.Parts, o.sums = trailer.Size, trailer.Parts, trailer.Checksums
 	}
 	if total != o.Header.StoredSize(trailer) {
-		return nil, r.failed("size", errMismatch)
+		return nil, r.Tampered("size", errMismatch)
 	}
 	return o, nil
 }
@@ -144,15 +144,14 @@ func (r *Reader) facts(ctx context.Context, h *sealer.Parsed) (*sealer.Header, *
 // withoutFacts opens the object key of an object whose root is unknown. Size
 // and part table are authentic under it too (docs/FORMAT.md, section 10).
 // Content headers are not, and checksums that only the facts had are lost.
-func (r *Reader) withoutFacts(ctx context.Context, o *Object) error {
+func (r *Reader) withoutFacts(ctx context.Context, o *Object, unknown error) error {
 	h, k, err := r.openKey(ctx, o)
 	if err != nil {
 		return err
 	}
 	o.Header, o.key, o.Facts, o.Altered, o.Factless = h, k, k.Facts(), true, true
 	o.Warning = "content headers and user metadata are not verified: they were sealed under the unknown root " + o.Header.RootID.String()
-	r.Integrity("unknown root")
-	r.Log.Error(o.Warning, zap.String("key", r.Name.Key))
+	r.Log.Error(o.Warning, zap.String("key", r.Name.Key), zap.Error(r.Tampered("unknown root", unknown)))
 	return nil
 }
 
@@ -169,7 +168,7 @@ func (r *Reader) KeyOf(ctx context.Context, o *Object) (*sealer.ObjectKey, error
 func (r *Reader) openKey(ctx context.Context, o *Object) (*sealer.Header, *sealer.ObjectKey, error) {
 	h, k, err := r.Keys.Open(ctx, r.Name, o.parsed, o.Sealing)
 	if errors.Is(err, sse.ErrObjectKey) {
-		return nil, nil, r.failed("object key", err)
+		return nil, nil, r.Tampered("object key", err)
 	}
 	return h, k, err
 }
@@ -220,14 +219,14 @@ func (r *Reader) Trailer(ctx context.Context, o *Object, total int64, tail []byt
 		}
 		footer, err := sealer.ParseFooter(tail)
 		if err != nil || footer.Size() > total {
-			return nil, r.failed("trailer", errors.Join(err, errMismatch))
+			return nil, r.Tampered("trailer", errors.Join(err, errMismatch))
 		}
 		if length = footer.Size(); length > int64(len(tail)) {
 			continue
 		}
 		t, err := o.Facts.OpenTrailer(o.Header, tail[int64(len(tail))-length:])
 		if err != nil {
-			return nil, r.failed("trailer", err)
+			return nil, r.Tampered("trailer", err)
 		}
 		r.Caches.trailers.Set(k, t)
 		return t, nil
@@ -237,7 +236,7 @@ func (r *Reader) Trailer(ctx context.Context, o *Object, total int64, tail []byt
 // tail reads the last bytes of the object that o describes.
 func (r *Reader) tail(ctx context.Context, o *Object, total, length int64) ([]byte, error) {
 	if length < sealer.FooterSize {
-		return nil, r.failed("trailer", errMismatch)
+		return nil, r.Tampered("trailer", errMismatch)
 	}
 	resp, err := r.Fetch(ctx, Request{Range: fmt.Sprintf("bytes=%d-%d", total-length, total-1), Guard: o.Stored.Get("ETag")})
 	if err != nil {

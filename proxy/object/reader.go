@@ -220,8 +220,9 @@ func Same(a, b http.Header) bool {
 // ShownTag is the ETag that clients see for a store's answer.
 func ShownTag(h http.Header) string { return s3.ETagShown(h.Get("ETag"), IsSealed(h)) }
 
-// failed counts an integrity failure and returns the error that it becomes.
-func (r *Reader) failed(reason string, err error) error {
+// Tampered counts an integrity failure and returns the error for it, which
+// wraps ErrIntegrity and err. Every integrity failure is counted here.
+func (r *Reader) Tampered(reason string, err error) error {
 	r.Integrity(reason)
 	return fmt.Errorf("%w: %s: %w", ErrIntegrity, reason, err)
 }

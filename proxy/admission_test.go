@@ -20,6 +20,7 @@ import (
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
 	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
 )
 
 // makePublic lets anonymous requests read and write a bucket at the store.
@@ -361,10 +362,10 @@ func TestConsent(t *testing.T) {
 		for name, r := range requests {
 			r.anonymous = true
 			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS}))
-			if !g.State.Guards.Load() {
+			if !g.Upstream.Capabilities().Put.Missing {
 				t.Fatal("the store's conditional writes were not noticed")
 			}
-			g.State.Guards.Store(guards)
+			g.Upstream.Learn(func(can *upstream.Capabilities) { can.Put.Missing = guards })
 			g.upstream.makeBucket("open")
 			g.upstream.makePublic("open")
 			g.put("/open/src", []byte("data"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
@@ -416,7 +417,7 @@ func TestConsentAsksForTheWrite(t *testing.T) {
 	for _, guards := range []bool{true, false} {
 		for name, r := range requests {
 			g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: s3.AES256}), withConfig(func(c *Config) { c.ForwardClient = true }))
-			g.State.Guards.Store(guards)
+			g.Upstream.Learn(func(can *upstream.Capabilities) { can.Put.Missing = guards })
 			for _, bucket := range []string{"open", testBucket} {
 				g.upstream.makeBucket(bucket)
 				g.upstream.makePublic(bucket)

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
-	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
@@ -253,7 +253,7 @@ func TestAlteringDirectories(t *testing.T) {
 		g.get("/bucket/dir/").want(t, 200, "")
 	}
 	g.put("/bucket/k", nil, "Cache-Control", "no-cache").want(t, 200, "")
-	if left := u.keys(testStateBucket); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, upstream.ProbePrefix) }) {
+	if left := u.keys(testStateBucket); slices.ContainsFunc(left, func(name string) bool { return strings.HasPrefix(name, probe.Prefix) }) {
 		t.Errorf("probes left: %v", left)
 	}
 }

@@ -41,7 +41,7 @@ type bodyUpload struct {
 // If send fails, the upload is aborted. A body that fails its verification,
 // even at its end, never becomes an object.
 func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announcement, send func(*bodyUpload) error) (http.Header, error) {
-	b := &bodyUpload{store: c.store(), framing: framing(c), under: uploadHeader(c)}
+	b := &bodyUpload{store: c.store(), framing: framing(c, 1), under: uploadHeader(c)}
 	if s != nil {
 		var err error
 		if b.header, b.key, err = newMultipart(c, s, header, sum); err != nil {
@@ -60,6 +60,9 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	b.upload = created.UploadName
 	err = send(b)
 	var answer http.Header
+	if err == nil {
+		err = c.object().CheckIgnored(c.ctx(), b.under, c.gw.Upstream.Capabilities().Complete)
+	}
 	if err == nil {
 		answer, err = b.complete(c.ctx())
 	}

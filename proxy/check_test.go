@@ -8,14 +8,16 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"ssegw/proxy/check"
-	"ssegw/proxy/s3"
-	"ssegw/proxy/state"
-	"ssegw/proxy/upstream"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ssegw/proxy/check"
+	"ssegw/proxy/probe"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
@@ -119,7 +121,7 @@ func runCheckFaults(t *testing.T, tests map[string]checkFault) {
 
 // onProbes installs h for a method's requests for probe objects.
 func onProbes(method string, h hook) func(*testGateway) {
-	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket+"/"+upstream.ProbePrefix, h) }
+	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket+"/"+probe.Prefix, h) }
 }
 
 // onState installs h for a method's requests for the state bucket.
@@ -339,9 +341,9 @@ func TestCheckProbes(t *testing.T) {
 		"ranges refused":         {nil, onProbes(http.MethodGet, answerWith(501, "NotImplemented")), "ranges", check.StatusFailed, []string{"refuses", "NotImplemented"}},
 		"no conditions on reads": {nil, onProbes(http.MethodGet, forgetting("If-Match")), "ranges", check.StatusWarning, []string{"If-Match"}},
 
-		"no copies":             {nil, onProbes(http.MethodPut, refusing(copies, 501, "NotImplemented")), "server-side copy", check.StatusWarning, []string{"refuses", "cannot copy"}},
-		"copies keep metadata":  {nil, onProbes(http.MethodPut, forgetting("X-Amz-Metadata-Directive")), "server-side copy", check.StatusWarning, []string{"does not replace", "cannot copy"}},
-		"copies ignore":         {nil, onProbes(http.MethodPut, forgetting("X-Amz-Copy-Source-If-Match")), "server-side copy", check.StatusWarning, []string{"being replaced"}},
+		"no copies":             {nil, onProbes(http.MethodPut, refusing(copies, 501, "NotImplemented")), "server-side copy", check.StatusOK, []string{"refuses", "by parts"}},
+		"copies keep metadata":  {nil, onProbes(http.MethodPut, forgetting("X-Amz-Metadata-Directive")), "server-side copy", check.StatusOK, []string{"does not replace", "by parts"}},
+		"copies ignore":         {nil, onProbes(http.MethodPut, forgetting("X-Amz-Copy-Source-If-Match")), "server-side copy", check.StatusOK, []string{"x-amz-copy-source-if-match", "more steps"}},
 		"no multipart":          {nil, onProbes(http.MethodPost, refusing(creates, 501, "NotImplemented")), "multipart", check.StatusFailed, []string{"refuses", "in parts"}},
 		"multipart fails":       {nil, onProbes(http.MethodPost, answerWith(500, "InternalError")), "multipart", check.StatusFailed, []string{"log of the store"}},
 		"multipart's metadata":  {nil, onProbes(http.MethodPost, forgetting(sealer.MetadataKey)), "multipart", check.StatusFailed, []string{"metadata"}},
@@ -424,7 +426,7 @@ func TestCheckCannotRemove(t *testing.T) {
 		if f := found["ranges"]; f.Status != check.StatusWarning || !strings.Contains(f.Remedy, "delete") || !strings.Contains(f.Detail, "AccessDenied") {
 			t.Errorf("%+v", f)
 		}
-		if !slices.ContainsFunc(g.upstream.keys(testStateBucket), func(k string) bool { return strings.HasPrefix(k, upstream.ProbePrefix) }) {
+		if !slices.ContainsFunc(g.upstream.keys(testStateBucket), func(k string) bool { return strings.HasPrefix(k, probe.Prefix) }) {
 			t.Error("no probe stayed")
 		}
 	})

@@ -114,7 +114,7 @@ func completePlain(c *call, u *state.Upload, doc []byte, body *payload.Client) e
 	o := upstream.Request{
 		Method: http.MethodPost, Bucket: u.Bucket, Key: u.Key, Query: c.req.Query, Header: upstream.RequestHeader(c.req.Header), Copies: true,
 	}
-	if err := translateConditions(c, o.Header); err != nil {
+	if err := completeConditions(c, o.Header); err != nil {
 		return err
 	}
 	setDocument(&o, doc, body.Checksums())
@@ -135,6 +135,15 @@ func completePlain(c *call, u *state.Upload, doc []byte, body *payload.Client) e
 	upstream.CopyAnswer(shown, headers, false)
 	shown.Del("Content-Length")
 	return finishComplete(c, u, &state.Answer{Parts: upstream.HexSHA256(doc), Answer: answer, Header: firstValues(shown)})
+}
+
+// completeConditions rewrites the client's conditions on a Complete for the
+// store. Those that the store ignores are checked here.
+func completeConditions(c *call, header http.Header) error {
+	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
+		return err
+	}
+	return c.object().CheckIgnored(c.ctx(), header, c.gw.Upstream.Capabilities().Complete)
 }
 
 // sealTable seals the part table under the trailer key. That key is in the
@@ -171,7 +180,7 @@ func finishUpload(c *call, u *state.Upload, chosen []*state.Part, number int, ta
 	}
 	under := uploadHeader(c)
 	upstream.PassHeaders(under, c.req.Header, "If-Match", "If-None-Match")
-	if err := translateConditions(c, under); err != nil {
+	if err := completeConditions(c, under); err != nil {
 		return "", nil, err
 	}
 	parts := make([]upstream.SentPart, 0, len(chosen)+1)
@@ -199,7 +208,7 @@ func uploadTail(c *call, u *state.Upload, last *state.Part, number int, table []
 		length := sealer.SealedSize(last.Size)
 		src, size = io.MultiReader(io.LimitReader(staged, length), src), length+size
 	}
-	o.Frame(src, size, framing(c), nil)
+	o.Frame(src, size, framing(c, size), nil)
 	answer, err := c.store().Exec(c.ctx(), o)
 	if err != nil {
 		return "", err

@@ -46,7 +46,7 @@ func recordedAnswer(c *call, request []byte, gone bool) (*state.Answer, error) {
 // checked.
 func replayAnswer(c *call, d *state.Answer) error {
 	if !c.store().IsGateway() {
-		if err := mayWrite(c); err != nil {
+		if err := c.store().MayWrite(c.ctx(), c.req.Bucket, c.req.Key, upstream.ProbeHeader(c.req.Header), c.gw.times.abandon); err != nil {
 			return err
 		}
 	}

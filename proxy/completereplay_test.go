@@ -8,6 +8,7 @@ import (
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
 )
 
 // TestCompleteReplayed: the recorded answer of a Complete is given only to
@@ -22,7 +23,7 @@ func TestCompleteReplayed(t *testing.T) {
 		for _, guards := range []bool{true, false} {
 			own := mapped("own")
 			g := newGateway(t, withCredentials(map[string]*Credential{"own": own})).withSmallParts()
-			g.State.Guards.Store(guards)
+			g.Upstream.Learn(func(can *upstream.Capabilities) { can.Put.Missing = guards })
 			pairs := []string{s3.HeaderSSE, s3.AES256}
 			if !sealed {
 				pairs = nil

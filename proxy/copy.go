@@ -103,8 +103,9 @@ var errAnonymousCopy = s3.ErrAccessDenied.Msg("Anonymous users cannot copy objec
 type copySource struct {
 	*object.Reader // with the copy's source conditions and customer key
 	from           s3.CopySource
-	stored         http.Header    // of the store's answer
-	total          int64          // stored bytes
+	stored         http.Header // of the store's answer
+	total          int64       // stored bytes
+	can            upstream.Capabilities
 	object         *object.Object // nil: the source is not sealed
 
 	guard *guard // the condition that the copy replaces the object it read; nil: none
@@ -122,7 +123,7 @@ func openSource(c *call, from s3.CopySource) (*copySource, error) {
 			h.Set(plain, v)
 		}
 	}
-	s := &copySource{Reader: c.access().At(from, h), from: from}
+	s := &copySource{Reader: c.access().At(from, h), from: from, can: c.gw.Upstream.Capabilities()}
 	head, err := s.Head(c.ctx(), object.Request{})
 	if err != nil {
 		return nil, sourceError(c, s.Reader, err)
@@ -256,7 +257,7 @@ func checkSelfCopy(c *call, src *copySource, s *sse.Sealing) error {
 // copyPlain copies plaintext to plaintext. The store does all the work.
 func copyPlain(c *call, src *copySource) error {
 	header := plainCopyHeader(c)
-	if err := translateConditions(c, header); err != nil {
+	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return err
 	}
 	answer, result, err := copyAtStore(c, src, c.req.Query, header)
@@ -273,11 +274,11 @@ func plainCopyHeader(c *call) http.Header {
 	return header
 }
 
-// copyAtStore has the store copy the source, on the condition that it is still
-// the object that was read.
+// copyAtStore has the store copy the source, if possible on the condition that
+// it is still the object that was read.
 func copyAtStore(c *call, src *copySource, query url.Values, header http.Header) (http.Header, *upstream.CopyResult, error) {
 	header.Set(s3.HeaderCopySource, src.from.String())
-	header.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
+	src.setGuard(header)
 	answer, result, err := c.store().Copy(c.ctx(), c.req.Bucket, c.req.Key, query, header)
 	if err != nil && !isConditional(header) {
 		err = sourceChanged(err)

@@ -65,7 +65,7 @@ func isSelfCopy(c *call, src *copySource) bool {
 // guard's.
 func destinationConditions(c *call, src *copySource, header http.Header, g *guard) error {
 	if !isSelfCopy(c, src) || src.from.VersionID != "" {
-		return translateConditions(c, header)
+		return c.object().StoreConditions(c.ctx(), header)
 	}
 	if object.ConditionsOf(header).Check(object.ShownTag(src.stored)) != nil {
 		return s3.ErrPreconditionFailed
@@ -123,19 +123,50 @@ func sourceChanged(err error) error {
 	return err
 }
 
-// storeCopy has the store make a sealed copy. It uses one CopyObject if there
-// are no conditions on the object that it replaces, because not all stores
-// honour these in a CopyObject.
-func storeCopy(c *call, src *copySource, header http.Header) (answer http.Header, result *upstream.CopyResult, err error) {
+// isGuarded reports whether the store checks the ETag of the source.
+func (s *copySource) isGuarded() bool { return s.can.Copies.Source.Covers(s.stored.Get("ETag")) }
+
+// setGuard adds the condition that the source is still the object that was
+// read, if the store honours it.
+func (s *copySource) setGuard(header http.Header) {
+	if s.isGuarded() {
+		header.Set(s3.HeaderCopySourceIfMatch, s.stored.Get("ETag"))
+	}
+}
+
+// storeCopy makes a sealed copy of the source's sealed body, and afterwards
+// sets the tags that the store would lose.
+func storeCopy(c *call, src *copySource, header http.Header) (http.Header, *upstream.CopyResult, error) {
 	if err := src.confirm(c.ctx()); err != nil {
 		return nil, nil, err
 	}
+	tags := ""
+	if !src.can.Copies.Tags {
+		if err := restateTags(c, src, header); err != nil {
+			return nil, nil, err
+		}
+		tags = header.Get(s3.HeaderTagging)
+		header.Del(s3.HeaderTagging)
+	}
+	answer, result, err := copyStored(c, src, header)
+	if err == nil && tags != "" {
+		err = c.store().SetTags(c.ctx(), c.req.Bucket, c.req.Key, answer.Get(s3.HeaderVersionID), tags)
+	}
+	return answer, result, err
+}
+
+// copyStored makes a sealed copy. It uses one CopyObject if the store checks
+// the source and there are no conditions on the object that the copy replaces,
+// because not all stores honour these in a CopyObject.
+func copyStored(c *call, src *copySource, header http.Header) (answer http.Header, result *upstream.CopyResult, err error) {
 	switch {
-	case !isSelfCopy(c, src) && !isConditional(header) && src.total <= c.gw.bounds.maxCopy:
+	case !isSelfCopy(c, src) && !isConditional(header) && src.isGuarded() && src.can.Copies.Replace && src.total <= c.gw.bounds.maxCopy:
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
 		return copyAtStore(c, src, nil, header)
 	case src.total == 0:
 		answer, err = copyEmpty(c, src, header)
+	case isConditional(header) && src.can.Put.Honoured() && !src.can.Complete.Honoured() && src.total <= maxPut:
+		answer, err = copyThrough(c, src, header)
 	default:
 		answer, err = copyParts(c, src, header)
 	}
@@ -154,6 +185,23 @@ func copyEmpty(c *call, src *copySource, header http.Header) (http.Header, error
 		return nil, err
 	}
 	return storePlain(c, nil, header, &payload.Copied{R: bytes.NewReader(nil)})
+}
+
+// copyThrough sends the sealed body of the source through the gateway into a
+// PUT, for stores that honour conditions in no other write.
+func copyThrough(c *call, src *copySource, header http.Header) (http.Header, error) {
+	if err := restateTags(c, src, header); err != nil {
+		return nil, err
+	}
+	resp, err := src.Fetch(c.ctx(), object.Request{Guard: src.stored.Get("ETag")})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if !object.Same(resp.Header, src.stored) {
+		return nil, object.ErrChanged
+	}
+	return storePlain(c, nil, header, &payload.Copied{R: resp.Body, Length: src.total})
 }
 
 // copyParts has the store copy a sealed object, range by range, into an upload
@@ -175,14 +223,17 @@ func copyParts(c *call, src *copySource, header http.Header) (http.Header, error
 			}
 			b.add(etag)
 		}
-		return nil
+		if src.isGuarded() {
+			return nil
+		}
+		return src.confirm(c.ctx()) // the store may have copied another object
 	})
 }
 
 func copyRange(c *call, src *copySource, u upstream.UploadName, number int, first, last int64) (string, error) {
 	h := http.Header{}
 	h.Set(s3.HeaderCopySource, src.from.String())
-	h.Set(s3.HeaderCopySourceIfMatch, src.stored.Get("ETag"))
+	src.setGuard(h)
 	if first > 0 || last < src.total-1 {
 		h.Set(s3.HeaderCopySourceRange, fmt.Sprintf("bytes=%d-%d", first, last)) // Amazon S3 refuses ranges of small objects
 	}

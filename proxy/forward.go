@@ -67,7 +67,7 @@ func sendOn(c *call, o upstream.Request) (*http.Response, error) {
 // sendEdited is sendOn with edit for the document.
 func sendEdited(c *call, o upstream.Request, edit edit) (*http.Response, error) {
 	if c.req.Key != "" {
-		if err := translateConditions(c, o.Header); err != nil {
+		if err := c.object().StoreConditions(c.ctx(), o.Header); err != nil {
 			return nil, err
 		}
 	}

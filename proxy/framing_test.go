@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
 	"ssegw/proxy/upstream"
@@ -98,14 +99,14 @@ func TestFramingProbe(t *testing.T) {
 			u := newMemUpstream(t)
 			u.eager = tt.eager
 			if tt.hook != nil {
-				u.on(http.MethodPut, "/"+testStateBucket+"/"+upstream.ProbePrefix, tt.hook)
+				u.on(http.MethodPut, "/"+testStateBucket+"/"+probe.Prefix, tt.hook)
 			}
 			g := newGateway(t, withUpstream(u), withFraming(upstream.FramingAuto))
 			if got := g.Upstream.Framing(); got != tt.want {
 				t.Errorf("chosen: %s, want %s", got, tt.want)
 			}
 			for _, key := range u.keys(testStateBucket) {
-				if strings.HasPrefix(key, upstream.ProbePrefix) {
+				if strings.HasPrefix(key, probe.Prefix) {
 					t.Error("a probe's object is left behind")
 				}
 			}

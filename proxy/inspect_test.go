@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
+	"testing"
+
 	"ssegw/proxy/check"
 	"ssegw/proxy/state"
 	"ssegw/proxy/upstream"
-	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 

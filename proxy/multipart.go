@@ -303,11 +303,11 @@ func sendPart(c *call, u *state.Upload, p *state.Part, k *sealer.ObjectKey, body
 		Method: http.MethodPut, Bucket: u.Bucket, Key: u.Key, Header: uploadHeader(c),
 		Query: u.AtStore().Query(p.Number),
 	}
-	store, framing := c.store(), framing(c)
+	store, framing := c.store(), framing(c, p.Size)
 	if p.Staged {
 		p.ETag = upstream.RandomTag()
 		o = upstream.Request{Method: http.MethodPut, Bucket: c.gw.State.Bucket(), Key: u.StagedName(p), Header: http.Header{}}
-		store, framing = c.gw.Upstream.Own(), c.gw.Upstream.Framing()
+		store, framing = c.gw.Upstream.Own(), c.gw.Upstream.FramingOf(p.Size)
 	}
 	o.Frame(sealed, sealer.SealedSize(p.Size), framing, nil)
 	answer, err := payload.Send(c.ctx(), store, o, body)

@@ -170,7 +170,7 @@ type posted struct {
 
 // postWhole stores a file that is in memory and verified.
 func postWhole(c *call, s *sse.Sealing, header http.Header, b []byte, file payload.Plaintext) (*posted, error) {
-	if err := translateConditions(c, header); err != nil {
+	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return nil, err
 	}
 	lent := &payload.Lent{Left: b}
@@ -192,7 +192,7 @@ func postWhole(c *call, s *sse.Sealing, header http.Header, b []byte, file paylo
 
 // postParts stores a longer file in parts. buf holds its beginning and is full.
 func postParts(c *call, s *sse.Sealing, header http.Header, buf []byte, file payload.Plaintext) (*posted, error) {
-	if err := translateConditions(c, header); err != nil {
+	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return nil, err
 	}
 	answer, err := storeParts(c, s, header, payload.Announced(file), func(b *bodyUpload) error {

@@ -31,7 +31,7 @@ func putObject(c *call) error {
 		return s3.ErrMissingContentLength
 	}
 	header := upstream.RequestHeader(c.req.Header)
-	if err := translateConditions(c, header); err != nil {
+	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return err
 	}
 	if s == nil {
@@ -62,7 +62,7 @@ func storePlain(c *call, query url.Values, header http.Header, body payload.Plai
 	o := upstream.Request{
 		Method: http.MethodPut, Bucket: c.req.Bucket, Key: c.req.Key, Query: query, Header: header,
 	}
-	framePlain(&o, framing(c), body)
+	framePlain(&o, framing(c, body.Size()), body)
 	return payload.Send(c.ctx(), c.store(), o, body)
 }
 
@@ -147,7 +147,7 @@ func storeSealed(c *call, s *sse.Sealing, header http.Header, body payload.Plain
 		return nil, err
 	}
 	o := upstream.Request{Method: http.MethodPut, Bucket: c.req.Bucket, Key: c.req.Key, Header: header}
-	o.Frame(sealed.body, sealed.size, framing(c), nil)
+	o.Frame(sealed.body, sealed.size, framing(c, sealed.size), nil)
 	answer, err := payload.Send(c.ctx(), c.store(), o, body)
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func checkBudget(c *call, s *sse.Sealing, header http.Header, size int64) error 
 // store keeps. It refuses values that the store would change, and more user
 // metadata than fits in addition to the sealed header.
 func prepareHeader(c *call, s *sse.Sealing, header http.Header) error {
-	if err := object.Storable(c.gw.Upstream.Alterations(), header, c.req.Key); err != nil {
+	if err := object.Storable(c.gw.Upstream.Capabilities().Altered, header, c.req.Key); err != nil {
 		return err
 	}
 	if s3.UserMetadataSize(header)+len(sealer.MetadataKey)-len(s3.MetaPrefix)+sealer.EncodedSize(s.Scheme, s.KeyName, s.Context) > s3.MaxUserMetadata {
@@ -256,14 +256,14 @@ func newObject(c *call, s *sse.Sealing, p sealer.SealParams) (*sealer.Header, *s
 	return h, k, nil
 }
 
-// framing returns how the request's bodies travel to the store. Anonymous
+// framing returns how a body of size bytes travels to the store. Anonymous
 // requests have no key to sign chunks with, and stores refuse unsigned chunks
 // without a signature, so their bodies travel plain.
-func framing(c *call) upstream.Framing {
+func framing(c *call, size int64) upstream.Framing {
 	if c.auth.Anonymous() {
 		return upstream.FramingPlain
 	}
-	return c.gw.Upstream.Framing()
+	return c.gw.Upstream.FramingOf(size)
 }
 
 // setChecksums adds the checksums of an upload to the headers of its answer.

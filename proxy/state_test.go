@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"ssegw/proxy/state"
-	"ssegw/proxy/upstream"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"ssegw/proxy/probe"
+	"ssegw/proxy/state"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -222,7 +223,7 @@ func TestRootDeletedBehindProbes(t *testing.T) {
 	g := newGateway(t)
 	g.upstream.store(testStateBucket, state.RootObject, nil)
 	for n := range 1500 {
-		g.upstream.store(testStateBucket, fmt.Sprintf("%s%032x", upstream.ProbePrefix, n), &memObject{header: http.Header{}, etag: "e"})
+		g.upstream.store(testStateBucket, fmt.Sprintf("%s%032x", probe.Prefix, n), &memObject{header: http.Header{}, etag: "e"})
 	}
 	other := g.replica(notOpened())
 	if err := other.State.Open(t.Context()); !errors.Is(err, state.ErrRefused) {

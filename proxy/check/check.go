@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"ssegw/kms"
+	"ssegw/proxy/probe"
 	"ssegw/proxy/state"
 	"ssegw/proxy/upstream"
 )
@@ -79,6 +80,11 @@ func (c Config) Run(ctx context.Context, report func(Finding)) {
 	k.run(ctx, "clock", "", k.checkClock)
 	k.checkState(ctx)
 	k.checkProbes(ctx)
+}
+
+// prober probes the store in the state bucket.
+func (k *checker) prober() probe.Prober {
+	return probe.Prober{Client: k.store, Bucket: k.State.Bucket()}
 }
 
 // run runs one check and reports whether later checks can depend on it. If skip

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 	"ssegw/sealer"
@@ -41,53 +42,36 @@ func (k *checker) checkRanges(ctx context.Context, object string) Finding {
 	if contentRange != s3.ContentRange(105, 195, int64(len(body))) || !bytes.Equal(b, body[105:300]) {
 		return failed(remedy, "the store returned other bytes than requested: %d bytes, with the Content-Range %q", len(b), contentRange)
 	}
-	if _, _, err = get("bytes=0-9", upstream.AnotherTag); upstream.StatusOf(err) != http.StatusPreconditionFailed {
+	if _, _, err = get("bytes=0-9", probe.AnotherTag); upstream.StatusOf(err) != http.StatusPreconditionFailed {
 		return warning("tell clients not to replace large objects while others read them", "the store ignores If-Match on reads: a read may break off while the object is being replaced")
 	}
 	return okay("Range and If-Match are honoured")
 }
 
-// checkCopying copies a probe with other metadata, as the gateway copies sealed
+// checkCopying copies probes with other metadata, as the gateway copies sealed
 // objects.
-func (k *checker) checkCopying(ctx context.Context, object string) (found Finding) {
-	const remedy = "tell clients that they cannot copy or rename sealed objects, or change their metadata"
-	bucket := k.State.Bucket()
-	if err := k.put(ctx, object, []byte("probe"), http.Header{"X-Amz-Meta-Probe": {"before"}}); err != nil {
+func (k *checker) checkCopying(ctx context.Context, _ string) Finding {
+	if err := k.prober().Copies(ctx); err != nil {
 		return unexpected(err)
 	}
-	send := func(to, match string) (http.Header, error) {
-		h := http.Header{"X-Amz-Meta-Probe": {"after"}, "Content-Type": {"text/probe"}}
-		h.Set(s3.HeaderMetadataDirective, "REPLACE")
-		h.Set(s3.HeaderCopySource, (&s3.CopySource{Bucket: bucket, Key: object}).String())
-		if match != "" {
-			h.Set(s3.HeaderCopySourceIfMatch, match)
-		}
-		if _, _, err := k.store.Copy(ctx, bucket, to, nil, h); err != nil {
-			return nil, err
-		}
-		return k.head(ctx, to)
+	can := k.Upstream.Capabilities().Copies
+	if !can.Replace {
+		return okay("the store refuses it, or does not replace the metadata of a copy: the gateway copies by parts")
 	}
-	err := k.store.Probing(ctx, bucket, "", func(other string) error {
-		h, err := send(other, "")
-		if err != nil {
-			found = lacks(err, warning, remedy)
-			return nil
-		}
-		if h.Get("X-Amz-Meta-Probe") != "after" || h.Get("Content-Type") != "text/probe" || h.Get("Content-Length") != "5" {
-			found = warning(remedy, "the store does not replace the metadata of a copy")
-			return nil
-		}
-		if _, err = send(other, upstream.AnotherTag); upstream.StatusOf(err) != http.StatusPreconditionFailed {
-			found = warning("tell clients not to replace objects while others copy them", "the store ignores %s: a copy may be unreadable if its source is being replaced", s3.HeaderCopySourceIfMatch)
-			return nil
-		}
-		found = okay("replaces metadata, and its condition is honoured")
-		return nil
-	})
-	if err != nil {
-		return unexpected(err)
+	var limits []string
+	switch can.Source {
+	case upstream.GuardNone:
+		limits = append(limits, "ignores or refuses "+s3.HeaderCopySourceIfMatch)
+	case upstream.GuardSingle:
+		limits = append(limits, "refuses "+s3.HeaderCopySourceIfMatch+" for objects that were uploaded in parts")
 	}
-	return found
+	if !can.Tags {
+		limits = append(limits, "loses the tags of a copy")
+	}
+	if len(limits) == 0 {
+		return okay("replaces metadata, keeps tags, and its condition is honoured")
+	}
+	return okay("replaces metadata; the store %s: the gateway copies in more steps", strings.Join(limits, ", and "))
 }
 
 // uploading makes a probe by a multipart upload with one part, which send
@@ -108,7 +92,7 @@ func (k *checker) uploading(ctx context.Context, object string, send func(o upst
 		_, _, err = k.store.CompleteUpload(ctx, created.UploadName, []upstream.SentPart{{Number: 1, Etag: strings.Trim(etag, `"`)}}, http.Header{})
 	}
 	if err != nil {
-		ctx, cancel := upstream.CleaningUp(ctx)
+		ctx, cancel := probe.CleaningUp(ctx)
 		defer cancel()
 		_ = k.store.AbortUpload(ctx, created.UploadName) // the first error counts
 		return nil, err
@@ -134,12 +118,15 @@ func (k *checker) checkMultipart(ctx context.Context, object string) Finding {
 // checkPartCopying makes the store copy a probe into a part. Copies of objects
 // over 5 GiB need that.
 func (k *checker) checkPartCopying(ctx context.Context, object string) (found Finding) {
-	const remedy = "tell clients that sealed objects over 5 GiB cannot be copied"
+	remedy := "tell clients that sealed objects over 5 GiB cannot be copied"
+	if can := k.Upstream.Capabilities().Copies; !can.Replace || can.Source != upstream.GuardAll {
+		remedy = "tell clients that they cannot copy or rename sealed objects, or change their metadata"
+	}
 	bucket, body := k.State.Bucket(), []byte("probe")
 	if err := k.put(ctx, object, body, http.Header{}); err != nil {
 		return unexpected(err)
 	}
-	err := k.store.Probing(ctx, bucket, "", func(other string) error {
+	err := k.prober().With(ctx, "", func(other string) error {
 		stored, err := k.uploading(ctx, other, func(o upstream.Request) (string, error) {
 			o.Header.Set(s3.HeaderCopySource, (&s3.CopySource{Bucket: bucket, Key: object}).String())
 			_, result, err := k.store.Copy(ctx, o.Bucket, o.Key, o.Query, o.Header)

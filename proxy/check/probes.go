@@ -36,7 +36,7 @@ func (k *checker) checkProbes(ctx context.Context) {
 			k.run(ctx, "body framing", k.skipStore, k.checkFraming) // they use the framing that it finds
 		}
 		k.run(ctx, p.name, k.skipStore, func(ctx context.Context) (found Finding) {
-			err := k.store.Probing(ctx, k.State.Bucket(), "", func(object string) error {
+			err := k.prober().With(ctx, "", func(object string) error {
 				found = p.check(ctx, object)
 				return nil
 			})
@@ -83,26 +83,34 @@ func (k *checker) head(ctx context.Context, object string) (http.Header, error) 
 }
 
 // checkConditions tries conditional writes.
-func (k *checker) checkConditions(ctx context.Context, object string) Finding {
-	ignored, err := k.store.IgnoredCondition(ctx, k.State.Bucket(), object)
-	switch {
-	case err != nil:
+func (k *checker) checkConditions(ctx context.Context, _ string) Finding {
+	if err := k.prober().Conditions(ctx); err != nil {
 		return unexpected(err)
-	case ignored != "":
-		return warning("start the first replica alone, and change rules through one replica at a time", "the store ignores or refuses %s", ignored)
 	}
-	return okay("If-None-Match and If-Match are honoured")
+	can := k.Upstream.Capabilities()
+	if ignored := can.Put.List(); len(ignored) > 0 {
+		return warning("start the first replica alone, and change rules through one replica at a time", "the store ignores or refuses %s", strings.Join(ignored, " and "))
+	}
+	detail := "If-None-Match and If-Match are honoured"
+	if can.Put.Match == upstream.TagBare {
+		detail += ", If-Match only without quotes, which the gateway removes"
+	}
+	if ignored := can.Complete.List(); len(ignored) > 0 {
+		return warning("tell clients that conditions on multipart uploads do not exclude a write at the same moment",
+			"%s; in CompleteMultipartUpload the store ignores or refuses %s: the gateway checks before it completes an upload", detail, strings.Join(ignored, " and "))
+	}
+	return okay("%s", detail)
 }
 
 // checkFraming tests how bodies travel to the store.
 func (k *checker) checkFraming(ctx context.Context) Finding {
 	const onlyPlain = "the store verifies no framing: see broken uploads"
 	const preferred = "prefer a store that accepts trailers or signed chunks"
-	store, bucket := k.store, k.State.Bucket()
+	store := k.prober()
 	configured := k.Upstream.ConfiguredFraming()
 	switch configured {
 	case upstream.FramingAuto:
-		if err := store.Probe(ctx, bucket); err != nil {
+		if err := store.Framing(ctx); err != nil {
 			return unexpected(err)
 		}
 		if k.Upstream.Framing() == upstream.FramingPlain {
@@ -111,7 +119,7 @@ func (k *checker) checkFraming(ctx context.Context) Finding {
 		return okay("%s", k.Upstream.Framing())
 	case upstream.FramingPlain:
 		for _, f := range [...]upstream.Framing{upstream.FramingTrailer, upstream.FramingSigned} {
-			taken, err := store.Takes(ctx, bucket, f)
+			taken, err := store.Takes(ctx, f)
 			if err != nil {
 				return unexpected(err)
 			}
@@ -121,7 +129,7 @@ func (k *checker) checkFraming(ctx context.Context) Finding {
 		}
 		return warning(preferred, onlyPlain)
 	}
-	taken, err := store.Takes(ctx, bucket, configured)
+	taken, err := store.Takes(ctx, configured)
 	switch {
 	case err != nil:
 		return unexpected(err)
@@ -204,7 +212,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		"Expires":               {"Wed, 21 Oct 2065 07:28:00 GMT"},
 		"X-Amz-Meta-Probe-Text": {"A value, with 'marks' = 100 %"}, "X-Amz-Meta-Probe-Utf8": {"Grüße"},
 	}
-	if err := k.store.ProbeHeaders(ctx, k.State.Bucket()); err != nil {
+	if err := k.prober().Headers(ctx); err != nil {
 		return unexpected(err)
 	}
 	written := sent.Clone()
@@ -217,7 +225,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		return unexpected(err)
 	}
 	if _, err := sealer.OpenContent(stored, object, 1, sealer.NewContent(written, object, 1).Digest()); err == nil {
-		altered := k.Upstream.Alterations()
+		altered := k.Upstream.Capabilities().Altered
 		switch list := strings.Join(altered.List(), " and "); {
 		case list == "":
 		case altered.Names == "" && !altered.Content: // few clients send the others

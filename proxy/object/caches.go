@@ -78,7 +78,7 @@ func trailerKeyOf(name sealer.Binding, answer http.Header, stored int64, h *seal
 // with stored bytes and the store's ETag. An empty object is looked at when it
 // is listed, because its time is not known here.
 func (c *Caches) Remember(name sealer.Binding, etag string, stored int64, e Entry) {
-	if stored > 0 {
+	if stored > 0 && etag != "" {
 		c.entries.Set(stateOf(name.Bucket, name.Key, etag, stored, ""), e)
 	}
 }

@@ -170,3 +170,72 @@ func (r *Reader) content(ctx context.Context, stored http.Header, parsed *sealer
 	defer facts.Wipe()
 	return sealer.OpenContent(stored, r.Name.Key, h.Size, facts.Headers)
 }
+
+// StoreConditions replaces the ETags in the conditions of a write with those at
+// the store, which then evaluates the conditions atomically. If the object
+// changes in between, it has another ETag and the condition fails.
+func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error {
+	for _, name := range [...]string{"If-Match", "If-None-Match"} {
+		value := header.Get(name)
+		list := EntityTags(value)
+		if value == "" || slices.Equal(list, []string{"*"}) || !slices.ContainsFunc(list, HasSuffix) {
+			continue
+		}
+		answer, err := r.current(ctx)
+		if upstream.StatusOf(err) == http.StatusNotFound {
+			continue // no tag matches a missing object
+		}
+		if err != nil {
+			return err
+		}
+		stored := strings.Trim(answer.Get("ETag"), `"`)
+		shown := strings.Trim(ShownTag(answer), `"`)
+		for i, t := range list {
+			if t == shown {
+				list[i] = stored
+			}
+		}
+		header.Set(name, `"`+strings.Join(list, `", "`)+`"`)
+	}
+	return nil
+}
+
+// CheckIgnored evaluates the conditions of a write that the store would ignore,
+// and removes them from header, which StoreConditions has rewritten. A write
+// that comes between this check and the request's own is not noticed.
+func (r *Reader) CheckIgnored(ctx context.Context, header http.Header, can upstream.Conditions) error {
+	c := ConditionsOf(header)
+	if can.Match != upstream.TagNone {
+		c.Match = nil
+	}
+	if can.Create && slices.Equal(c.NoneMatch, []string{"*"}) {
+		c.NoneMatch = nil
+	}
+	if len(c.Match) == 0 && len(c.NoneMatch) == 0 {
+		return nil
+	}
+	answer, err := r.current(ctx)
+	switch {
+	case upstream.StatusOf(err) == http.StatusNotFound && len(c.Match) > 0:
+		return s3.ErrNoSuchKey
+	case upstream.StatusOf(err) == http.StatusNotFound:
+	case err != nil:
+		return err
+	case c.Check(answer.Get("ETag")) != nil:
+		return s3.ErrPreconditionFailed
+	}
+	if len(c.Match) > 0 {
+		header.Del("If-Match")
+	}
+	if len(c.NoneMatch) > 0 {
+		header.Del("If-None-Match")
+	}
+	return nil
+}
+
+// current returns the headers of the object that a write would replace.
+func (r *Reader) current(ctx context.Context) (http.Header, error) {
+	return r.Store.Exec(ctx, upstream.Request{
+		Method: http.MethodHead, Bucket: r.Name.Bucket, Key: r.Name.Key, Query: r.VersionQuery(),
+	})
+}

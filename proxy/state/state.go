@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"go.uber.org/zap"
 
 	"ssegw/kms"
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/task"
 	"ssegw/proxy/upstream"
@@ -77,10 +79,6 @@ type State struct {
 	openErr atomic.Pointer[error]       // of the last failed attempt to open it
 	old     oldRoots
 	rules   rulesStore
-
-	// Guards is true if the store refuses writes whose If-Match does not hold,
-	// even if there is no object.
-	Guards atomic.Bool
 }
 
 // New returns a state that is not open yet. Run opens it.
@@ -139,7 +137,11 @@ func (s *State) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()))
+	found := s.cfg.Upstream.Capabilities()
+	if ignored := found.Put.List(); len(ignored) > 0 {
+		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Strings("ignored", ignored))
+	}
+	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()), zap.Any("capabilities", maps.Collect(found.All())))
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepForever(ctx) })
 	defer sweeps.Wait()
@@ -171,13 +173,7 @@ func (s *State) Open(ctx context.Context) error {
 	if err := s.openRules(ctx, root, record.Initialised); err != nil {
 		return err
 	}
-	if err := s.store.ProbeHeaders(ctx, s.cfg.Bucket); err != nil {
-		return err
-	}
-	if err := s.store.Probe(ctx, s.cfg.Bucket); err != nil {
-		return err
-	}
-	if err := s.checkConditions(ctx); err != nil {
+	if err := (probe.Prober{Client: s.store, Bucket: s.cfg.Bucket}).All(ctx); err != nil {
 		return err
 	}
 	if !record.Initialised || record.KeyName != s.cfg.KMS.DefaultKey() {
@@ -349,7 +345,7 @@ const maxNames = 10
 func (s *State) Names(ctx context.Context) ([]string, error) {
 	var names []string
 	err := s.each(ctx, "", func(e *s3.Entry) error {
-		if !strings.HasPrefix(e.Key, upstream.ProbePrefix) {
+		if !strings.HasPrefix(e.Key, probe.Prefix) {
 			names = append(names, e.Key)
 		}
 		if len(names) == maxNames {
@@ -383,24 +379,6 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 	}
 	_, err = s.put(ctx, RootObject, b, etag)
 	return err
-}
-
-// checkConditions warns if the store ignores the conditions of writes or
-// refuses conditional writes. On such a store, two replicas that change rules
-// at the same moment lose one of the changes.
-func (s *State) checkConditions(ctx context.Context) error {
-	return s.store.Probing(ctx, s.cfg.Bucket, "", func(name string) error {
-		guards, err := s.store.GuardsMissing(ctx, s.cfg.Bucket, name)
-		if err != nil {
-			return err
-		}
-		ignored, err := s.store.IgnoredCondition(ctx, s.cfg.Bucket, name)
-		s.Guards.Store(guards && ignored == "" && err == nil)
-		if err == nil && ignored != "" {
-			s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.String("ignored", ignored))
-		}
-		return err
-	})
 }
 
 // put stores a small object and returns its ETag. It replaces only the object

@@ -58,6 +58,9 @@ func (s *Store) OwnFor(origin *Origin) Client {
 	return c
 }
 
+// Store returns the store that requests go to.
+func (c Client) Store() *Store { return c.store }
+
 // IsGateway reports whether requests have the gateway's own rights.
 func (c Client) IsGateway() bool { return c.as.isGateway }
 
@@ -178,4 +181,30 @@ func (c Client) Tags(ctx context.Context, bucket, key string, query url.Values) 
 		tags.Set(t.Key, t.Value)
 	}
 	return tags, nil
+}
+
+// SetTags sets the tags of an object. tags are in the form of x-amz-tagging.
+// version is "" for the current version.
+func (c Client) SetTags(ctx context.Context, bucket, key, version, tags string) error {
+	values, err := url.ParseQuery(tags)
+	if err != nil {
+		return s3.ErrArgument(s3.HeaderTagging, tags, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+	}
+	var doc bytes.Buffer
+	doc.WriteString("<Tagging><TagSet>")
+	for key := range values {
+		doc.WriteString("<Tag><Key>")
+		_ = xml.EscapeText(&doc, []byte(key)) // a buffer takes everything
+		doc.WriteString("</Key><Value>")
+		_ = xml.EscapeText(&doc, []byte(values.Get(key)))
+		doc.WriteString("</Value></Tag>")
+	}
+	doc.WriteString("</TagSet></Tagging>")
+	o := Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: url.Values{"tagging": {""}}, Header: http.Header{}}
+	if version != "" {
+		o.Query.Set("versionId", version)
+	}
+	o.SetDocument(doc.Bytes())
+	_, err = c.Exec(ctx, o)
+	return err
 }

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
 // Framing is the encoding of a body sent to the store. If the connection
@@ -41,22 +40,6 @@ func (f Framing) String() string {
 	default:
 		return "auto"
 	}
-}
-
-// framingChoice is the framing in use: the configured one, or the probed one.
-type framingChoice struct {
-	configured Framing
-	probed     atomic.Int32
-}
-
-func (f *framingChoice) get() Framing {
-	if f.configured != FramingAuto {
-		return f.configured
-	}
-	if p := Framing(f.probed.Load()); p != FramingAuto {
-		return p
-	}
-	return FramingPlain
 }
 
 // SealedUnit is the length in bytes of a sealed package, except an object's

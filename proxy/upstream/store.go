@@ -82,8 +82,8 @@ type Store struct {
 	long        http.RoundTripper // for long bodies, which some stores only write once they have ended
 	patient     http.RoundTripper // for slow requests such as copies
 	signer      *v4.Signer
-	framing     framingChoice
-	altered     atomic.Pointer[Alterations] // nil: not known
+	framing     Framing                      // as configured
+	found       atomic.Pointer[Capabilities] // nil: not probed
 }
 
 // New returns the store that cfg describes. It makes no request.
@@ -93,6 +93,7 @@ func New(cfg Config) *Store {
 		endpoint:    cfg.Endpoint,
 		region:      cfg.Region,
 		credentials: cfg.Credentials,
+		framing:     cfg.Framing,
 		ordinary:    newTransport(cfg, idle, min(idle, cmp.Or(cfg.AnswerTimeout, answerTimeout))),
 		long:        newTransport(cfg, idle, idle),
 		patient:     newTransport(cfg, copyFactor*idle, copyFactor*idle),
@@ -100,7 +101,6 @@ func New(cfg Config) *Store {
 			o.DisableURIPathEscaping = true
 		}),
 	}
-	s.framing.configured = cfg.Framing
 	return s
 }
 
@@ -116,6 +116,7 @@ type Request struct {
 	Size   int64     // bytes of the body as sent
 	Hash   string    // x-amz-content-sha256; "": that of the empty body
 	Copies bool      // the store may copy or assemble gigabytes before it answers
+	AsIs   bool      // the form of an If-Match is already that of the store
 	signed *chunkSigner
 }
 
@@ -180,9 +181,17 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 	// length.
 	r.Header.Set("Accept-Encoding", "identity")
 	r.Header.Set("User-Agent", "ssegw")
-	if o.Body != nil && o.Size > 0 {
+	if v := r.Header.Get("If-Match"); v != "" && !o.AsIs && writes(o.Method) {
+		r.Header.Set("If-Match", c.store.Capabilities().Put.Match.Of(v))
+	}
+	switch {
+	case o.Body != nil && o.Size > 0:
 		r.Body = &guardedBody{r: o.Body}
 		r.ContentLength = o.Size
+	case writes(o.Method):
+		// Makes net/http send Content-Length: 0 in a DELETE, too. Some stores
+		// wait for a body otherwise.
+		r.TransferEncoding = []string{"identity"}
 	}
 	if c.isAnonymous() {
 		c.as.origin.setHeaders(r.Header)
@@ -208,17 +217,33 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 	return r, nil
 }
 
+// writes reports whether requests of a method may change something.
+func writes(method string) bool { return method != http.MethodGet && method != http.MethodHead }
+
 // EncodeQuery encodes a query for both the URL and the signature: sorted by
 // name, with %20 for a space.
 func EncodeQuery(q url.Values) string {
 	return strings.ReplaceAll(q.Encode(), "+", "%20")
 }
 
-// Framing returns how bodies are sent to the store.
-func (s *Store) Framing() Framing { return s.framing.get() }
+// Framing returns how bodies with data are sent to the store.
+func (s *Store) Framing() Framing {
+	if s.framing != FramingAuto {
+		return s.framing
+	}
+	return cmp.Or(s.Capabilities().Framing, FramingPlain)
+}
+
+// FramingOf returns how a body of size bytes is sent to the store.
+func (s *Store) FramingOf(size int64) Framing {
+	if size == 0 && s.Capabilities().PlainEmpty {
+		return FramingPlain
+	}
+	return s.Framing()
+}
 
 // ConfiguredFraming returns the configured framing, which can be FramingAuto.
-func (s *Store) ConfiguredFraming() Framing { return s.framing.configured }
+func (s *Store) ConfiguredFraming() Framing { return s.framing }
 
 // Endpoint returns the URL of the store.
 func (s *Store) Endpoint() string { return s.endpoint.String() }

@@ -1,0 +1,110 @@
+// Package probe finds out what a store can do. It writes small objects, the
+// probes, to the state bucket and removes them again. It names no products:
+// what a store does is all that counts.
+//
+// What it finds are the [upstream.Capabilities] of the store. The gateway
+// probes at its start, and ssegw check reports each finding.
+// docs/ARCHITECTURE.md is the map.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"ssegw/proxy/upstream"
+)
+
+// Prober probes a store. Its methods report errors of the connection to the
+// store. What the store refuses is a finding, not an error.
+type Prober struct {
+	upstream.Client
+	Bucket string // for the probes
+}
+
+// All finds out everything that Capabilities describe.
+func (c Prober) All(ctx context.Context) error {
+	for _, find := range [...]func(context.Context) error{c.Headers, c.Framing, c.Conditions, c.Copies} {
+		if err := find(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanup is the least time for removing a probe, even if the context of the
+// probe has ended.
+const cleanup = 300 * time.Millisecond
+
+// CleaningUp returns a context for removing what was made under ctx, even if
+// ctx has ended. It ends at the deadline of ctx, but not before 300 ms from
+// now.
+func CleaningUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := cleanup
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(timeout, time.Until(deadline))
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}
+
+// Prefix begins the names of probes.
+const Prefix = "probe-"
+
+// With calls f with the unique name of a probe, which ends in suffix.
+// Afterwards it removes the object of that name, even if f has failed.
+func (c Prober) With(ctx context.Context, suffix string, f func(name string) error) error {
+	name := Prefix + upstream.RandomTag() + suffix
+	err := f(name)
+	ctx, cancel := CleaningUp(ctx)
+	defer cancel()
+	resp, removeErr := c.Send(ctx, upstream.Request{Method: http.MethodDelete, Bucket: c.Bucket, Key: name})
+	if removeErr == nil {
+		upstream.Discard(resp)
+	} else if err == nil {
+		err = fmt.Errorf("removing %s: %w", name, removeErr)
+	}
+	if err != nil {
+		return fmt.Errorf("probe: probing the store: %w", err)
+	}
+	return nil
+}
+
+// upload begins an upload of a probe that has one small part.
+func (c Prober) upload(ctx context.Context, name string) (upstream.UploadName, []upstream.SentPart, error) {
+	begun, err := c.BeginUpload(ctx, c.Bucket, name, http.Header{})
+	if err != nil {
+		return upstream.UploadName{}, nil, err
+	}
+	answer, err := c.Exec(ctx, upstream.Request{
+		Method: http.MethodPut, Bucket: c.Bucket, Key: name, Query: begun.Query(1), Header: http.Header{},
+		Body: strings.NewReader("part"), Size: 4, Hash: upstream.HexSHA256([]byte("part")),
+	})
+	if err != nil {
+		c.dropUpload(ctx, begun.UploadName)
+		return upstream.UploadName{}, nil, err
+	}
+	return begun.UploadName, []upstream.SentPart{{Number: 1, Etag: strings.Trim(answer.Get("ETag"), `"`)}}, nil
+}
+
+// dropUpload aborts the upload of a probe, even if ctx has ended.
+func (c Prober) dropUpload(ctx context.Context, up upstream.UploadName) {
+	ctx, cancel := CleaningUp(ctx)
+	defer cancel()
+	_ = c.AbortUpload(ctx, up) // what is left over is only a probe
+}
+
+// unlessRefused returns nil if err is the store's refusal of a probe, and
+// otherwise err. A store that is only busy has refused nothing.
+func unlessRefused(err error) error {
+	switch upstream.StatusOf(err) {
+	case 0, http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return err
+	}
+	if errors.Is(err, upstream.ErrUnavailable) {
+		return err
+	}
+	return nil
+}

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
 	"ssegw/proxy/sse"
 	"ssegw/proxy/upstream"
 )
@@ -11,7 +14,7 @@ import (
 // createBucket is CreateBucket. The gateway makes the Location of the answer
 // itself, because that of the store could name the store's host.
 func createBucket(c *call) error {
-	resp, err := sendOn(c, outgoing(c))
+	resp, err := sendEdited(c, outgoing(c), relocate)
 	if err != nil {
 		return err
 	}
@@ -22,6 +25,27 @@ func createBucket(c *call) error {
 	}
 	c.w.Header().Set("Location", "/"+c.req.Bucket)
 	return passAnswer(c, resp, doc, "application/xml")
+}
+
+// relocate is the edit of CreateBucket. It replaces the gateway's region with
+// the store's.
+func relocate(c *call, doc []byte) ([]byte, bool, error) {
+	own := s3.Relocate(doc, c.gw.Region, c.gw.Upstream.Region())
+	return own, !bytes.Equal(own, doc), s3.RefuseBucket(doc, c.gw.State.Bucket())
+}
+
+// getBucketLocation is GetBucketLocation. Clients sign for the region in the
+// answer, so it is the gateway's own, if the gateway has one.
+func getBucketLocation(c *call) error {
+	if c.gw.Region == sigv4.AnyRegion {
+		return forward(c)
+	}
+	resp, err := sendOn(c, outgoing(c))
+	if err != nil {
+		return err
+	}
+	upstream.Discard(resp)
+	return passAnswer(c, resp, s3.Location(c.gw.Region), "application/xml")
 }
 
 // getBucketPolicy is GetBucketPolicy, whose answer is JSON.

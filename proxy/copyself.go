@@ -88,7 +88,11 @@ func isConditional(header http.Header) bool {
 // guardError returns object.ErrChanged if err refuses the guard's condition,
 // which the client did not send. Other errors stay.
 func (s *copySource) guardError(err error) error {
-	if s.guard != nil && !errors.Is(err, object.ErrChanged) && s.guard.refuse(upstream.StatusOf(err), s.stored) {
+	if s.guard == nil || errors.Is(err, object.ErrChanged) {
+		return err
+	}
+	foundHere := errors.Is(err, s3.ErrPreconditionFailed) || errors.Is(err, s3.ErrNoSuchKey) // by object.Reader.CheckIgnored
+	if foundHere || s.guard.refuse(upstream.StatusOf(err), s.stored) {
 		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
 	}
 	return err

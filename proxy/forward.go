@@ -36,6 +36,9 @@ func forwardAs(c *call, o upstream.Request, edit edit) error {
 func passAnswer(c *call, resp *http.Response, doc []byte, kind string) error {
 	h := c.w.Header()
 	upstream.CopyAnswer(h, resp.Header, false)
+	if h.Get(s3.HeaderBucketRegion) != "" && c.gw.Region != sigv4.AnyRegion {
+		h.Set(s3.HeaderBucketRegion, c.gw.Region)
+	}
 	if len(doc) > 0 {
 		h.Set("Content-Type", kind)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"maps"
 	"net/http"
@@ -337,7 +338,7 @@ func (u *memUpstream) tag(path string, o *memObject, tags string) {
 	}
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(values)) {
-		fmt.Fprintf(&b, "<Tag><Key>%s</Key><Value>%s</Value></Tag>", k, values.Get(k))
+		fmt.Fprintf(&b, "<Tag><Key>%s</Key><Value>%s</Value></Tag>", html.EscapeString(k), html.EscapeString(values.Get(k)))
 	}
 	u.docs[path+"?tagging"] = []byte("<Tagging><TagSet>" + b.String() + "</TagSet></Tagging>")
 	o.header.Set("X-Amz-Tagging-Count", strconv.Itoa(len(values)))

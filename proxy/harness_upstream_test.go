@@ -54,6 +54,7 @@ type memUpstream struct {
 	minPart    int                   // bytes of a part that is not the last; 0: Amazon S3's bound
 	maxCopy    int64                 // bytes of an object that one request copies; 0: Amazon S3's bound
 	maxPut     int64                 // bytes of a body in one request; 0: no bound
+	ways     hook // how the store differs from Amazon S3; unhook leaves it
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -220,7 +221,12 @@ func (u *memUpstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 	}
+	ways := u.ways
 	u.mu.Unlock()
+	if ways != nil {
+		store := next
+		next = func(w http.ResponseWriter, r *http.Request) { ways(w, r, store) }
+	}
 	if run != nil {
 		run(w, r, next)
 		return

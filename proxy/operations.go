@@ -30,6 +30,7 @@ var operations = map[s3.Action]func(*call) error{
 	s3.ListObjectVersions: listObjects,
 
 	s3.CreateBucket:           createBucket,
+	s3.GetBucketLocation:      getBucketLocation,
 	s3.GetBucketPolicy:        getBucketPolicy,
 	s3.PutBucketPolicy:        putBucketPolicy,
 	s3.GetBucketEncryption:    getBucketEncryption,

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -26,5 +28,47 @@ func TestRegion(t *testing.T) {
 		wantObject(t, open, "/bucket/key", c.body, 1)
 		c.region = ""
 		open.do(c).want(t, http.StatusOK, "")
+	}
+}
+
+// TestLocations: clients see the gateway's region wherever they ask for the one
+// to sign for, and the store sees its own.
+func TestLocations(t *testing.T) {
+	t.Parallel()
+	constraint := func(region string) string {
+		return `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>` + region + `</LocationConstraint></CreateBucketConfiguration>`
+	}
+	for region, want := range map[string]string{clientRegion: "></LocationConstraint>", "eu-1": ">eu-1<", sigv4.AnyRegion: ">zone<"} {
+		g := newGateway(t, func(s *gatewaySetup) { s.config.Region = region })
+		g.upstream.on("", "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			w.Header().Set("X-Amz-Bucket-Region", "zone")
+			if r.URL.Query().Has("location") {
+				_, _ = w.Write([]byte("<LocationConstraint>zone</LocationConstraint>"))
+			}
+		})
+		signed := region
+		if region == sigv4.AnyRegion {
+			signed = "any"
+		}
+		r := g.do(clientRequest{method: http.MethodGet, path: "/bucket", query: url.Values{"location": {""}}, region: signed})
+		if r.want(t, 200, ""); !strings.Contains(string(r.body), want) {
+			t.Errorf("%s: %s", region, r.body)
+		}
+		r = g.do(clientRequest{method: http.MethodHead, path: "/bucket", region: signed})
+		if got := r.header.Get("X-Amz-Bucket-Region"); got != region && (region != sigv4.AnyRegion || got != "zone") {
+			t.Errorf("%s: HEAD says %s", region, got)
+		}
+		g.upstream.on(http.MethodPut, "/new", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			body, _ := io.ReadAll(r.Body)
+			if got := string(body); got != constraint("other") && (region == sigv4.AnyRegion || got != constraint(upstreamRegion)) {
+				t.Errorf("%s: the store gets %s", region, got)
+			}
+		})
+		for _, named := range []string{region, "other"} {
+			if region == sigv4.AnyRegion {
+				named = "other"
+			}
+			g.do(clientRequest{method: http.MethodPut, path: "/new", body: []byte(constraint(named)), region: signed}).want(t, 200, "")
+		}
 	}
 }

@@ -16,6 +16,14 @@ import (
 // is not ASCII is in encoded words at every store. A header that the store
 // would change on an object of that key is an S3 error.
 func Storable(altered upstream.Alterations, header http.Header, key string) error {
+	if altered.DirMeta && strings.HasSuffix(key, "/") {
+		return s3.ErrArgument("key", key, doesNotKeep+"the metadata of directories, which are objects whose keys end in a slash.")
+	}
+	for _, part := range altered.Keys {
+		if strings.Contains(key, part) {
+			return s3.ErrArgument("key", key, doesNotKeep+"keys with "+part+".")
+		}
+	}
 	for name, values := range header {
 		lower := strings.ToLower(name)
 		if !s3.IsStored(lower) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -12,94 +14,125 @@ import (
 
 const (
 	probedNames = "_.!#$%&'*+^`|~" // all that RFC 9110 allows in names, except letters, digits and hyphens
-	commonNames = "_."             // probed if the store refuses the others
 	probeText   = `inline; filename="ü"`
 	probeWords  = "=?utf-8?Q?gr=C3=BC=C3=9fe_?=" // RFC 2047, in a form that the gateway does not write
 	probeMeta   = s3.MetaPrefix + "probe-text"
 	probeDate   = "0" // some servers send it for "expired"
 )
 
-// allAlterations is assumed of a store that refuses the probes.
-var allAlterations = upstream.Alterations{Names: probedNames, Expires: true, Words: true, Meta: true, Content: true, Dirs: true}
-
-// Headers finds out which headers the store alters. A store that refuses the
-// probes is assumed to alter everything in [upstream.Alterations].
+// Headers finds out which headers and keys the store alters. It takes a header
+// that the store refuses for one that it alters.
 func (c Prober) Headers(ctx context.Context) error {
-	for _, chars := range [...]string{probedNames, commonNames} {
-		found, err := c.alters(ctx, chars)
-		if err != nil && unlessRefused(err) == nil {
-			continue
-		}
-		if err == nil {
-			found.Dirs, err = c.altersDirectories(ctx)
-			c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = *found })
-		}
-		return err
+	sent := http.Header{}
+	sent.Set("Content-Disposition", probeText)
+	sent.Set("Expires", probeDate)
+	sent.Set(probeMeta, probeWords)
+	for _, char := range probedNames {
+		sent.Set(probeName(char), "probe")
 	}
-	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations })
-	return nil
-}
-
-// altersDirectories reports whether the store drops the content headers of a
-// directory.
-func (c Prober) altersDirectories(ctx context.Context) (altered bool, err error) {
-	err = c.With(ctx, "/", func(name string) error {
-		h := http.Header{}
-		h.Set("Cache-Control", "no-cache")
-		stored, err := c.probed(ctx, name, nil, h)
-		if err == nil {
-			altered = stored.Get("Cache-Control") != "no-cache"
-		}
-		return err
-	})
-	if upstream.AnswerOf(err) != nil {
-		return false, nil // it refuses the directories of clients, too
-	}
-	return altered, err
-}
-
-// probed stores a probe and returns its headers as the store keeps them.
-func (c Prober) probed(ctx context.Context, name string, b []byte, h http.Header) (http.Header, error) {
-	if _, err := c.Put(ctx, c.Bucket, name, b, h); err != nil {
-		return nil, err
-	}
-	resp, err := c.Send(ctx, upstream.Request{Method: http.MethodHead, Bucket: c.Bucket, Key: name})
+	stored, err := c.stored(ctx, sent)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	upstream.Discard(resp)
-	return resp.Header, nil
-}
-
-// alters finds all alterations except Dirs. It tries names of metadata that
-// contain one of chars.
-func (c Prober) alters(ctx context.Context, chars string) (found *upstream.Alterations, err error) {
-	err = c.With(ctx, "", func(name string) error {
-		h := http.Header{}
-		h.Set("Content-Disposition", probeText)
-		h.Set("Expires", probeDate)
-		h.Set(probeMeta, probeWords)
-		for _, char := range chars {
-			h.Set(probeName(char), "probe")
+	found := upstream.Alterations{
+		Expires: stored.Get("Expires") != probeDate,
+		Words:   stored.Get(probeMeta) != probeWords,
+		Meta:    decoded(stored.Get(probeMeta)) != decoded(probeWords),
+		Content: decoded(stored.Get("Content-Disposition")) != probeText,
+	}
+	for _, char := range probedNames {
+		if stored.Get(probeName(char)) != "probe" {
+			found.Names += string(char)
 		}
-		stored, err := c.probed(ctx, name, []byte("probe"), h)
+	}
+	if err := c.directories(ctx, &found); err != nil {
+		return err
+	}
+	for _, part := range [...]string{"//", `\`} {
+		kept, err := c.keepsKey(ctx, part)
 		if err != nil {
 			return err
 		}
-		found = &upstream.Alterations{
-			Expires: stored.Get("Expires") != probeDate,
-			Words:   stored.Get(probeMeta) != probeWords,
-			Meta:    decoded(stored.Get(probeMeta)) != decoded(probeWords),
-			Content: decoded(stored.Get("Content-Disposition")) != probeText,
+		if !kept {
+			found.Keys = append(found.Keys, part)
 		}
-		for _, char := range chars {
-			if stored.Get(probeName(char)) != "probe" {
-				found.Names += string(char)
-			}
+	}
+	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found })
+	return nil
+}
+
+// stored stores a probe with headers, and returns them as the store keeps them.
+// If the store refuses them together, it tries each alone, and leaves out those
+// that the store refuses.
+func (c Prober) stored(ctx context.Context, sent http.Header) (http.Header, error) {
+	stored, err := c.keep(ctx, "", []byte("probe"), sent)
+	if stored != nil || err != nil {
+		return stored, err
+	}
+	all := http.Header{}
+	for name, values := range sent {
+		stored, err := c.keep(ctx, "", []byte("probe"), http.Header{name: values})
+		if err != nil {
+			return nil, err
 		}
+		if v := stored.Get(name); v != "" {
+			all.Set(name, v)
+		}
+	}
+	return all, nil
+}
+
+// keep stores a probe whose name ends in suffix. It returns the probe's headers
+// as the store keeps them, nil if the store refuses them.
+func (c Prober) keep(ctx context.Context, suffix string, b []byte, h http.Header) (stored http.Header, err error) {
+	err = c.With(ctx, suffix, func(name string) error {
+		if _, err := c.Put(ctx, c.Bucket, name, b, h.Clone()); err != nil {
+			return unlessRefused(err)
+		}
+		var err error
+		stored, err = c.Head(ctx, c.Bucket, name)
+		return err
+	})
+	return stored, err
+}
+
+// directories finds out what the store drops of a directory.
+func (c Prober) directories(ctx context.Context, found *upstream.Alterations) error {
+	h := http.Header{}
+	h.Set("Cache-Control", "no-cache")
+	h.Set(probeMeta, "probe")
+	stored, err := c.keep(ctx, "/", nil, h)
+	if stored != nil { // otherwise it refuses the directories of clients, too
+		found.Dirs = stored.Get("Cache-Control") != "no-cache"
+		found.DirMeta = stored.Get(probeMeta) != "probe"
+	}
+	return err
+}
+
+// keepsKey reports whether the store keeps a key that contains part, or refuses
+// it. A store on a file system may clean it like a path.
+func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error) {
+	err = c.With(ctx, part+"x", func(name string) error {
+		if _, err := c.Put(ctx, c.Bucket, name, nil, http.Header{}); err != nil {
+			kept = true
+			return unlessRefused(err)
+		}
+		begin, _, _ := strings.Cut(name, part)
+		resp, err := c.Send(ctx, upstream.Request{
+			Method: http.MethodGet, Bucket: c.Bucket, Query: url.Values{"list-type": {"2"}, "prefix": {begin}},
+		})
+		if err != nil {
+			return unlessRefused(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		page, err := upstream.ParseListing(resp.Body)
+		if err != nil {
+			return err
+		}
+		kept = slices.ContainsFunc(page.Entries, func(e s3.Entry) bool { return e.Key == name })
 		return nil
 	})
-	return found, err
+	return kept, err
 }
 
 func probeName(char rune) string {

@@ -147,17 +147,19 @@ func (g SourceGuard) Covers(etag string) bool {
 	return g == GuardAll || g == GuardSingle && !strings.Contains(etag, "-")
 }
 
-// Alterations describes which headers of an object a store does not keep as
-// sent. A sealed object whose headers change cannot be read. So the gateway
+// Alterations describes which headers of an object, and which keys, a store
+// does not keep as sent. A sealed object whose headers change cannot be read. So the gateway
 // makes a change itself before it seals, if the meaning stays the same, and
 // refuses the write otherwise.
 type Alterations struct {
-	Names   string // characters that it changes in names of user metadata
-	Expires bool   // it keeps Expires only as a date in the form of RFC 9110
-	Words   bool   // it decodes or rewrites encoded words in user metadata
-	Meta    bool   // it changes the text that encoded words in user metadata stand for
-	Content bool   // it changes content headers that are not ASCII
-	Dirs    bool   // it drops content headers of directories: objects whose keys end in a slash
+	Names   string   // characters that it changes in names of user metadata
+	Expires bool     // it keeps Expires only as a date in the form of RFC 9110
+	Words   bool     // it decodes or rewrites encoded words in user metadata
+	Meta    bool     // it changes the text that encoded words in user metadata stand for
+	Content bool     // it changes content headers that are not ASCII
+	Dirs    bool     // it drops content headers of directories: objects whose keys end in a slash
+	DirMeta bool     // it drops the user metadata of directories
+	Keys    []string // parts of keys that it changes
 }
 
 // List describes the alterations for which writes are refused, one per element.
@@ -177,6 +179,12 @@ func (a *Alterations) List() (list []string) {
 	}
 	if a.Dirs {
 		list = append(list, "content headers of directories")
+	}
+	if a.DirMeta {
+		list = append(list, "directories")
+	}
+	if len(a.Keys) > 0 {
+		list = append(list, "keys with "+strings.Join(a.Keys, " "))
 	}
 	return list
 }

@@ -177,6 +177,9 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}
+	if v := r.Header.Get(s3.HeaderTagging); v != "" { // not all stores take a plus for a space
+		r.Header.Set(s3.HeaderTagging, strings.ReplaceAll(v, "+", "%20"))
+	}
 	// Otherwise net/http asks for gzip and decompresses it, which changes the
 	// length.
 	r.Header.Set("Accept-Encoding", "identity")
@@ -189,9 +192,9 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 		r.Body = &guardedBody{r: o.Body}
 		r.ContentLength = o.Size
 	case writes(o.Method):
-		// Makes net/http send Content-Length: 0 in a DELETE, too. Some stores
-		// wait for a body otherwise.
-		r.TransferEncoding = []string{"identity"}
+		// These make net/http send Content-Length: 0 in a DELETE, too. Some
+		// stores wait for a body otherwise.
+		r.Body, r.TransferEncoding = http.NoBody, []string{"identity"}
 	}
 	if c.isAnonymous() {
 		c.as.origin.setHeaders(r.Header)

@@ -1,10 +1,15 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +59,52 @@ func TestZeroCaller(t *testing.T) {
 		}
 		if signed := got.Get("Authorization") != ""; signed != c.signed {
 			t.Errorf("%s: signed is %t", c.name, signed)
+		}
+	}
+}
+
+// TestWritesHaveALength: every request that may change something says that it
+// has no body. A store could wait for one.
+func TestWritesHaveALength(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	requests := make(chan string)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			request := "\n"
+			for r := textproto.NewReader(bufio.NewReader(conn)); ; {
+				line, err := r.ReadLine()
+				if err != nil || line == "" {
+					break
+				}
+				request += line + "\n"
+			}
+			requests <- request
+			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+			_ = conn.Close()
+		}
+	}()
+	s := New(Config{Endpoint: &url.URL{Scheme: "http", Host: l.Addr().String()}})
+	for _, method := range []string{"PUT", "POST", "DELETE", "GET", "HEAD"} {
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Anonymous(nil).Exec(t.Context(), Request{Method: method, Bucket: "b", Key: "k"})
+			ended <- err
+		}()
+		request := <-requests
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if has, want := strings.Contains(request, "\nContent-Length: 0\n"), method != "GET" && method != "HEAD"; has != want || strings.Contains(request, "Transfer-Encoding") {
+			t.Errorf("%s: %s", method, request)
 		}
 	}
 }

@@ -1,0 +1,235 @@
+package proxy
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"ssegw/kms/kmstest"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
+)
+
+// storeWays are the ways in which stores differ from Amazon S3.
+var storeWays = map[string]hook{
+	"ETags without quotes": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if v := r.Header.Get("If-Match"); v != "" && isWrite(r) {
+			if strings.Contains(v, `"`) && v != "*" {
+				memFail(w, 412, "PreconditionFailed", "another ETag")
+				return
+			}
+			r.Header.Set("If-Match", `"`+v+`"`)
+		}
+		next.ServeHTTP(w, r)
+	},
+	"no conditional writes": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if isWrite(r) && r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
+			memFail(w, 501, "NotImplemented", "conditions")
+			return
+		}
+		next.ServeHTTP(w, r)
+	},
+	"conditions in PutObject alone": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost || r.Header.Get("X-Amz-Copy-Source") != "" {
+			r.Header.Del("If-Match")
+			r.Header.Del("If-None-Match")
+		}
+		next.ServeHTTP(w, r)
+	},
+	"no condition on the source": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Header.Del("X-Amz-Copy-Source-If-Match")
+		next.ServeHTTP(w, r)
+	},
+	"no condition on multipart sources": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.Header.Get("X-Amz-Copy-Source-If-Match"), "-") {
+			memFail(w, 412, "PreconditionFailed", "another ETag")
+			return
+		}
+		next.ServeHTTP(w, r)
+	},
+	"copies without tags": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("X-Amz-Metadata-Directive") == "REPLACE" || r.URL.Query().Has("uploads") {
+			r.Header.Del("X-Amz-Tagging")
+			r.Header.Set("X-Amz-Tagging-Directive", "REPLACE")
+		}
+		next.ServeHTTP(w, r)
+	},
+	"copies keep metadata": forgetting("X-Amz-Metadata-Directive"),
+	"no CopyObject": refusing(func(r *http.Request) bool {
+		return r.Header.Get("X-Amz-Copy-Source") != "" && !r.URL.Query().Has("uploadId")
+	}, 501, "NotImplemented"),
+	"no tags": refusing(func(r *http.Request) bool {
+		return isWrite(r) && (r.Header.Get("X-Amz-Tagging") != "" || r.URL.Query().Has("tagging"))
+	}, 501, "NotImplemented"),
+	"no ETag of a Complete": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		doc := answer.Body.String()
+		if begin := strings.Index(doc, "<ETag>"); strings.Contains(doc, "<CompleteMultipartUploadResult") {
+			doc = doc[:begin] + "<ETag></ETag>" + doc[strings.Index(doc, "</ETag>")+len("</ETag>"):]
+		}
+		_, _ = w.Write([]byte(doc))
+	},
+	"no trailers, no empty signed bodies": refusing(func(r *http.Request) bool {
+		framing := r.Header.Get("X-Amz-Content-Sha256")
+		return framing == modeTrailer || framing == modeSigned && r.Header.Get("X-Amz-Decoded-Content-Length") == "0"
+	}, 400, "InvalidRequest"),
+}
+
+func isWrite(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
+
+// onStores runs f with each kind of store behind the gateway.
+func onStores(t *testing.T, f func(t *testing.T, g *testGateway, ways string)) {
+	t.Helper()
+	for name, ways := range storeWays {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := newMemUpstream(t)
+			u.ways = ways
+			f(t, newGateway(t, withUpstream(u), withFraming(upstream.FramingAuto), withRule(testBucket, state.Rule{Algorithm: s3.AES256})).withSmallParts(), name)
+		})
+	}
+}
+
+// TestStores does what clients do on each kind of store. Whatever is accepted
+// is readable.
+func TestStores(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		replace := []string{"X-Amz-Metadata-Directive", "REPLACE", "X-Amz-Meta-B", "2"}
+		for _, size := range []int{0, 1, 70_000} {
+			body := pattern(size, 1)
+			g.put("/bucket/k", body).want(t, 200, "")
+			wantObject(t, g, "/bucket/k", body, min(size, 1))
+			g.put("/bucket/copy", nil, "X-Amz-Copy-Source", "bucket/k").want(t, 200, "")
+			wantObject(t, g, "/bucket/copy", body, min(size, 1))
+			g.put("/bucket/k", nil, append(replace, "X-Amz-Copy-Source", "bucket/k")...).want(t, 200, "")
+			wantObject(t, g, "/bucket/k", body, min(size, 1))
+		}
+
+		body := pattern(5000, 3)
+		u := g.begin("/bucket/parts")
+		u.listed = []testPart{{number: 1, etag: u.try(1, body).header.Get("ETag")}}
+		u.complete()
+		wantObject(t, g, "/bucket/parts", body, 1)
+		g.put("/bucket/copy", nil, "X-Amz-Copy-Source", "bucket/parts").want(t, 200, "")
+		wantObject(t, g, "/bucket/copy", body, 1)
+		etag := g.head("/bucket/parts").header.Get("ETag")
+		g.put("/bucket/copy", nil, "X-Amz-Copy-Source", "bucket/parts", "X-Amz-Copy-Source-If-Match", etag).want(t, 200, "")
+		g.put("/bucket/copy", nil, "X-Amz-Copy-Source", "bucket/parts", "X-Amz-Copy-Source-If-Match", `"0123"`).want(t, 412, "PreconditionFailed")
+		g.put("/bucket/parts", nil, append(replace, "X-Amz-Copy-Source", "bucket/parts")...).want(t, 200, "")
+		wantObject(t, g, "/bucket/parts", body, 1)
+		g.updateEncryption("/bucket/parts", kmstest.DefaultKey).want(t, 200, "")
+		wantObject(t, g, "/bucket/parts", body, 1)
+		g.delete("/bucket/parts").want(t, 204, "")
+		g.get("/bucket/parts").want(t, 404, "NoSuchKey")
+	})
+}
+
+// TestStoresKeepTags: copies keep tags, or get those of the request, whatever
+// the store does in a copy.
+func TestStoresKeepTags(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		if ways == "no tags" {
+			g.put("/bucket/k", []byte("x"), "X-Amz-Tagging", "a=1").want(t, 501, "NotImplemented")
+			return
+		}
+		g.put("/bucket/k", []byte("x"), "X-Amz-Tagging", "a=1&b=2").want(t, 200, "")
+		for name, tt := range map[string]struct {
+			header []string
+			want   string
+		}{
+			"kept":     {nil, "a=1&b=2"},
+			"with new": {[]string{"X-Amz-Metadata-Directive", "REPLACE"}, "a=1&b=2"},
+			"replaced": {[]string{"X-Amz-Tagging-Directive", "REPLACE", "X-Amz-Tagging", "c=%263"}, "c=%263"},
+		} {
+			for _, to := range []string{"/bucket/copy", "/bucket/k"} {
+				header := append(tt.header, "X-Amz-Copy-Source", "bucket/k", "X-Amz-Storage-Class", "STANDARD")
+				g.put(to, nil, header...).want(t, 200, "")
+				got, err := g.Upstream.Own().Tags(t.Context(), testBucket, strings.TrimPrefix(to, "/bucket/"), url.Values{})
+				if err != nil || got.Encode() != tt.want {
+					t.Errorf("%s, %s: %v, %v", name, to, got, err)
+				}
+				g.put("/bucket/k", []byte("x"), "X-Amz-Tagging", "a=1&b=2").want(t, 200, "")
+			}
+		}
+	})
+}
+
+// TestStoresConditions: a condition on a write holds where the store has
+// conditions at all. Where it has none, it refuses the write.
+func TestStoresConditions(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		g.put("/bucket/k", []byte("old")).want(t, 200, "")
+		etag := g.head("/bucket/k").header.Get("ETag")
+		if ways == "no conditional writes" {
+			g.put("/bucket/k", []byte("new"), "If-Match", etag).want(t, 501, "NotImplemented")
+			g.put("/bucket/k", []byte("new"), "If-None-Match", "*").want(t, 501, "NotImplemented")
+			wantObject(t, g, "/bucket/k", []byte("old"), 1)
+			return
+		}
+		g.put("/bucket/k", []byte("new"), "If-None-Match", "*").want(t, 412, "PreconditionFailed")
+		g.put("/bucket/k", []byte("new"), "If-Match", `"0123"`).want(t, 412, "PreconditionFailed")
+		g.put("/bucket/k", nil, "X-Amz-Copy-Source", "bucket/k", "X-Amz-Storage-Class", "STANDARD", "If-Match", `"0123"`).want(t, 412, "PreconditionFailed")
+		g.put("/bucket/other", []byte("other")).want(t, 200, "")
+		g.put("/bucket/k", nil, "X-Amz-Copy-Source", "bucket/other", "If-None-Match", "*").want(t, 412, "PreconditionFailed")
+		for _, header := range [][]string{{"If-None-Match", "*"}, {"If-Match", `"0123"`}} {
+			u := g.begin("/bucket/k")
+			u.listed = []testPart{{number: 1, etag: u.try(1, []byte("new")).header.Get("ETag")}}
+			u.completeWith(u.listed, header...).want(t, 412, "PreconditionFailed")
+		}
+		wantObject(t, g, "/bucket/k", []byte("old"), 1)
+		g.put("/bucket/k", []byte("new"), "If-Match", etag).want(t, 200, "")
+		wantObject(t, g, "/bucket/k", []byte("new"), 1)
+		u := g.begin("/bucket/k")
+		u.listed = []testPart{{number: 1, etag: u.try(1, []byte("newer")).header.Get("ETag")}}
+		u.completeWith(u.listed, "If-Match", g.head("/bucket/k").header.Get("ETag")).want(t, 200, "")
+		wantObject(t, g, "/bucket/k", []byte("newer"), 1)
+		g.put("/bucket/k", nil, "X-Amz-Copy-Source", "bucket/other", "If-Match", g.head("/bucket/k").header.Get("ETag")).want(t, 200, "")
+		wantObject(t, g, "/bucket/k", []byte("other"), 1)
+	})
+}
+
+// TestStoresRaces replaces the source of a copy at each request that the copy
+// makes. The copy is of one of both objects, and readable. Where the store has
+// conditions, a copy onto itself never replaces the newer object by the older.
+func TestStoresRaces(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		for _, to := range []string{"/bucket/k", "/bucket/copy"} {
+			for at := range 12 {
+				g.upstream.unhook()
+				g.put("/bucket/k", []byte("older object")).want(t, 200, "")
+				var mu sync.Mutex
+				seen := 0
+				g.upstream.on("", "/bucket/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					mu.Lock()
+					now := seen == at
+					seen++
+					mu.Unlock()
+					if now {
+						g.put("/bucket/k", []byte("newer object")).want(t, 200, "")
+					}
+					next.ServeHTTP(w, r)
+				})
+				g.put(to, nil, "X-Amz-Copy-Source", "bucket/k", "X-Amz-Storage-Class", "STANDARD").want(t, 200, "")
+				g.upstream.unhook()
+				r := g.get(to)
+				r.want(t, 200, "")
+				replaced := seen > at
+				if got := string(r.body); got != "newer object" && (got != "older object" || to == "/bucket/k" && replaced && ways != "no conditional writes") {
+					t.Errorf("to %s, at request %d: %q", to, at, got)
+				}
+			}
+		}
+	})
+}

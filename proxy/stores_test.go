@@ -77,6 +77,21 @@ var storeWays = map[string]hook{
 		}
 		_, _ = w.Write([]byte(doc))
 	},
+	"Expires as a date": refusing(func(r *http.Request) bool { return r.Header.Get("Expires") == "0" }, 400, "MalformedDate"),
+	"directories without metadata": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if isWrite(r) && strings.HasSuffix(r.URL.Path, "/") {
+			for name := range r.Header {
+				if strings.HasPrefix(name, "X-Amz-Meta-") {
+					r.Header.Del(name)
+				}
+			}
+		}
+		next.ServeHTTP(w, r)
+	},
+	"cleaned keys": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.URL.Path = strings.NewReplacer("//", "/", `\`, "/").Replace(r.URL.Path)
+		next.ServeHTTP(w, r)
+	},
 	"no trailers, no empty signed bodies": refusing(func(r *http.Request) bool {
 		framing := r.Header.Get("X-Amz-Content-Sha256")
 		return framing == modeTrailer || framing == modeSigned && r.Header.Get("X-Amz-Decoded-Content-Length") == "0"
@@ -130,6 +145,35 @@ func TestStores(t *testing.T) {
 		wantObject(t, g, "/bucket/parts", body, 1)
 		g.delete("/bucket/parts").want(t, 204, "")
 		g.get("/bucket/parts").want(t, 404, "NoSuchKey")
+	})
+}
+
+// TestStoresKeepSealed: a sealed write that is accepted is readable, whatever
+// its key and metadata are. The metadata that most clients use is accepted.
+func TestStoresKeepSealed(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		for _, key := range []string{"dir/", "a//b", `a\b`, "a/b", "ü", "plus+", " "} {
+			for name, header := range map[string][]string{
+				"none": nil, "plain": {"X-Amz-Meta-A", "1"}, "underscore": {"X-Amz-Meta-A_b", "1"}, "utf-8": {"X-Amz-Meta-A", "grün"}, "date": {"Expires", "0"},
+			} {
+				body := []byte(key + name)
+				r := g.put("/bucket/"+key, body, header...)
+				if r.status != 200 {
+					if r.status != 400 || (name == "none" || name == "plain") && (ways != "directories without metadata" || key != "dir/") && (ways != "cleaned keys" || !strings.ContainsAny(key, `/\`)) {
+						t.Errorf("%s, %s: %d %s", key, name, r.status, r.body)
+					}
+					continue
+				}
+				wantObject(t, g, "/bucket/"+key, body, 1)
+				if h := g.head("/bucket/" + key).header; len(header) > 0 && header[0] == "X-Amz-Meta-A" && name == "plain" && h.Get("X-Amz-Meta-A") != "1" {
+					t.Errorf("%s, %s: %v", key, name, h)
+				}
+			}
+		}
+		if ways == "Expires as a date" { // nothing else is refused for that
+			g.put("/bucket/k", []byte("x"), "X-Amz-Meta-A_b", "grün", "Content-Disposition", `inline; filename="ü"`).want(t, 200, "")
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,8 +38,8 @@ func TestParseListing(t *testing.T) {
 			{Key: "plain", Size: 0, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},
 		{"list_metadata.xml", Listing{Bucket: "bkt", Entries: []Entry{
-			{Key: "sealed & <odd>\x01", ETag: `"e1"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: "AbC-_9"},
-			{Key: "own only", ETag: `"e2"`, Size: 97, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: "x"},
+			{Key: "sealed & <odd>\x01", ETag: `"e1"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: http.Header{"X-Amz-Meta-Ssegw": {"AbC-_9"}}},
+			{Key: "own only", ETag: `"e2"`, Size: 97, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: http.Header{"X-Amz-Meta-Ssegw": {"x"}}},
 			{Key: "other", ETag: `"e3"`, Size: 98, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true},
 		}}},
 		{"list_versions.xml", Listing{Bucket: "bkt", Entries: []Entry{
@@ -211,7 +212,7 @@ func FuzzListingSplice(f *testing.F) {
 		}
 		for i, e := range edited.Entries {
 			old := l.Entries[i]
-			if e.Key != old.Key || e.VersionID != old.VersionID || e.Sealed != "" {
+			if e.Key != old.Key || e.VersionID != old.VersionID || e.Sealed != nil {
 				t.Fatalf("%+v became %+v", old, e)
 			}
 			if !e.DeleteMarker && !e.place.selfClosing() && (e.Size != size || e.ETag != etag) {

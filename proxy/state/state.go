@@ -174,6 +174,9 @@ func (s *State) Open(ctx context.Context) error {
 	if err := s.store.ProbeHeaders(ctx, s.cfg.Bucket); err != nil {
 		return err
 	}
+	if err := upstream.ProbeMetaValue(ctx, s.store, s.cfg.Bucket); err != nil {
+		return err
+	}
 	if err := s.store.Probe(ctx, s.cfg.Bucket); err != nil {
 		return err
 	}

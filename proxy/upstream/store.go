@@ -84,6 +84,7 @@ type Store struct {
 	signer      *v4.Signer
 	framing     framingChoice
 	altered     atomic.Pointer[Alterations] // nil: not known
+	metaLimit   atomic.Int64                // bytes; see MetaLimit
 }
 
 // New returns the store that cfg describes. It makes no request.

@@ -121,7 +121,7 @@ func wantReadable(t *testing.T, g *testGateway, body []byte, read []string) {
 // stores with short values of metadata.
 func TestSplitHeaders(t *testing.T) {
 	t.Parallel()
-	for _, limit := range []int{64, 256, 544} {
+	for _, limit := range []int{64, 256} {
 		for _, scheme := range splitSchemes() {
 			for kind, write := range splitWrites(scheme) {
 				t.Run(fmt.Sprintf("%d/%s/%s", limit, scheme.name, kind), func(t *testing.T) {

@@ -65,13 +65,16 @@ func fits(header http.Header, sealed, limit int) error {
 
 // SetHeader writes a sealed header into the headers for the store, which
 // [Prepare] has accepted. It splits a header that is longer than the store's
-// limit.
+// limit. It never replaces metadata of the client's.
 func SetHeader(store *upstream.Store, header http.Header, h *sealer.Header) error {
 	values, err := sealer.HeaderValues(h.Encode(), store.MetaLimit())
 	if err != nil {
 		return fmt.Errorf("object: %w", err)
 	}
 	for name, v := range values {
+		if name != sealer.MetadataKey && header.Get(name) != "" {
+			return errReserved(name)
+		}
 		header.Set(name, v)
 	}
 	return nil

@@ -139,7 +139,7 @@ func (s *State) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()))
+	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()), zap.Int("metadata_value_limit", s.cfg.Upstream.MetaLimit()))
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepForever(ctx) })
 	defer sweeps.Wait()

@@ -133,7 +133,7 @@ func hasAttempts(c *call, u *state.Upload, chosen []*state.Part) (bool, error) {
 func completedBefore(c *call, u *state.Upload, table *sealer.PartTable, gone error) (string, http.Header, error) {
 	r := c.access().At(s3.CopySource{Bucket: u.Bucket, Key: u.Key}, http.Header{})
 	head, err := r.Head(c.ctx(), object.Request{})
-	if err != nil || head.Header.Get(sealer.MetadataKey) != u.Encoded {
+	if err != nil || !sealer.HasHeader(head.Header, u.Encoded) {
 		return "", nil, gone
 	}
 	o, err := r.Verify(c.ctx(), head.Header, head.Size, nil)

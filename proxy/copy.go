@@ -308,11 +308,9 @@ func copySealed(c *call, src *copySource, s *sse.Sealing, header http.Header) er
 	if err := prepareHeader(c, s, header); err != nil {
 		return err
 	}
-	h, err := reseal(c, src, s, header)
-	if err != nil {
+	if err := reseal(c, src, s, header); err != nil {
 		return err
 	}
-	header.Set(sealer.MetadataKey, h.Encode())
 	answer, result, err := storeCopy(c, src, header)
 	if err != nil {
 		return err
@@ -339,25 +337,26 @@ func takesAltered(c *call, src *copySource) bool {
 	return src.object != nil && src.object.Altered && !isReplaced(c, s3.HeaderMetadataDirective)
 }
 
-// reseal returns the header of a copy: the source's object key and facts,
-// sealed for the copy's name, scheme and data key.
-func reseal(c *call, src *copySource, s *sse.Sealing, header http.Header) (*sealer.Header, error) {
+// reseal adds the sealed header of a copy to the headers for the store: the
+// source's object key and facts, sealed for the copy's name, scheme and data
+// key.
+func reseal(c *call, src *copySource, s *sse.Sealing, header http.Header) error {
 	if takesAltered(c, src) && src.object.Factless {
-		return nil, errUnverified // the digest to keep is unknown
+		return errUnverified // the digest to keep is unknown
 	}
 	k, err := src.KeyOf(c.ctx(), src.object)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer k.Wipe()
 	dataKey, sealedKey, err := c.keys().New(c.ctx(), c.name(), s)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer dataKey.Wipe()
 	facts := *src.object.Facts
 	if facts.Announced, err = src.announced(c.ctx()); err != nil {
-		return nil, err
+		return err
 	}
 	if !takesAltered(c, src) { // altered headers keep their digest, so that the copy fails verification too
 		facts.Headers = sealer.NewContent(header, c.req.Key, src.object.Header.Size).Digest()
@@ -367,9 +366,9 @@ func reseal(c *call, src *copySource, s *sse.Sealing, header http.Header) (*seal
 		Root: c.gw.State.Root(), Facts: facts,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("proxy: sealing a copy: %w", err)
+		return fmt.Errorf("proxy: sealing a copy: %w", err)
 	}
-	return h, nil
+	return object.SetHeader(c.gw.Upstream, header, h)
 }
 
 // errUnverified refuses to copy unverified headers, because the copy would

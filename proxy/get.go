@@ -9,7 +9,6 @@ import (
 	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
-	"ssegw/sealer"
 )
 
 // getObject is GetObject.
@@ -170,7 +169,7 @@ func getSealed(c *call, r *object.Reader, o *object.Object, want object.Wanted) 
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.Header.Get(sealer.MetadataKey) != o.Stored.Get(sealer.MetadataKey) {
+	if !o.SameHeader(resp.Header) {
 		return object.ErrChanged // new header on the same body, which may keep the ETag
 	}
 	_, first := object.TotalSize(resp)

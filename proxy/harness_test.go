@@ -366,7 +366,11 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 
 // isSealed reports whether a stored object carries the header of a sealed one.
 func isSealed(o *memObject) bool {
-	return o != nil && strings.HasPrefix(o.header.Get(sealer.MetadataKey), "A")
+	if o == nil {
+		return false
+	}
+	encoded, err := sealer.HeaderOf(o.header)
+	return err == nil && strings.HasPrefix(encoded, "A")
 }
 
 // parsedHeader is a sealed header as it is stored. It may not be authentic.

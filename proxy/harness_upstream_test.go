@@ -54,7 +54,8 @@ type memUpstream struct {
 	minPart    int                   // bytes of a part that is not the last; 0: Amazon S3's bound
 	maxCopy    int64                 // bytes of an object that one request copies; 0: Amazon S3's bound
 	maxPut     int64                 // bytes of a body in one request; 0: no bound
-	ways     hook // how the store differs from Amazon S3; unhook leaves it
+	maxValue   int                   // bytes of a value of user metadata; 0: no bound. Others are answered with 500
+	ways       hook                  // how the store differs from Amazon S3; unhook leaves it
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -248,6 +249,10 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 		memFail(w, 403, "AccessDenied", "Access Denied")
 		return
 	}
+	if u.exceedsValue(r) {
+		memFail(w, 500, "InternalError", "We encountered an internal error. Please try again.")
+		return
+	}
 	if u.serveUploads(w, r, auth, bucket, key) {
 		return
 	}
@@ -282,6 +287,17 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 	default:
 		u.get(w, r, bucket, key)
 	}
+}
+
+// exceedsValue reports whether a value of user metadata is longer than the
+// store takes.
+func (u *memUpstream) exceedsValue(r *http.Request) bool {
+	for name, values := range r.Header {
+		if strings.HasPrefix(strings.ToLower(name), s3.MetaPrefix) && u.maxValue > 0 && len(strings.Join(values, ",")) > u.maxValue {
+			return true
+		}
+	}
+	return false
 }
 
 // serveDocument keeps the documents of sub-resources as they come.

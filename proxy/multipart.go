@@ -99,14 +99,9 @@ func newMultipart(c *call, s *sse.Sealing, header http.Header, sum sealer.Announ
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", s3.DefaultContentType)
 	}
-	h, k, err := newObject(c, s, sealer.SealParams{
+	return newObject(c, s, header, sealer.SealParams{
 		Multipart: true, Facts: sealer.Facts{Headers: sealer.NewContent(header, c.req.Key, -1).Digest(), Announced: sum},
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	header.Set(sealer.MetadataKey, h.Encode())
-	return h, k, nil
 }
 
 // abandonUpload aborts an upload that failed, also after the client has

@@ -173,16 +173,9 @@ func checkBudget(c *call, s *sse.Sealing, header http.Header, size int64) error 
 }
 
 // prepareHeader puts the headers of a sealed object into the form that the
-// store keeps. It refuses values that the store would change, and more user
-// metadata than fits in addition to the sealed header.
+// store keeps, and refuses those that the store would not keep.
 func prepareHeader(c *call, s *sse.Sealing, header http.Header) error {
-	if err := object.Storable(c.gw.Upstream.Capabilities().Altered, header, c.req.Key); err != nil {
-		return err
-	}
-	if s3.UserMetadataSize(header)+len(sealer.MetadataKey)-len(s3.MetaPrefix)+sealer.EncodedSize(s.Scheme, s.KeyName, s.Context) > s3.MaxUserMetadata {
-		return s3.ErrMetadataTooLarge.Detail("Size", strconv.Itoa(s3.UserMetadataSize(header)))
-	}
-	return nil
+	return object.Prepare(c.gw.Upstream, c.req.Header, header, c.req.Key, sealer.EncodedSize(s.Scheme, s.KeyName, s.Context))
 }
 
 // sourceOf returns a reader of the plaintext, and the checksums that are known
@@ -216,7 +209,7 @@ func seal(c *call, s *sse.Sealing, header http.Header, src io.Reader, sums []sig
 	if p.Trailer {
 		p.Facts.Announced = payload.Announced(body)
 	}
-	h, k, err := newObject(c, s, p)
+	h, k, err := newObject(c, s, header, p)
 	if err != nil {
 		return nil, err
 	}
@@ -235,13 +228,13 @@ func seal(c *call, s *sse.Sealing, header http.Header, src io.Reader, sums []sig
 		}})
 		out.size += sealer.SingleTrailerSize
 	}
-	header.Set(sealer.MetadataKey, h.Encode())
 	return out, nil
 }
 
-// newObject returns header and object key of a new object, sealed as in s. p
+// newObject returns the sealed header and the object key of a new object,
+// sealed as in s, and adds the sealed header to the headers for the store. p
 // holds what is known of its body. The caller wipes the key.
-func newObject(c *call, s *sse.Sealing, p sealer.SealParams) (*sealer.Header, *sealer.ObjectKey, error) {
+func newObject(c *call, s *sse.Sealing, header http.Header, p sealer.SealParams) (*sealer.Header, *sealer.ObjectKey, error) {
 	dataKey, sealedKey, err := c.keys().New(c.ctx(), c.name(), s)
 	if err != nil {
 		return nil, nil, err
@@ -252,6 +245,10 @@ func newObject(c *call, s *sse.Sealing, p sealer.SealParams) (*sealer.Header, *s
 	h, k, err := sealer.Seal(p)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proxy: sealing: %w", err)
+	}
+	if err := object.SetHeader(c.gw.Upstream, header, h); err != nil {
+		k.Wipe()
+		return nil, nil, err
 	}
 	return h, k, nil
 }

@@ -66,11 +66,9 @@ func updateOnce(c *call, e *s3.Encryption, g *guard) error {
 	if err := destinationConditions(c, src, header, g); err != nil {
 		return err
 	}
-	h, err := reseal(c, src, s, header)
-	if err != nil {
+	if err := reseal(c, src, s, header); err != nil {
 		return err
 	}
-	header.Set(sealer.MetadataKey, h.Encode())
 	if _, _, err = storeCopy(c, src, header); err != nil {
 		return err
 	}

@@ -43,8 +43,9 @@ func OpenContent(headers map[string][]string, key string, size int64, digest [32
 	return NewContent(headers, key, size), ErrNotAuthentic
 }
 
-// InContent reports whether a header is part of the content of an object. Left
-// out are the Content-Type of an empty object whose key ends in a slash,
+// InContent reports whether a header is part of the content of an object, if
+// it is not a piece of the sealed header ([HeaderNames]). Left out are the
+// sealed header, the Content-Type of an empty object whose key ends in a slash,
 // because file systems have their own for it, and
 // x-amz-website-redirect-location, because stores that do not serve websites
 // drop it.
@@ -72,11 +73,12 @@ func (c Content) Digest() [32]byte {
 // contentIn returns the content of an object, with values in the given form.
 func contentIn(form valueForm, headers map[string][]string, key string, size int64) Content {
 	c := Content{}
+	own := HeaderNames(headers)
 	for name, lines := range headers {
-		if !InContent(name, key, size) {
+		name = strings.ToLower(name)
+		if slices.Contains(own, name) || !InContent(name, key, size) {
 			continue
 		}
-		name = strings.ToLower(name)
 		if v := form(name, strings.Join(lines, ",")); v != "" {
 			c[name] = v
 		}

@@ -3,10 +3,10 @@
 // specification; section numbers in comments refer to it.
 //
 // A sealed object consists of a body of DARE 2.0 packages, an optional trailer
-// after the body, and a header in one metadata value. The package uses no
-// network, no context and no clock, and knows neither S3 nor the KMS. Parsing
-// (wire.go, header.go, facts.go, trailer.go) and streams (stream.go) are
-// separate. Policy is up to the callers.
+// after the body, and a header in one or more metadata values. The package uses
+// no network, no context and no clock, and knows neither S3 nor the KMS.
+// Parsing (wire.go, header.go, split.go, facts.go, trailer.go) and streams
+// (stream.go) are separate. Policy is up to the callers.
 //
 // Invariants:
 //
@@ -34,7 +34,7 @@ import (
 )
 
 // MetadataKey is the name of the upstream metadata entry that contains the
-// header (section 3).
+// header (section 3), or the first piece of a split header (section 3.2).
 const MetadataKey = "x-amz-meta-ssegw"
 
 // Errors of this package, for use with errors.Is. They are wrapped with the

@@ -41,6 +41,7 @@ func writeVectors(t *testing.T) {
 	g.partEdits()
 	g.announcements()
 	g.secondStreams()
+	g.splits()
 }
 
 type generator struct {

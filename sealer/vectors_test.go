@@ -28,6 +28,7 @@ type vector struct {
 	Expect    string            `json:"expect"`
 	Step      string            `json:"step,omitempty"`
 	Header    string            `json:"header"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
 	Bucket    string            `json:"bucket"`
 	Key       string            `json:"key"`
 	DataKey   hexBytes          `json:"data_key,omitempty"`
@@ -78,9 +79,10 @@ var expectations = map[string]error{
 }
 
 func TestVectors(t *testing.T) {
-	t.Parallel()
 	if *update {
-		writeVectors(t)
+		writeVectors(t) // sets the random numbers of the whole process
+	} else {
+		t.Parallel()
 	}
 	files, err := filepath.Glob(filepath.Join(vectorDir, "*.json"))
 	if err != nil {
@@ -187,7 +189,7 @@ func pattern(size int64) []byte {
 func (v *vector) read(stored []byte) (o outcome, err error) {
 	b := Binding{Bucket: v.Bucket, Key: v.Key}
 	o.step = "parse"
-	p, err := Parse(v.Header)
+	p, err := v.parse()
 	if err != nil {
 		return o, err
 	}
@@ -226,6 +228,18 @@ func (v *vector) read(stored []byte) (o outcome, err error) {
 	}
 	o.checksums = checksumMap(cs)
 	return o, nil
+}
+
+// parse parses the header, in one value or in several.
+func (v *vector) parse() (*Parsed, error) {
+	if v.Metadata == nil {
+		return Parse(v.Header)
+	}
+	headers := map[string][]string{}
+	for name, value := range v.Metadata {
+		headers[name] = []string{value}
+	}
+	return ParseHeader(headers)
 }
 
 func readTrailer(h *Header, facts *Facts, k *ObjectKey, stored []byte) (_ *Trailer, step string, _ error) {

@@ -93,7 +93,7 @@ func (c Config) Inspect(ctx context.Context, bucket, key, versionID string) (*In
 	if !i.Sealed {
 		return i, nil
 	}
-	h, err := sealer.Parse(head.Header.Get(sealer.MetadataKey))
+	h, err := sealer.ParseHeader(head.Header)
 	if err != nil {
 		i.found("header", tampered("cannot be read: %s", reason(err)))
 		return i, nil

@@ -32,7 +32,7 @@ func reachRemedy(text, server, endpoint, roots string) string {
 // checkStore sends the store an unsigned request. Any answer below 500 will do.
 func (k *checker) checkStore(ctx context.Context) Finding {
 	start := time.Now()
-	resp, err := k.Upstream.Anonymous(nil).Do(ctx, upstream.Request{Method: http.MethodHead, Bucket: k.State.Bucket()})
+	resp, err := k.Upstream.Anonymous(nil).Do(ctx, upstream.Request{Method: http.MethodHead, Bucket: k.State.Bucket(), Any: true})
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("no answer in time")

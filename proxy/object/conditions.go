@@ -111,7 +111,7 @@ func (r *Reader) conditionFailed(ctx context.Context, err error) error {
 	head, unknown := r.Head(ctx, Request{Guard: up.Header.Get("ETag"), Bare: true})
 	switch {
 	case unknown == nil:
-		parsed, _ := sealer.Parse(head.Header.Get(sealer.MetadataKey))
+		parsed, _ := sealer.ParseHeader(head.Header)
 		h = r.validators(ctx, head.Header, parsed, up.Status)
 	case up.Status == http.StatusNotModified && len(list) == 1 && list[0] != "*":
 		h.Set("ETag", `"`+list[0]+`"`)

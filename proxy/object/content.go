@@ -2,6 +2,7 @@ package object
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -19,9 +20,10 @@ func SetContent(h http.Header, c sealer.Content) {
 // SetUncovered writes the content headers that the headers digest does not
 // cover as the store has them: those that are not part of it, and empty ones.
 func SetUncovered(h, stored http.Header, key string, size int64) {
+	own := sealer.HeaderNames(stored)
 	for name, values := range stored {
 		lower := strings.ToLower(name)
-		if lower == sealer.MetadataKey || !s3.IsStored(lower) {
+		if slices.Contains(own, lower) || !s3.IsStored(lower) {
 			continue
 		}
 		v := strings.Trim(strings.Join(values, ","), " \t")

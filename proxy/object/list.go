@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,10 +54,10 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 // is not sealed.
 func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
 	stored, total, tail := http.Header{}, e.Size, []byte(nil)
-	if told {
+	if _, err := sealer.HeaderOf(e.Sealed); told && err == nil {
+		maps.Copy(stored, e.Sealed)
 		stored.Set("ETag", s3.ETagShown(e.ETag, false))
-		stored.Set(sealer.MetadataKey, e.Sealed)
-	} else {
+	} else { // also if the page lacks a piece of a split header
 		asked()
 		var err error
 		if stored, total, tail, err = r.headOrTail(ctx, e); err != nil {

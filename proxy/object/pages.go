@@ -28,7 +28,7 @@ func (m *MetadataPages) WorthAsking() bool {
 func (m *MetadataPages) Learn(entries []s3.Entry) (some bool) {
 	for i := range entries {
 		some = some || entries[i].HasMetadata
-		if entries[i].Sealed != "" {
+		if entries[i].Sealed != nil {
 			m.sealed.Store(true)
 			break
 		}
@@ -40,7 +40,7 @@ func (m *MetadataPages) Learn(entries []s3.Entry) (some bool) {
 // Metadata without the sealed header decides only if the store is known to list
 // that header.
 func (m *MetadataPages) Tells(e *s3.Entry) bool {
-	return e.Sealed != "" || e.HasMetadata && m.sealed.Load()
+	return e.Sealed != nil || e.HasMetadata && m.sealed.Load()
 }
 
 // SentNone records a page without metadata, although it was requested.

@@ -47,7 +47,7 @@ func (o *Object) Wipe() {
 
 // Inspect verifies an object for the client, whose key and conditions must fit.
 func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (*Object, error) {
-	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	h, err := sealer.ParseHeader(stored)
 	if err != nil {
 		return nil, r.Tampered("header", err)
 	}
@@ -65,7 +65,7 @@ func (r *Reader) Inspect(ctx context.Context, stored http.Header, total int64) (
 // bytes: its header, size, facts and content headers. s says how the object is
 // sealed; with nil Verify fails if the root is unknown.
 func (r *Reader) Verify(ctx context.Context, stored http.Header, total int64, s *sse.Sealing) (*Object, error) {
-	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	h, err := sealer.ParseHeader(stored)
 	if err != nil {
 		return nil, r.Tampered("header", err)
 	}
@@ -97,7 +97,7 @@ func (r *Reader) verify(ctx context.Context, stored http.Header, total int64, h 
 // table, unless that is in tail, the object's last bytes. If the root is
 // unknown and s is not nil, KMS and object key replace the facts.
 func (r *Reader) Prove(ctx context.Context, stored http.Header, total int64, tail []byte, s *sse.Sealing) (*Object, error) {
-	h, err := sealer.Parse(stored.Get(sealer.MetadataKey))
+	h, err := sealer.ParseHeader(stored)
 	if err != nil {
 		return nil, r.Tampered("header", err)
 	}

@@ -135,6 +135,31 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 	return kept, err
 }
 
+// MetaValue finds the longest value of user metadata that the store takes and
+// keeps. It rounds
+// down to a multiple of 16 bytes. A store without a limit costs one write, any
+// other one nine. Stores answer a value that is too long with 400, 500 or
+// something else, so each error answer counts as a refusal. If the store also
+// refuses a short value, the length is not the reason, and no limit is known.
+func (c Prober) MetaValue(ctx context.Context) error {
+	limit, err := longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, n) })
+	if err == nil {
+		c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = limit })
+	}
+	return err
+}
+
+// keepsValue reports whether the store keeps a value of n bytes.
+func (c Prober) keepsValue(ctx context.Context, n int) (bool, error) {
+	h := http.Header{}
+	h.Set(probeValue, strings.Repeat("v", n))
+	stored, err := c.keep(ctx, "", nil, h)
+	if upstream.AnswerOf(err) != nil {
+		return false, nil // the short value shows whether the store is busy
+	}
+	return stored.Get(probeValue) == h.Get(probeValue), err
+}
+
 func probeName(char rune) string {
 	return s3.MetaPrefix + "probe-" + hex.EncodeToString([]byte(string(char))) + string(char) + "x"
 }

@@ -27,7 +27,7 @@ type Prober struct {
 
 // All finds out everything that Capabilities describe.
 func (c Prober) All(ctx context.Context) error {
-	for _, find := range [...]func(context.Context) error{c.Headers, c.Framing, c.Conditions, c.Copies} {
+	for _, find := range [...]func(context.Context) error{c.Headers, c.MetaValue, c.Framing, c.Conditions, c.Copies} {
 		if err := find(ctx); err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@ package s3
 import (
 	"fmt"
 	"math"
+	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,9 +37,9 @@ type Entry struct {
 	PartNumber   int    // for parts, otherwise 0
 	UploadID     string // for uploads, otherwise ""
 	DeleteMarker bool
-	IsLatest     bool   // for versions: whether it is the current one
-	HasMetadata  bool   // the upstream sent user metadata (MinIO's metadata=true)
-	Sealed       string // value of the gateway's own metadata, "" if absent
+	IsLatest     bool        // for versions: whether it is the current one
+	HasMetadata  bool        // the upstream sent user metadata (MinIO's metadata=true)
+	Sealed       http.Header // the metadata with the sealed header; nil if absent or empty
 
 	place     element // the entry itself
 	size      element // whole.end is 0 if the element is absent
@@ -191,27 +193,48 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 
 func (l *Listing) text(e element) string { return text(e.inner.of(l.doc)) }
 
-// isOwn reports whether metadata of that name is the gateway's, or describes
-// how the store encrypted an object.
+// isOwn reports whether metadata of that name can be the gateway's, or
+// describes how the store encrypted an object.
 func isOwn(name string) bool {
-	return strings.EqualFold(name, HeaderSealed) || len(name) >= len(HeaderSSE) && strings.EqualFold(name[:len(HeaderSSE)], HeaderSSE)
+	return isSealedHeader(name) || len(name) >= len(HeaderSSE) && strings.EqualFold(name[:len(HeaderSSE)], HeaderSSE)
+}
+
+// isSealedHeader reports whether metadata of that name can hold the sealed
+// header or a piece of it (docs/FORMAT.md, section 3.2).
+func isSealedHeader(name string) bool {
+	if len(name) < len(HeaderSealed) || !strings.EqualFold(name[:len(HeaderSealed)], HeaderSealed) {
+		return false
+	}
+	number, isPiece := strings.CutPrefix(name[len(HeaderSealed):], "-")
+	return name[len(HeaderSealed):] == "" || isPiece && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
 // readOwn finds the gateway's metadata in the user metadata. For a sealed
 // object it also marks the metadata about the store's encryption, which clients
 // must not see.
 func (e *Entry) readOwn(doc []byte, metadata element, own []element) {
-	sealed := false
+	sealed := http.Header{}
 	for _, o := range own {
 		if metadata.inner.start <= o.whole.start && o.whole.end <= metadata.inner.end {
 			e.own = append(e.own, o)
-			if strings.EqualFold(o.name, HeaderSealed) {
-				e.Sealed, sealed = text(o.inner.of(doc)), true
+			if isSealedHeader(o.name) {
+				sealed.Set(o.name, text(o.inner.of(doc)))
 			}
 		}
 	}
-	if !sealed {
+	switch first := sealed.Get(HeaderSealed); {
+	case len(sealed.Values(HeaderSealed)) == 0:
 		e.own = nil
+		return
+	case !strings.Contains(first, "."): // not split: the other names are the client's
+		sealed = http.Header{}
+		sealed.Set(HeaderSealed, first)
+		e.own = slices.DeleteFunc(e.own, func(o element) bool {
+			return isSealedHeader(o.name) && !strings.EqualFold(o.name, HeaderSealed)
+		})
+	}
+	if sealed.Get(HeaderSealed) != "" {
+		e.Sealed = sealed
 	}
 }
 

@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,9 +38,16 @@ func TestParseListing(t *testing.T) {
 			{Key: "plain", Size: 0, LastModified: "2026-11-23T10:00:01.000Z"},
 		}}},
 		{"list_metadata.xml", Listing{Bucket: "bkt", Entries: []Entry{
-			{Key: "sealed & <odd>\x01", ETag: `"e1"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: "AbC-_9"},
-			{Key: "own only", ETag: `"e2"`, Size: 97, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: "x"},
+			{Key: "sealed & <odd>\x01", ETag: `"e1"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: http.Header{"X-Amz-Meta-Ssegw": {"AbC-_9"}}},
+			{Key: "own only", ETag: `"e2"`, Size: 97, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: http.Header{"X-Amz-Meta-Ssegw": {"x"}}},
 			{Key: "other", ETag: `"e3"`, Size: 98, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true},
+		}}},
+		{"list_split.xml", Listing{Bucket: "bkt", Entries: []Entry{
+			{Key: "split", ETag: `"e"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: http.Header{
+				"X-Amz-Meta-Ssegw": {"2.3.AB"}, "X-Amz-Meta-Ssegw-2": {"CD"}, "X-Amz-Meta-Ssegw-3": {"E"},
+			}},
+			{Key: "whole", ETag: `"e"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true, Sealed: http.Header{"X-Amz-Meta-Ssegw": {"ABCD"}}},
+			{Key: "plain", ETag: `"e"`, Size: 96, LastModified: "2026-11-23T10:00:00.000Z", HasMetadata: true},
 		}}},
 		{"list_versions.xml", Listing{Bucket: "bkt", Entries: []Entry{
 			{Key: "k", VersionID: "v3", DeleteMarker: true, IsLatest: true, LastModified: "2026-11-23T10:00:03.000Z"},
@@ -100,6 +108,10 @@ func TestSplice(t *testing.T) {
 		}},
 		{"own metadata always goes", "list_metadata.xml", func(int) Edit { return Edit{} }, []string{
 			"<X-Amz-Meta-Ssegw>AbC-_9</X-Amz-Meta-Ssegw>" + upstreamKey, "", "<x-amz-meta-ssegw>x</x-amz-meta-ssegw>", "",
+		}},
+		{"so do the pieces of a split header", "list_split.xml", func(int) Edit { return Edit{} }, []string{
+			"<X-Amz-Meta-Ssegw-2>CD</X-Amz-Meta-Ssegw-2>", "", "<X-Amz-Meta-Ssegw>2.3.AB</X-Amz-Meta-Ssegw><X-Amz-Meta-Ssegw-3>E</X-Amz-Meta-Ssegw-3>", "",
+			"<X-Amz-Meta-Ssegw>ABCD</X-Amz-Meta-Ssegw>", "",
 		}},
 		{"delete markers get nothing", "list_versions.xml", func(i int) Edit {
 			if i == 0 {
@@ -211,7 +223,7 @@ func FuzzListingSplice(f *testing.F) {
 		}
 		for i, e := range edited.Entries {
 			old := l.Entries[i]
-			if e.Key != old.Key || e.VersionID != old.VersionID || e.Sealed != "" {
+			if e.Key != old.Key || e.VersionID != old.VersionID || e.Sealed != nil {
 				t.Fatalf("%+v became %+v", old, e)
 			}
 			if !e.DeleteMarker && !e.place.selfClosing() && (e.Size != size || e.ETag != etag) {

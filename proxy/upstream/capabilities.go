@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"iter"
+	"strconv"
 	"strings"
 )
 
@@ -15,7 +16,8 @@ type Capabilities struct {
 	Put        Conditions  // in a PutObject
 	Complete   Conditions  // in a CompleteMultipartUpload
 	Copies     Copies      // in a CopyObject
-	Altered    Alterations // of headers
+	Altered    Alterations // of headers and keys
+	MetaValue  int         // longest value of user metadata in bytes; 0: no limit is known
 }
 
 // Capabilities returns what the probes have found so far.
@@ -63,6 +65,7 @@ func (c Capabilities) All() iter.Seq2[string, string] {
 			{"copy_replaces_metadata", yes(c.Copies.Replace)},
 			{"copy_source_if_match", c.Copies.Source.String()},
 			{"copy_keeps_tags", yes(c.Copies.Tags)},
+			{"metadata_value_limit", strconv.Itoa(c.MetaValue)},
 			{"headers_refused", cmp.Or(strings.Join(c.Altered.List(), ", "), "none")},
 		} {
 			if !yield(v[0], v[1]) {
@@ -148,9 +151,9 @@ func (g SourceGuard) Covers(etag string) bool {
 }
 
 // Alterations describes which headers of an object, and which keys, a store
-// does not keep as sent. A sealed object whose headers change cannot be read. So the gateway
-// makes a change itself before it seals, if the meaning stays the same, and
-// refuses the write otherwise.
+// does not keep as sent. A sealed object whose headers change cannot be read.
+// So the gateway makes a change itself before it seals, if the meaning stays
+// the same, and refuses the write otherwise.
 type Alterations struct {
 	Names   string   // characters that it changes in names of user metadata
 	Expires bool     // it keeps Expires only as a date in the form of RFC 9110

@@ -117,6 +117,7 @@ type Request struct {
 	Hash   string    // x-amz-content-sha256; "": that of the empty body
 	Copies bool      // the store may copy or assemble gigabytes before it answers
 	AsIs   bool      // the form of an If-Match is already that of the store
+	Any    bool      // an answer whose status does not fit the request is no error
 	signed *chunkSigner
 }
 
@@ -139,7 +140,7 @@ func (c Client) Do(ctx context.Context, o Request) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if !possible(r, resp.StatusCode) {
+	if !o.Any && !possible(r, resp.StatusCode) {
 		_ = resp.Body.Close() // it was not read
 		return nil, fmt.Errorf("%w: status %d does not fit the request", ErrUnavailable, resp.StatusCode)
 	}

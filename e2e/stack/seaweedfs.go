@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // seaweedConfig gives one identity all rights. Without it everybody has them.
@@ -39,47 +40,60 @@ func (s *Stack) startSeaweedFS(ctx context.Context, o StoreOptions) (*Store, err
 		"-filer", "-filer.localSocket", "filer.sock",
 		"-s3", "-s3.config", config, "-s3.localSocket", "s3.sock", "-s3.port.iceberg", "0", "-s3.port.lance", "0",
 	}
-	if args, err = s.seaweedPorts(args); err != nil {
-		return nil, err
-	}
 	_, port, err := net.SplitHostPort(hostPort(st.Endpoint))
 	if err != nil {
 		return nil, fmt.Errorf("stack: %w", err)
+	}
+	args = append(args, "-s3.port", port)
+	ports, err := s.seaweedPorts()
+	if err != nil {
+		return nil, err
+	}
+	for flag, port := range ports {
+		args = append(args, flag, port)
 	}
 	client, err := HTTPClient("")
 	if err != nil {
 		return nil, err
 	}
+	// S3 answers before there is a volume server.
+	listening := httpStatus(client, st.Endpoint+"/", http.StatusForbidden)
+	writable := httpOK(client, "http://127.0.0.1:"+ports["-master.port"]+"/dir/assign")
 	st.Service, err = s.start(ctx, command{
-		name: id, path: s.tools.Path(ToolSeaweedFS), dir: dir, args: append(args, "-s3.port", port),
-	}, httpStatus(client, st.Endpoint+"/", http.StatusForbidden))
+		name: id, path: s.tools.Path(ToolSeaweedFS), dir: dir, args: args,
+	}, func(ctx context.Context) error {
+		if err := listening(ctx); err != nil {
+			return err
+		}
+		return writable(ctx)
+	})
 	return st, err
 }
 
-// seaweedPorts adds the internal ports of the server to its arguments. Close
-// removes the sockets that SeaweedFS makes in /tmp for them.
-func (s *Stack) seaweedPorts(args []string) ([]string, error) {
-	for _, part := range []string{"master", "volume", "filer", "s3"} {
-		for _, kind := range []string{".port", ".port.grpc"} {
-			if part == "s3" && kind == ".port" {
-				continue // the port for clients
-			}
-			addr, err := freeAddr()
-			if err != nil {
-				return nil, err
-			}
-			_, port, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, fmt.Errorf("stack: %w", err)
-			}
-			args = append(args, "-"+part+kind, port)
-			if kind == ".port.grpc" {
-				s.own(func() error {
-					_ = os.Remove("/tmp/seaweedfs-" + part + "-grpc-" + port + ".sock") // may not exist
-					return nil
-				})
-			}
+// seaweedPorts returns free ports for the parts of a server that clients do not
+// use, by their flags. Close removes the sockets that SeaweedFS makes in /tmp
+// for some of them.
+func (s *Stack) seaweedPorts() (map[string]string, error) {
+	ports := make(map[string]string)
+	for _, part := range []string{"master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3.grpc"} {
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
 		}
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, fmt.Errorf("stack: %w", err)
+		}
+		name, grpc := strings.CutSuffix(part, ".grpc")
+		flag := "-" + name + ".port"
+		if grpc {
+			flag += ".grpc"
+			s.own(func() error {
+				_ = os.Remove("/tmp/seaweedfs-" + name + "-grpc-" + port + ".sock") // may not exist
+				return nil
+			})
+		}
+		ports[flag] = port
 	}
-	return args, nil
+	return ports, nil
 }

@@ -83,7 +83,7 @@ func TestDefaults(t *testing.T) {
 						if transport == "https" || kind != "SSE-KMS" || r.name != stack.StoreMinIO {
 							long(t)
 						}
-						bucket := strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport))
+						bucket := bucketName(strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport)))
 						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket})
 					})
 				}

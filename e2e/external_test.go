@@ -17,8 +17,8 @@ import (
 )
 
 // bucketName returns the name of a bucket of the tests. In a store that the
-// tests do not start, it differs in each run, because bucket names may belong
-// to others there.
+// tests do not start, it differs in each run, because other users may own
+// buckets there.
 func bucketName(name string) string {
 	if os.Getenv("SSEGW_E2E_STORE") == "" {
 		return name
@@ -75,7 +75,7 @@ func removeBuckets(ctx context.Context, client *s3.Client, before map[string]boo
 	}
 	var errs []error
 	for name := range now {
-		if !before[name] && strings.HasSuffix(name, runSuffix) {
+		if !before[name] && strings.Contains(name, runSuffix) {
 			errs = append(errs, removeBucket(ctx, client, &name))
 		}
 	}

@@ -27,17 +27,20 @@ type coreSide struct {
 
 // core lists the parts of TestCore.
 var core = map[string]func(t *testing.T, c coreSide, bucket string){
-	"copies":    coreCopies,
-	"deletes":   coreDeletes,
-	"keys":      coreKeys,
-	"listings":  coreListings,
-	"metadata":  coreMetadata,
-	"multipart": coreMultipart,
-	"ranges":    coreRanges,
-	"rules":     coreRules,
-	"sizes":     coreSizes,
-	"tags":      coreTags,
-	"versions":  coreVersions,
+	"attributes":   coreAttributes,
+	"conditions":   coreConditions,
+	"copies":       coreCopies,
+	"deletes":      coreDeletes,
+	"keys":         coreKeys,
+	"listings":     coreListings,
+	"metadata":     coreMetadata,
+	"multipart":    coreMultipart,
+	"ranges":       coreRanges,
+	"rules":        coreRules,
+	"sizes":        coreSizes,
+	"subresources": coreSubresources,
+	"tags":         coreTags,
+	"versions":     coreVersions,
 }
 
 // TestCore runs short tests on stores, directly and through the gateway. All

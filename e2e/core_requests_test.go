@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"ssegw/e2e/stack"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -63,6 +65,18 @@ func coreAttributes(t *testing.T, c coreSide, bucket string) {
 		case aws.ToInt64(out.ObjectSize) != body.size:
 			t.Errorf("%s: %d bytes", key, aws.ToInt64(out.ObjectSize))
 		}
+	}
+}
+
+// coreLocation asks for the region of a bucket. Clients sign for it, so it is
+// the gateway's and not the store's.
+func coreLocation(t *testing.T, c coreSide, bucket string) {
+	out, err := c.client.GetBucketLocation(t.Context(), &s3.GetBucketLocationInput{Bucket: &bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.store != nil && out.LocationConstraint != "" && string(out.LocationConstraint) != stack.Region {
+		t.Errorf("location %q, want none or %s", out.LocationConstraint, stack.Region)
 	}
 }
 

@@ -33,6 +33,7 @@ var core = map[string]func(t *testing.T, c coreSide, bucket string){
 	"deletes":      coreDeletes,
 	"keys":         coreKeys,
 	"listings":     coreListings,
+	"location":     coreLocation,
 	"metadata":     coreMetadata,
 	"multipart":    coreMultipart,
 	"ranges":       coreRanges,

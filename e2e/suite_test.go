@@ -45,6 +45,7 @@ var suite = map[string][]capability{
 	"TestCore/deletes":      nil,
 	"TestCore/keys":         nil,
 	"TestCore/listings":     nil,
+	"TestCore/location":     nil,
 	"TestCore/metadata":     nil,
 	"TestCore/multipart":    nil,
 	"TestCore/ranges":       nil,

@@ -15,8 +15,8 @@ import (
 const cephPackages = "radosgw ceph-mon ceph-osd ceph-common ceph-base"
 
 // cephConfig is the configuration of a cluster with one monitor, one OSD that
-// keeps everything in memory, and one RADOS gateway, which serves S3. The limits
-// of the gateway are Ceph's defaults.
+// keeps everything in memory, and one RADOS gateway, which serves S3. The
+// gateway has Ceph's default limits.
 const cephConfig = `[global]
 fsid = {fsid}
 mon host = v2:{mon}

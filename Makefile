@@ -10,11 +10,12 @@ RACE := $(if $(shell command -v $$(go env CC) 2>/dev/null),-race)
 GOTEST := .ci/gotest
 FUZZTIME ?= 20s
 STORE ?= discard
+STORES ?= all
 AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test vet unit tools e2e e2e-all large race lint fuzz bench s3suite functional gobench demo clean
+.PHONY: help build test vet unit tools e2e e2e-all stores large race lint fuzz bench s3suite functional gobench demo clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,12 @@ e2e: tools ## end-to-end tests with real clients, KES and stores, except the lon
 
 e2e-all: tools ## all end-to-end tests
 	@SUBTESTS=1 $(GOTEST) e2e e2e -count=1 -parallel 4 -timeout 120m
+
+# The tests that the table in suite_test.go names.
+stores: tools ## tests of the suite on all stores (STORES=ceph,swift,..., or SSEGW_E2E_STORE=URL); see CONTRIBUTING.md
+	@go -C e2e run ./tools seaweedfs
+	@names=$$(sed -n 's/^	"\(Test[A-Za-z]*\).*/\1/p' e2e/suite_test.go | sort -u | paste -sd '|' -); \
+	  SSEGW_E2E_STORES=$(STORES) SUBTESTS=1 $(GOTEST) stores e2e -count=1 -parallel 3 -timeout 240m -run "^($$names|TestSkips)$$"
 
 large: ## objects over 5 GiB, with MinIO and versitygw; needs 24 GiB of disk
 	go -C e2e vet -tags large .

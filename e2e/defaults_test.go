@@ -74,16 +74,16 @@ func TestDefaults(t *testing.T) {
 			replica := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: g}))(t)
 			for kind := range kinds {
 				for _, u := range usuals {
-					if !u.wanted(r.store, transport, kind) {
+					if !u.wanted(r.name, transport, kind) {
 						continue
 					}
 					name := transport + "/" + u.name + "/" + kind
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
-						if transport == "https" || kind != "SSE-KMS" || !strings.HasPrefix(r.store.Name(), "minio") {
+						if transport == "https" || kind != "SSE-KMS" || r.name != stack.StoreMinIO {
 							long(t)
 						}
-						bucket := strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport))
+						bucket := bucketName(strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport)))
 						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket})
 					})
 				}
@@ -94,11 +94,11 @@ func TestDefaults(t *testing.T) {
 
 // wanted leaves out combinations that test nothing new: https if it changes
 // nothing, and all kinds of bucket except one on a second store.
-func (u usual) wanted(store *stack.Store, transport, kind string) bool {
+func (u usual) wanted(store, transport, kind string) bool {
 	if transport == "https" && !u.https {
 		return false
 	}
-	return strings.HasPrefix(store.Name(), "minio") || transport == "http" && kind == "SSE-KMS"
+	return store == stack.StoreMinIO || transport == "http" && kind == "SSE-KMS"
 }
 
 // installed returns the paths of the programs of that name, or skips the test.

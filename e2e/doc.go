@@ -7,4 +7,8 @@
 //
 // A test that cannot run on this machine skips and gives a reason. With
 // SSEGW_NO_SKIP=1 in the environment, as in CI, such a skip is a failure.
+//
+// The table in suite_test.go names the tests that run on several stores and
+// what they need of a store. testdata/skips.txt lists the tests that a store
+// does not run because it lacks something.
 package e2e

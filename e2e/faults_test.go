@@ -19,29 +19,7 @@ import (
 )
 
 // The two buckets of the fault tests: one under a rule, one without.
-const sealedBucket, plainBucket = "sealed", "plain"
-
-// stores lists the object stores that treat broken requests differently.
-var stores = map[string]func(*stack.Stack, *testing.T) (*stack.Store, error){
-	"minio":     func(s *stack.Stack, t *testing.T) (*stack.Store, error) { return s.StartMinIO(t.Context()) },
-	"versitygw": func(s *stack.Stack, t *testing.T) (*stack.Store, error) { return s.StartVersitygw(t.Context()) },
-}
-
-// onStores runs a test on each store. The tests run in parallel, because they
-// mostly wait.
-func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
-	for _, name := range []string{"minio", "versitygw"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStack(t)
-			test(t, &rig{
-				stack: s,
-				kes:   must(s.StartKES(t.Context(), stack.KESOptions{Pausable: true}))(t),
-				store: must(stores[name](s, t))(t),
-			})
-		})
-	}
-}
+var sealedBucket, plainBucket = bucketName("sealed"), bucketName("plain")
 
 // faultGateway starts a gateway that reaches the store through endpoint, and
 // makes the two buckets.

@@ -69,6 +69,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 
 // rig is a complete set-up: one KES, one MinIO, and gateways on demand.
 type rig struct {
+	name  string // of the store
 	stack *stack.Stack
 	kes   *stack.KES
 	store *stack.Store
@@ -78,6 +79,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	s := newStack(t)
 	return &rig{
+		name:  stack.StoreMinIO,
 		stack: s,
 		kes:   must(s.StartKES(t.Context(), stack.KESOptions{Pausable: true}))(t),
 		store: must(s.StartMinIO(t.Context()))(t),

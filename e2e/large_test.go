@@ -38,7 +38,10 @@ func TestLarge(t *testing.T) {
 			if free := int64(disk.Bavail) * int64(disk.Bsize); free < largeDisk {
 				t.Fatalf("%s has %d GiB free, of which this test needs %d", dir, free/gib, largeDisk/gib)
 			}
-			r := &rig{stack: s, kes: must(s.StartKES(t.Context(), stack.KESOptions{}))(t), store: must(stores[name](s, t))(t)}
+			r := &rig{
+				name: name, stack: s, kes: must(s.StartKES(t.Context(), stack.KESOptions{}))(t),
+				store: must(s.StartStore(t.Context(), name, stack.StoreOptions{}))(t),
+			}
 			g := r.faultGateway(t, "", nil)
 			counter, counted := r.countedGateway(t, g)
 			sources := []struct {

@@ -60,7 +60,7 @@ func TestRuleReachesReplica(t *testing.T) {
 			wantSchemeWithin(t, other, step.want, changed, step.bound)
 		}
 		planted := stored{body: []byte("plain"), contentType: "text/plain"}
-		const empty = "empty"
+		empty := bucketName("empty")
 		makeBucket(t, client, empty)
 		if got := listSizes(t, other, empty); len(got) != 0 {
 			t.Errorf("LIST: %v", got)
@@ -70,7 +70,7 @@ func TestRuleReachesReplica(t *testing.T) {
 		planted.save(t, r.direct(t), empty, "planted")
 		eventually(t, "plaintext is refused in a sealed-only bucket", func() error {
 			start := time.Now()
-			_, err := other.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(empty), Key: aws.String("planted")})
+			_, err := other.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &empty, Key: aws.String("planted")})
 			if statusOf(err) == http.StatusForbidden {
 				return nil
 			}

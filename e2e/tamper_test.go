@@ -235,9 +235,10 @@ func wantRangesAround(t *testing.T, client *s3.Client, key string, body content)
 // another bucket, with all their metadata. Reading the copies fails.
 func wantCopiesRefused(t *testing.T, g *stack.Gateway, direct *s3.Client, body content) {
 	client := sdkOf(t, g)
-	makeBucket(t, client, "sealed2")
-	setRule(t, client, "sealed2", g.KeyName)
-	for _, to := range []struct{ bucket, key string }{{sealedBucket, "copy"}, {"sealed2", "nothing"}} {
+	second := bucketName("sealed2")
+	makeBucket(t, client, second)
+	setRule(t, client, second, g.KeyName)
+	for _, to := range []struct{ bucket, key string }{{sealedBucket, "copy"}, {second, "nothing"}} {
 		if _, err := direct.CopyObject(t.Context(), &s3.CopyObjectInput{
 			Bucket: &to.bucket, Key: &to.key, CopySource: aws.String(sealedBucket + "/nothing"),
 		}); err != nil {

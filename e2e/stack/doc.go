@@ -1,6 +1,6 @@
 // Package stack builds the real programs for the end-to-end tests and the demo
-// (KES, MinIO, versitygw, mc and the gateway itself) and runs them on free
-// loopback ports.
+// (KES, MinIO, versitygw, SeaweedFS, mc and the gateway itself) and runs them on
+// free loopback ports, as well as Ceph RGW and Swift if they are installed.
 //
 // Invariants:
 //

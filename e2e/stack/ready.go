@@ -65,6 +65,18 @@ func httpStatus(client *http.Client, url string, want int) probe {
 	}
 }
 
+// listens returns a probe that connects to a TCP address.
+func listens(addr string) probe {
+	return func(ctx context.Context) error {
+		d := net.Dialer{Timeout: 10 * time.Second}
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
+
 // HTTPClient returns a client with its own connections. It trusts the
 // certificates in the PEM file caFile, or the system's if caFile is empty.
 func HTTPClient(caFile string) (*http.Client, error) {

@@ -16,6 +16,9 @@ const Region = "us-east-1"
 const (
 	StoreMinIO     = "minio"
 	StoreVersitygw = "versitygw"
+	StoreCeph      = "ceph"      // RADOS gateway, from Debian packages
+	StoreSwift     = "swift"     // OpenStack Swift with s3api, from Debian packages
+	StoreSeaweedFS = "seaweedfs" // built here
 )
 
 // A Store is an S3 server in front of which a gateway can run.
@@ -34,15 +37,26 @@ type Store struct {
 type StoreOptions struct {
 	TLS bool // listen with a fresh certificate
 	KES *KES // source of keys for a store that encrypts by itself, as MinIO does
+
+	// MetadataValue is Swift's limit for a value of user metadata, in bytes. 0
+	// means Swift's default of 256. Other stores ignore it.
+	MetadataValue int
 }
 
-// StartStore starts the store of the given name.
+// StartStore starts the store of the given name. The error is a [MissingError]
+// if the store's programs have to be installed first.
 func (s *Stack) StartStore(ctx context.Context, name string, o StoreOptions) (*Store, error) {
 	switch name {
 	case StoreMinIO:
 		return s.startMinIO(ctx, o)
 	case StoreVersitygw:
 		return s.startVersitygw(ctx, o)
+	case StoreCeph:
+		return s.startCeph(ctx, o)
+	case StoreSwift:
+		return s.startSwift(ctx, o)
+	case StoreSeaweedFS:
+		return s.startSeaweedFS(ctx, o)
 	default:
 		return nil, fmt.Errorf("stack: unknown store %q", name)
 	}

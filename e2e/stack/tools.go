@@ -26,6 +26,7 @@ const (
 	ToolMinIO      Tool = "minio"
 	ToolMC         Tool = "mc"
 	ToolVersitygw  Tool = "versitygw"
+	ToolSeaweedFS  Tool = "seaweedfs"
 	ToolS3Suite    Tool = "s3suite"    // e2e/tools/s3suite: versitygw's tests
 	ToolFunctional Tool = "functional" // e2e/tools/functional: minio-go's tests
 	ToolJS         Tool = "js"         // a folder: e2e/tools/js with its modules, for node

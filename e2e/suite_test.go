@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"ssegw/e2e/stack"
+)
+
+// suite is the table of all tests that run on several stores, with the
+// capabilities that each test needs of a store. A store that lacks one of them
+// does not run the test. testdata/skips.txt lists these skips.
+var suite = map[string][]capability{
+	"TestBrokenUploads":          {canRestart},
+	"TestCopies":                 nil,
+	"TestCopyMovesNoBody":        nil,
+	"TestCopyOntoItself":         nil,
+	"TestDefaultKeyChanges":      nil,
+	"TestDefaults":               nil,
+	"TestDrain":                  nil,
+	"TestForcedFramings":         {canRestart},
+	"TestGatewayKilled":          {canRestart},
+	"TestKESDown":                nil,
+	"TestListingRequests":        nil,
+	"TestMigratingBucket":        nil,
+	"TestMultipartReplicas":      nil,
+	"TestRandomWrites":           {canTags},
+	"TestRefusedUploads":         {canRestart},
+	"TestRegistry":               nil,
+	"TestRuleReachesReplica":     nil,
+	"TestStateTampering":         nil,
+	"TestStoreRestarts":          {canRestart},
+	"TestTampering":              nil,
+	"TestUpdateObjectEncryption": {canTags},
+	"TestWhiteSpace":             nil,
+
+	"TestCore/attributes":   nil,
+	"TestCore/conditions":   {canConditions},
+	"TestCore/copies":       nil,
+	"TestCore/deletes":      nil,
+	"TestCore/keys":         nil,
+	"TestCore/listings":     nil,
+	"TestCore/location":     nil,
+	"TestCore/metadata":     nil,
+	"TestCore/multipart":    nil,
+	"TestCore/ranges":       nil,
+	"TestCore/rules":        nil,
+	"TestCore/sizes":        nil,
+	"TestCore/subresources": nil,
+	"TestCore/tags":         {canTags},
+	"TestCore/versions":     {canVersions},
+}
+
+// allStores are the stores that the tests can start. By default the first two
+// run the suite without TestCore, and Ceph and Swift run TestCore. make stores
+// runs everything on all.
+var allStores = []string{stack.StoreMinIO, stack.StoreVersitygw, stack.StoreCeph, stack.StoreSwift, stack.StoreSeaweedFS}
+
+// swiftLarge is a name for Swift with room for a sealed header in a value of
+// metadata, as its operators can give it.
+const swiftLarge = "swift-large"
+
+// external is the name of a store that the tests do not start:
+//
+//	SSEGW_E2E_STORE=https://s3.example.com SSEGW_E2E_ACCESS_KEY=... SSEGW_E2E_SECRET_KEY=...
+//
+// The tests make buckets with names of their own and delete them.
+const external = "external"
+
+// storesOf returns the stores of a test: those in SSEGW_E2E_STORES, separated
+// by commas, or the usual ones.
+func storesOf(usual ...string) []string {
+	switch {
+	case os.Getenv("SSEGW_E2E_STORE") != "":
+		return []string{external}
+	case os.Getenv("SSEGW_E2E_STORES") == "all":
+		return allStores
+	case os.Getenv("SSEGW_E2E_STORES") != "":
+		return strings.Split(os.Getenv("SSEGW_E2E_STORES"), ",")
+	}
+	return usual
+}
+
+// onStores runs a test of the suite on each store. The tests run in parallel,
+// because they mostly wait.
+func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
+	for _, name := range storesOf(stack.StoreMinIO, stack.StoreVersitygw) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require(t, t.Name())
+			test(t, newRigOn(t, name))
+		})
+	}
+}
+
+// newRigOn is newRig with another store.
+func newRigOn(t *testing.T, name string) *rig {
+	t.Helper()
+	if name == external {
+		return externalRig(t)
+	}
+	s := newStack(t)
+	options := stack.StoreOptions{}
+	if name == swiftLarge {
+		name, options.MetadataValue = stack.StoreSwift, 2048
+	}
+	store, err := s.StartStore(t.Context(), name, options)
+	if missing := (*stack.MissingError)(nil); errors.As(err, &missing) {
+		skip(t, missing.Error())
+	}
+	return &rig{name: name, stack: s, kes: must(s.StartKES(t.Context(), stack.KESOptions{Pausable: true}))(t), store: must(store, err)(t)}
+}
+
+// skipsFile lists the tests that stores do not run. A line is the full name of
+// a test and the capability that its store lacks. .ci/gotest reads it too.
+const skipsFile = "testdata/skips.txt"
+
+// require skips the test with the given full name, TEST/STORE or
+// TEST/STORE/PART, if its store lacks something that the test needs.
+func require(t *testing.T, full string) {
+	t.Helper()
+	test, store := splitName(full)
+	needs, ok := suite[test]
+	if !ok {
+		t.Fatalf("%s is not in the table of the suite", test)
+	}
+	if store == external {
+		for _, c := range needs {
+			if !externalCan(t, c) {
+				t.Skipf("the store has no %s", c)
+			}
+		}
+		return
+	}
+	if lacks, ok := listedSkips(t)[full]; ok {
+		t.Skipf("%s has no %s", store, lacks)
+	}
+}
+
+// splitName returns the test's name in the suite and its store.
+func splitName(full string) (test, store string) {
+	parts := strings.Split(full, "/")
+	return strings.Join(slices.Delete(slices.Clone(parts), 1, 2), "/"), parts[1]
+}
+
+// listedSkips reads the list of skips: what is missing, by full name.
+func listedSkips(t *testing.T) map[string]capability {
+	t.Helper()
+	skips := make(map[string]capability)
+	for line := range strings.Lines(string(must(os.ReadFile(skipsFile))(t))) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, lacks, _ := strings.Cut(line, ": ")
+		skips[name] = capability(lacks)
+	}
+	return skips
+}
+
+// skipsOf returns the lines of the list for a store.
+func skipsOf(store string, can func(capability) bool) []string {
+	var lines []string
+	for test, needs := range suite {
+		name, part, _ := strings.Cut(test, "/")
+		full := name + "/" + store
+		if part != "" {
+			full += "/" + part
+		}
+		for _, c := range needs {
+			if !can(c) {
+				lines = append(lines, fmt.Sprintf("%s: %s", full, c))
+				break
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// TestSuite checks that the table names tests that exist.
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	for _, name := range must(filepath.Glob("*_test.go"))(t) {
+		source.Write(must(os.ReadFile(name))(t))
+	}
+	for test := range suite {
+		name, part, _ := strings.Cut(test, "/")
+		if !strings.Contains(source.String(), "\nfunc "+name+"(t *testing.T) {\n") || part != "" && core[part] == nil {
+			t.Errorf("there is no test %s", test)
+		}
+	}
+	for part := range core {
+		if _, ok := suite["TestCore/"+part]; !ok {
+			t.Errorf("TestCore/%s is not in the table", part)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/xml"
 	"net/http"
 	"slices"
@@ -28,7 +29,7 @@ func getObjectAttributes(c *call) error {
 		if err := allowPlain(c, r); err != nil {
 			return err
 		}
-		return forward(c)
+		return plainAttributes(c, head, asked)
 	}
 	if len(asked) == 0 {
 		return s3.ErrInvalidRequest.Msg("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
@@ -51,6 +52,24 @@ func getObjectAttributes(c *call) error {
 	}
 	setWarning(h, o)
 	return c.w.sendXML(http.StatusOK, answer)
+}
+
+// plainAttributes answers for an object that is not sealed. A store that does
+// not know the operation refuses it, or answers with the object.
+func plainAttributes(c *call, head *object.Stored, asked []string) error {
+	resp, err := sendOn(c, outgoing(c))
+	if status := upstream.StatusOf(err); err != nil && status != http.StatusNotImplemented && status != http.StatusMethodNotAllowed {
+		return err
+	}
+	if err == nil {
+		defer func() { _ = resp.Body.Close() }()
+		doc, err := upstream.ReadDocument(resp.Body)
+		if err == nil && s3.HasRoot(doc, "GetObjectAttributesResponse") {
+			return passAnswer(c, resp, doc, "application/xml")
+		}
+	}
+	upstream.PassHeaders(c.w.Header(), head.Header, "Last-Modified", s3.HeaderVersionID)
+	return c.w.sendXML(http.StatusOK, mainAttributes(head.Header, head.Size, asked))
 }
 
 // askedAttributes reads x-amz-object-attributes.
@@ -86,21 +105,25 @@ func refusedAttributes(c *call, err error) error {
 	return refused
 }
 
-// attributes returns the requested attributes of a sealed object.
-func attributes(c *call, r *object.Reader, o *object.Object, asked []string) (*attributesAnswer, error) {
+// mainAttributes returns the requested attributes that an object's headers and
+// plaintext size hold.
+func mainAttributes(stored http.Header, size int64, asked []string) *attributesAnswer {
 	answer := &attributesAnswer{}
 	if slices.Contains(asked, "ETag") {
-		answer.ETag = strings.Trim(object.ShownTag(o.Stored), `"`)
+		answer.ETag = strings.Trim(object.ShownTag(stored), `"`)
 	}
 	if slices.Contains(asked, "ObjectSize") {
-		answer.ObjectSize = &o.Size
+		answer.ObjectSize = &size
 	}
 	if slices.Contains(asked, "StorageClass") {
-		answer.StorageClass = o.Stored.Get(s3.HeaderStorageClass)
-		if answer.StorageClass == "" {
-			answer.StorageClass = "STANDARD"
-		}
+		answer.StorageClass = cmp.Or(stored.Get(s3.HeaderStorageClass), "STANDARD")
 	}
+	return answer
+}
+
+// attributes returns the requested attributes of a sealed object.
+func attributes(c *call, r *object.Reader, o *object.Object, asked []string) (*attributesAnswer, error) {
+	answer := mainAttributes(o.Stored, o.Size, asked)
 	if slices.Contains(asked, "Checksum") {
 		sums, err := r.Checksums(c.ctx(), o, 0)
 		if err != nil {

@@ -18,11 +18,7 @@ func documented(c *call, e *s3.Error) *s3.Error {
 
 // documentedFor is documented for an error about the object of r.
 func documentedFor(c *call, r *object.Reader, e *s3.Error) *s3.Error {
-	names := documentedElements[e.Code]
-	if slices.Contains(bucketErrors, e.Code) {
-		names = []string{"BucketName"}
-	}
-	for _, name := range names {
+	for _, name := range s3.ElementsOf(e.Code) {
 		if slices.ContainsFunc(e.Details, func(d s3.Detail) bool { return d.Name == name }) {
 			continue
 		}
@@ -34,29 +30,6 @@ func documentedFor(c *call, r *object.Reader, e *s3.Error) *s3.Error {
 		e = e.Headers(http.Header{"Allow": {http.MethodDelete}})
 	}
 	return e
-}
-
-// documentedElements are the elements of error documents whose text follows
-// from the request, as Amazon S3 documents or sends them.
-var documentedElements = map[string][]string{
-	"NoSuchKey":                {"Key"},
-	"NoSuchVersion":            {"Key", "VersionId"},
-	"NoSuchUpload":             {"UploadId"},
-	"InvalidRange":             {"RangeRequested"},
-	"InvalidPartNumber":        {"PartNumberRequested"},
-	"PreconditionFailed":       {"Condition"},
-	"MethodNotAllowed":         {"Method", "ResourceType"},
-	"EntityTooLarge":           {"ProposedSize", "MaxSizeAllowed"},
-	"MetadataTooLarge":         {"Size", "MaxSizeAllowed"},
-	"MaxMessageLengthExceeded": {"MaxMessageLengthBytes"},
-}
-
-// bucketErrors are the codes of errors about a bucket, whose documents name it.
-var bucketErrors = []string{
-	"NoSuchBucket", "BucketAlreadyExists", "BucketAlreadyOwnedByYou", "BucketNotEmpty", "InvalidBucketName", "NoSuchBucketPolicy",
-	"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration", "NoSuchTagSet", "NoSuchWebsiteConfiguration", "OwnershipControlsNotFoundError",
-	"NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError", "ReplicationConfigurationNotFoundError",
-	"ServerSideEncryptionConfigurationNotFoundError",
 }
 
 func isDeleteMarker(e *s3.Error) bool {

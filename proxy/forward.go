@@ -77,6 +77,9 @@ func sendEdited(c *call, o upstream.Request, edit edit) (*http.Response, error) 
 	if err := addDocument(c, &o, edit); err != nil {
 		return nil, err
 	}
+	if err := c.gw.subresources.Check(c.ctx(), c.req.Route, c.store(), o); err != nil {
+		return nil, err
+	}
 	return c.store().Send(c.ctx(), o)
 }
 

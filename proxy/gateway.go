@@ -23,6 +23,7 @@ import (
 	"ssegw/kms"
 	"ssegw/proxy/audit"
 	"ssegw/proxy/object"
+	"ssegw/proxy/probe"
 	"ssegw/proxy/sigv4"
 	"ssegw/proxy/sse"
 	"ssegw/proxy/state"
@@ -98,6 +99,7 @@ type Server struct {
 	caches         *object.Caches
 	pages          object.MetadataPages
 	uploads        *state.ListedCache
+	subresources   *probe.Subresources
 	bounds         bounds
 	patience       patience
 	times          times
@@ -125,6 +127,7 @@ func New(cfg Config) *Server {
 		metrics:        newMetrics(cfg.Metrics),
 		caches:         object.NewCaches(),
 		uploads:        state.NewListedCache(),
+		subresources:   &probe.Subresources{Prober: probe.Prober{Client: cfg.Upstream.Own(), Bucket: cfg.State.Bucket()}},
 		bounds:         storeBounds,
 		patience:       completePatience,
 		times:          serverTimes,

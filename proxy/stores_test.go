@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
 	"ssegw/proxy/upstream"
@@ -92,6 +93,14 @@ var storeWays = map[string]hook{
 		r.URL.Path = strings.NewReplacer("//", "/", `\`, "/").Replace(r.URL.Path)
 		next.ServeHTTP(w, r)
 	},
+	"no sub-resources": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		q := r.URL.Query()
+		for _, name := range []string{"metrics", "publicAccessBlock", "lifecycle", "retention", "legal-hold", "attributes", "id"} {
+			q.Del(name)
+		}
+		r.URL.RawQuery = q.Encode()
+		next.ServeHTTP(w, r)
+	},
 	"no trailers, no empty signed bodies": refusing(func(r *http.Request) bool {
 		framing := r.Header.Get("X-Amz-Content-Sha256")
 		return framing == modeTrailer || framing == modeSigned && r.Header.Get("X-Amz-Decoded-Content-Length") == "0"
@@ -145,6 +154,48 @@ func TestStores(t *testing.T) {
 		wantObject(t, g, "/bucket/parts", body, 1)
 		g.delete("/bucket/parts").want(t, 204, "")
 		g.get("/bucket/parts").want(t, 404, "NoSuchKey")
+	})
+}
+
+// TestStoresSubresources: an operation on a sub-resource destroys nothing at a
+// store that drops the query.
+func TestStoresSubresources(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		g.upstream.makeBucket("empty")
+		want, code := 204, ""
+		if ways == "no sub-resources" {
+			want, code = 501, "NotImplemented"
+		}
+		for _, query := range []url.Values{{"publicAccessBlock": {""}}, {"metrics": {""}, "id": {"a"}}, {"lifecycle": {""}}} {
+			for range 2 { // the second time from memory
+				g.do(clientRequest{method: http.MethodDelete, path: "/empty", query: query}).want(t, want, code)
+			}
+			g.do(clientRequest{method: http.MethodHead, path: "/empty"}).want(t, 200, "")
+		}
+		g.upstream.on(http.MethodPut, "/ssegw-probe-", answerWith(403, "AccessDenied")) // no right to make buckets
+		g.subresources = &probe.Subresources{Prober: g.subresources.Prober}
+		g.do(clientRequest{method: http.MethodDelete, path: "/empty", query: url.Values{"metrics": {""}, "id": {"a"}}}).want(t, 501, "NotImplemented")
+		g.upstream.unhook()
+
+		g.put("/bucket/k", []byte("sealed")).want(t, 200, "")
+		if want == 204 {
+			want = 200
+		}
+		for _, name := range []string{"retention", "legal-hold"} {
+			g.do(clientRequest{method: http.MethodPut, path: "/bucket/k", query: url.Values{name: {""}}, body: []byte("<Retention/>")}).want(t, want, code)
+			wantObject(t, g, "/bucket/k", []byte("sealed"), 1)
+		}
+		g.upstream.store(testBucket, "plain", &memObject{body: []byte("<plain/>"), header: http.Header{}, etag: "0123"})
+		r := g.do(clientRequest{method: http.MethodGet, path: "/bucket/plain", query: url.Values{"attributes": {""}}, header: headers(s3.HeaderObjectAttributes, "ETag,ObjectSize")})
+		if ways == "no sub-resources" && (r.status != 200 || !strings.Contains(string(r.body), "<ETag>0123</ETag><ObjectSize>8</ObjectSize>")) {
+			t.Errorf("attributes: %d %s", r.status, r.body)
+		}
+		for _, name := range g.upstream.keys(testStateBucket) {
+			if strings.HasPrefix(name, probe.Prefix) {
+				t.Errorf("%s is left over", name)
+			}
+		}
 	})
 }
 

@@ -26,6 +26,12 @@ func ReplaceText(doc []byte, root, name, value string) ([]byte, error) {
 	return apply(doc, patches), nil
 }
 
+// HasRoot reports whether doc is an XML document whose root element has the
+// name root.
+func HasRoot(doc []byte, root string) bool {
+	return walkRoot(doc, root, func(int, element) {}) == nil
+}
+
 const bucketsRoot = "ListAllMyBucketsResult"
 
 // A BucketPage is an answer of ListBuckets. Its methods keep everything that

@@ -70,13 +70,21 @@ func (c coreSide) versionsOf(t *testing.T, bucket, key string, s scheme) {
 	}
 	for _, id := range append(ids, aws.ToString(deleted.VersionId)) {
 		if _, err := c.client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, VersionId: &id}); err != nil {
-			t.Errorf("DELETE of a version: %v", err)
+			if id == aws.ToString(deleted.VersionId) && hasCode(err, "NoSuchBucket") {
+				continue // Swift deletes the last version of a key, and then finds no bucket
+			}
+			t.Errorf("DELETE of the version %s of %v and %s: %v", id, ids, aws.ToString(deleted.VersionId), err)
 		}
 	}
 	left := must(c.client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: aws.String(key)}))(t)
 	for _, v := range left.Versions {
 		if aws.ToString(v.Key) == key {
 			t.Errorf("version %s is left", aws.ToString(v.VersionId))
+		}
+	}
+	for _, v := range left.DeleteMarkers {
+		if aws.ToString(v.Key) == key {
+			t.Errorf("delete marker %s is left", aws.ToString(v.VersionId))
 		}
 	}
 }

@@ -174,10 +174,15 @@ func readAll(t *testing.T, client *s3.Client, bucket, key string) []byte {
 // wantCode fails the test unless err is an S3 error with that code.
 func wantCode(t *testing.T, err error, code string) {
 	t.Helper()
-	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorCode() != code {
+	if !hasCode(err, code) {
 		t.Errorf("error %v, want the S3 error %s", err, code)
 	}
+}
+
+// hasCode reports whether err is the S3 error with that code.
+func hasCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
 // holdsMarker reports whether a stream contains the marker.

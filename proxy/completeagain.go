@@ -122,7 +122,7 @@ func finishWithRetries(c *call, u *state.Upload, chosen []*state.Part, number in
 func hasAttempts(c *call, u *state.Upload, chosen []*state.Part) (bool, error) {
 	stored, err := c.store().ListParts(c.ctx(), u.AtStore(), uploadHeader(c))
 	return !slices.ContainsFunc(chosen, func(p *state.Part) bool {
-		return !p.Staged && strings.Trim(stored[p.Number].ETag, `"`) != p.ETag
+		return !p.Staged && !slices.ContainsFunc(stored[p.Number], func(e s3.Entry) bool { return strings.Trim(e.ETag, `"`) == p.ETag })
 	}), err
 }
 

@@ -85,11 +85,13 @@ func presentParts(c *call, u *state.Upload) ([]partXML, error) {
 	if err != nil {
 		return nil, err
 	}
-	present := map[int]partXML{}
-	for number, e := range stored {
-		etag := strings.Trim(e.ETag, `"`)
-		if p := assembly.Only(recorded[number], func(p *state.Part) bool { return !p.Staged && p.ETag == etag }); p != nil {
-			present[number] = shownPart(u, p, e.LastModified)
+	present, modified := map[int]partXML{}, map[int]string{}
+	for number, attempts := range stored {
+		for _, e := range attempts {
+			etag := strings.Trim(e.ETag, `"`)
+			if p := assembly.Only(recorded[number], func(p *state.Part) bool { return !p.Staged && p.ETag == etag }); p != nil {
+				present[number], modified[number] = shownPart(u, p, e.LastModified), e.LastModified
+			}
 		}
 	}
 	for number, attempts := range recorded {
@@ -97,7 +99,7 @@ func presentParts(c *call, u *state.Upload) ([]partXML, error) {
 		if staged == nil {
 			continue
 		}
-		if _, ok := present[number]; !ok || state.ParseModified(stored[number].LastModified).Before(staged.Saved) {
+		if _, ok := present[number]; !ok || state.ParseModified(modified[number]).Before(staged.Saved) {
 			present[number] = shownPart(u, staged, s3.FormatTime(staged.Saved))
 		}
 	}

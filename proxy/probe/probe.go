@@ -60,10 +60,11 @@ func (c Prober) With(ctx context.Context, suffix string, f func(name string) err
 	err := f(name)
 	ctx, cancel := CleaningUp(ctx)
 	defer cancel()
-	resp, removeErr := c.Send(ctx, upstream.Request{Method: http.MethodDelete, Bucket: c.Bucket, Key: name})
-	if removeErr == nil {
-		upstream.Discard(resp)
-	} else if err == nil {
+	_, removeErr := c.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: c.Bucket, Key: name})
+	if upstream.StatusOf(removeErr) == http.StatusBadRequest {
+		removeErr = nil // it takes no object of that name
+	}
+	if err == nil && removeErr != nil {
 		err = fmt.Errorf("removing %s: %w", name, removeErr)
 	}
 	if err != nil {

@@ -79,9 +79,10 @@ func (c Client) FindUpload(ctx context.Context, up UploadName) error {
 	return err
 }
 
-// ListParts returns all parts of an upload that the store has, by number.
-func (c Client) ListParts(ctx context.Context, up UploadName, header http.Header) (map[int]s3.Entry, error) {
-	parts := map[int]s3.Entry{}
+// ListParts returns all parts of an upload that the store has, by number. A
+// store may list more than one attempt of a part.
+func (c Client) ListParts(ctx context.Context, up UploadName, header http.Header) (map[int][]s3.Entry, error) {
+	parts := map[int][]s3.Entry{}
 	query := up.Query(0)
 	for marker := 0; ; {
 		resp, err := c.Send(ctx, Request{
@@ -97,7 +98,7 @@ func (c Client) ListParts(ctx context.Context, up UploadName, header http.Header
 		}
 		last := 0
 		for _, e := range listing.Entries {
-			parts[e.PartNumber] = e
+			parts[e.PartNumber] = append(parts[e.PartNumber], e)
 			last = max(last, e.PartNumber)
 		}
 		if !listing.IsTruncated || last >= MaxPartNumber {

@@ -44,7 +44,7 @@ func getBucketLocation(c *call) error {
 	if err != nil {
 		return err
 	}
-	upstream.Discard(resp)
+	defer func() { _ = resp.Body.Close() }()
 	return passAnswer(c, resp, s3.Location(c.gw.Region), "application/xml")
 }
 

@@ -54,6 +54,7 @@ func TestCore(t *testing.T) {
 			long(t)
 			r := newRigOn(t, name)
 			g := r.gateway(t, false)
+			wantStoreFacts(t, name, g)
 			sides := map[string]coreSide{
 				"direct":  {client: r.direct(t), schemes: []scheme{""}},
 				"gateway": {client: sdkOf(t, g), store: r.direct(t), keyName: g.KeyName, schemes: []scheme{"", sseS3, sseKMS}},

@@ -34,6 +34,7 @@ var suite = map[string][]capability{
 	"TestRegistry":               nil,
 	"TestRuleReachesReplica":     nil,
 	"TestStateTampering":         nil,
+	"TestStoreFacts":             nil,
 	"TestStoreRestarts":          {canRestart},
 	"TestTampering":              nil,
 	"TestUpdateObjectEncryption": {canTags},

@@ -112,7 +112,7 @@ func New(cfg Config) *Server {
 		cfg.IdleTimeout = 30 * time.Second
 	}
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(kms.Collector(cfg.KMS))
+		cfg.Metrics.MustRegister(kms.Collector(cfg.KMS), upstream.Collector(cfg.Upstream))
 	}
 	s := &Server{
 		Config:    cfg,

@@ -106,10 +106,10 @@ type copySource struct {
 	stored         http.Header // of the store's answer
 	total          int64       // stored bytes
 	can            upstream.Capabilities
+	tagged         bool           // the copy needs a PUT, because the store loses the tags of others
 	object         *object.Object // nil: the source is not sealed
 
-	guard *guard // the condition that the copy replaces the object it read; nil: none
-
+	guard  *guard              // the condition that the copy replaces the object it read; nil: none
 	opened []*sealer.ObjectKey // by read
 }
 
@@ -280,6 +280,9 @@ func copyAtStore(c *call, src *copySource, query url.Values, header http.Header)
 	header.Set(s3.HeaderCopySource, src.from.String())
 	src.setGuard(header)
 	answer, result, err := c.store().Copy(c.ctx(), c.req.Bucket, c.req.Key, query, header)
+	if err == nil && !src.isGuarded() {
+		err = src.confirm(c.ctx()) // the store may have copied a successor
+	}
 	if err != nil && !isConditional(header) {
 		err = sourceChanged(err)
 	}

@@ -138,22 +138,25 @@ func (s *copySource) setGuard(header http.Header) {
 	}
 }
 
-// storeCopy makes a sealed copy of the source's sealed body, and afterwards
-// sets the tags that the store would lose.
+// storeCopy makes a sealed copy of the source's sealed body. If the store would
+// lose the tags of the copy, it is a PUT with tags; if the body is too long for
+// that, the tags are set afterwards.
 func storeCopy(c *call, src *copySource, header http.Header) (http.Header, *upstream.CopyResult, error) {
 	if err := src.confirm(c.ctx()); err != nil {
 		return nil, nil, err
 	}
-	tags := ""
-	if !src.can.Copies.Tags {
-		if err := restateTags(c, src, header); err != nil {
-			return nil, nil, err
-		}
-		tags = header.Get(s3.HeaderTagging)
+	if src.can.Copies.Tags {
+		return copyStored(c, src, header)
+	}
+	if err := restateTags(c, src, header); err != nil {
+		return nil, nil, err
+	}
+	tags := header.Get(s3.HeaderTagging)
+	if src.tagged = tags != "" && src.total <= maxPut; !src.tagged {
 		header.Del(s3.HeaderTagging)
 	}
 	answer, result, err := copyStored(c, src, header)
-	if err == nil && tags != "" {
+	if err == nil && tags != "" && !src.tagged {
 		err = c.store().SetTags(c.ctx(), c.req.Bucket, c.req.Key, answer.Get(s3.HeaderVersionID), tags)
 	}
 	return answer, result, err
@@ -164,6 +167,8 @@ func storeCopy(c *call, src *copySource, header http.Header) (http.Header, *upst
 // because not all stores honour these in a CopyObject.
 func copyStored(c *call, src *copySource, header http.Header) (answer http.Header, result *upstream.CopyResult, err error) {
 	switch {
+	case src.tagged && src.total > 0:
+		answer, err = copyThrough(c, src, header)
 	case !isSelfCopy(c, src) && !isConditional(header) && src.isGuarded() && src.can.Copies.Replace && src.total <= c.gw.bounds.maxCopy:
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
 		return copyAtStore(c, src, nil, header)
@@ -192,7 +197,7 @@ func copyEmpty(c *call, src *copySource, header http.Header) (http.Header, error
 }
 
 // copyThrough sends the sealed body of the source through the gateway into a
-// PUT, for stores that honour conditions in no other write.
+// PUT, for stores that honour conditions, or keep tags, in no other write.
 func copyThrough(c *call, src *copySource, header http.Header) (http.Header, error) {
 	if err := restateTags(c, src, header); err != nil {
 		return nil, err

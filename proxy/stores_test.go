@@ -93,6 +93,13 @@ var storeWays = map[string]hook{
 		r.URL.Path = strings.NewReplacer("//", "/", `\`, "/").Replace(r.URL.Path)
 		next.ServeHTTP(w, r)
 	},
+	"odd answers": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, "/probe-") && (r.Method == http.MethodPost || r.Header.Get("X-Amz-Copy-Source") != "") {
+			_, _ = w.Write([]byte("what?"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	},
 	"no odd keys": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.ContainsAny(r.URL.Path, `\`) || strings.Contains(r.URL.Path, "//") {
 			memFail(w, 400, "InvalidObjectName", "odd")
@@ -182,7 +189,8 @@ func TestStoresSubresources(t *testing.T) {
 		}
 		g.upstream.on(http.MethodPut, "/ssegw-probe-", answerWith(403, "AccessDenied")) // no right to make buckets
 		g.subresources = &probe.Subresources{Prober: g.subresources.Prober}
-		g.do(clientRequest{method: http.MethodDelete, path: "/empty", query: url.Values{"metrics": {""}, "id": {"a"}}}).want(t, 501, "NotImplemented")
+		g.do(clientRequest{method: http.MethodDelete, path: "/empty", query: url.Values{"metrics": {""}, "id": {"a"}}}).want(t, want, code)
+		g.do(clientRequest{method: http.MethodHead, path: "/empty"}).want(t, 200, "")
 		g.upstream.unhook()
 
 		g.put("/bucket/k", []byte("sealed")).want(t, 200, "")

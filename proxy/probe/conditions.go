@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 
@@ -18,11 +17,9 @@ func (c Prober) Conditions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		complete := upstream.Conditions{}
-		if put.Honoured() { // otherwise nothing relies on those of a Complete
-			if complete, err = c.completeConditions(ctx, name, put.Match); err != nil {
-				return err
-			}
+		complete, err := c.completeConditions(ctx, name, max(put.Match, upstream.TagQuoted))
+		if err = c.unlessOdd(ctx, err); err != nil {
+			return err
 		}
 		c.Store().Learn(func(found *upstream.Capabilities) { found.Put, found.Complete = put, complete })
 		return nil
@@ -39,10 +36,9 @@ func (c Prober) putConditions(ctx context.Context, name string) (found upstream.
 		if header != "" {
 			h.Set(header, value)
 		}
-		_, err = c.Exec(ctx, upstream.Request{
-			Method: http.MethodPut, Bucket: c.Bucket, Key: name, Header: h, AsIs: true,
-			Body: bytes.NewReader([]byte{body}), Size: 1, Hash: upstream.HexSHA256([]byte{body}),
-		})
+		o := upstream.Request{Method: http.MethodPut, Bucket: c.Bucket, Key: name, Header: h, AsIs: true}
+		o.SetDocument([]byte{body}) // with the checksum that a bucket with locks requires
+		_, err = c.Exec(ctx, o)
 		lost = upstream.LostRace(err) || upstream.StatusOf(err) == http.StatusNotFound
 		return err == nil, lost, unlessRefused(err)
 	}

@@ -19,8 +19,15 @@ func (c Prober) Copies(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if found.Replace, err = p.copies(ctx, ""); err != nil || !found.Replace {
-				return err
+			found.Replace, err = p.copies(ctx, "")
+			if err == nil && !found.Replace && tagged { // the right to copy tags may be missing
+				tagged = false
+				if _, err = p.Put(ctx, p.Bucket, p.from, []byte("probe"), http.Header{}); err == nil {
+					found.Replace, err = p.copies(ctx, "")
+				}
+			}
+			if err != nil || !found.Replace {
+				return unlessRefused(err)
 			}
 			if tagged {
 				if found.Tags, err = p.keepsTags(ctx); err != nil {
@@ -31,10 +38,11 @@ func (c Prober) Copies(ctx context.Context) error {
 			return err
 		})
 	})
-	if err == nil {
-		c.Store().Learn(func(all *upstream.Capabilities) { all.Copies = found })
+	if err = c.unlessOdd(ctx, err); err != nil {
+		return err
 	}
-	return err
+	c.Store().Learn(func(all *upstream.Capabilities) { all.Copies = found })
+	return nil
 }
 
 // copyProbe copies a probe.

@@ -52,6 +52,10 @@ func (c Prober) Takes(ctx context.Context, f upstream.Framing) (taken bool, err 
 		o := c.framed(name, data, f)
 		o.Body = &damage{r: o.Body, data: data}
 		_, err = c.Exec(ctx, o)
+		if upstream.StatusOf(err) >= http.StatusInternalServerError && unlessRefused(err) != nil {
+			return err
+		}
+		// A store may close the connection at the damage.
 		taken = upstream.AnswerOf(err) != nil || errors.Is(err, upstream.ErrUnavailable)
 		if taken {
 			return nil

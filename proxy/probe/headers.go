@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -20,9 +18,13 @@ const (
 	probeDate   = "0" // some servers send it for "expired"
 )
 
+// allAlterations is assumed of a store that fails the probes.
+var allAlterations = upstream.Alterations{Names: probedNames, Expires: true, Words: true, Meta: true, Content: true, Dirs: true}
+
 // Headers finds out which headers and keys the store alters. It takes a header
 // that the store refuses for one that it alters.
 func (c Prober) Headers(ctx context.Context) error {
+	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations }) // until more is known
 	sent := http.Header{}
 	sent.Set("Content-Disposition", probeText)
 	sent.Set("Expires", probeDate)
@@ -90,7 +92,9 @@ func (c Prober) keep(ctx context.Context, suffix string, b []byte, h http.Header
 			return unlessRefused(err)
 		}
 		var err error
-		stored, err = c.Head(ctx, c.Bucket, name)
+		if stored, err = c.Head(ctx, c.Bucket, name); err != nil && unlessRefused(err) == nil {
+			stored, err = http.Header{}, nil // it took the probe, and keeps nothing of it
+		}
 		return err
 	})
 	return stored, err
@@ -117,20 +121,9 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 			kept = true
 			return unlessRefused(err)
 		}
-		begin, _, _ := strings.Cut(name, part)
-		resp, err := c.Send(ctx, upstream.Request{
-			Method: http.MethodGet, Bucket: c.Bucket, Query: url.Values{"list-type": {"2"}, "prefix": {begin}},
-		})
-		if err != nil {
-			return unlessRefused(err)
-		}
-		defer func() { _ = resp.Body.Close() }()
-		page, err := upstream.ParseListing(resp.Body)
-		if err != nil {
-			return err
-		}
-		kept = slices.ContainsFunc(page.Entries, func(e s3.Entry) bool { return e.Key == name })
-		return nil
+		_, err := c.Head(ctx, c.Bucket, strings.ReplaceAll(name, part, "/"))
+		kept = err != nil
+		return unlessRefused(err)
 	})
 	return kept, err
 }
@@ -143,10 +136,11 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 // refuses a short value, the length is not the reason, and no limit is known.
 func (c Prober) MetaValue(ctx context.Context) error {
 	limit, err := longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, n) })
-	if err == nil {
-		c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = limit })
+	if err = c.unlessOdd(ctx, err); err != nil {
+		return err
 	}
-	return err
+	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = limit })
+	return nil
 }
 
 // keepsValue reports whether the store keeps a value of n bytes.

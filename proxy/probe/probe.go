@@ -28,12 +28,21 @@ type Prober struct {
 // All finds out everything that Capabilities describe.
 func (c Prober) All(ctx context.Context) error {
 	for _, find := range [...]func(context.Context) error{c.Headers, c.MetaValue, c.Framing, c.Conditions, c.Copies} {
-		if err := find(ctx); err != nil {
+		var err error
+		for range attempts {
+			if err = find(ctx); err == nil {
+				break
+			}
+		}
+		if err = c.unlessOdd(ctx, err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// attempts is how often something is probed while the store fails.
+const attempts = 3
 
 // cleanup is the least time for removing a probe, even if the context of the
 // probe has ended.
@@ -61,8 +70,9 @@ func (c Prober) With(ctx context.Context, suffix string, f func(name string) err
 	ctx, cancel := CleaningUp(ctx)
 	defer cancel()
 	_, removeErr := c.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: c.Bucket, Key: name})
-	if upstream.StatusOf(removeErr) == http.StatusBadRequest {
-		removeErr = nil // it takes no object of that name
+	switch upstream.StatusOf(removeErr) {
+	case http.StatusBadRequest, http.StatusNotFound:
+		removeErr = nil // there is no object of that name
 	}
 	if err == nil && removeErr != nil {
 		err = fmt.Errorf("removing %s: %w", name, removeErr)
@@ -98,13 +108,28 @@ func (c Prober) dropUpload(ctx context.Context, up upstream.UploadName) {
 }
 
 // unlessRefused returns nil if err is the store's refusal of a probe, and
-// otherwise err. A store that is only busy has refused nothing.
+// otherwise err. A store that is busy or fails has refused nothing.
 func unlessRefused(err error) error {
-	switch upstream.StatusOf(err) {
-	case 0, http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	if err == nil {
+		return nil
+	}
+	status := upstream.StatusOf(err)
+	failed := status >= 500 && status != http.StatusNotImplemented
+	if status == 0 || failed || status == http.StatusTooManyRequests || errors.Is(err, upstream.ErrUnavailable) {
 		return err
 	}
-	if errors.Is(err, upstream.ErrUnavailable) {
+	return nil
+}
+
+// unlessOdd returns nil also if the store fails to do what was probed, or gives
+// an answer that makes no sense, such as a copy without a document. A start
+// must not fail for ever because of that. The store counts as one that cannot
+// do it, if it still answers other requests.
+func (c Prober) unlessOdd(ctx context.Context, err error) error {
+	if err = unlessRefused(err); err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, unreachable := c.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: c.Bucket}); unreachable != nil {
 		return err
 	}
 	return nil

@@ -33,17 +33,18 @@ func (s *Subresources) Check(ctx context.Context, route s3.Route, client upstrea
 	operation := strings.Join([]string{route.Method, route.Level.String(), route.Query[0]}, " ")
 	known, ok := s.known.Load(operation)
 	if !ok {
-		found, certain, err := s.try(ctx, route, o)
-		if err != nil {
-			return err
+		var found, certain bool
+		var err error
+		if !client.IsAnonymous() { // strangers cause no work with the gateway's rights
+			found, certain, err = s.try(ctx, route, o)
 		}
-		if !certain {
-			found, err = hasEntries(ctx, client, o.Bucket)
-		} else {
+		switch {
+		case err != nil:
+			return err
+		case certain:
 			s.known.Store(operation, found)
-		}
-		if err != nil {
-			return err
+		default:
+			found = isSafe(ctx, client, route, o)
 		}
 		known = found
 	}
@@ -63,14 +64,13 @@ func (s *Subresources) try(ctx context.Context, route s3.Route, o upstream.Reque
 	if route.Level == s3.Bucket {
 		return s.tryBucket(ctx, query)
 	}
-	known, err = s.tryObject(ctx, route.Method, query)
-	return known, true, err
+	return s.tryObject(ctx, route.Method, query)
 }
 
 // tryBucket makes a bucket and deletes a sub-resource of it.
 func (s *Subresources) tryBucket(ctx context.Context, query url.Values) (known, certain bool, err error) {
 	bucket := "ssegw-" + Prefix + upstream.RandomTag()
-	if _, err := s.Exec(ctx, upstream.Request{Method: http.MethodPut, Bucket: bucket}); err != nil {
+	if err := s.CreateBucket(ctx, bucket); err != nil {
 		return false, false, unlessRefused(err)
 	}
 	defer func() {
@@ -82,12 +82,13 @@ func (s *Subresources) tryBucket(ctx context.Context, query url.Values) (known, 
 		return false, false, err
 	}
 	_, err = s.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: bucket})
-	return err == nil, true, unlessRefused(err)
+	isGone := upstream.StatusOf(err) == http.StatusNotFound
+	return err == nil, err == nil || isGone, unlessRefused(err)
 }
 
 // tryObject makes an object and sends it an operation on a sub-resource, with a
 // document that no store accepts.
-func (s *Subresources) tryObject(ctx context.Context, method string, query url.Values) (known bool, err error) {
+func (s *Subresources) tryObject(ctx context.Context, method string, query url.Values) (known, certain bool, err error) {
 	body := []byte("probe")
 	err = s.With(ctx, "", func(name string) error {
 		if _, err := s.Put(ctx, s.Bucket, name, body, http.Header{}); err != nil {
@@ -102,21 +103,37 @@ func (s *Subresources) tryObject(ctx context.Context, method string, query url.V
 		}
 		stored, _, err := s.Get(ctx, s.Bucket, name, 1<<10)
 		known = err == nil && bytes.Equal(stored, body)
+		certain = err == nil || upstream.StatusOf(err) == http.StatusNotFound
 		return unlessRefused(err)
 	})
-	return known, err
+	return known, certain, err
 }
 
-// hasEntries reports whether a bucket holds an object, so that no store deletes
-// it.
-func hasEntries(ctx context.Context, client upstream.Client, bucket string) (bool, error) {
-	resp, err := client.Send(ctx, upstream.Request{
-		Method: http.MethodGet, Bucket: bucket, Query: url.Values{"list-type": {"2"}, "max-keys": {"1"}},
-	})
-	if err != nil {
-		return false, unlessRefused(err)
+// isSafe reports whether the operation of route destroys nothing even if the
+// store drops the query: the bucket holds an object, or the store knows how to
+// read the sub-resource, which it would answer with a listing otherwise.
+func isSafe(ctx context.Context, client upstream.Client, route s3.Route, o upstream.Request) bool {
+	if route.Level != s3.Bucket {
+		return false
 	}
-	defer func() { _ = resp.Body.Close() }()
-	page, err := upstream.ParseListing(resp.Body)
-	return err == nil && len(page.Entries) > 0, err
+	for _, query := range [...]url.Values{{"list-type": {"2"}, "max-keys": {"1"}}, o.Query} {
+		resp, err := client.Send(ctx, upstream.Request{Method: http.MethodGet, Bucket: o.Bucket, Query: query})
+		if err != nil {
+			if query.Has(route.Query[0]) && upstream.StatusOf(err) == http.StatusNotFound && !upstream.IsCode(err, s3.ErrNoSuchBucket) {
+				return true // NoSuchLifecycleConfiguration, for example
+			}
+			continue
+		}
+		doc, err := upstream.ReadDocument(resp.Body)
+		_ = resp.Body.Close()
+		isListing := s3.HasRoot(doc, "ListBucketResult")
+		switch {
+		case err != nil:
+		case query.Has(route.Query[0]):
+			return !isListing
+		case isListing && bytes.Contains(doc, []byte("<Contents>")):
+			return true
+		}
+	}
+	return false
 }

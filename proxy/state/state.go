@@ -195,20 +195,14 @@ func (s *State) ensureBucket(ctx context.Context) error {
 	if upstream.StatusOf(err) != http.StatusNotFound {
 		return fmt.Errorf("state: state bucket %s: %w", s.cfg.Bucket, err)
 	}
-	resp, err = s.store.Send(ctx, upstream.Request{Method: http.MethodPut, Bucket: s.cfg.Bucket})
-	if refused := upstream.AnswerOf(err); refused != nil && refused.Code == "IllegalLocationConstraintException" {
-		// Outside of us-east-1 Amazon S3 requires the region in the document.
-		o := upstream.Request{Method: http.MethodPut, Bucket: s.cfg.Bucket, Header: http.Header{}}
-		o.SetDocument([]byte("<CreateBucketConfiguration><LocationConstraint>" + s.cfg.Upstream.Region() + "</LocationConstraint></CreateBucketConfiguration>"))
-		resp, err = s.store.Send(ctx, o)
-	}
+	err = s.store.CreateBucket(ctx, s.cfg.Bucket)
 	if upstream.StatusOf(err) == http.StatusConflict {
 		return nil // another replica was faster
 	}
 	if err != nil {
 		return fmt.Errorf("state: making the state bucket %s: %w", s.cfg.Bucket, err)
 	}
-	return resp.Body.Close()
+	return nil
 }
 
 // findRoot reads the root, or creates one in an empty bucket. It also returns

@@ -64,8 +64,8 @@ func (c Client) Store() *Store { return c.store }
 // IsGateway reports whether requests have the gateway's own rights.
 func (c Client) IsGateway() bool { return c.as.isGateway }
 
-// isAnonymous reports whether requests are not signed.
-func (c Client) isAnonymous() bool { return c.as.credentials == nil }
+// IsAnonymous reports whether requests are not signed.
+func (c Client) IsAnonymous() bool { return c.as.credentials == nil }
 
 // Send sends o and returns the answer if its status is below 300. It closes any
 // other answer and returns the error of [ReadError].
@@ -147,6 +147,18 @@ func (o *Request) SetDocument(doc []byte) {
 	o.Body, o.Size, o.Hash = bytes.NewReader(doc), int64(len(doc)), HexSHA256(doc)
 	sum := md5.Sum(doc) //nolint:gosec // see the import
 	o.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// CreateBucket makes a bucket in the store's region.
+func (c Client) CreateBucket(ctx context.Context, bucket string) error {
+	_, err := c.Exec(ctx, Request{Method: http.MethodPut, Bucket: bucket})
+	if refused := AnswerOf(err); refused != nil && refused.Code == "IllegalLocationConstraintException" {
+		// Outside of us-east-1 Amazon S3 requires the region in the document.
+		o := Request{Method: http.MethodPut, Bucket: bucket, Header: http.Header{}}
+		o.SetDocument([]byte("<CreateBucketConfiguration><LocationConstraint>" + c.store.region + "</LocationConstraint></CreateBucketConfiguration>"))
+		_, err = c.Exec(ctx, o)
+	}
+	return err
 }
 
 // Head returns the headers of an object.

@@ -82,7 +82,7 @@ func (c Client) FindUpload(ctx context.Context, up UploadName) error {
 // ListParts returns all parts of an upload that the store has, by number. A
 // store may list more than one attempt of a part.
 func (c Client) ListParts(ctx context.Context, up UploadName, header http.Header) (map[int][]s3.Entry, error) {
-	parts := map[int][]s3.Entry{}
+	parts, listed := map[int][]s3.Entry{}, 0
 	query := up.Query(0)
 	for marker := 0; ; {
 		resp, err := c.Send(ctx, Request{
@@ -95,6 +95,9 @@ func (c Client) ListParts(ctx context.Context, up UploadName, header http.Header
 		_ = resp.Body.Close()
 		if err != nil {
 			return nil, err
+		}
+		if listed += len(listing.Entries); listed > maxAttempts {
+			return nil, fmt.Errorf("%w: over %d parts of an upload", ErrUnavailable, maxAttempts)
 		}
 		last := 0
 		for _, e := range listing.Entries {
@@ -111,6 +114,9 @@ func (c Client) ListParts(ctx context.Context, up UploadName, header http.Header
 		query.Set("part-number-marker", strconv.Itoa(last))
 	}
 }
+
+// maxAttempts is how many attempts of parts ListParts reads, at most.
+const maxAttempts = 4 * MaxPartNumber
 
 // MaxPartNumber is the highest part number of S3.
 const MaxPartNumber = 10_000
@@ -217,6 +223,9 @@ func (c Client) Copy(ctx context.Context, bucket, key string, query url.Values, 
 	}
 	if result.XMLName.Local == "Error" {
 		return nil, nil, lateError(resp.Header, doc)
+	}
+	if tag := strings.Trim(result.ETag, `"`); tag != "" {
+		result.ETag = `"` + tag + `"` // some stores leave the quotes out
 	}
 	return resp.Header, result, nil
 }

@@ -197,7 +197,7 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 		// stores wait for a body otherwise.
 		r.Body, r.TransferEncoding = http.NoBody, []string{"identity"}
 	}
-	if c.isAnonymous() {
+	if c.IsAnonymous() {
 		c.as.origin.setHeaders(r.Header)
 		return r, nil
 	}

@@ -100,6 +100,13 @@ var storeWays = map[string]hook{
 		}
 		next.ServeHTTP(w, r)
 	},
+	"500 for documents": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if q := r.URL.Query(); r.Method == http.MethodPut && (q.Has("retention") || q.Has("legal-hold")) && strings.Contains(r.URL.Path, "/probe-") {
+			memFail(w, 500, "InternalError", "what?")
+			return
+		}
+		next.ServeHTTP(w, r)
+	},
 	"no odd keys": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.ContainsAny(r.URL.Path, `\`) || strings.Contains(r.URL.Path, "//") {
 			memFail(w, 400, "InvalidObjectName", "odd")

@@ -78,7 +78,7 @@ func (s *Subresources) tryBucket(ctx context.Context, query url.Values) (known, 
 		defer cancel()
 		_, _ = s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket}) // it may be gone
 	}()
-	if _, err := s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket, Query: query}); unlessRefused(err) != nil {
+	if _, err := s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket, Query: query}); isBusy(err) {
 		return false, false, err
 	}
 	_, err = s.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: bucket})
@@ -98,7 +98,7 @@ func (s *Subresources) tryObject(ctx context.Context, method string, query url.V
 		if method != http.MethodDelete {
 			o.SetDocument([]byte("<Probe/>"))
 		}
-		if _, err := s.Exec(ctx, o); unlessRefused(err) != nil {
+		if _, err := s.Exec(ctx, o); isBusy(err) {
 			return err
 		}
 		stored, _, err := s.Get(ctx, s.Bucket, name, 1<<10)
@@ -107,6 +107,13 @@ func (s *Subresources) tryObject(ctx context.Context, method string, query url.V
 		return unlessRefused(err)
 	})
 	return known, certain, err
+}
+
+// isBusy reports whether the store has not even looked at a request. Any other
+// answer will do, such as a 500 for a document that makes no sense.
+func isBusy(err error) bool {
+	status := upstream.StatusOf(err)
+	return err != nil && (status == 0 || status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests)
 }
 
 // isSafe reports whether the operation of route destroys nothing even if the

@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"strconv"
 	"testing"
@@ -57,6 +58,30 @@ func TestSnapshot(t *testing.T) {
 	}
 	if other.Due(true) {
 		t.Error("what was read is to be written")
+	}
+}
+
+// TestSnapshotFormat pins a document, which other versions read (FORMAT.md
+// 14.3).
+func TestSnapshotFormat(t *testing.T) {
+	t.Parallel()
+	name := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return string(sum[:16])
+	}
+	const etag = "d41d8cd98f00b204e9800998ecf8427e"
+	for want, e := range map[string]Entry{
+		"\x01" + name("\x00\x00\x00\x06bucket\x00\x00\x00\x010\x00\x00\x00\x20"+etag+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21") +
+			"\x03\x00\x20\x00\x00\x00\x00\x00\x00\x00\x01": {size: 1, algorithms: 1 << sealer.ChecksumSHA256, composite: true},
+		"\x01" + name("\x00\x00\x00\x06bucket\x00\x00\x00\x010\x00\x00\x00\x20"+etag+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21") +
+			"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": Plaintext,
+	} {
+		c := NewCaches()
+		listed := listedEntry(0)
+		c.Remember(sealer.Binding{Bucket: "bucket", Key: listed.Key}, listed.ETag, listed.Size, e)
+		if got := string(c.Encode()); got != want {
+			t.Errorf("\n got %x\nwant %x", got, want)
+		}
 	}
 }
 

@@ -130,8 +130,7 @@ func sourceChanged(err error) error {
 // isGuarded reports whether the store checks the ETag of the source.
 func (s *copySource) isGuarded() bool { return s.can.Copies.Source.Covers(s.stored.Get("ETag")) }
 
-// setGuard adds the condition that the source is still the object that was
-// read, if the store honours it.
+// setGuard makes the source's ETag a condition, if the store honours that.
 func (s *copySource) setGuard(header http.Header) {
 	if s.isGuarded() {
 		header.Set(s3.HeaderCopySourceIfMatch, s.stored.Get("ETag"))

@@ -132,6 +132,7 @@ func New(cfg Config) *Server {
 		patience:       completePatience,
 		times:          serverTimes,
 	}
+	cfg.State.Keep(s.caches)
 	s.times.kms = cmp.Or(cfg.KMSTimeout, serverTimes.kms)
 	s.verifier = sigv4.New(sigv4.Config{
 		Region: cfg.Region, PresignedV2: cfg.PresignedV2,

@@ -72,6 +72,7 @@ type gatewaySetup struct {
 	store    func(*upstream.Config)
 	rules    map[string]state.Rule
 	roots    time.Duration // between two looks for old roots
+	like     *state.State  // that this gateway replaces
 }
 
 type gatewayOption func(*gatewaySetup)
@@ -179,10 +180,11 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	}
 	t.Cleanup(client.Close)
 	s.config.KMS = client
-	states := state.Config{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log}
+	states := state.Config{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log, Like: s.like}
 	if s.network == nil {
 		states.Times = state.Times{
 			Retry: 10 * time.Millisecond, Open: giveUp, Look: giveUp, Poll: time.Hour, MaxAge: time.Hour, Stale: time.Hour, Roots: s.roots,
+			Save: time.Hour, Last: giveUp,
 		}
 	}
 	s.config.State = state.New(states)

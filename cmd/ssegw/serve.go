@@ -208,6 +208,7 @@ func (d *daemon) drain() error {
 	}
 	_ = d.private.server.Close()
 	g.stop()
+	<-g.ended //nolint:errcheck // an earlier receiver has reported it
 	g.close()
 	d.finishRetiring()
 	return nil

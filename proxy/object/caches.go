@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
 
@@ -24,6 +25,7 @@ const (
 type Caches struct {
 	entries  *otter.Cache[stateKey, Entry]
 	trailers *otter.Cache[trailerKey, *sealer.Trailer] // with one, a range of a multipart object costs a single request more
+	unsaved  atomic.Int64                              // entries that listings have shown and no snapshot is known to have
 }
 
 // NewCaches returns empty caches.
@@ -94,6 +96,7 @@ type Entry struct {
 	size       int64  // plaintext bytes, or one of the constants below
 	algorithms uint16 // bit n: there is a checksum of the sealer.Algorithm n
 	composite  bool   // the type of the checksums is COMPOSITE
+	counted    bool   // in Caches.unsaved, or not worth it
 }
 
 // Sizes of entries that have none.
@@ -158,5 +161,12 @@ func (e Entry) Edit(listed *s3.Entry) s3.Edit {
 
 // Listed returns what is known of an entry in a page of a bucket.
 func (c *Caches) Listed(bucket string, e *s3.Entry) (Entry, bool) {
-	return c.entries.GetIfPresent(stateOf(bucket, e.Key, e.ETag, e.Size, e.LastModified))
+	name := stateOf(bucket, e.Key, e.ETag, e.Size, e.LastModified)
+	found, ok := c.entries.GetIfPresent(name)
+	if ok && !found.counted {
+		found.counted = true
+		c.entries.Set(name, found)
+		c.unsaved.Add(1)
+	}
+	return found, ok
 }

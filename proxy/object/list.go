@@ -46,6 +46,9 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 		defer o.Wipe()
 		found = o.Entry()
 	}
+	if found.counted = true; !told { // at a store that tells, a page costs one lookup, however many entries are unknown
+		r.Caches.unsaved.Add(1)
+	}
 	r.Caches.entries.Set(stateOf(r.Name.Bucket, e.Key, e.ETag, e.Size, e.LastModified), found)
 	return found, nil
 }

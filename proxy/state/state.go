@@ -1,5 +1,5 @@
 // Package state keeps the gateways' own data in the state bucket: the root, the
-// bucket rules and the records of multipart uploads.
+// bucket rules, the records of multipart uploads, and what listings know.
 //
 // All replicas share the bucket. Conditional writes settle their races; on a
 // store without them the last write wins. Rules and upload records are sealed
@@ -79,6 +79,7 @@ type State struct {
 	openErr atomic.Pointer[error]       // of the last failed attempt to open it
 	old     oldRoots
 	rules   rulesStore
+	keeper  keeper
 }
 
 // New returns a state that is not open yet. Run opens it.
@@ -88,8 +89,12 @@ func New(cfg Config) *State {
 		s.times = DefaultTimes
 	}
 	s.rules.state, s.rules.mu = s, newTurn()
+	s.keeper.state = s
 	return s
 }
+
+// Keep makes m outlive the process. Call it before Open and Run.
+func (s *State) Keep(m Memory) { s.keeper.memory = m }
 
 // Bucket returns the name of the state bucket.
 func (s *State) Bucket() string { return s.cfg.Bucket }
@@ -116,9 +121,10 @@ func (s *State) Waiting() error {
 func (s *State) Root() sealer.Root { return *s.root.Load() }
 
 // Run opens the state, and retries while KES or the store is down. Then it
-// refreshes the rules and sweeps the upload records until ctx ends. It returns
-// an error only if no retry can help (ErrRefused): the state was tampered with,
-// or its key cannot open the root.
+// refreshes the rules, sweeps the upload records and saves the Memory until ctx
+// ends. The last save takes at most Times.Last. Run returns an error only if no
+// retry can help (ErrRefused): the state was tampered with, or its key cannot
+// open the root.
 func (s *State) Run(ctx context.Context) error {
 	for {
 		err := task.Guard(func() error { return s.Open(ctx) })
@@ -142,9 +148,10 @@ func (s *State) Run(ctx context.Context) error {
 		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Strings("ignored", ignored))
 	}
 	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()), zap.Any("capabilities", maps.Collect(found.All())))
-	var sweeps sync.WaitGroup
-	sweeps.Go(func() { s.sweepForever(ctx) })
-	defer sweeps.Wait()
+	var others sync.WaitGroup
+	others.Go(func() { s.sweepForever(ctx) })
+	others.Go(func() { s.keeper.run(ctx) })
+	defer others.Wait()
 	for task.Pause(ctx, s.times.Poll) {
 		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
 	}
@@ -182,6 +189,7 @@ func (s *State) Open(ctx context.Context) error {
 		}
 	}
 	s.readOldRoots(ctx)
+	s.keeper.recall(ctx, root)
 	s.root.Store(&root)
 	return nil
 }

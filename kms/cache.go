@@ -60,6 +60,10 @@ func (c *keyCache) get(ctx context.Context, k cacheKey, unseal func(context.Cont
 		return key, false, interrupted(ctx, nil)
 	}
 	key, err = c.flights.do(ctx, k, func(ctx context.Context) (Secret, error) {
+		var key Secret
+		if c.keys.use(k, func(s *Secret) { key = *s }) {
+			return key, nil // another flight ended since the first look
+		}
 		key, err := unseal(ctx)
 		if err == nil {
 			c.keys.put(k, key)

@@ -50,6 +50,12 @@ func (s *sharedKeys) get(ctx context.Context, id keyID, generate func(context.Co
 		}
 		return struct{}{}, err
 	}
+	fill := func(ctx context.Context) (struct{}, error) {
+		if s.has(id) {
+			return struct{}{}, nil // another flight ended since take found none
+		}
+		return replace(ctx)
+	}
 	for {
 		dk, renew, ok := s.take(id)
 		if renew {
@@ -61,10 +67,16 @@ func (s *sharedKeys) get(ctx context.Context, id keyID, generate func(context.Co
 		if ctx.Err() != nil {
 			return DataKey{}, interrupted(ctx, nil)
 		}
-		if _, err := s.flights.do(ctx, id, replace); err != nil {
+		if _, err := s.flights.do(ctx, id, fill); err != nil {
 			return DataKey{}, err
 		}
 	}
+}
+
+// has reports whether there is a key for id that can be used.
+func (s *sharedKeys) has(id keyID) (ok bool) {
+	s.keys.use(id, func(k *sharedKey) { ok = k.left > 0 })
+	return ok
 }
 
 // put stores a new data key for id and replaces the previous one.

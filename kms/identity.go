@@ -98,10 +98,11 @@ func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, e
 	// keys on disk.
 	if x509.IsEncryptedPEMBlock(block) { //nolint:staticcheck // see above
 		der, err := x509.DecryptPEMBlock(block, password) //nolint:staticcheck // see above
-		if err != nil {
+		defer clear(der)
+		// The padding of one wrong key in 256 looks right.
+		if err != nil || !isPrivateKey(der) {
 			return nil, fmt.Errorf("kms: client key %s: the password does not decrypt it", keyFile)
 		}
-		defer clear(der)
 		keyPEM = pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der})
 		defer clear(keyPEM)
 	}
@@ -110,4 +111,12 @@ func loadKeyPair(certFile, keyFile string, password []byte) (*tls.Certificate, e
 		return nil, fmt.Errorf("kms: client certificate %s with key %s: %w", certFile, keyFile, err)
 	}
 	return &cert, nil
+}
+
+// isPrivateKey reports whether der is a private key that crypto/tls can read.
+func isPrivateKey(der []byte) bool {
+	_, pkcs1 := x509.ParsePKCS1PrivateKey(der)
+	_, pkcs8 := x509.ParsePKCS8PrivateKey(der)
+	_, ec := x509.ParseECPrivateKey(der)
+	return pkcs1 == nil || pkcs8 == nil || ec == nil
 }

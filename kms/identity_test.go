@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -331,5 +332,26 @@ func TestCAPath(t *testing.T) {
 				t.Errorf("got %v, want ErrUnreachable for an unknown authority", err)
 			}
 		})
+	}
+}
+
+// TestWrongPasswords: no wrong password counts as the right one, not even the
+// one in 256 whose padding looks right.
+func TestWrongPasswords(t *testing.T) {
+	t.Parallel()
+	server := kmstest.NewServer(t)
+	locked := writeKeyPair(t, t.TempDir(), "the right one")
+	config := server.Config()
+	config.APIKey, config.CertFile, config.KeyFile = "", locked.certFile, locked.keyFile
+	for i := range 2000 {
+		config.KeyPassword = fmt.Sprint(i)
+		client, err := kms.New(config)
+		if err == nil {
+			client.Close()
+			t.Fatal("no error")
+		}
+		if !strings.Contains(err.Error(), "password does not decrypt it") {
+			t.Fatalf("%d: %v", i, err)
+		}
 	}
 }

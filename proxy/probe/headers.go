@@ -129,11 +129,11 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 }
 
 // MetaValue finds the longest value of user metadata that the store takes and
-// keeps. It rounds
-// down to a multiple of 16 bytes. A store without a limit costs one write, any
-// other one nine. Stores answer a value that is too long with 400, 500 or
-// something else, so each error answer counts as a refusal. If the store also
-// refuses a short value, the length is not the reason, and no limit is known.
+// keeps, rounded down to a multiple of 16 bytes. A store without a limit costs
+// one probe, any other one nine. Stores answer a value that is too long with
+// 400, 500 or something else, so each error answer counts as a refusal. If the
+// store also refuses a short value, the length is not the reason, and no limit
+// is known.
 func (c Prober) MetaValue(ctx context.Context) error {
 	limit, err := longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, n) })
 	if err = c.unlessOdd(ctx, err); err != nil {

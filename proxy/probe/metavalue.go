@@ -4,8 +4,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// Lengths of the values that MetaValue tries, in bytes. The longest one
-// and its name are within the 2 KB of user metadata that S3 allows, however a
+// Lengths of the values that MetaValue tries, in bytes. The longest one and its
+// name are within the 2 KB of user metadata that S3 allows, however a
 // store counts them.
 const (
 	shortestMetaValue = 32

@@ -63,8 +63,8 @@ func TestZeroCaller(t *testing.T) {
 	}
 }
 
-// TestWritesHaveALength: every request that may change something says that it
-// has no body. A store could wait for one.
+// TestWritesHaveALength: every request without a body that may change something
+// carries Content-Length: 0. A store could wait for a body otherwise.
 func TestWritesHaveALength(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

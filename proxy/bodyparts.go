@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -76,11 +77,14 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	return answer, nil
 }
 
-// putParts seals a body that, when sealed, is too long for one PUT.
-func putParts(c *call, s *sse.Sealing, header http.Header, body payload.Plaintext) (http.Header, error) {
+// putParts seals a body in parts of partSize plaintext bytes; 0: as large as
+// the gateway makes them. It is for bodies that are too long for one PUT when
+// they are sealed.
+func putParts(c *call, s *sse.Sealing, header http.Header, body payload.Plaintext, partSize int64) (http.Header, error) {
+	partSize = cmp.Or(partSize, c.gw.bounds.putPart)
 	return storeParts(c, s, header, payload.Announced(body), func(b *bodyUpload) error {
 		for left := body.Size(); left > 0; {
-			p := &payload.Copied{R: body, Length: min(left, c.gw.bounds.putPart)}
+			p := &payload.Copied{R: body, Length: min(left, partSize)}
 			if left -= p.Length; left > 0 {
 				p.R = io.LimitReader(body, p.Length) // the last part reads to the verified end of the body
 			}

@@ -26,13 +26,14 @@ import (
 type guard struct {
 	refused http.Header // of the object for which the store last refused the condition
 	missing bool        // the store does not implement the condition
+	must    bool        // a copy without the condition is not wanted
 }
 
 // condition returns the If-Match for an object with these headers at the store.
 // It is empty if the store does not implement the condition: it answered so, or
 // it refused the condition although the object is unchanged.
 func (g *guard) condition(stored http.Header) string {
-	if g.missing || g.refused != nil && object.Same(g.refused, stored) {
+	if !g.must && (g.missing || g.refused != nil && object.Same(g.refused, stored)) {
 		return ""
 	}
 	return stored.Get("ETag")

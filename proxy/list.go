@@ -61,21 +61,12 @@ func listedFacts(c *call, entries []s3.Entry) ([]object.Entry, error) {
 		}
 		g.Go(func() error {
 			return c.withLookup(ctx, func() (err error) {
-				facts[i], err = readerOf(c, access, e).List(ctx, e, c.gw.pages.Tells(e), c.gw.metrics.listHeads.Inc)
+				facts[i], err = access.Of(c.req.Bucket, e).List(ctx, e, c.gw.pages.Tells(e), c.gw.metrics.listHeads.Inc)
 				return err
 			})
 		})
 	}
 	return facts, g.Wait()
-}
-
-// readerOf returns the reader for an entry's object.
-func readerOf(c *call, access *object.Access, e *s3.Entry) *object.Reader {
-	version := e.VersionID
-	if version == "null" && e.IsLatest {
-		version = "" // stores without versioning list this ID, but some do not accept it
-	}
-	return access.At(s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: version}, http.Header{})
 }
 
 // sendRewritten answers with a document that the gateway has rewritten.

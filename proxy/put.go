@@ -130,7 +130,7 @@ func storeSealed(c *call, s *sse.Sealing, header http.Header, body payload.Plain
 		return nil, err
 	}
 	if size := body.Size(); sealer.SealedSize(size)+sealer.SingleTrailerSize > c.gw.bounds.maxPut {
-		return putParts(c, s, header, body)
+		return putParts(c, s, header, body, 0)
 	} else if size <= smallBody {
 		free, err := c.reserve(c.gw.bodies, size)
 		if err != nil {

@@ -4,9 +4,9 @@ import (
 	"encoding/base64"
 	"net/http"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sse"
-	"ssegw/proxy/upstream"
 	"ssegw/sealer"
 )
 
@@ -34,44 +34,28 @@ func updateObjectEncryption(c *call) error {
 		}
 	}
 	var g guard
-	return retryChanged(func() error { return updateOnce(c, e, &g) })
-}
-
-// updateOnce reads the object's headers and reseals that very object. If it has
-// changed meanwhile, the error is object.ErrChanged.
-func updateOnce(c *call, e *s3.Encryption, g *guard) error {
-	src, err := openSource(c, s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key})
+	r := &Rewrite{Choose: func(o *object.Object, _ http.Header) (*sse.Sealing, error) { return updatedSealing(c, e, o) }}
+	err = retryChanged(func() error {
+		_, err := rewriteOnce(c, r, &g)
+		return err
+	})
 	if err != nil {
-		return err
-	}
-	defer src.wipe()
-	if src.object == nil || src.object.Header.Scheme == sealer.SSEC {
-		return s3.ErrInvalidRequest.Msg("The encryption of this object cannot be changed: it is not sealed under a KMS key.")
-	}
-	s, err := c.encryption().KMS(e.KeyID, base64.StdEncoding.EncodeToString(src.object.Header.Context))
-	if err != nil {
-		return err
-	}
-	if err := sse.Check(c.gw.Require, c.req.Bucket, s); err != nil {
-		return err
-	}
-	s.Shared = e.BucketKey && len(s.Context) == 0
-	header := copyHeader(c, src)
-	// Copies do not keep these by themselves.
-	upstream.PassHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
-		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
-	if err := prepareHeader(c, s, header); err != nil {
-		return err
-	}
-	if err := destinationConditions(c, src, header, g); err != nil {
-		return err
-	}
-	if err := reseal(c, src, s, header); err != nil {
-		return err
-	}
-	if _, _, err = storeCopy(c, src, header); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// updatedSealing returns how an object is sealed after an
+// UpdateObjectEncryption.
+func updatedSealing(c *call, e *s3.Encryption, o *object.Object) (*sse.Sealing, error) {
+	if o == nil || o.Header.Scheme == sealer.SSEC {
+		return nil, s3.ErrInvalidRequest.Msg("The encryption of this object cannot be changed: it is not sealed under a KMS key.")
+	}
+	s, err := c.encryption().KMS(e.KeyID, base64.StdEncoding.EncodeToString(o.Header.Context))
+	if err != nil {
+		return nil, err
+	}
+	s.Shared = e.BucketKey && len(s.Context) == 0
+	return s, nil
 }

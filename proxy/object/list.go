@@ -31,7 +31,7 @@ var unseen = []int{
 // store does not show is listed as the store lists it. Any other failure fails
 // the page, because the next page could show another size.
 func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func()) (Entry, error) {
-	o, err := r.proveEntry(ctx, e, told, asked)
+	o, err := r.ProveEntry(ctx, e, told, asked)
 	var refused *upstream.Error
 	switch {
 	case errors.As(err, &refused) && slices.Contains(unseen, refused.Status):
@@ -53,9 +53,19 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 	return found, nil
 }
 
-// proveEntry proves the object of an entry. It returns nil for an object that
-// is not sealed.
-func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
+// Of returns the reader of the object of a bucket's listing, in the version of
+// the entry.
+func (a *Access) Of(bucket string, e *s3.Entry) *Reader {
+	version := e.VersionID
+	if version == "null" && e.IsLatest {
+		version = "" // stores without versioning list this ID, but some do not accept it
+	}
+	return a.At(s3.CopySource{Bucket: bucket, Key: e.Key, VersionID: version}, http.Header{})
+}
+
+// ProveEntry proves the object of an entry, without its content headers. It
+// returns nil for an object that is not sealed. For told and asked see List.
+func (r *Reader) ProveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
 	stored, total, tail := http.Header{}, e.Size, []byte(nil)
 	if _, err := sealer.HeaderOf(e.Sealed); told && err == nil {
 		maps.Copy(stored, e.Sealed)

@@ -286,3 +286,16 @@ func ChecksumValue(s sealer.Checksum, n int) string {
 	}
 	return s3.ChecksumText(s.Digest)
 }
+
+// EvenParts returns the size of the parts of an object of total bytes that was
+// uploaded in parts, whose first part has first bytes. The ETag tells how many
+// there are. It returns 0 if the parts before the last cannot all have that
+// size.
+func EvenParts(etag string, first, total int64) int64 {
+	_, count, _ := strings.Cut(strings.Trim(etag, `"`), "-")
+	n, err := strconv.ParseInt(count, 10, 16)
+	if err != nil || n < 1 || n > sealer.MaxParts || first < 1 || (n-1)*first >= total || n*first < total {
+		return 0
+	}
+	return first
+}

@@ -77,6 +77,14 @@ func (p *BucketPage) Has(bucket string) bool {
 	return slices.ContainsFunc(p.buckets, func(b bucketEntry) bool { return b.name == bucket })
 }
 
+// Names returns the names of the buckets that the page lists.
+func (p *BucketPage) Names() (names []string) {
+	for _, b := range p.buckets {
+		names = append(names, b.name)
+	}
+	return names
+}
+
 // Token returns the continuation token, or "" on the last page.
 func (p *BucketPage) Token() string {
 	if p.token.whole.end == 0 {

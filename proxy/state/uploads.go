@@ -151,7 +151,17 @@ func (s *State) FindUpload(ctx context.Context, bucket, key, id string) (*Upload
 // ID.
 func (s *State) RecordedUpload(ctx context.Context, bucket, key, id string) (*Upload, error) {
 	u := &Upload{Bucket: bucket, Key: key, ID: id}
-	plain, err := s.load(ctx, u.Prefix()+UploadRecord, maxUpload)
+	found, err := s.loadUpload(ctx, u.Prefix()+UploadRecord)
+	if err == nil && (found.Bucket != bucket || found.Key != key || StoreID(found.ID) != StoreID(id)) {
+		return nil, fmt.Errorf("%w: record of another upload", ErrRecord)
+	}
+	return found, err
+}
+
+// loadUpload reads the record of an upload. If there is none, the error is
+// NoSuchUpload.
+func (s *State) loadUpload(ctx context.Context, name string) (*Upload, error) {
+	plain, err := s.load(ctx, name, maxUpload)
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return nil, s3.ErrNoSuchUpload
 	}
@@ -161,9 +171,6 @@ func (s *State) RecordedUpload(ctx context.Context, bucket, key, id string) (*Up
 	found := &Upload{}
 	if err := json.Unmarshal(plain, found); err != nil {
 		return nil, fmt.Errorf("%w: upload record: %w", ErrRecord, err)
-	}
-	if found.Bucket != bucket || found.Key != key || StoreID(found.ID) != StoreID(id) {
-		return nil, fmt.Errorf("%w: record of another upload", ErrRecord)
 	}
 	if found.Plain && found.Encoded == "" {
 		return found, nil

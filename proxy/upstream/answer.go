@@ -168,6 +168,19 @@ func LostRace(err error) bool {
 	return status == http.StatusPreconditionFailed || status == http.StatusConflict
 }
 
+// LacksSubresource reports whether the store refused to show a sub-resource of
+// a bucket or an object because it has no such thing, rather than because
+// bucket or object are gone or forbidden.
+func LacksSubresource(err error) bool {
+	switch StatusOf(err) {
+	case http.StatusNotImplemented, http.StatusMethodNotAllowed, http.StatusBadRequest:
+		return true
+	case http.StatusNotFound:
+		return !IsCode(err, s3.ErrNoSuchKey) && !IsCode(err, s3.ErrNoSuchBucket)
+	}
+	return false
+}
+
 // IsNoUpload reports whether the upstream does not know an upload.
 func IsNoUpload(err error) bool { return IsCode(err, s3.ErrNoSuchUpload) }
 

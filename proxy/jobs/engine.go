@@ -1,0 +1,274 @@
+package jobs
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ssegw/kms"
+	"ssegw/proxy/object"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
+	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
+)
+
+// Config holds what an Engine needs. All fields except Times are required.
+type Config struct {
+	State    *state.State
+	Upstream *upstream.Store
+	KMS      *kms.Client
+	Objects  Objects
+	Log      *zap.Logger
+	Times    Times // the zero value means DefaultTimes
+}
+
+// Objects is what the gateway does with single objects, with its own rights at
+// the store.
+type Objects struct {
+	// Rewrite seals an object in its place, as choose says. It returns the
+	// plaintext size in bytes. The error is that of choose, object.ErrChanged
+	// if the object keeps changing, or another one. Without conditional writes
+	// it does nothing unless unconditional is true. pace, unless nil, wraps a
+	// body that passes the gateway.
+	Rewrite func(ctx context.Context, name sealer.Binding, kind Kind, choose Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error)
+	// Access reads objects.
+	Access func() *object.Access
+	// Rule returns how the bucket's objects are sealed by default; nil: they
+	// are not.
+	Rule func(ctx context.Context, bucket string) (*sse.Sealing, error)
+}
+
+// Times are the intervals of an engine.
+type Times struct {
+	Beat  time.Duration // between two writes of a running job
+	Lapse time.Duration // a job that was not written for so long has lost its process
+	Poll  time.Duration // between two looks for such jobs
+	Retry time.Duration // the first pause after a failure of the store or KES; each further one is twice as long
+}
+
+// DefaultTimes lets another process take over within 30 seconds.
+var DefaultTimes = Times{Beat: 5 * time.Second, Lapse: 16 * time.Second, Poll: 4 * time.Second, Retry: time.Second}
+
+// Engine starts, runs and controls jobs. It is safe for concurrent use.
+type Engine struct {
+	Config
+	id    string // of this process
+	pages object.MetadataPages
+	seen  sync.Map // sighting of each document, by name
+}
+
+// New returns an engine. It makes no request.
+func New(cfg Config) *Engine {
+	if cfg.Times == (Times{}) {
+		cfg.Times = DefaultTimes
+	}
+	return &Engine{Config: cfg, id: upstream.RandomTag()}
+}
+
+var (
+	// ErrBusy is returned if another process runs a job.
+	ErrBusy = errors.New("jobs: another process runs the job")
+	// ErrNoJob is returned if there is no job of that ID.
+	ErrNoJob = errors.New("jobs: there is no such job")
+	// ErrEnded is returned for a change of a job that has ended.
+	ErrEnded = errors.New("jobs: the job has ended")
+)
+
+// Create stores a new job, of which the caller has set kind, scope and
+// settings. Run runs it in this process. An equal job that has not ended is
+// returned in its place, so that a command that is given twice goes on with
+// what it began.
+func (e *Engine) Create(ctx context.Context, j *Job) (*Job, error) {
+	if err := j.check(); err != nil {
+		return nil, err
+	}
+	all, err := e.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range all {
+		if !other.Status.Ended() && other.Kind == j.Kind && other.Bucket == j.Bucket && other.Prefix == j.Prefix && sameWork(&other.Settings, &j.Settings) {
+			return other, nil
+		}
+	}
+	e.prune(ctx, all)
+	now := time.Now().UTC()
+	j.ID = fmt.Sprintf("%s-%s-%s", j.Kind, now.Format("20060102-150405"), upstream.RandomTag()[:8])
+	j.Status, j.Created = Waiting, now
+	d := &state.Document{Name: name(j.ID)}
+	return j, e.write(ctx, d, j)
+}
+
+// sameWork reports whether two settings ask for the same. How fast, and how
+// many at one time, may differ.
+func sameWork(a, b *Settings) bool {
+	x, y := *a, *b
+	x.Parallel, x.BytesRate, x.ObjectsRate = y.Parallel, y.BytesRate, y.ObjectsRate
+	p, err := json.Marshal(x)
+	q, err2 := json.Marshal(y)
+	return err == nil && err2 == nil && bytes.Equal(p, q)
+}
+
+// Bounds of jobs that have ended.
+const (
+	keptJobs = 100                 // at least
+	keptTime = 90 * 24 * time.Hour // at least
+)
+
+// prune removes old documents. A failure leaves them.
+func (e *Engine) prune(ctx context.Context, all []*Job) {
+	slices.SortFunc(all, func(a, b *Job) int { return b.Created.Compare(a.Created) })
+	for i, j := range all {
+		if i >= keptJobs && j.Status.Ended() && time.Since(j.Ended) > keptTime {
+			_ = e.State.RemoveDocument(ctx, name(j.ID))
+		}
+	}
+}
+
+// write stores a job as the next state of d.
+func (e *Engine) write(ctx context.Context, d *state.Document, j *Job) (err error) {
+	j.Beat++
+	j.Changed = time.Now().UTC()
+	if d.Plain, err = j.encode(); err != nil {
+		return err
+	}
+	return e.State.WriteDocument(ctx, d)
+}
+
+// read reads a job and its document.
+func (e *Engine) read(ctx context.Context, id string) (*state.Document, *Job, error) {
+	d, err := e.State.ReadDocument(ctx, name(id), maxDocument)
+	if errors.Is(err, state.ErrNoDocument) {
+		return nil, nil, fmt.Errorf("%w: %s", ErrNoJob, id)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := decode(d.Plain)
+	return d, j, err
+}
+
+// Get returns a job.
+func (e *Engine) Get(ctx context.Context, id string) (*Job, error) {
+	_, j, err := e.read(ctx, id)
+	return j, err
+}
+
+// List returns all jobs, the newest first.
+func (e *Engine) List(ctx context.Context) ([]*Job, error) {
+	found, err := e.State.ListDocuments(ctx, Prefix)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var all []*Job
+	g, ctx := task.NewGroup(ctx, DefaultParallel)
+	for full := range found {
+		g.Go(func() error {
+			_, j, err := e.read(ctx, full[len(Prefix):])
+			if errors.Is(err, ErrNoJob) {
+				return nil // removed meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, j)
+			return nil
+		})
+	}
+	err = g.Wait()
+	slices.SortFunc(all, func(a, b *Job) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return all, err
+}
+
+// Pause asks for a job to stop until Resume. The process that runs it stops
+// within Times.Beat.
+func (e *Engine) Pause(ctx context.Context, id string) error { return e.ask(ctx, id, Paused) }
+
+// Cancel asks for a job to end. The process that runs it stops within
+// Times.Beat. What it has done stays.
+func (e *Engine) Cancel(ctx context.Context, id string) error { return e.ask(ctx, id, Cancelled) }
+
+// ask asks for a status. A job that no process runs gets it at once.
+func (e *Engine) ask(ctx context.Context, id string, wanted Status) error {
+	return e.change(ctx, id, func(j *Job) error {
+		if j.Status.Ended() {
+			return fmt.Errorf("%w: %s is %s", ErrEnded, id, j.Status)
+		}
+		if j.Worker != "" {
+			j.Wanted = wanted
+			return nil
+		}
+		j.end(wanted)
+		return nil
+	})
+}
+
+// Resume lets a paused job run again.
+func (e *Engine) Resume(ctx context.Context, id string) error {
+	return e.change(ctx, id, func(j *Job) error {
+		switch {
+		case j.Status.Ended():
+			return fmt.Errorf("%w: %s is %s", ErrEnded, id, j.Status)
+		case j.Status == Paused:
+			j.Status = Waiting
+		}
+		j.Wanted = ""
+		return nil
+	})
+}
+
+// change changes a stored job.
+func (e *Engine) change(ctx context.Context, id string, edit func(*Job) error) error {
+	for {
+		d, j, err := e.read(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := edit(j); err != nil {
+			return err
+		}
+		if err := e.write(ctx, d, j); !errors.Is(err, state.ErrOvertaken) {
+			return err
+		}
+		if !task.Pause(ctx, 10*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// end gives the job a status in which no process runs it.
+func (j *Job) end(s Status) {
+	j.Status, j.Wanted, j.Worker = s, "", ""
+	if s.Ended() {
+		j.Ended = time.Now().UTC()
+	}
+}
+
+// strict decodes a JSON document that has no other members than v.
+func strict(plain []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(plain))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+// bucketName returns the binding of an object of the job.
+func (j *Job) object(e *s3.Entry) sealer.Binding {
+	return sealer.Binding{Bucket: j.Bucket, Key: e.Key}
+}

@@ -1,0 +1,209 @@
+// Package jobs works through the objects of a bucket: it seals those that are
+// not sealed, seals them under other keys, verifies and counts them.
+//
+// A job is a sealed document in the state bucket. It names what to do, and holds
+// how far the job is. Any process with the gateway's settings can run it: a
+// lease, kept by conditional writes, lets one at a time do so, and another one
+// takes over when the first stops renewing it. Every step can be repeated, so a
+// job that changes hands goes on after its last finished page.
+//
+// Invariants:
+//
+//   - A write replaces only the state of the object that was read
+//     (Config.Rewrite). A client's write or delete that comes in between wins.
+//   - Each object of the scope is counted under one result. What failed or was
+//     left out is named, up to a limit, and counted in any case.
+//   - Counts and position are written together. So what a lost process had done
+//     since is counted by its successor, as done already.
+//
+// docs/ARCHITECTURE.md is the map; docs/FORMAT.md, section 14.4, has the
+// document.
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"ssegw/proxy/s3"
+	"ssegw/sealer"
+)
+
+// Kind is what a job does.
+type Kind string
+
+const (
+	Encrypt   Kind = "encrypt"   // seal objects in plaintext
+	Rekey     Kind = "rekey"     // seal data keys under another KES key
+	Verify    Kind = "verify"    // authenticate objects
+	Inventory Kind = "inventory" // count objects by KES key
+)
+
+// Status is how far a job is.
+type Status string
+
+const (
+	Waiting   Status = "waiting"   // no process runs it; any may
+	Running   Status = "running"   // a process runs it, or was lost
+	Paused    Status = "paused"    // until Engine.Resume
+	Cancelled Status = "cancelled" // for good
+	Finished  Status = "finished"
+	Failed    Status = "failed" // Job.Error tells why it could not go on
+)
+
+// Ended reports whether a job has ended for good.
+func (s Status) Ended() bool { return s == Cancelled || s == Finished || s == Failed }
+
+// Job is a job as it is stored. Its fields are those of the document.
+type Job struct {
+	ID       string    `json:"id"`
+	Kind     Kind      `json:"kind"`
+	Bucket   string    `json:"bucket"`
+	Prefix   string    `json:"prefix,omitempty"` // of the keys of the objects
+	Settings Settings  `json:"settings"`
+	Status   Status    `json:"status"`
+	Wanted   Status    `json:"wanted,omitempty"` // asked of the process that runs it: Paused or Cancelled
+	Error    string    `json:"error,omitempty"`  // why it Failed
+	Created  time.Time `json:"created"`
+	Changed  time.Time `json:"changed"`         // when the document was last written
+	Ended    time.Time `json:"ended,omitzero"`  // zero unless Status.Ended
+	Worker   string    `json:"worker,omitempty"` // the process that runs it; "" if none does
+	Beat     uint64    `json:"beat"`             // grows with each write
+
+	Expected Tally            `json:"expected,omitzero"` // objects of the scope as they were listed at the start, and their stored bytes; zero: not known
+	Position Position         `json:"position"`
+	Counts   map[Result]Tally `json:"counts,omitempty"`
+	Named    []Named          `json:"named,omitempty"` // the first objects that failed or were left out
+	Buckets  []string         `json:"buckets,omitempty"` // of an Inventory without Bucket; one pass each
+	Uses     []Use            `json:"uses,omitempty"`  // Inventory only
+	Notes    []string         `json:"notes,omitempty"` // what the operator should know, in sentences
+}
+
+// Settings are the choices of a job. Which of them apply depends on its kind.
+type Settings struct {
+	Parallel    int     `json:"parallel,omitempty"`    // objects at one time; 0: DefaultParallel
+	BytesRate   int64   `json:"bytesRate,omitempty"`   // bytes of bodies per second; 0: no limit
+	ObjectsRate float64 `json:"objectsRate,omitempty"` // objects per second; 0: no limit
+	DryRun      bool    `json:"dryRun,omitempty"`      // write nothing
+
+	// Of Encrypt and Rekey.
+	Scheme        string `json:"scheme,omitempty"`  // SSE-S3 or SSE-KMS; "": of the bucket's rule, or as the object has it
+	Key           string `json:"key,omitempty"`     // KES key; "": of the rule, or the default key
+	Context       string `json:"context,omitempty"` // the client's encryption context in base64; "": none, or as the object has it
+	Unconditional bool   `json:"unconditional,omitempty"`
+	KeepPlain     bool   `json:"keepPlain,omitempty"` // Encrypt: do not make the bucket sealed-only
+
+	// Filter selects the objects of Rekey.
+	Filter Filter `json:"filter,omitzero"`
+
+	// Of Verify.
+	HeadersOnly bool    `json:"headersOnly,omitempty"`
+	Sample      float64 `json:"sample,omitempty"` // probability that an object is verified; 0: all are
+}
+
+// DefaultParallel is how many objects a job works on at one time.
+const DefaultParallel = 16
+
+// Position is the last entry of the last page that is done.
+type Position struct {
+	Pass    int    `json:"pass,omitempty"` // Encrypt lists the bucket twice
+	Key     string `json:"key,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// Tally counts objects.
+type Tally struct {
+	Objects int64 `json:"objects"`
+	Bytes   int64 `json:"bytes"` // plaintext bytes, where they are known
+}
+
+// Named is an object that failed or was left out.
+type Named struct {
+	Result  Result `json:"result"`
+	Key     string `json:"key"`
+	Version string `json:"version,omitempty"`
+	Why     string `json:"why,omitempty"`
+}
+
+// Bounds of a document.
+const (
+	maxNamed    = 200      // objects in Job.Named
+	maxUses     = 10_000   // in Job.Uses
+	maxWhy      = 300      // bytes of Named.Why
+	maxDocument = 16 << 20 // bytes
+)
+
+// ErrInvalid is returned for a job that cannot be what its maker wants.
+var ErrInvalid = errors.New("jobs: invalid")
+
+// check refuses a job that cannot run. It is the only place that looks at
+// settings before they are used.
+func (j *Job) check() error {
+	invalid := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
+	}
+	s := &j.Settings
+	switch {
+	case j.Kind != Encrypt && j.Kind != Rekey && j.Kind != Verify && j.Kind != Inventory:
+		return invalid("there is no kind %q", j.Kind)
+	case j.Bucket == "" && j.Kind != Inventory:
+		return invalid("a bucket is missing")
+	case j.Bucket != "" && s3.CheckBucket(j.Bucket) != nil:
+		return invalid("%q is no bucket", j.Bucket)
+	case s.Scheme != "" && s.Scheme != sealer.SSES3.String() && s.Scheme != sealer.SSEKMS.String():
+		return invalid("the scheme %q is neither %s nor %s", s.Scheme, sealer.SSES3, sealer.SSEKMS)
+	case s.Parallel < 0 || s.Parallel > 1000:
+		return invalid("%d objects at one time; 1 to 1000 are possible", s.Parallel)
+	case s.BytesRate < 0 || s.ObjectsRate < 0:
+		return invalid("a rate is negative")
+	case s.Sample < 0 || s.Sample > 1:
+		return invalid("the sample %g is not between 0 and 1", s.Sample)
+	case j.Kind == Rekey && s.Key == "" && s.Scheme == "" && s.Context == "":
+		return invalid("neither a key nor a scheme to seal under is given")
+	}
+	return nil
+}
+
+// Total returns the sum of all counts.
+func (j *Job) Total() (all Tally) {
+	for _, t := range j.Counts {
+		all.Objects += t.Objects
+		all.Bytes += t.Bytes
+	}
+	return all
+}
+
+// Incomplete returns how many objects failed or were left out.
+func (j *Job) Incomplete() (n int64) {
+	for r, t := range j.Counts {
+		if r.isIncomplete() {
+			n += t.Objects
+		}
+	}
+	return n
+}
+
+// name returns the name of the job's document.
+func name(id string) string { return Prefix + id }
+
+// Prefix begins the names of the documents of jobs.
+const Prefix = "jobs/"
+
+// decode reads a document. Members that this version does not know are errors:
+// they may narrow what the job may do.
+func decode(plain []byte) (*Job, error) {
+	j := &Job{}
+	if err := strict(plain, j); err != nil {
+		return nil, fmt.Errorf("jobs: reading a job: %w", err)
+	}
+	return j, nil
+}
+
+func (j *Job) encode() ([]byte, error) {
+	plain, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("jobs: encoding a job: %w", err)
+	}
+	return plain, nil
+}

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"ssegw/proxy/state"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"ssegw/proxy/state"
 
 	"go.uber.org/zap"
 

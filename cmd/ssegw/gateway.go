@@ -4,11 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net/http"
-	"ssegw/proxy/audit"
-	"ssegw/proxy/state"
 	"sync"
 	"time"
+
+	"ssegw/proxy/audit"
+	"ssegw/proxy/jobs"
+	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
+	"ssegw/proxy/upstream"
+	"ssegw/sealer"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,6 +35,7 @@ type gateway struct {
 	client      *kms.Client
 	state       *state.State
 	operator    *admin.Server
+	jobs        *jobs.Engine
 	credentials *credentials
 	audit       *audit.File // nil without an audit file
 	tls         *tls.Config // for S3 clients; nil means plain http
@@ -36,6 +43,7 @@ type gateway struct {
 	private     http.Handler
 
 	requests sync.WaitGroup // requests that this gateway serves
+	serving  sync.WaitGroup // the jobs
 	stop     context.CancelFunc
 	ended    chan error // result of running the state
 }
@@ -56,7 +64,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	if g.client, err = newKMS(cfg, g.log); err != nil {
 		return nil, err
 	}
-	upstream, err := newUpstream(ctx, cfg)
+	store, err := newUpstream(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +81,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	if g.audit, err = newAudit(cfg, g.log, registry); err != nil {
 		return nil, err
 	}
-	g.state = state.New(state.Config{Bucket: cfg.State, Upstream: upstream, KMS: g.client, Log: g.log, Like: like})
+	g.state = state.New(state.Config{Bucket: cfg.State, Upstream: store, KMS: g.client, Log: g.log, Like: like})
 	g.operator = admin.New(admin.Config{
 		KMS: g.client, State: g.state.Ready, Upstream: g.state.CheckUpstream, Restart: restart,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Others: g.credentials.secret,
@@ -88,8 +96,8 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	if err != nil {
 		return nil, err
 	}
-	g.s3 = proxy.New(proxy.Config{
-		Upstream: upstream, KMS: g.client, State: g.state,
+	server := proxy.New(proxy.Config{
+		Upstream: store, KMS: g.client, State: g.state,
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Credentials: g.credentials.find,
 		Region: cfg.Region, Domains: cfg.Domain,
 		AutoEncryption:     autoEncryption[cfg.AutoEncryption],
@@ -107,7 +115,23 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		Audit:              g.audit,
 		Log:                g.log, Metrics: registry,
 	})
+	g.s3, g.jobs = server, newJobs(g, server, store)
 	return g, nil
+}
+
+// newJobs returns the engine of the gateway's jobs.
+func newJobs(g *gateway, server *proxy.Server, store *upstream.Store) *jobs.Engine {
+	return jobs.New(jobs.Config{
+		State: g.state, Upstream: store, KMS: g.client, Log: g.log,
+		Objects: jobs.Objects{
+			Rewrite: func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
+				return server.Rewrite(ctx, &proxy.Rewrite{
+					Action: s3.Action("Job:" + kind), Object: name, Choose: choose, Unconditional: unconditional, Pace: pace,
+				})
+			},
+			Access: server.OwnAccess, Rule: server.DefaultSealing,
+		},
+	})
 }
 
 // auditKeyUse records an operator's use of a KES key.
@@ -121,12 +145,21 @@ func (g *gateway) auditKeyUse(u admin.KeyUse) {
 	})
 }
 
-// start opens the state and keeps it up to date until the gateway is retired.
+// start opens the state, keeps it up to date and runs jobs until the gateway is
+// retired.
 func (g *gateway) start() {
+	ctx := g.open()
+	go g.credentials.watch(ctx)
+	g.serving.Go(func() { g.jobs.Serve(ctx) })
+}
+
+// open opens the state and keeps it up to date until the gateway is retired,
+// which ends the context that open returns.
+func (g *gateway) open() context.Context {
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
-	go g.credentials.watch(ctx)
 	go func() { g.ended <- g.state.Run(ctx) }()
+	return ctx
 }
 
 // failEarly is how long waitReady tolerates failing attempts to open the state.
@@ -159,6 +192,7 @@ func (g *gateway) retire() {
 	g.requests.Wait()
 	if g.stop != nil {
 		g.stop()
+		g.serving.Wait()
 		<-g.ended //nolint:errcheck // an earlier receiver has reported it
 	}
 	g.close()

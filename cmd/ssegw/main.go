@@ -43,11 +43,16 @@ const (
 
 // commands lists the sub-commands. Each has its own file.
 type commands struct {
-	Serve   serveCommand   `cmd:"" default:"1" help:"Run the gateway (the default)."`
-	Health  healthCommand  `cmd:"" help:"Ask the gateway of this environment whether it is alive."`
-	Check   checkCommand   `cmd:"" help:"Test everything the gateway needs from KES and the store."`
-	Inspect inspectCommand `cmd:"" help:"Show how an object is sealed, and whether it is authentic."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve     serveCommand     `cmd:"" default:"1" help:"Run the gateway (the default)."`
+	Health    healthCommand    `cmd:"" help:"Ask the gateway of this environment whether it is alive."`
+	Check     checkCommand     `cmd:"" help:"Test everything the gateway needs from KES and the store."`
+	Inspect   inspectCommand   `cmd:"" help:"Show how an object is sealed, and whether it is authentic."`
+	Encrypt   encryptCommand   `cmd:"" help:"Seal the objects that are stored in plaintext."`
+	Rekey     rekeyCommand     `cmd:"" help:"Seal data keys under another KES key."`
+	Inventory inventoryCommand `cmd:"" help:"Count objects by KES key, and tell what needs a key."`
+	Verify    verifyCommand    `cmd:"" help:"Authenticate stored objects, every byte."`
+	Jobs      jobsCommand      `cmd:"" help:"List, show, pause, resume and cancel the jobs of these commands."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 const description = `An encryption gateway for S3.

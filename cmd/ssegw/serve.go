@@ -9,9 +9,10 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"ssegw/proxy/state"
 	"sync"
 	"time"
+
+	"ssegw/proxy/state"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -208,6 +209,7 @@ func (d *daemon) drain() error {
 	}
 	_ = d.private.server.Close()
 	g.stop()
+	g.serving.Wait()
 	<-g.ended //nolint:errcheck // an earlier receiver has reported it
 	g.close()
 	d.finishRetiring()

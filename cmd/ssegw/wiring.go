@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+
 	"ssegw/config/files"
 	"ssegw/proxy/audit"
 	"ssegw/proxy/sse"

@@ -66,18 +66,18 @@ type Job struct {
 	Wanted   Status    `json:"wanted,omitempty"` // asked of the process that runs it: Paused or Cancelled
 	Error    string    `json:"error,omitempty"`  // why it Failed
 	Created  time.Time `json:"created"`
-	Changed  time.Time `json:"changed"`         // when the document was last written
-	Ended    time.Time `json:"ended,omitzero"`  // zero unless Status.Ended
+	Changed  time.Time `json:"changed"`          // when the document was last written
+	Ended    time.Time `json:"ended,omitzero"`   // zero unless Status.Ended
 	Worker   string    `json:"worker,omitempty"` // the process that runs it; "" if none does
 	Beat     uint64    `json:"beat"`             // grows with each write
 
 	Expected Tally            `json:"expected,omitzero"` // objects of the scope as they were listed at the start, and their stored bytes; zero: not known
 	Position Position         `json:"position"`
 	Counts   map[Result]Tally `json:"counts,omitempty"`
-	Named    []Named          `json:"named,omitempty"` // the first objects that failed or were left out
+	Named    []Named          `json:"named,omitempty"`   // the first objects that failed or were left out
 	Buckets  []string         `json:"buckets,omitempty"` // of an Inventory without Bucket; one pass each
-	Uses     []Use            `json:"uses,omitempty"`  // Inventory only
-	Notes    []string         `json:"notes,omitempty"` // what the operator should know, in sentences
+	Uses     []Use            `json:"uses,omitempty"`    // Inventory only
+	Notes    []string         `json:"notes,omitempty"`   // what the operator should know, in sentences
 }
 
 // Settings are the choices of a job. Which of them apply depends on its kind.
@@ -177,7 +177,7 @@ func (j *Job) Total() (all Tally) {
 // Incomplete returns how many objects failed or were left out.
 func (j *Job) Incomplete() (n int64) {
 	for r, t := range j.Counts {
-		if r.isIncomplete() {
+		if r.IsIncomplete() {
 			n += t.Objects
 		}
 	}

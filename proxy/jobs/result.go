@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"ssegw/proxy/object"
@@ -36,14 +37,29 @@ const (
 	ResultFailed     Result = "failed"
 )
 
-// isIncomplete reports whether objects of the result are failures, or left for
+// results are all results in the order of reports. Those from incomplete on are
+// failures, or left for the operator.
+var results = []Result{
+	ResultSealed, ResultRekeyed, ResultVerified, ResultCounted, ResultWould,
+	ResultAlready, ResultFiltered, ResultGone, ResultUnsealed,
+	ResultOldVersion, ResultCustomer, ResultChanging, ResultPlaintext, ResultLeft, ResultFailed,
+}
+
+const incomplete = 9
+
+// IsIncomplete reports whether objects of the result are failures, or left for
 // the operator.
-func (r Result) isIncomplete() bool {
-	switch r {
-	case ResultOldVersion, ResultCustomer, ResultChanging, ResultPlaintext, ResultLeft, ResultFailed:
-		return true
+func (r Result) IsIncomplete() bool { return slices.Index(results, r) >= incomplete }
+
+// Results returns the results that the job has counted, in the order of
+// reports.
+func (j *Job) Results() (list []Result) {
+	for _, r := range results {
+		if j.Counts[r].Objects > 0 {
+			list = append(list, r)
+		}
 	}
-	return false
+	return list
 }
 
 // outcome is the result of one object.

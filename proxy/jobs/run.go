@@ -221,7 +221,7 @@ func (r *run) count(e *s3.Entry, o outcome, ended error) error {
 	}
 	t := r.page.counts[o.result]
 	r.page.counts[o.result] = Tally{t.Objects + 1, t.Bytes + o.bytes}
-	if o.result.isIncomplete() && len(r.job.Named)+len(r.page.named) < maxNamed {
+	if o.result.IsIncomplete() && len(r.job.Named)+len(r.page.named) < maxNamed {
 		n := Named{Result: o.result, Key: e.Key, Version: e.VersionID}
 		if o.err != nil {
 			n.Why = reason(o.err)

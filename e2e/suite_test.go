@@ -25,6 +25,7 @@ var suite = map[string][]capability{
 	"TestDrain":                  nil,
 	"TestForcedFramings":         {canRestart},
 	"TestGatewayKilled":          {canRestart},
+	"TestJobs":                   {canTags},
 	"TestKESDown":                nil,
 	"TestListingRequests":        nil,
 	"TestMigratingBucket":        nil,

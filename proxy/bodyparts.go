@@ -87,6 +87,8 @@ func putParts(c *call, s *sse.Sealing, header http.Header, body payload.Plaintex
 			p := &payload.Copied{R: body, Length: min(left, partSize)}
 			if left -= p.Length; left > 0 {
 				p.R = io.LimitReader(body, p.Length) // the last part reads to the verified end of the body
+			} else if p.Length < c.gw.bounds.minPart {
+				return b.sendEnd(c.ctx(), body, p.Length)
 			}
 			if err := b.send(c.ctx(), p, false, nil); err != nil {
 				return err
@@ -94,6 +96,16 @@ func putParts(c *call, s *sse.Sealing, header http.Header, body payload.Plaintex
 		}
 		return b.send(c.ctx(), &payload.Copied{R: http.NoBody}, true, body.Checksums())
 	})
+}
+
+// sendEnd stores the rest of body, of n bytes, in one part with the part table.
+// It is for a rest that is too small for a part in the middle.
+func (b *bodyUpload) sendEnd(ctx context.Context, body payload.Plaintext, n int64) error {
+	rest, err := io.ReadAll(io.LimitReader(body, n+1))
+	if err != nil {
+		return err
+	}
+	return b.send(ctx, &payload.Copied{R: bytes.NewReader(rest), Length: n}, true, body.Checksums())
 }
 
 // send stores the bytes of body as the next part. The last part of a sealed

@@ -192,7 +192,7 @@ func (n *Needs) String() string {
 		n    int64
 		what string
 	}{{n.Objects, "objects"}, {n.Versions, "older versions"}, {n.Uploads, "unfinished uploads"}} {
-		if c.n > 0 || c.what == "objects" {
+		if c.n > 0 {
 			by = append(by, fmt.Sprintf("%d %s", c.n, c.what))
 		}
 	}

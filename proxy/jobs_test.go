@@ -23,7 +23,7 @@ import (
 // engine returns an engine of jobs on the gateway, as one process has it.
 func (g *testGateway) engine() *jobs.Engine {
 	return jobs.New(jobs.Config{
-		State: g.State, Upstream: g.Server.Upstream, KMS: g.KMS, Log: g.Log,
+		State: g.State, Upstream: g.Config.Upstream, KMS: g.KMS, Log: g.Log,
 		Objects: jobs.Objects{
 			Rewrite: func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
 				return g.Rewrite(ctx, &Rewrite{Action: s3.Action(kind), Object: name, Choose: choose, Unconditional: unconditional, Pace: pace})
@@ -131,7 +131,7 @@ func TestEncryptJob(t *testing.T) {
 // putPlainParts uploads an object in plaintext, in parts, straight to the store.
 func (g *testGateway) putPlainParts(key string, body []byte, partSize int) {
 	g.t.Helper()
-	store := g.Server.Upstream.Own()
+	store := g.Config.Upstream.Own()
 	u, err := store.BeginUpload(g.t.Context(), testBucket, key, http.Header{})
 	if err != nil {
 		g.t.Fatal(err)

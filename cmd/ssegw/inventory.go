@@ -73,11 +73,11 @@ func writeCSV(out io.Writer, j *jobs.Job) error {
 func printInventory(out io.Writer, j *jobs.Job, needs []*jobs.Needs, all bool) error {
 	if all {
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "BUCKET\tSCHEME\tKES KEY\tROOT\tOBJECTS\tVERSIONS\tSIZE\tPARTS")
+		_, _ = fmt.Fprintln(w, "BUCKET\tSCHEME\tKES KEY\tROOT\tOBJECTS\tVERSIONS\tSIZE\tPARTS")
 		for _, u := range j.Uses {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\n", u.Bucket, u.Scheme, u.Key, u.Root, u.Objects, u.Versions, humanize.IBytes(uint64(max(u.Bytes, 0))), u.Parts)
 		}
-		fmt.Fprintln(w)
+		_, _ = fmt.Fprintln(w)
 		if err := w.Flush(); err != nil {
 			return err
 		}

@@ -223,7 +223,7 @@ func (c *jobsListCommand) Run(ctx context.Context, out io.Writer) error {
 			return printJSON(out, all)
 		}
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "JOB\tSCOPE\tSTATUS\tOBJECTS\tFAILED OR LEFT OUT\tSTARTED")
+		_, _ = fmt.Fprintln(w, "JOB\tSCOPE\tSTATUS\tOBJECTS\tFAILED OR LEFT OUT\tSTARTED")
 		for _, j := range all {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", j.ID, printable(scopeText(j)), j.Status, j.Total().Objects, j.Incomplete(), j.Created.Format(time.RFC3339))
 		}

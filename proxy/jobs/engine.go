@@ -132,7 +132,7 @@ func (e *Engine) prune(ctx context.Context, all []*Job) {
 	slices.SortFunc(all, func(a, b *Job) int { return b.Created.Compare(a.Created) })
 	for i, j := range all {
 		if i >= keptJobs && j.Status.Ended() && time.Since(j.Ended) > keptTime {
-			_ = e.State.RemoveDocument(ctx, name(j.ID))
+			_ = e.State.Documents().Remove(ctx, name(j.ID))
 		}
 	}
 }
@@ -144,12 +144,12 @@ func (e *Engine) write(ctx context.Context, d *state.Document, j *Job) (err erro
 	if d.Plain, err = j.encode(); err != nil {
 		return err
 	}
-	return e.State.WriteDocument(ctx, d)
+	return e.State.Documents().Write(ctx, d)
 }
 
 // read reads a job and its document.
 func (e *Engine) read(ctx context.Context, id string) (*state.Document, *Job, error) {
-	d, err := e.State.ReadDocument(ctx, name(id), maxDocument)
+	d, err := e.State.Documents().Read(ctx, name(id), maxDocument)
 	if errors.Is(err, state.ErrNoDocument) {
 		return nil, nil, fmt.Errorf("%w: %s", ErrNoJob, id)
 	}
@@ -168,7 +168,7 @@ func (e *Engine) Get(ctx context.Context, id string) (*Job, error) {
 
 // List returns all jobs, the newest first.
 func (e *Engine) List(ctx context.Context) ([]*Job, error) {
-	found, err := e.State.ListDocuments(ctx, Prefix)
+	found, err := e.State.Documents().List(ctx, Prefix)
 	if err != nil {
 		return nil, err
 	}

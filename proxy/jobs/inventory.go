@@ -13,6 +13,7 @@ import (
 	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sse"
+	"ssegw/proxy/state"
 	"ssegw/proxy/upstream"
 )
 
@@ -226,7 +227,7 @@ func (e *Engine) NeedsOf(ctx context.Context, j *Job, key string) ([]*Needs, err
 			n.Objects, n.Versions, n.Uploads = n.Objects+u.Objects, n.Versions+u.Versions, n.Uploads+u.Uploads
 		}
 	}
-	own, err := e.State.KeyUses(ctx)
+	own, err := state.KeyUses(ctx, e.State)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,11 @@
 // Package jobs works through the objects of a bucket: it seals those that are
 // not sealed, seals them under other keys, verifies and counts them.
 //
-// A job is a sealed document in the state bucket. It names what to do, and holds
-// how far the job is. Any process with the gateway's settings can run it: a
-// lease, kept by conditional writes, lets one at a time do so, and another one
-// takes over when the first stops renewing it. Every step can be repeated, so a
-// job that changes hands goes on after its last finished page.
+// A job is a sealed document in the state bucket. It names what to do, and how
+// far the job is. Any process with the gateway's settings can run it: a lease,
+// kept by conditional writes, lets one at a time do so, and another one takes
+// over when the first stops renewing it. Every step can be repeated, so a job
+// that changes hands goes on after its last finished page.
 //
 // Invariants:
 //

@@ -78,7 +78,7 @@ func (e *Engine) serve(ctx context.Context, id string) {
 
 // orphans returns the jobs that no process runs although one should.
 func (e *Engine) orphans(ctx context.Context) (ids []string) {
-	found, err := e.State.ListDocuments(ctx, Prefix)
+	found, err := e.State.Documents().List(ctx, Prefix)
 	if err != nil {
 		e.Log.Warn("jobs not listed", zap.Error(err))
 		return nil

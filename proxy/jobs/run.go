@@ -28,9 +28,8 @@ type Observer func(Event)
 
 // Causes of the end of a run before the job is done.
 var (
-	errLost    = errors.New("jobs: another process took the job over")
-	errWanted  = errors.New("jobs: asked to stop")
-	errStopped = errors.New("jobs: the process stops")
+	errLost   = errors.New("jobs: another process took the job over")
+	errWanted = errors.New("jobs: asked to stop")
 )
 
 // run is the work of this process on one job.
@@ -107,7 +106,7 @@ func (e *Engine) confirmClaim(ctx context.Context, d *state.Document) error {
 	if !task.Pause(ctx, e.Times.Poll/2) {
 		return context.Cause(ctx)
 	}
-	now, err := e.State.ReadDocument(ctx, d.Name, maxDocument)
+	now, err := e.State.Documents().Read(ctx, d.Name, maxDocument)
 	if err == nil && now.ETag != d.ETag {
 		err = state.ErrOvertaken
 	}
@@ -320,7 +319,7 @@ func (r *run) save(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = r.State.WriteDocument(ctx, r.doc)
+		err = r.State.Documents().Write(ctx, r.doc)
 		if errors.Is(err, state.ErrOvertaken) {
 			err = r.merge(ctx)
 			if err == nil {

@@ -2,13 +2,11 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"math"
 	"net/http"
-	"strings"
 
 	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
@@ -135,10 +133,4 @@ func (r *run) verifyBody(ctx context.Context, reader *object.Reader, o *object.O
 		return context.Cause(ctx)
 	}
 	return reader.BodyError(err)
-}
-
-// isTampered reports whether an error is about an object that is not what was
-// stored.
-func isTampered(err error) bool {
-	return errors.Is(err, object.ErrIntegrity) || strings.Contains(err.Error(), "not authentic")
 }

@@ -20,6 +20,13 @@ var ErrOvertaken = errors.New("state: another process changed the document first
 // ErrNoDocument is returned if there is no document of that name.
 var ErrNoDocument = errors.New("state: no such document")
 
+// Documents are the documents of a state bucket. They are safe for concurrent
+// use.
+type Documents struct{ state *State }
+
+// Documents returns the documents of the state.
+func (s *State) Documents() Documents { return Documents{s} }
+
 // Document is a sealed document of the state bucket.
 type Document struct {
 	Name  string
@@ -27,51 +34,51 @@ type Document struct {
 	Plain []byte
 }
 
-// ReadDocument reads a document of at most limit bytes. The errors are
+// Read reads a document of at most limit bytes. The errors are
 // ErrNoDocument, and ErrRecord for a document that no gateway wrote under that
 // name.
-func (s *State) ReadDocument(ctx context.Context, name string, limit int64) (*Document, error) {
-	b, etag, err := s.store.Get(ctx, s.cfg.Bucket, name, limit)
+func (d Documents) Read(ctx context.Context, name string, limit int64) (*Document, error) {
+	b, etag, err := d.state.store.Get(ctx, d.state.cfg.Bucket, name, limit)
 	if upstream.IsCode(err, s3.ErrNoSuchKey) {
 		return nil, fmt.Errorf("%w: %s", ErrNoDocument, name)
 	}
 	if err != nil {
 		return nil, stateFailed("reading "+name, err)
 	}
-	plain, err := sealer.OpenRecord(s.Root(), name, b)
+	plain, err := sealer.OpenRecord(d.state.Root(), name, b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrRecord, name, err)
 	}
 	return &Document{Name: name, ETag: etag, Plain: plain}, nil
 }
 
-// WriteDocument stores d in place of the stored document with d.ETag, or as a
-// new one if that is empty, and sets d.ETag. The error is ErrOvertaken if
+// Write stores doc in place of the stored document with doc.ETag, or as a new
+// one if that is empty, and sets doc.ETag. The error is ErrOvertaken if
 // another document is stored. A store without conditional writes never says so.
-func (s *State) WriteDocument(ctx context.Context, d *Document) error {
-	record, err := sealer.SealRecord(s.Root(), d.Name, d.Plain)
+func (d Documents) Write(ctx context.Context, doc *Document) error {
+	record, err := sealer.SealRecord(d.state.Root(), doc.Name, doc.Plain)
 	if err != nil {
-		return fmt.Errorf("state: sealing %s: %w", d.Name, err)
+		return fmt.Errorf("state: sealing %s: %w", doc.Name, err)
 	}
-	etag, err := s.put(ctx, d.Name, record, d.ETag)
+	etag, err := d.state.put(ctx, doc.Name, record, doc.ETag)
 	if upstream.LostRace(err) || upstream.IsCode(err, s3.ErrNoSuchKey) {
-		return fmt.Errorf("%w: %s", ErrOvertaken, d.Name)
+		return fmt.Errorf("%w: %s", ErrOvertaken, doc.Name)
 	}
 	if err != nil {
-		return stateFailed("writing "+d.Name, err)
+		return stateFailed("writing "+doc.Name, err)
 	}
-	d.ETag = etag
+	doc.ETag = etag
 	return nil
 }
 
-// RemoveDocument removes a document. A missing one is no error.
-func (s *State) RemoveDocument(ctx context.Context, name string) error { return s.remove(ctx, name) }
+// Remove removes a document. A missing one is no error.
+func (d Documents) Remove(ctx context.Context, name string) error { return d.state.remove(ctx, name) }
 
-// ListDocuments returns the ETags of the documents whose names begin with
+// List returns the ETags of the documents whose names begin with
 // prefix, by name.
-func (s *State) ListDocuments(ctx context.Context, prefix string) (map[string]string, error) {
+func (d Documents) List(ctx context.Context, prefix string) (map[string]string, error) {
 	found := map[string]string{}
-	err := s.each(ctx, prefix, func(e *s3.Entry) error {
+	err := d.state.each(ctx, prefix, func(e *s3.Entry) error {
 		found[e.Key] = `"` + strings.Trim(e.ETag, `"`) + `"`
 		return nil
 	})

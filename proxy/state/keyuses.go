@@ -19,8 +19,8 @@ type KeyUse struct {
 
 // KeyUses returns what in the state bucket needs KES keys: roots, rules and
 // uploads in progress.
-func (s *State) KeyUses(ctx context.Context) (all []KeyUse, err error) {
-	if all, err = s.rootKeys(ctx); err != nil {
+func KeyUses(ctx context.Context, s *State) (all []KeyUse, err error) {
+	if all, err = rootKeys(ctx, s); err != nil {
 		return nil, err
 	}
 	rules, _, err := s.KnownRules()
@@ -52,7 +52,7 @@ func (s *State) KeyUses(ctx context.Context) (all []KeyUse, err error) {
 }
 
 // rootKeys returns the KES keys of the present root and of the old ones.
-func (s *State) rootKeys(ctx context.Context) (all []KeyUse, err error) {
+func rootKeys(ctx context.Context, s *State) (all []KeyUse, err error) {
 	names := []string{RootObject}
 	err = s.each(ctx, RootsPrefix, func(e *s3.Entry) error {
 		names = append(names, e.Key)

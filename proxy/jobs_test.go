@@ -1,12 +1,16 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +27,7 @@ import (
 // engine returns an engine of jobs on the gateway, as one process has it.
 func (g *testGateway) engine() *jobs.Engine {
 	return jobs.New(jobs.Config{
-		State: g.State, Upstream: g.Config.Upstream, KMS: g.KMS, Log: g.Log,
+		State: g.State, Upstream: g.Upstream, KMS: g.KMS, Log: g.Log,
 		Objects: jobs.Objects{
 			Rewrite: func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
 				return g.Rewrite(ctx, &Rewrite{Action: s3.Action(kind), Object: name, Choose: choose, Unconditional: unconditional, Pace: pace})
@@ -131,7 +135,7 @@ func TestEncryptJob(t *testing.T) {
 // putPlainParts uploads an object in plaintext, in parts, straight to the store.
 func (g *testGateway) putPlainParts(key string, body []byte, partSize int) {
 	g.t.Helper()
-	store := g.Config.Upstream.Own()
+	store := g.Upstream.Own()
 	u, err := store.BeginUpload(g.t.Context(), testBucket, key, http.Header{})
 	if err != nil {
 		g.t.Fatal(err)
@@ -149,5 +153,266 @@ func (g *testGateway) putPlainParts(key string, body []byte, partSize int) {
 	}
 	if _, _, err := store.CompleteUpload(g.t.Context(), u.UploadName, parts, http.Header{}); err != nil {
 		g.t.Fatal(err)
+	}
+}
+
+// slowEngine is an engine whose process a test can hold at an object, and kill.
+type slowEngine struct {
+	*jobs.Engine
+	at   chan string   // the key of an object that is about to be rewritten
+	goOn chan struct{} // lets it go on
+}
+
+func (g *testGateway) slowEngine() *slowEngine {
+	s := &slowEngine{Engine: g.engine(), at: make(chan string), goOn: make(chan struct{})}
+	rewrite := s.Objects.Rewrite
+	s.Objects.Rewrite = func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
+		select {
+		case s.at <- name.Key:
+			<-s.goOn
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		return rewrite(ctx, name, kind, choose, unconditional, pace)
+	}
+	return s
+}
+
+// TestJobTakeover holds a process in the middle of a job. Another one takes the
+// job over. The first one, when it wakes up, finds that out and writes nothing
+// into the job.
+func TestJobTakeover(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	for i := range 20 {
+		g.put(fmt.Sprintf("/bucket/%02d", i), pattern(100, 1)).want(t, 200, "")
+	}
+	first, second := g.slowEngine(), g.engine()
+	j, err := first.Create(t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSES3.String(), Parallel: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first process is asleep: it writes no beat.
+	first.Times.Beat = giveUp
+	ended := make(chan error, 1)
+	go func() {
+		_, err := first.Run(t.Context(), j.ID, jobs.Waiting, nil)
+		ended <- err
+	}()
+	for range 3 {
+		<-first.at
+		first.goOn <- struct{}{}
+	}
+	<-first.at
+
+	same, err := second.Create(t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSES3.String(), Parallel: 7}})
+	if err != nil || same.ID != j.ID {
+		t.Fatalf("another job %v for the same work: %v", same, err)
+	}
+	if _, err := second.Run(t.Context(), j.ID, jobs.Waiting, nil); !errors.Is(err, jobs.ErrBusy) {
+		t.Fatalf("ran a job that another process runs: %v", err)
+	}
+	second.Times.Lapse = 0
+	done, err := second.Run(t.Context(), j.ID, jobs.Waiting, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[jobs.Result]int64{jobs.ResultSealed: 17, jobs.ResultAlready: 3}
+	if diff := cmp.Diff(want, counted(done)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	close(first.goOn)
+	go func() {
+		for range first.at { //nolint:revive // the first process goes on until its page ends
+		}
+	}()
+	if err := <-ended; !errors.Is(err, jobs.ErrBusy) {
+		t.Errorf("the first process ended with %v", err)
+	}
+	stored, err := second.Get(t.Context(), j.ID)
+	if err != nil || stored.Status != jobs.Finished || stored.Beat != done.Beat {
+		t.Errorf("the first process changed the job: %+v, %v", stored, err)
+	}
+	for i := range 20 {
+		if h := g.head(fmt.Sprintf("/bucket/%02d", i)).header; h.Get(s3.HeaderSSE) != s3.AES256 {
+			t.Errorf("%d: %v", i, h)
+		}
+	}
+}
+
+// TestServeTakesOver lets the gateways' loop find a job whose process is lost.
+// Jobs that are paused or have ended are left alone.
+func TestServeTakesOver(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.put("/bucket/k", pattern(100, 1)).want(t, 200, "")
+	e := g.engine()
+	make := func(prefix string) *jobs.Job {
+		j, err := e.Create(t.Context(), &jobs.Job{Kind: jobs.Verify, Bucket: testBucket, Prefix: prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	lost, paused, cancelled := make(""), make("a"), make("b")
+	if err := errors.Join(e.Pause(t.Context(), paused.ID), e.Cancel(t.Context(), cancelled.ID)); err != nil {
+		t.Fatal(err)
+	}
+	server := g.engine()
+	server.Times.Lapse = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	served := sync.WaitGroup{}
+	served.Go(func() { server.Serve(ctx) })
+	eventually(t, "the job to be finished", func() bool {
+		j, err := e.Get(t.Context(), lost.ID)
+		return err == nil && j.Status == jobs.Finished
+	})
+	if err := e.Resume(t.Context(), paused.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the paused job to be finished", func() bool {
+		j, err := e.Get(t.Context(), paused.ID)
+		return err == nil && j.Status == jobs.Finished
+	})
+	cancel()
+	served.Wait()
+	if j, err := e.Get(t.Context(), cancelled.ID); err != nil || j.Status != jobs.Cancelled {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if err := e.Resume(t.Context(), cancelled.ID); !errors.Is(err, jobs.ErrEnded) {
+		t.Errorf("resumed a cancelled job: %v", err)
+	}
+}
+
+// TestJobIsAskedToStop pauses and cancels a job that another process runs.
+func TestJobIsAskedToStop(t *testing.T) {
+	t.Parallel()
+	for _, wanted := range []jobs.Status{jobs.Paused, jobs.Cancelled} {
+		t.Run(string(wanted), func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			for i := range 5 {
+				g.put(fmt.Sprintf("/bucket/%02d", i), pattern(100, 1)).want(t, 200, "")
+			}
+			e := g.slowEngine()
+			j, err := e.Create(t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSES3.String(), Parallel: 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan *jobs.Job, 1)
+			go func() {
+				j, err := e.Run(t.Context(), j.ID, jobs.Waiting, nil)
+				if err != nil {
+					t.Error(err)
+				}
+				ended <- j
+			}()
+			<-e.at
+			other := g.engine()
+			ask := other.Pause
+			if wanted == jobs.Cancelled {
+				ask = other.Cancel
+			}
+			if err := ask(t.Context(), j.ID); err != nil {
+				t.Fatal(err)
+			}
+			e.goOn <- struct{}{}
+			stopped := <-ended
+			stored, err := other.Get(t.Context(), j.ID)
+			if err != nil || stopped.Status != wanted || stored.Status != wanted || stored.Worker != "" || stored.Wanted != "" {
+				t.Fatalf("%+v, stored as %+v, %v", stopped, stored, err)
+			}
+			if wanted == jobs.Cancelled {
+				return
+			}
+			done, err := other.Run(t.Context(), j.ID, jobs.Waiting, nil)
+			if err != nil || done.Status != jobs.Finished || done.Total().Objects != 5 {
+				t.Errorf("%+v, %v", done, err)
+			}
+		})
+	}
+}
+
+// TestJobWaitsForKES stops KES in the middle of a job. The job goes on when KES
+// is back, and nothing has failed.
+func TestJobWaitsForKES(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	for i := range 10 {
+		g.put(fmt.Sprintf("/bucket/%02d", i), pattern(100, 1)).want(t, 200, "")
+	}
+	e := g.slowEngine()
+	j, err := e.Create(t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSEKMS.String(), Parallel: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan *jobs.Job, 1)
+	go func() {
+		j, err := e.Run(t.Context(), j.ID, jobs.Waiting, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- j
+	}()
+	key := <-e.at
+	g.kes.Stop()
+	e.goOn <- struct{}{}
+	for range 10 {
+		if again := <-e.at; again != key {
+			t.Fatalf("went on with %s after %s failed", again, key)
+		}
+		e.goOn <- struct{}{}
+	}
+	if again := <-e.at; again != key {
+		t.Fatalf("went on with %s", again)
+	}
+	g.kes.Start()
+	close(e.goOn)
+	go func() {
+		for range e.at { //nolint:revive // nothing is held any more
+		}
+	}()
+	done := <-ended
+	if diff := cmp.Diff(map[jobs.Result]int64{jobs.ResultSealed: 10}, counted(done)); diff != "" {
+		t.Errorf("%v (-want +got):\n%s", done.Named, diff)
+	}
+}
+
+// TestEncryptLosesNothing lets a client write or delete each object while the
+// job is at it. The client's state stays.
+func TestEncryptLosesNothing(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 100, 3 << 20} {
+		for _, what := range []string{"write", "delete"} {
+			t.Run(fmt.Sprint(what, size), func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t)
+				g.put("/bucket/k", pattern(size, 1)).want(t, 200, "")
+				var happened atomic.Bool
+				g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					switch {
+					case !happened.CompareAndSwap(false, true):
+					case what == "delete":
+						g.delete("/bucket/k").want(t, 204, "")
+					default:
+						g.put("/bucket/k", pattern(50, 2), "X-Amz-Meta-By", "client").want(t, 200, "")
+					}
+					next.ServeHTTP(w, r)
+				})
+				j := g.runJob(&jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSES3.String()}})
+				if j.Status != jobs.Finished || j.Incomplete() != 0 {
+					t.Errorf("%+v", j)
+				}
+				r := g.get("/bucket/k")
+				if what == "delete" {
+					r.want(t, 404, "NoSuchKey")
+					return
+				}
+				r.want(t, 200, "")
+				if !bytes.Equal(r.body, pattern(50, 2)) || r.header.Get("X-Amz-Meta-By") != "client" || r.header.Get(s3.HeaderSSE) != s3.AES256 {
+					t.Errorf("%d bytes, %v", len(r.body), r.header)
+				}
+			})
+		}
 	}
 }

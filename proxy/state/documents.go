@@ -24,9 +24,6 @@ var ErrNoDocument = errors.New("state: no such document")
 // use.
 type Documents struct{ state *State }
 
-// Documents returns the documents of the state.
-func (s *State) Documents() Documents { return Documents{s} }
-
 // Document is a sealed document of the state bucket.
 type Document struct {
 	Name  string

@@ -99,6 +99,9 @@ func (s *State) Keep(m Memory) { s.keeper.memory = m }
 // Bucket returns the name of the state bucket.
 func (s *State) Bucket() string { return s.cfg.Bucket }
 
+// Documents returns the documents in the state bucket.
+func (s *State) Documents() Documents { return Documents{s} }
+
 // Ready returns nil once the state is open, otherwise ErrNotReady.
 func (s *State) Ready() error {
 	if s.root.Load() == nil {

@@ -31,6 +31,7 @@ const (
 	canSignedChunks capability = "signed chunks"
 	canTags         capability = "object tags"
 	canTrailers     capability = "unsigned trailers"
+	canUnderscores  capability = "names of metadata with an underscore"
 	canUploadTags   capability = "tags in CreateMultipartUpload"
 	canVersions     capability = "versions"
 	canVersionParts capability = "multipart uploads into buckets with versions"
@@ -124,6 +125,17 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 	},
 	canTrailers: func(t *testing.T, r *rig, _ *s3.Client, bucket *string) error {
 		return takesFraming(t, r, trailer, *bucket)
+	},
+	canUnderscores: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key, Metadata: map[string]string{"x_y": "1"}}); err != nil {
+			return err
+		}
+		head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: key})
+		if err == nil && head.Metadata["x_y"] != "1" {
+			err = fmt.Errorf("the metadata became %v", head.Metadata)
+		}
+		return err
 	},
 	canUploadTags: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := uploadProbe(t, client, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: aws.String("k"), Tagging: aws.String("a=b")}); err != nil {

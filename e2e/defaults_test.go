@@ -57,7 +57,9 @@ type site struct {
 	sdk      *s3.Client     // a client of another replica, to compare
 	kind     string         // a key of kinds
 	bucket   string         // made by the client
-	versions bool           // a bucket can have versions of objects of any size
+
+	underscores bool // names of metadata may have them
+	versions    bool // a bucket may have versions of objects of any size
 }
 
 // TestDefaults uses each client in each kind of bucket. Every client makes its
@@ -68,7 +70,7 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, r *rig) {
 		upstream := must(r.stack.StartCounter(r.store.Endpoint, ""))(t)
-		versions := may(t, "versions")
+		underscores, versions := may(t, "underscores"), may(t, "versions")
 		for _, transport := range []string{"http", "https"} {
 			g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{
 				KES: []*stack.KES{r.kes}, Upstream: r.store, UpstreamEndpoint: upstream.Endpoint, TLS: transport == "https",
@@ -86,7 +88,7 @@ func TestDefaults(t *testing.T) {
 							long(t)
 						}
 						bucket := bucketName(strings.ToLower(fmt.Sprintf("%s-%s-%s", u.name, kind, transport)))
-						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket, versions})
+						u.run(t, &site{r, g, upstream, sdkOf(t, replica), kind, bucket, underscores, versions})
 					})
 				}
 			}

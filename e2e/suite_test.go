@@ -43,6 +43,7 @@ var suite = map[string][]capability{
 
 	"TestCopyOntoItself/directories":     {canDirectories},
 	"TestDefaults/s3fs":                  {canDirectories},
+	"TestDefaults/underscores":           {canUnderscores},
 	"TestDefaults/versions":              {canVersionParts},
 	"TestForcedFramings/plain":           nil,
 	"TestForcedFramings/signed":          {canSignedChunks},

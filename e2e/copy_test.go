@@ -157,13 +157,16 @@ func TestUpdateObjectEncryption(t *testing.T) {
 		first := sdkClient{client, "first-key"}
 		bodies := map[string]content{"single": {13, 6 * mib}, "parts": {14, 11*mib + 99}}
 		before := map[string]*s3.HeadObjectOutput{}
+		tagged, noBody := may(t, "tags"), may(t, "no-body")
 		for key, body := range bodies {
 			putAs(t, first, key, sseKMS, body, key == "parts")
 			described := &s3.CopyObjectInput{
 				Bucket: aws.String(sealedBucket), Key: aws.String(key), CopySource: aws.String(sealedBucket + "/" + key),
 				MetadataDirective: types.MetadataDirectiveReplace, Metadata: map[string]string{"mark": "a b"}, ContentType: aws.String("image/png"),
-				TaggingDirective: types.TaggingDirectiveReplace, Tagging: aws.String("colour=red"),
 				ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: aws.String("first-key"),
+			}
+			if tagged {
+				described.TaggingDirective, described.Tagging = types.TaggingDirectiveReplace, aws.String("colour=red")
 			}
 			_ = must(client.CopyObject(t.Context(), described))(t)
 			before[key] = must(client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
@@ -173,7 +176,7 @@ func TestUpdateObjectEncryption(t *testing.T) {
 				ObjectEncryption: &types.ObjectEncryptionMemberSSEKMS{Value: types.SSEKMSEncryption{KMSKeyArn: aws.String("arn:aws:kms:second-key")}},
 			}))(t)
 			for _, call := range counter.Calls() {
-				if call.In+call.Out > maxCopyTraffic {
+				if noBody && call.In+call.Out > maxCopyTraffic {
 					t.Errorf("%s: %s %s moves %d and %d bytes", key, call.Method, call.Path, call.In, call.Out)
 				}
 			}
@@ -185,12 +188,18 @@ func TestUpdateObjectEncryption(t *testing.T) {
 			fresh := sdkOf(t, g) // from a gateway that has not cached any keys
 			wantContent(t, fresh, key, body)
 			head := must(fresh.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
-			tags := must(fresh.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
 			if !strings.HasSuffix(aws.ToString(before[key].SSEKMSKeyId), "first-key") || !strings.HasSuffix(aws.ToString(head.SSEKMSKeyId), "second-key") {
 				t.Errorf("%s: the key %q became %q", key, aws.ToString(before[key].SSEKMSKeyId), aws.ToString(head.SSEKMSKeyId))
 			}
-			if head.Metadata["mark"] != "a b" || aws.ToString(head.ContentType) != "image/png" || len(tags.TagSet) != 1 {
-				t.Errorf("%s: metadata %v, type %q, %d tags", key, head.Metadata, aws.ToString(head.ContentType), len(tags.TagSet))
+			if head.Metadata["mark"] != "a b" || aws.ToString(head.ContentType) != "image/png" {
+				t.Errorf("%s: metadata %v, type %q", key, head.Metadata, aws.ToString(head.ContentType))
+			}
+			if !tagged {
+				continue
+			}
+			tags := must(fresh.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(sealedBucket), Key: aws.String(key)}))(t)
+			if len(tags.TagSet) != 1 {
+				t.Errorf("%s: %d tags", key, len(tags.TagSet))
 			}
 		}
 	})
@@ -241,7 +250,11 @@ func TestCopyOntoItself(t *testing.T) {
 		client := sdkOf(t, r.gateway(t, true))
 		makeBucket(t, client, sealedBucket)
 		bucket := aws.String(sealedBucket)
-		for _, key := range []string{"k", "empty", "dir/"} {
+		keys := []string{"k", "empty"}
+		if may(t, "directories") {
+			keys = append(keys, "dir/")
+		}
+		for _, key := range keys {
 			var body []byte
 			if key == "k" {
 				body = bytes.Repeat([]byte("old "), 1000)

@@ -152,13 +152,15 @@ func useMinioGo(t *testing.T, s *site) {
 	s.wantStored(t, nil)
 }
 
-// useMC uses mc with a versioned bucket.
+// useMC uses mc with a versioned bucket, if the store can.
 func useMC(t *testing.T, s *site) {
 	client := newMCClient(t, s.stack, s.gw).mc
 	mc, bucket := &shellOf{t, client.Program}, "gw/"+s.bucket
 	mc.run("mb", bucket)
 	s.rule(t)
-	mc.run("version", "enable", bucket)
+	if s.versions {
+		mc.run("version", "enable", bucket)
+	}
 	files := newTree("mc")
 	dir, to := files.write(t), t.TempDir()
 	mirror := func() { mc.run("mirror", "--quiet", dir, bucket) }

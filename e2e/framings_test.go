@@ -23,6 +23,9 @@ func TestForcedFramings(t *testing.T) {
 		first := r.faultGateway(t, breaker.Endpoint, nil)
 		var cases []broken
 		for _, setting := range []string{"trailer", "signed", "plain"} {
+			if !may(t, setting) {
+				continue
+			}
 			g := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{
 				Like: first, Env: map[string]string{"SSEGW_UPSTREAM_BODY": setting},
 			}))(t)
@@ -59,7 +62,7 @@ func TestForcedFramings(t *testing.T) {
 func someBroken(t *testing.T, prefix string) []broken {
 	t.Helper()
 	var out []broken
-	for _, b := range brokenUploads(t, prefix, endIsForm) {
+	for _, b := range brokenUploads(t, prefix, never) {
 		f := b.upload.framing
 		if (f == unsigned || f == withMD5 || f == trailer) && b.old != nil && len(b.upload.body) == int(3*mib) {
 			b.inOrder = true

@@ -11,6 +11,7 @@ import (
 
 	"ssegw/proxy/object"
 	"ssegw/proxy/payload"
+	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
 	"ssegw/proxy/sse"
 	"ssegw/proxy/upstream"
@@ -54,6 +55,10 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	header = header.Clone()
 	header.Del("If-Match")
 	header.Del("If-None-Match")
+	tags, err := c.gw.Upstream.TakeTags(header)
+	if err != nil {
+		return nil, err
+	}
 	created, err := b.store.BeginUpload(c.ctx(), c.req.Bucket, c.req.Key, header)
 	if err != nil {
 		return nil, err
@@ -74,7 +79,7 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	if b.header != nil {
 		c.gw.caches.Remember(c.name(), answer.Get("ETag"), b.stored, object.EntryOf(b.table.Size(), b.sums))
 	}
-	return answer, nil
+	return answer, b.store.SetTags(c.ctx(), c.req.Bucket, c.req.Key, answer.Get(s3.HeaderVersionID), tags)
 }
 
 // putParts seals a body in parts of partSize plaintext bytes; 0: as large as

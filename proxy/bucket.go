@@ -11,21 +11,8 @@ import (
 	"ssegw/proxy/upstream"
 )
 
-// createBucket is CreateBucket. The gateway makes the Location of the answer
-// itself, because that of the store could name the store's host.
-func createBucket(c *call) error {
-	resp, err := sendEdited(c, outgoing(c), relocate)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	doc, err := forwardedDocument(c, resp)
-	if err != nil {
-		return err
-	}
-	c.w.Header().Set("Location", "/"+c.req.Bucket)
-	return passAnswer(c, resp, doc, "application/xml")
-}
+// createBucket is CreateBucket.
+func createBucket(c *call) error { return forwardAs(c, outgoing(c), relocate) }
 
 // relocate is the edit of CreateBucket. It replaces the gateway's region with
 // the store's.

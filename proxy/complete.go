@@ -91,6 +91,9 @@ func completeOnce(c *call, doc []byte, body *payload.Client) error {
 	if upstream.IsNoUpload(err) {
 		etag, header, err = completedBefore(c, u, table, err)
 	}
+	if err == nil { // if this fails, a repeated Complete finds the object and comes here
+		err = c.store().SetTags(c.ctx(), u.Bucket, u.Key, header.Get(s3.HeaderVersionID), u.Tags)
+	}
 	if err != nil {
 		return err
 	}

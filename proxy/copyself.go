@@ -139,27 +139,19 @@ func (s *copySource) setGuard(header http.Header) {
 }
 
 // storeCopy makes a sealed copy of the source's sealed body. If the store would
-// lose the tags of the copy, it is a PUT with tags; if the body is too long for
-// that, the tags are set afterwards.
+// lose the tags of the copy, it is a PUT with tags, unless the body is too long
+// for that.
 func storeCopy(c *call, src *copySource, header http.Header) (http.Header, *upstream.CopyResult, error) {
 	if err := src.confirm(c.ctx()); err != nil {
 		return nil, nil, err
 	}
-	if src.can.Copies.Tags {
-		return copyStored(c, src, header)
+	if !src.can.Copies.Tags {
+		if err := restateTags(c, src, header); err != nil {
+			return nil, nil, err
+		}
+		src.tagged = header.Get(s3.HeaderTagging) != "" && src.total <= maxPut
 	}
-	if err := restateTags(c, src, header); err != nil {
-		return nil, nil, err
-	}
-	tags := header.Get(s3.HeaderTagging)
-	if src.tagged = tags != "" && src.total <= maxPut; !src.tagged {
-		header.Del(s3.HeaderTagging)
-	}
-	answer, result, err := copyStored(c, src, header)
-	if err == nil && tags != "" && !src.tagged {
-		err = c.store().SetTags(c.ctx(), c.req.Bucket, c.req.Key, answer.Get(s3.HeaderVersionID), tags)
-	}
-	return answer, result, err
+	return copyStored(c, src, header)
 }
 
 // copyStored makes a sealed copy. It uses one CopyObject if the store checks

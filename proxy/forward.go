@@ -39,6 +39,9 @@ func passAnswer(c *call, resp *http.Response, doc []byte, kind string) error {
 	if h.Get(s3.HeaderBucketRegion) != "" && c.gw.Region != sigv4.AnyRegion {
 		h.Set(s3.HeaderBucketRegion, c.gw.Region)
 	}
+	if c.req.Route.Action == s3.CreateBucket { // that of the store could name the store's host
+		h.Set("Location", "/"+c.req.Bucket)
+	}
 	if len(doc) > 0 {
 		h.Set("Content-Type", kind)
 	}

@@ -313,6 +313,10 @@ func (u *memUpstream) serveDocument(w http.ResponseWriter, r *http.Request, auth
 	switch {
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
 		u.docs[name], seen.Body = doc, doc
+		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		if o := u.buckets[bucket][key]; o != nil && r.URL.Query().Has("tagging") {
+			o.header.Set("X-Amz-Tagging-Count", strconv.Itoa(bytes.Count(doc, []byte("<Tag>"))))
+		}
 	case r.Method == http.MethodDelete:
 		delete(u.docs, name)
 		w.WriteHeader(http.StatusNoContent)

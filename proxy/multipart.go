@@ -41,7 +41,7 @@ func createMultipartUpload(c *call) error {
 		upstream.PassHeaders(header, c.req.Header, s3.HeaderAlgorithm, s3.HeaderChecksumType)
 	} else if err = askConsent(c); err != nil {
 		return err
-	} else if u.Encoded, err = newUploadHeader(c, s, u, header); err != nil {
+	} else if err = sealUpload(c, s, u, header); err != nil {
 		return err
 	}
 	created, err := c.store().BeginUpload(c.ctx(), c.req.Bucket, c.req.Key, header)
@@ -78,18 +78,23 @@ func createMultipartUpload(c *call) error {
 	return err
 }
 
-// newUploadHeader returns the encoded header of a multipart object whose parts
-// come in later requests, and adds it to the metadata for the store.
-func newUploadHeader(c *call, s *sse.Sealing, u *state.Upload, header http.Header) (string, error) {
+// sealUpload makes the sealed header of a multipart object whose parts come in
+// later requests, and adds it to the metadata for the store. The record of u
+// keeps it, and the tags that the store would lose.
+func sealUpload(c *call, s *sse.Sealing, u *state.Upload, header http.Header) (err error) {
+	if u.Tags, err = c.gw.Upstream.TakeTags(header); err != nil {
+		return err
+	}
 	if err := prepareHeader(c, s, header); err != nil {
-		return "", err
+		return err
 	}
 	h, k, err := newMultipart(c, s, header, u.Announced())
 	if err != nil {
-		return "", err
+		return err
 	}
 	k.Wipe()
-	return h.Encode(), nil
+	u.Encoded = h.Encode()
+	return nil
 }
 
 // newMultipart makes the sealed header of a multipart object and adds it to the

@@ -60,6 +60,12 @@ var storeWays = map[string]hook{
 		}
 		next.ServeHTTP(w, r)
 	},
+	"uploads without tags": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Has("uploads") {
+			r.Header.Del("X-Amz-Tagging")
+		}
+		next.ServeHTTP(w, r)
+	},
 	"copies keep metadata": forgetting("X-Amz-Metadata-Directive"),
 	"no CopyObject": refusing(func(r *http.Request) bool {
 		return r.Header.Get("X-Amz-Copy-Source") != "" && !r.URL.Query().Has("uploadId")
@@ -279,6 +285,80 @@ func TestStoresKeepTags(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestStoresKeepUploadTags: sealed uploads get the tags of their Create,
+// whatever the store does with them. A Complete that cannot set them fails, and
+// sets them when it is repeated.
+func TestStoresKeepUploadTags(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, ways string) {
+		if ways == "no tags" {
+			r := g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"uploads": {""}}, header: headers("X-Amz-Tagging", "a=1")})
+			r.want(t, 501, "NotImplemented")
+			return
+		}
+		const tags = "a=1&b=%26+2"
+		wantTags := func(want string) {
+			t.Helper()
+			if got, err := g.Upstream.Own().Tags(t.Context(), testBucket, "k", url.Values{}); err != nil || got.Encode() != want {
+				t.Errorf("tags: %v, %v", got, err)
+			}
+		}
+		body := pattern(5000, 3)
+		begin := func() *testUpload {
+			u := g.begin("/bucket/k", "X-Amz-Tagging", tags)
+			u.part(1, body)
+			return u
+		}
+		begin().complete()
+		wantObject(t, g, "/bucket/k", body, 1)
+		wantTags(tags)
+		g.put("/bucket/k", nil, "X-Amz-Copy-Source", "bucket/k", "X-Amz-Metadata-Directive", "REPLACE").want(t, 200, "")
+		wantTags(tags)
+
+		u := begin()
+		g.upstream.on(http.MethodPut, "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.URL.Query().Has("tagging") {
+				memFail(w, 500, "InternalError", "no tags now")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		setLater := !g.Upstream.Capabilities().UploadTags
+		if r := u.completeWith(u.listed); setLater {
+			r.want(t, 500, "InternalError")
+		}
+		g.upstream.unhook()
+		for range 2 {
+			u.completeWith(u.listed).want(t, 200, "")
+			wantObject(t, g, "/bucket/k", body, 1)
+			wantTags(tags)
+		}
+
+		g.bounds.maxPut, g.bounds.putPart = 4000, 2000
+		g.put("/bucket/k", body, "X-Amz-Tagging", tags).want(t, 200, "")
+		wantObject(t, g, "/bucket/k", body, 1)
+		wantTags(tags)
+	})
+}
+
+// TestUploadTagsRefused: tags that no store takes are refused at the Create, if
+// they are set after the Complete.
+func TestUploadTagsRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.Upstream.Learn(func(can *upstream.Capabilities) { can.UploadTags = false })
+	for tags, code := range map[string]string{
+		"a=1&a=2": "InvalidTag", "=1": "InvalidTag", strings.Repeat("k", 129) + "=1": "InvalidTag", "a=" + strings.Repeat("v", 257): "InvalidTag",
+		"a=%zz": "InvalidArgument", "a&b&c&d&e&f&g&h&i&j&k": "BadRequest",
+	} {
+		r := g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"uploads": {""}}, header: headers("X-Amz-Tagging", tags, "X-Amz-Server-Side-Encryption", "AES256")})
+		r.want(t, 400, code)
+	}
+	if n := len(g.upstream.requests("/bucket/k")); n != 0 {
+		t.Errorf("the store got %d requests", n)
+	}
 }
 
 // TestStoresConditions: a condition on a write holds where the store has

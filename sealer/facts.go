@@ -9,7 +9,7 @@ import (
 // contain the plaintext size: it is in the header, which the facts
 // authenticate.
 type Facts struct {
-	Headers   [32]byte   // see [HeadersDigest]
+	Headers   [32]byte   // see [Content.Digest]
 	Checksums []Checksum // of the plaintext, if known before the body was sent
 
 	// Announced is the checksum in the trailer. It is zero if there is no

@@ -97,29 +97,55 @@ func HTTPClient(caFile string) (*http.Client, error) {
 
 // Ports are below the range that Linux uses for outgoing connections. So a free
 // port stays free until its service listens, and is never handed out twice in
-// one program.
-const firstPort, lastPort = 20000, 32000
+// one program. Programs that run at the same time take ports from different
+// blocks.
+const (
+	firstPort, lastPort = 20000, 32000
+	portBlock           = 100
+)
 
 var ports = struct {
 	sync.Mutex
-	next int
-}{next: firstPort + os.Getpid()*7%(lastPort-firstPort)} // programs that run at the same time start at different ports
+	next   int
+	blocks []net.Listener // claims of the latest blocks
+}{next: firstPort + os.Getpid()*portBlock%(lastPort-firstPort) - 1}
 
 // freeAddr returns a loopback address, host:port, on which no program listens.
 func freeAddr() (string, error) {
 	ports.Lock()
 	defer ports.Unlock()
 	for range lastPort - firstPort {
-		ports.next++
-		if ports.next >= lastPort {
-			ports.next = firstPort
-		}
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(nextPort()))
 		if l, err := net.Listen("tcp", addr); err == nil {
 			return addr, l.Close()
 		}
 	}
 	return "", errors.New("stack: no free loopback port")
+}
+
+// nextPort returns the next port of a block that no other program has claimed,
+// or any if all blocks are claimed. A claim is a Unix socket with an abstract
+// name, which ends with the program.
+func nextPort() int {
+	for range (lastPort - firstPort) / portBlock {
+		if ports.next++; ports.next >= lastPort {
+			ports.next = firstPort
+		}
+		if ports.next%portBlock != 0 {
+			break
+		}
+		claim, err := net.Listen("unix", fmt.Sprintf("@ssegw-e2e-ports-%d", ports.next))
+		if err == nil {
+			ports.blocks = append(ports.blocks, claim)
+			if len(ports.blocks) > 2 { // services listen on the ports of older blocks
+				_ = ports.blocks[0].Close()
+				ports.blocks = ports.blocks[1:]
+			}
+			break
+		}
+		ports.next += portBlock - 1
+	}
+	return ports.next
 }
 
 // FreeAddr returns a loopback address on which no program listens. Other calls

@@ -112,7 +112,14 @@ func (k *checker) checkMultipart(ctx context.Context, object string) Finding {
 	if err != nil {
 		return lacks(err, failed, remedy)
 	}
-	return k.uploaded(stored, len(body), failed, remedy)
+	found := k.uploaded(stored, len(body), failed, remedy)
+	if err := k.prober().UploadTags(ctx); err != nil {
+		return unexpected(err)
+	}
+	if found.Status == StatusOK && !k.Upstream.Capabilities().UploadTags {
+		found.Detail += "; the store loses the tags of an upload: the gateway sets them after the upload is complete"
+	}
+	return found
 }
 
 // checkPartCopying makes the store copy a probe into a part. Copies of objects

@@ -87,7 +87,7 @@ func (c Prober) matches(ctx context.Context, name string, form upstream.TagForm,
 // completeConditions tries a CompleteMultipartUpload under each condition, for
 // the existing object name.
 func (c Prober) completeConditions(ctx context.Context, name string, form upstream.TagForm) (found upstream.Conditions, err error) {
-	up, parts, err := c.upload(ctx, name)
+	up, parts, err := c.upload(ctx, name, http.Header{})
 	if err != nil {
 		return found, unlessRefused(err)
 	}

@@ -30,7 +30,7 @@ func (c Prober) Copies(ctx context.Context) error {
 				return unlessRefused(err)
 			}
 			if tagged {
-				if found.Tags, err = p.keepsTags(ctx); err != nil {
+				if found.Tags, err = p.hasTags(ctx, p.to); err != nil {
 					return err
 				}
 			}
@@ -51,6 +51,7 @@ type copyProbe struct {
 	from, to string
 }
 
+// probeTags are the tags of probes, in the form of x-amz-tagging.
 const probeTags = "probe=tag"
 
 // begin stores the source, with a tag if the store has tags.
@@ -103,7 +104,7 @@ func (p copyProbe) sourceGuard(ctx context.Context) (upstream.SourceGuard, error
 	if ok, err := honoured(); err != nil || !ok {
 		return upstream.GuardNone, err
 	}
-	up, parts, err := p.upload(ctx, p.from)
+	up, parts, err := p.upload(ctx, p.from, http.Header{})
 	if err != nil {
 		return upstream.GuardSingle, unlessRefused(err)
 	}
@@ -117,11 +118,53 @@ func (p copyProbe) sourceGuard(ctx context.Context) (upstream.SourceGuard, error
 	return upstream.GuardAll, nil
 }
 
-// keepsTags reports whether the copy has the tags of the source.
-func (p copyProbe) keepsTags(ctx context.Context) (bool, error) {
-	tags, err := p.Tags(ctx, p.Bucket, p.to, url.Values{})
+// hasTags reports whether a probe has the probes' tags.
+func (c Prober) hasTags(ctx context.Context, name string) (bool, error) {
+	tags, err := c.Tags(ctx, c.Bucket, name, url.Values{})
 	if err != nil {
 		return false, unlessRefused(err)
 	}
 	return tags.Encode() == probeTags, nil
+}
+
+// UploadTags finds out whether the store keeps the tags of a
+// CreateMultipartUpload. A store that refuses them, or on which no tags can be
+// set later, counts as one that keeps them: the gateway could do nothing else.
+func (c Prober) UploadTags(ctx context.Context) error {
+	kept := false
+	err := c.With(ctx, "", func(name string) (err error) {
+		kept, err = c.keepsUploadTags(ctx, name)
+		return err
+	})
+	if err = c.unlessOdd(ctx, err); err != nil {
+		return err
+	}
+	c.Store().Learn(func(found *upstream.Capabilities) { found.UploadTags = kept })
+	return nil
+}
+
+// keepsUploadTags tries it with the object name.
+func (c Prober) keepsUploadTags(ctx context.Context, name string) (bool, error) {
+	h := http.Header{}
+	h.Set(s3.HeaderTagging, probeTags)
+	up, parts, err := c.upload(ctx, name, h)
+	if err != nil {
+		err = unlessRefused(err)
+		return err == nil, err
+	}
+	if _, _, err = c.CompleteUpload(ctx, up, parts, http.Header{}); err != nil {
+		c.dropUpload(ctx, up)
+		err = unlessRefused(err)
+		return err == nil, err
+	}
+	// An answer that makes no sense shows, too, that the tags are lost.
+	if kept, err := c.hasTags(ctx, name); kept && err == nil {
+		return true, nil
+	}
+	if err := c.SetTags(ctx, c.Bucket, name, "", probeTags); err != nil {
+		err = unlessRefused(err)
+		return err == nil, err
+	}
+	set, err := c.hasTags(ctx, name)
+	return !set, err
 }

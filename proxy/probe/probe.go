@@ -27,7 +27,7 @@ type Prober struct {
 
 // All finds out everything that Capabilities describe.
 func (c Prober) All(ctx context.Context) error {
-	for _, find := range [...]func(context.Context) error{c.Headers, c.MetaValue, c.Framing, c.Conditions, c.Copies} {
+	for _, find := range [...]func(context.Context) error{c.Headers, c.MetaValue, c.Framing, c.Conditions, c.Copies, c.UploadTags} {
 		var err error
 		for range attempts {
 			if err = find(ctx); err == nil {
@@ -83,9 +83,10 @@ func (c Prober) With(ctx context.Context, suffix string, f func(name string) err
 	return nil
 }
 
-// upload begins an upload of a probe that has one small part.
-func (c Prober) upload(ctx context.Context, name string) (upstream.UploadName, []upstream.SentPart, error) {
-	begun, err := c.BeginUpload(ctx, c.Bucket, name, http.Header{})
+// upload begins an upload of a probe that has one small part. The store keeps
+// header with the object.
+func (c Prober) upload(ctx context.Context, name string, header http.Header) (upstream.UploadName, []upstream.SentPart, error) {
+	begun, err := c.BeginUpload(ctx, c.Bucket, name, header)
 	if err != nil {
 		return upstream.UploadName{}, nil, err
 	}

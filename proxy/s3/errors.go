@@ -7,6 +7,7 @@ import "net/http"
 var (
 	ErrAccessDenied         = mustError("AccessDenied")
 	ErrBadDigest            = mustError("BadDigest")
+	ErrBadRequest           = mustError("BadRequest")
 	ErrEncryptionNotFound   = mustError("ServerSideEncryptionConfigurationNotFoundError")
 	ErrEntityTooLarge       = mustError("EntityTooLarge")
 	ErrEntityTooSmall       = mustError("EntityTooSmall")
@@ -76,6 +77,7 @@ var errorTable = func() map[string]*Error {
 // requestErrors are about what the client sent.
 var requestErrors = []Error{
 	{Code: "BadDigest", Status: 400, Message: "The Content-MD5 or checksum value you specified did not match what the server received."},
+	{Code: "BadRequest", Status: 400, Message: "Bad Request"},
 	{Code: "EntityTooLarge", Status: 400, Message: "Your proposed upload exceeds the maximum allowed size"},
 	{Code: "EntityTooSmall", Status: 400, Message: "Your proposed upload is smaller than the minimum allowed size"},
 	{Code: "IllegalLocationConstraintException", Status: 400, Message: "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to."},

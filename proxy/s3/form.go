@@ -1,14 +1,11 @@
 package s3
 
 import (
-	"encoding/xml"
-	"errors"
 	"io"
 	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -218,31 +215,4 @@ func (f *Form) Header() (http.Header, error) {
 		h.Set(name, value)
 	}
 	return h, nil
-}
-
-// tagsHeader returns a Tagging document as a value of x-amz-tagging.
-func tagsHeader(doc string) (string, error) {
-	var tagging struct {
-		XMLName xml.Name `xml:"Tagging"`
-		Sets    []struct {
-			Tags []struct {
-				Keys   []string `xml:"Key"`
-				Values []string `xml:"Value"`
-			} `xml:"Tag"`
-		} `xml:"TagSet"`
-	}
-	if err := xml.Unmarshal([]byte(doc), &tagging); err != nil || len(tagging.Sets) != 1 {
-		return "", ErrMalformedXML.With(err)
-	}
-	tags := url.Values{}
-	for _, t := range tagging.Sets[0].Tags {
-		switch {
-		case len(t.Keys) != 1 || len(t.Values) != 1:
-			return "", ErrMalformedXML.With(errors.New("s3: a tag needs one key and one value"))
-		case tags.Has(t.Keys[0]):
-			return "", ErrInvalidTag.Msg("Cannot provide multiple Tags with the same key")
-		}
-		tags.Set(t.Keys[0], t.Values[0])
-	}
-	return strings.ReplaceAll(tags.Encode(), "+", "%20"), nil
 }

@@ -53,6 +53,7 @@ type Upload struct {
 	Plain     bool      `json:"plain,omitempty"`     // the object is not sealed
 	Algorithm string    `json:"algorithm,omitempty"` // of the checksums that the client announced
 	Type      string    `json:"type,omitempty"`      // COMPOSITE or FULL_OBJECT
+	Tags      string    `json:"tags,omitempty"`      // of the object, if they are set after the Complete; in the form of x-amz-tagging
 	Started   time.Time `json:"started"`
 
 	Header *sealer.Parsed `json:"-"` // parsed from Encoded; nil if Plain

@@ -41,7 +41,7 @@ func (o *Request) Frame(src io.Reader, size int64, f Framing, passed *PassedChec
 		o.Header.Set("X-Amz-Decoded-Content-Length", fmt.Sprint(size))
 		o.Body, o.Size, o.Hash, o.signed = c, signedFrameSize(size), signedChunks, c
 	default:
-		o.Body, o.Size, o.Hash = &heldReader{src: src, left: size}, size, unsignedPayload
+		o.Body, o.Size, o.Hash, o.begun = &heldReader{src: src, left: size}, size, unsignedPayload, true
 	}
 }
 
@@ -51,9 +51,39 @@ func (o *Request) Frame(src io.Reader, size int64, f Framing, passed *PassedChec
 type guardedBody struct {
 	r        io.Reader
 	panicked atomic.Pointer[task.PanicError]
+
+	buf   *[CopySize]byte // holds begun
+	begun []byte          // read by begin
+	err   error           // that came with it
+}
+
+// begin reads the first bytes before the request is sent. A body that fails
+// before its first byte must not leave a request with a length and no body at
+// the store: some stores take that for an empty object.
+func (b *guardedBody) begin() error {
+	b.buf = CopyBuffers.Get().(*[CopySize]byte)
+	n := 0
+	for n == 0 && b.err == nil {
+		n, b.err = b.Read(b.buf[:])
+	}
+	if b.begun = b.buf[:n]; n > 0 {
+		return nil // the transport gets the error after the bytes
+	}
+	return b.err
 }
 
 func (b *guardedBody) Read(p []byte) (n int, err error) {
+	if len(b.begun) > 0 {
+		n = copy(p, b.begun)
+		if b.begun = b.begun[n:]; len(b.begun) == 0 {
+			CopyBuffers.Put(b.buf)
+			b.buf = nil
+		}
+		return n, nil
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			e := &task.PanicError{Value: v, Stack: debug.Stack()}

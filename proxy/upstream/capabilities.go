@@ -16,6 +16,7 @@ type Capabilities struct {
 	Put        Conditions  // in a PutObject
 	Complete   Conditions  // in a CompleteMultipartUpload
 	Copies     Copies      // in a CopyObject
+	UploadTags bool        // it keeps the tags of a CreateMultipartUpload, or has no tags at all
 	Altered    Alterations // of headers and keys
 	MetaValue  int         // longest value of user metadata in bytes; 0: no limit is known
 }
@@ -65,6 +66,7 @@ func (c Capabilities) All() iter.Seq2[string, string] {
 			{"copy_replaces_metadata", yes(c.Copies.Replace)},
 			{"copy_source_if_match", c.Copies.Source.String()},
 			{"copy_keeps_tags", yes(c.Copies.Tags)},
+			{"upload_keeps_tags", yes(c.UploadTags)},
 			{"metadata_value_limit", strconv.Itoa(c.MetaValue)},
 			{"headers_refused", cmp.Or(strings.Join(c.Altered.List(), ", "), "none")},
 		} {

@@ -8,11 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -164,59 +162,4 @@ func (c Client) CreateBucket(ctx context.Context, bucket string) error {
 // Head returns the headers of an object.
 func (c Client) Head(ctx context.Context, bucket, key string) (http.Header, error) {
 	return c.Exec(ctx, Request{Method: http.MethodHead, Bucket: bucket, Key: key})
-}
-
-// Tags returns the tags of an object, by key. query holds its versionId, or is
-// empty; Tags changes it.
-func (c Client) Tags(ctx context.Context, bucket, key string, query url.Values) (url.Values, error) {
-	query.Set("tagging", "")
-	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: query})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	doc, err := ReadDocument(io.LimitReader(resp.Body, maxTags))
-	if err != nil {
-		return nil, err
-	}
-	var list struct {
-		Tags []struct {
-			Key   string `xml:"Key"`
-			Value string `xml:"Value"`
-		} `xml:"TagSet>Tag"`
-	}
-	if err := xml.Unmarshal(doc, &list); err != nil {
-		return nil, fmt.Errorf("%w: reading tags: %w", ErrUnavailable, err)
-	}
-	tags := url.Values{}
-	for _, t := range list.Tags {
-		tags.Set(t.Key, t.Value)
-	}
-	return tags, nil
-}
-
-// SetTags sets the tags of an object. tags are in the form of x-amz-tagging.
-// version is "" for the current version.
-func (c Client) SetTags(ctx context.Context, bucket, key, version, tags string) error {
-	values, err := url.ParseQuery(tags)
-	if err != nil {
-		return s3.ErrArgument(s3.HeaderTagging, tags, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
-	}
-	var doc bytes.Buffer
-	doc.WriteString("<Tagging><TagSet>")
-	for key := range values {
-		doc.WriteString("<Tag><Key>")
-		_ = xml.EscapeText(&doc, []byte(key)) // a buffer takes everything
-		doc.WriteString("</Key><Value>")
-		_ = xml.EscapeText(&doc, []byte(values.Get(key)))
-		doc.WriteString("</Value></Tag>")
-	}
-	doc.WriteString("</TagSet></Tagging>")
-	o := Request{Method: http.MethodPut, Bucket: bucket, Key: key, Query: url.Values{"tagging": {""}}, Header: http.Header{}}
-	if version != "" {
-		o.Query.Set("versionId", version)
-	}
-	o.SetDocument(doc.Bytes())
-	_, err = c.Exec(ctx, o)
-	return err
 }

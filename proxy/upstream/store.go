@@ -118,6 +118,7 @@ type Request struct {
 	Copies bool      // the store may copy or assemble gigabytes before it answers
 	AsIs   bool      // the form of an If-Match is already that of the store
 	Any    bool      // an answer whose status does not fit the request is no error
+	begun  bool      // the body is read before anything is sent, see begin
 	signed *chunkSigner
 }
 
@@ -130,9 +131,16 @@ func (c Client) Do(ctx context.Context, o Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.store.transport(&o).RoundTrip(r)
+	body, hasBody := r.Body.(*guardedBody)
+	if hasBody && o.begun {
+		err = body.begin()
+	}
+	var resp *http.Response
+	if err == nil {
+		resp, err = c.store.transport(&o).RoundTrip(r)
+	}
 	if err != nil {
-		if body, ok := r.Body.(*guardedBody); ok && body.panicked.Load() != nil {
+		if hasBody && body.panicked.Load() != nil {
 			return nil, body.panicked.Load()
 		}
 		if ctx.Err() != nil {

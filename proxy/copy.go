@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -358,7 +357,7 @@ func reseal(c *call, src *copySource, s *sse.Sealing, header http.Header) error 
 	}
 	defer dataKey.Wipe()
 	facts := *src.object.Facts
-	if facts.Announced, err = src.announced(c.ctx()); err != nil {
+	if facts.Announced, err = src.Announced(c.ctx(), src.object); err != nil {
 		return err
 	}
 	if !takesAltered(c, src) { // altered headers keep their digest, so that the copy fails verification too
@@ -377,19 +376,6 @@ func reseal(c *call, src *copySource, s *sse.Sealing, header http.Header) error 
 // errUnverified refuses to copy unverified headers, because the copy would
 // vouch for them.
 var errUnverified = s3.ErrInvalidRequest.Msg("The metadata of the source cannot be verified, because the root that it was sealed under is unknown. State the metadata with x-amz-metadata-directive: REPLACE.")
-
-// announced returns the checksum that the trailer of a sealed source has. If
-// the facts are unknown it reads the trailer.
-func (s *copySource) announced(ctx context.Context) (sealer.Announcement, error) {
-	if !s.object.Factless || !s.object.Header.Trailer {
-		return s.object.Facts.Announced, nil
-	}
-	sums, err := s.Checksums(ctx, s.object, 0)
-	if err != nil || len(sums) == 0 {
-		return sealer.Announcement{}, err
-	}
-	return sealer.Announcement{Algorithm: sums[0].Algorithm, Composite: sums[0].Composite}, nil
-}
 
 // answerCopy answers a copy. s is nil if the copy is not sealed.
 func answerCopy(c *call, answer http.Header, s *sse.Sealing, result *upstream.CopyResult, src *copySource) error {

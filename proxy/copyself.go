@@ -216,13 +216,13 @@ func copyParts(c *call, src *copySource, header http.Header) (http.Header, error
 	if src.total <= c.gw.bounds.maxCopy {
 		size = src.total // a single part
 	}
-	return storeParts(c, nil, header, sealer.Announcement{}, func(b *bodyUpload) error {
+	return storeParts(c, nil, header, sealer.Announcement{}, func(b *payload.Upload) error {
 		for begin := int64(0); begin < src.total; begin += size {
-			etag, err := copyRange(c, src, b.upload, len(b.parts)+1, begin, min(begin+size, src.total)-1)
+			etag, err := copyRange(c, src, b.Name, len(b.Parts)+1, begin, min(begin+size, src.total)-1)
 			if err != nil {
 				return sourceChanged(err)
 			}
-			b.add(etag)
+			b.Add(etag)
 		}
 		if src.isGuarded() {
 			return nil

@@ -132,7 +132,7 @@ func uploadPart(c *call) error {
 	switch size := body.Size(); {
 	case size < 0:
 		return s3.ErrMissingContentLength
-	case storedPart(u, size) > maxPut:
+	case u.StoredSize(size) > maxPut:
 		return s3.ErrEntityTooLarge
 	}
 	if err := assembly.CheckPart(u, body); err != nil {
@@ -224,15 +224,6 @@ func allowPlainUpload(c *call) error {
 		err = s3.ErrAccessDenied.Msg("The multipart upload was initiated without encryption, and the bucket accepts sealed objects only.")
 	}
 	return err
-}
-
-// storedPart returns the size of a part at the store, in bytes. size is its
-// plaintext size.
-func storedPart(u *state.Upload, size int64) int64 {
-	if u.Plain {
-		return size
-	}
-	return sealer.SealedSize(size)
 }
 
 // storePart seals a body as one attempt of a part, and records it. The body has

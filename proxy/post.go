@@ -195,14 +195,14 @@ func postParts(c *call, s *sse.Sealing, header http.Header, buf []byte, file pay
 	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return nil, err
 	}
-	answer, err := storeParts(c, s, header, payload.Announced(file), func(b *bodyUpload) error {
+	answer, err := storeParts(c, s, header, payload.Announced(file), func(b *payload.Upload) error {
 		size, last := int64(0), false
 		for n := len(buf); ; {
 			if size += int64(n); size > maxPut {
 				return s3.ErrEntityTooLarge
 			}
 			lent := &payload.Lent{Left: buf[:n]}
-			err := b.send(c.ctx(), &payload.Copied{R: lent, Length: int64(n)}, last, file.Checksums())
+			err := b.Send(c.ctx(), &payload.Copied{R: lent, Length: int64(n)}, last, file.Checksums())
 			lent.TakeBack()
 			if err != nil || last {
 				return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -111,14 +110,14 @@ func rewrittenHeader(c *call, src *copySource) (http.Header, error) {
 	// Copies do not keep these by themselves.
 	upstream.PassHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
-	return header, c.store().KeepGrants(c.ctx(), c.req.Bucket, c.req.Key, header)
+	return header, upstream.KeepGrants(c.ctx(), c.store(), c.req.Bucket, c.req.Key, header)
 }
 
 // sealInPlace seals the body of an object in plaintext, which passes the
 // gateway, and replaces the object. An object that was uploaded in parts keeps
 // their limits, if its parts have one size.
 func sealInPlace(c *call, src *copySource, s *sse.Sealing, header http.Header, pace func(io.Reader) io.Reader) error {
-	partSize, err := src.partSize(c.ctx())
+	partSize, err := src.PartSize(c.ctx(), src.stored, src.total)
 	if err != nil {
 		return err
 	}
@@ -141,25 +140,6 @@ func sealInPlace(c *call, src *copySource, s *sse.Sealing, header http.Header, p
 		_, err = storeSealed(c, s, header, checked)
 	}
 	return src.guardError(err)
-}
-
-// partSize returns the size of the parts that the source was uploaded in, in
-// bytes. It is 0 for an object that was not uploaded in parts, and for parts
-// that do not all have the same size, except the last.
-func (s *copySource) partSize(ctx context.Context) (int64, error) {
-	if !strings.Contains(s.stored.Get("ETag"), "-") {
-		return 0, nil
-	}
-	first := *s.Reader
-	first.Part = []string{"1"}
-	head, err := first.Head(ctx, object.Request{Part: true, Guard: s.stored.Get("ETag")})
-	if upstream.StatusOf(err)/100 == 4 {
-		return 0, nil // the store has no part numbers in reads
-	}
-	if err != nil {
-		return 0, err
-	}
-	return object.EvenParts(s.stored.Get("ETag"), head.Size, s.total), nil
 }
 
 // OwnAccess returns the gateway's own access to stored objects.

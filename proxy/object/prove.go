@@ -287,15 +287,48 @@ func ChecksumValue(s sealer.Checksum, n int) string {
 	return s3.ChecksumText(s.Digest)
 }
 
-// EvenParts returns the size of the parts of an object of total bytes that was
+// PartSize returns the size in bytes of the parts in which an object in
+// plaintext was uploaded, of total bytes and with the headers stored. It is 0
+// for an object that was not uploaded in parts, and for parts that do not all
+// have the same size, except the last.
+func (r *Reader) PartSize(ctx context.Context, stored http.Header, total int64) (int64, error) {
+	if !strings.Contains(stored.Get("ETag"), "-") {
+		return 0, nil
+	}
+	first := *r
+	first.Part = []string{"1"}
+	head, err := first.Head(ctx, Request{Part: true, Guard: stored.Get("ETag")})
+	if upstream.StatusOf(err)/100 == 4 {
+		return 0, nil // the store has no part numbers in reads
+	}
+	if err != nil {
+		return 0, err
+	}
+	return evenParts(stored.Get("ETag"), head.Size, total), nil
+}
+
+// evenParts returns the size of the parts of an object of total bytes that was
 // uploaded in parts, whose first part has first bytes. The ETag tells how many
 // there are. It returns 0 if the parts before the last cannot all have that
 // size.
-func EvenParts(etag string, first, total int64) int64 {
+func evenParts(etag string, first, total int64) int64 {
 	_, count, _ := strings.Cut(strings.Trim(etag, `"`), "-")
 	n, err := strconv.ParseInt(count, 10, 16)
 	if err != nil || n < 1 || n > sealer.MaxParts || first < 1 || (n-1)*first >= total || n*first < total {
 		return 0
 	}
 	return first
+}
+
+// Announced returns which checksum the trailer of o has. If the facts are
+// unknown it reads the trailer.
+func (r *Reader) Announced(ctx context.Context, o *Object) (sealer.Announcement, error) {
+	if !o.Factless || !o.Header.Trailer {
+		return o.Facts.Announced, nil
+	}
+	sums, err := r.Checksums(ctx, o, 0)
+	if err != nil || len(sums) == 0 {
+		return sealer.Announcement{}, err
+	}
+	return sealer.Announcement{Algorithm: sums[0].Algorithm, Composite: sums[0].Composite}, nil
 }

@@ -98,6 +98,14 @@ func (u *Upload) Announced() sealer.Announcement {
 	return sealer.Announcement{Algorithm: a, Composite: u.Type == s3.Composite}
 }
 
+// StoredSize returns the size at the store of a part of size plaintext bytes.
+func (u *Upload) StoredSize(size int64) int64 {
+	if u.Plain {
+		return size
+	}
+	return sealer.SealedSize(size)
+}
+
 // Prefix returns the key prefix of the upload's records. It is a hash: it
 // reveals neither bucket nor key, and any upload ID of the store yields a valid
 // key.

@@ -22,7 +22,7 @@ var grantHeaders = map[string]string{
 // KeepGrants adds the grants of an object's ACL to the headers of a write that
 // replaces the object. It adds nothing if only the owner has rights, and at
 // stores without ACLs. A grant that a header cannot express is an error.
-func (c Client) KeepGrants(ctx context.Context, bucket, key string, header http.Header) error {
+func KeepGrants(ctx context.Context, c Client, bucket, key string, header http.Header) error {
 	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: url.Values{"acl": {""}}})
 	if LacksSubresource(err) {
 		return nil

@@ -14,11 +14,10 @@ import (
 )
 
 // storeParts stores an object in parts, which send adds with
-// payload.Upload.Send or
-// payload.Upload.Add. The object is sealed unless s is nil, and sum announces its
-// checksum. The conditions in header, already translated for the store, apply
-// to the Complete. storeParts returns the headers of the store's answer, with
-// the object's ETag.
+// payload.Upload.Send or payload.Upload.Add. The object is sealed unless s is
+// nil, and sum announces its checksum. The conditions in header, already
+// translated for the store, apply to the Complete. storeParts returns the
+// headers of the store's answer, with the object's ETag.
 //
 // If send fails, the upload is aborted. A body that fails its verification,
 // even at its end, never becomes an object.

@@ -68,7 +68,7 @@ var packages = []struct {
 	{"proxy/assembly", "sealer proxy/s3 proxy/sigv4 proxy/object proxy/payload proxy/state", ""},
 	{"proxy/jobs", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/state proxy/sse proxy/object", ""},
 	{"proxy", "kms sealer proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs"},
-	{"proxy/admin", "kms proxy/s3 proxy/sigv4", "kms/kmstest"},
+	{"proxy/admin", "kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs", "kms/kmstest"},
 
 	{"cmd/ssegw", "config config/files kms sealer proxy proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/task", "kms/kmstest"},
 	{".", "", ""},
@@ -117,7 +117,7 @@ func TestArchitectureRules(t *testing.T) {
 		{"proxy/sse/a.go", `package sse; import _ "ssegw/config"`, "proxy/sse/a.go imports ssegw/config: proxy/sse may import kms sealer proxy/s3 of ours"},
 		{"proxy/sse/a.go", `package sse; import _ "ssegw/kms/kmstest"`, "proxy/sse/a.go imports ssegw/kms/kmstest: proxy/sse may import kms sealer proxy/s3 of ours"},
 		{"proxy/a_test.go", `package proxy; import _ "ssegw/kms/kmstest"`, ""},
-		{"proxy/admin/a.go", `package admin; import _ "ssegw/proxy"`, "proxy/admin/a.go imports ssegw/proxy: proxy/admin may import kms proxy/s3 proxy/sigv4 of ours"},
+		{"proxy/admin/a.go", `package admin; import _ "ssegw/proxy"`, "proxy/admin/a.go imports ssegw/proxy: proxy/admin may import kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs of ours"},
 		{"proxy/a_test.go", `package proxy; import _ "github.com/minio/sio"`, "proxy/a_test.go imports github.com/minio/sio: only sealer may"},
 		{"kms/a.go", `package kms; import _ "github.com/minio/kms-go/kes"`, ""},
 		{"kms/a.go", `package kms; import _ "math/rand/v2"`, "kms/a.go imports math/rand/v2: only tests may"},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -31,6 +32,7 @@ import (
 //	kes-calls [N]      fail unless the gateway has made and opened N data keys with KES since the last time
 //	store NAME         start another store, which $STORE and its credential then name
 //	await URL          wait until a health check succeeds
+//	await-job STATUS   wait until the newest job has the status; $JOB is its ID
 func TestReference(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -43,6 +45,7 @@ func TestReference(t *testing.T) {
 			"kes-calls":  countKESCalls,
 			"store":      startStore,
 			"await":      awaitHealthy,
+			"await-job":  awaitJob,
 		},
 	})
 }
@@ -214,4 +217,21 @@ func awaitHealthy(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s does not say yes: %v", args[0], err)
 		}
 	}
+}
+
+// awaitJob waits until the newest job has a status.
+func awaitJob(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await-job STATUS")
+	}
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		ts.Check(ts.Exec("ssegw", "jobs", "--json"))
+		var list []struct{ ID, Status string }
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &list))
+		if len(list) > 0 && list[0].Status == args[0] {
+			ts.Setenv("JOB", list[0].ID)
+			return
+		}
+	}
+	ts.Fatalf("the newest job did not become %s:\n%s", args[0], ts.ReadFile("stdout"))
 }

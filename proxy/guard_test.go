@@ -79,6 +79,9 @@ func TestGoroutinesAreGuarded(t *testing.T) {
 		"admin/admin.go": "each check recovers",
 		"audit/audit.go": "writes prepared bytes to a file",
 		"state/state.go": "sweepForever guards each sweep",
+		"jobs/engine.go": "group",
+		"jobs/run.go":    "group, and guards of the engine",
+		"jobs/lease.go":  "guards of the engine",
 		"list.go":        "group", "delete.go": "group", "listuploads.go": "group", "state/uploads.go": "group",
 	}
 	var files []string

@@ -116,6 +116,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		Log:                g.log, Metrics: registry,
 	})
 	g.s3, g.jobs = server, newJobs(g, server, store)
+	g.operator.Jobs = g.jobs
 	return g, nil
 }
 

@@ -201,7 +201,7 @@ func namedLine(n jobs.Named) string {
 }
 
 type jobsCommand struct {
-	List   jobsListCommand   `cmd:"" default:"1" help:"List the jobs (the default)."`
+	List   jobsListCommand   `cmd:"" default:"withargs" help:"List the jobs (the default)."`
 	Show   jobsShowCommand   `cmd:"" help:"Show a job."`
 	Pause  jobsPauseCommand  `cmd:"" help:"Stop a job for now."`
 	Resume jobsResumeCommand `cmd:"" help:"Let a paused job go on, in a gateway or here (--here)."`

@@ -23,12 +23,14 @@ import (
 	"go.uber.org/zap"
 
 	"ssegw/kms"
+	"ssegw/proxy/jobs"
 	"ssegw/proxy/sigv4"
 )
 
 // Config holds what a Server needs. All fields except Audit are required.
 type Config struct {
 	KMS      *kms.Client
+	Jobs     *jobs.Engine
 	State    func() error                // nil once the gateway's state is open
 	Upstream func(context.Context) error // nil when the object store answers
 	Restart  func(dryRun bool) error     // applies the current settings, or with dryRun only checks them
@@ -130,10 +132,16 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // Operator serves the paths below /minio/ on the S3 address, as MinIO does.
 func (s *Server) Operator() http.Handler {
-	mux := http.NewServeMux()
+	mux, b := http.NewServeMux(), batch{s}
 	mux.Handle("/minio/health/", s.health(func(h health) health { return h }))
 	mux.HandleFunc("GET /minio/admin/v3/info", s.api(s.info))
 	mux.HandleFunc("POST /minio/admin/v3/service", s.api(s.service))
+	mux.HandleFunc("POST /minio/admin/v3/start-job", s.api(b.start))
+	mux.HandleFunc("GET /minio/admin/v3/list-jobs", s.api(b.list))
+	mux.HandleFunc("GET /minio/admin/v3/describe-job", s.api(b.describe))
+	mux.HandleFunc("GET /minio/admin/v3/status-job", s.api(b.status))
+	mux.HandleFunc("DELETE /minio/admin/v3/cancel-job", s.api(b.cancel))
+	mux.HandleFunc("GET /minio/admin/v3/metrics", s.api(b.metrics))
 	mux.HandleFunc("POST /minio/kms/v1/key/create", s.api(s.createKey))
 	mux.HandleFunc("GET /minio/kms/v1/key/list", s.api(s.listKeys))
 	mux.HandleFunc("GET /minio/kms/v1/key/status", s.api(s.keyStatus))

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,8 +72,33 @@ func refusal(err error) *apiError {
 }
 
 // operation is one operation of the admin API. It returns the JSON document of
-// the answer, or nil for an answer without a document.
+// the answer, a text, a stream or noContent, or nil for an answer without a
+// document. The body of r has been read and verified.
 type operation func(r *http.Request) (any, error)
+
+type (
+	text      []byte                      // an answer that is not JSON
+	stream    func(w http.ResponseWriter) // writes JSON documents until the client leaves
+	noContent struct{}                    // an answer with the status 204
+)
+
+// send answers with the result of an operation.
+func send(w http.ResponseWriter, document any) {
+	switch d := document.(type) {
+	case nil:
+		w.WriteHeader(http.StatusOK)
+	case noContent:
+		w.WriteHeader(http.StatusNoContent)
+	case text:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write(d) // an error means that the client has gone
+	case stream:
+		w.Header().Set("Content-Type", "application/json")
+		d(w)
+	default:
+		writeJSON(w, http.StatusOK, document)
+	}
+}
 
 // api returns a handler for do. It authenticates the root credential, sets
 // deadlines and logs the request.
@@ -96,11 +122,7 @@ func (s *Server) api(do operation) http.HandlerFunc {
 			return
 		}
 		log.Info("admin request")
-		if document == nil {
-			w.WriteHeader(http.StatusOK)
-			return
-		}
-		writeJSON(w, http.StatusOK, document)
+		send(w, document)
 	}
 }
 
@@ -115,7 +137,7 @@ func requestID(r *http.Request) string {
 }
 
 // authenticate verifies that the root credential signed the request, including
-// its body. MinIO's admin clients sign for no region.
+// its body, which it keeps in r. MinIO's admin clients sign for no region.
 func (s *Server) authenticate(r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -140,10 +162,11 @@ func (s *Server) authenticate(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(io.Discard, body)
-	if n > maxBody {
+	b, err := io.ReadAll(body)
+	if len(b) > maxBody {
 		return &apiError{http.StatusRequestEntityTooLarge, "EntityTooLarge", "The body is too large."}
 	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
 	return err
 }
 

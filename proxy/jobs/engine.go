@@ -64,7 +64,8 @@ var DefaultTimes = Times{Beat: 5 * time.Second, Lapse: 16 * time.Second, Poll: 4
 // Engine starts, runs and controls jobs. It is safe for concurrent use.
 type Engine struct {
 	Config
-	id    string // of this process
+	id    string      // of this process
+	begun chan string // IDs for Serve
 	pages object.MetadataPages
 	seen  sync.Map // sighting of each document, by name
 }
@@ -74,7 +75,7 @@ func New(cfg Config) *Engine {
 	if cfg.Times == (Times{}) {
 		cfg.Times = DefaultTimes
 	}
-	return &Engine{Config: cfg, id: upstream.RandomTag()}
+	return &Engine{Config: cfg, id: upstream.RandomTag(), begun: make(chan string, maxServed)}
 }
 
 var (

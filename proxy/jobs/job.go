@@ -73,7 +73,8 @@ type Job struct {
 
 	Expected Tally            `json:"expected,omitzero"` // objects of the scope as they were listed at the start, and their stored bytes; zero: not known
 	Position Position         `json:"position"`
-	Counts   map[Result]Tally `json:"counts,omitempty"`
+	Counts   map[Result]Tally `json:"counts,omitempty"`  // up to Position
+	Ongoing  map[Result]Tally `json:"ongoing,omitempty"` // of the page after Position, for show
 	Named    []Named          `json:"named,omitempty"`   // the first objects that failed or were left out
 	Buckets  []string         `json:"buckets,omitempty"` // of an Inventory without Bucket; one pass each
 	Uses     []Use            `json:"uses,omitempty"`    // Inventory only
@@ -97,10 +98,28 @@ type Settings struct {
 	// Filter selects the objects of Rekey.
 	Filter Filter `json:"filter,omitzero"`
 
+	// Of Rekey.
+	Attempts int           `json:"attempts,omitempty"` // at an object that fails; 0: five, of which outages of store and KES do not count
+	Delay    time.Duration `json:"delay,omitempty"`    // before the second attempt, in nanoseconds; 0: the engine's
+	Notify   Notify        `json:"notify,omitzero"`    // who is told of the end of the job
+
 	// Of Verify.
 	HeadersOnly bool    `json:"headersOnly,omitempty"`
 	Sample      float64 `json:"sample,omitempty"` // probability that an object is verified; 0: all are
 }
+
+// Notify is an endpoint that gets the job as JSON, in a POST, when the job has
+// ended.
+type Notify struct {
+	Endpoint string `json:"endpoint"`
+	Token    string `json:"token,omitempty"` // value of the Authorization header
+}
+
+// Values of Settings.Scheme.
+var (
+	SchemeS3  = sealer.SSES3.String()
+	SchemeKMS = sealer.SSEKMS.String()
+)
 
 // DefaultParallel is how many objects a job works on at one time.
 const DefaultParallel = 16
@@ -151,8 +170,8 @@ func (j *Job) check() error {
 		return invalid("a bucket is missing")
 	case j.Bucket != "" && s3.CheckBucket(j.Bucket) != nil:
 		return invalid("%q is no bucket", j.Bucket)
-	case s.Scheme != "" && s.Scheme != sealer.SSES3.String() && s.Scheme != sealer.SSEKMS.String():
-		return invalid("the scheme %q is neither %s nor %s", s.Scheme, sealer.SSES3, sealer.SSEKMS)
+	case s.Scheme != "" && s.Scheme != SchemeS3 && s.Scheme != SchemeKMS:
+		return invalid("the scheme %q is neither %s nor %s", s.Scheme, SchemeS3, SchemeKMS)
 	case s.Parallel < 0 || s.Parallel > 1000:
 		return invalid("%d objects at one time; 1 to 1000 are possible", s.Parallel)
 	case s.BytesRate < 0 || s.ObjectsRate < 0:
@@ -165,9 +184,16 @@ func (j *Job) check() error {
 	return nil
 }
 
+// Count returns how many objects have a result so far.
+func (j *Job) Count(r Result) Tally {
+	done, ongoing := j.Counts[r], j.Ongoing[r]
+	return Tally{done.Objects + ongoing.Objects, done.Bytes + ongoing.Bytes}
+}
+
 // Total returns the sum of all counts.
 func (j *Job) Total() (all Tally) {
-	for _, t := range j.Counts {
+	for _, r := range results {
+		t := j.Count(r)
 		all.Objects += t.Objects
 		all.Bytes += t.Bytes
 	}
@@ -176,10 +202,8 @@ func (j *Job) Total() (all Tally) {
 
 // Incomplete returns how many objects failed or were left out.
 func (j *Job) Incomplete() (n int64) {
-	for r, t := range j.Counts {
-		if r.IsIncomplete() {
-			n += t.Objects
-		}
+	for _, r := range results[incomplete:] {
+		n += j.Count(r).Objects
 	}
 	return n
 }

@@ -43,33 +43,53 @@ func (e *Engine) isLapsed(d *state.Document) bool {
 // maxServed is how many jobs a process of Serve runs at one time.
 const maxServed = 4
 
-// Serve runs the jobs that wait, or have lost their process, until ctx ends.
-// Jobs that run then are left to other processes.
+// Serve runs the jobs of Begin, and those that wait or have lost their process,
+// until ctx ends. Jobs that run then are left to other processes.
 func (e *Engine) Serve(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	places := make(chan struct{}, maxServed)
-	for task.Pause(ctx, e.Times.Poll) {
-		if e.State.Ready() != nil {
-			continue
-		}
-		for _, id := range e.orphans(ctx) {
-			select {
-			case places <- struct{}{}:
-			default:
-				continue
-			}
+	begin := func(id string) {
+		select {
+		case places <- struct{}{}:
 			running.Go(func() {
 				defer func() { <-places }()
-				e.serve(ctx, id)
+				e.guard("running a job", func() { e.serve(ctx, id) })
 			})
+		default: // a later look finds it
+		}
+	}
+	tick := time.NewTicker(e.Times.Poll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-e.begun:
+			begin(id)
+		case <-tick.C:
+			if e.State.Ready() != nil {
+				continue
+			}
+			for _, id := range e.orphans(ctx) {
+				begin(id)
+			}
 		}
 	}
 }
 
-// Begin runs a job in the background, until it ends or ctx does.
+// Begin lets Serve run a job at once. If this process runs many jobs already,
+// another one takes it over.
+func (e *Engine) Begin(id string) {
+	select {
+	case e.begun <- id:
+	default:
+	}
+}
+
+// serve runs a job until it ends or ctx does.
 func (e *Engine) serve(ctx context.Context, id string) {
-	e.Log.Info("job taken over", zap.String("job", id))
+	e.Log.Info("job begun", zap.String("job", id))
 	_, err := e.Run(ctx, id, Waiting, nil)
 	if err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrEnded) {
 		e.Log.Warn("job not run", zap.String("job", id), zap.Error(err))
@@ -106,4 +126,12 @@ func (e *Engine) orphans(ctx context.Context) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// guard runs f and logs a panic in it.
+func (e *Engine) guard(doing string, f func()) {
+	err := task.Guard(func() error { f(); return nil })
+	if p := (*task.PanicError)(nil); errors.As(err, &p) {
+		e.Log.Error("panic", zap.String("doing", doing), zap.Error(p), zap.ByteString("stack", p.Stack))
+	}
 }

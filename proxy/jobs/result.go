@@ -55,7 +55,7 @@ func (r Result) IsIncomplete() bool { return slices.Index(results, r) >= incompl
 // reports.
 func (j *Job) Results() (list []Result) {
 	for _, r := range results {
-		if j.Counts[r].Objects > 0 {
+		if j.Count(r).Objects > 0 {
 			list = append(list, r)
 		}
 	}

@@ -69,8 +69,8 @@ func (e *Engine) Run(ctx context.Context, id string, atStop Status, observe Obse
 	defer stop(nil)
 	r := &run{Engine: e, observe: observe, stop: stop, doc: d, job: j, saved: time.Now(), pace: newPace(&j.Settings)}
 	var beats sync.WaitGroup
-	beats.Go(func() { r.beat(working) })
-	beats.Go(func() { r.expect(working) })
+	beats.Go(func() { e.guard("writing a job", func() { r.beat(working) }) })
+	beats.Go(func() { e.guard("counting objects", func() { r.expect(working) }) })
 	err = task.Guard(func() error { return r.work(working) })
 	cause := context.Cause(working)
 	stop(nil)
@@ -89,7 +89,7 @@ func (e *Engine) claim(ctx context.Context, id string) (*state.Document, *Job, e
 	case j.Worker != "" && j.Worker != e.id && !e.isLapsed(d):
 		return d, j, fmt.Errorf("%w: %s", ErrBusy, id)
 	}
-	j.Status, j.Worker = Running, e.id
+	j.Status, j.Worker, j.Ongoing = Running, e.id, nil
 	err = e.write(ctx, d, j)
 	if err == nil && !e.Upstream.Capabilities().Put.Honoured() {
 		err = e.confirmClaim(ctx, d)
@@ -199,7 +199,7 @@ func (r *run) turn(page *s3.Listing) {
 	}
 	j.Named = append(j.Named, r.page.named[:min(len(r.page.named), maxNamed-len(j.Named))]...)
 	j.Uses = r.page.uses.addTo(j.Uses)
-	r.page = tally{}
+	r.page, j.Ongoing = tally{}, nil
 	if n := len(page.Entries); n > 0 {
 		j.Position.Key, j.Position.Version = page.Entries[n-1].Key, page.Entries[n-1].VersionID
 	}
@@ -242,13 +242,14 @@ const (
 // persist repeats the work on an object while the store or KES is away. It
 // gives up on an object that fails although both answer.
 func (r *run) persist(ctx context.Context, f func() outcome) outcome {
-	pause := r.Times.Retry
+	set := &r.job.Settings
+	pause, most := cmp.Or(set.Delay, r.Times.Retry), cmp.Or(set.Attempts, maxTries)
 	for tries := 1; ; {
 		var o outcome
 		if err := task.Guard(func() error { o = f(); return nil }); err != nil {
 			return outcome{result: ResultFailed, err: err}
 		}
-		if o.err == nil || !isTransient(o.err) || tries == maxTries {
+		if o.err == nil || tries >= most || set.Attempts == 0 && !isTransient(o.err) {
 			return o
 		}
 		if !task.Pause(ctx, pause) {
@@ -314,6 +315,7 @@ func (r *run) save(ctx context.Context) error {
 	defer r.writing.Unlock()
 	for {
 		r.mu.Lock()
+		r.job.Ongoing = r.page.counts
 		err := r.job.encodeNext(r.doc)
 		r.mu.Unlock()
 		if err != nil {
@@ -370,6 +372,7 @@ func (r *run) merge(ctx context.Context) error {
 // finish writes the last state of the run.
 func (r *run) finish(ctx context.Context, atStop Status, err, cause error) (*Job, error) {
 	j := r.job
+	j.Ongoing = nil
 	switch {
 	case errors.Is(cause, errLost) || errors.Is(err, errLost):
 		return j, fmt.Errorf("%w: %w", ErrBusy, errLost)
@@ -389,6 +392,9 @@ func (r *run) finish(ctx context.Context, atStop Status, err, cause error) (*Job
 			if err = r.mergeLast(ctx); err == nil {
 				continue
 			}
+		}
+		if err == nil && j.Status.Ended() && j.Settings.Notify.Endpoint != "" {
+			r.notify(ctx, j)
 		}
 		r.Log.Info("job stopped", zap.String("job", j.ID), zap.String("status", string(j.Status)), zap.Error(err))
 		return j, err

@@ -61,7 +61,7 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	err = send(b)
 	var answer http.Header
 	if err == nil {
-		err = c.object().CheckIgnored(c.ctx(), b.under, c.gw.Upstream.Capabilities().Complete)
+		err = holdConditions(c, b.under)
 	}
 	if err == nil {
 		answer, err = b.complete(c.ctx())

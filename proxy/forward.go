@@ -74,6 +74,11 @@ func sendEdited(c *call, o upstream.Request, edit edit) (*http.Response, error) 
 			return nil, err
 		}
 	}
+	if c.req.Route.Action == s3.DeleteObject {
+		if err := c.object().CheckIgnored(c.ctx(), o.Header, c.gw.Upstream.Capabilities().Delete); err != nil {
+			return nil, err
+		}
+	}
 	if err := addDocument(c, &o, edit); err != nil {
 		return nil, err
 	}

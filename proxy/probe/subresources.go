@@ -54,6 +54,54 @@ func (s *Subresources) Check(ctx context.Context, route s3.Route, client upstrea
 	return nil
 }
 
+// CheckDeletes returns NotImplemented if the store deletes objects with a
+// DeleteObjects although a condition in its document does not hold, or if that
+// cannot be found out. names has the names of the conditions, such as ETag.
+func (s *Subresources) CheckDeletes(ctx context.Context, client upstream.Client, names map[string]bool) error {
+	if names["Size"] { // sizes travel with an ETag
+		names = map[string]bool{"ETag": true, "LastModifiedTime": names["LastModifiedTime"]}
+	}
+	for name, wanted := range names {
+		if !wanted {
+			continue
+		}
+		operation := "condition " + name
+		known, ok := s.known.Load(operation)
+		if !ok && !client.IsAnonymous() {
+			held, err := s.tryDelete(ctx, name)
+			if err != nil {
+				return err
+			}
+			s.known.Store(operation, held)
+			known = held
+		}
+		if known != true {
+			return s3.ErrNotImplemented.Msg("The object store behind the gateway ignores the condition %s of DeleteObjects.", name)
+		}
+	}
+	return nil
+}
+
+// tryDelete deletes an object under a condition that does not hold. It reports
+// whether the object is still there.
+func (s *Subresources) tryDelete(ctx context.Context, condition string) (held bool, err error) {
+	value := map[string]string{"ETag": AnotherTag, "LastModifiedTime": "Thu, 01 Jan 1970 00:00:00 GMT"}[condition]
+	err = s.With(ctx, "", func(name string) error {
+		if _, err := s.Put(ctx, s.Bucket, name, []byte("probe"), http.Header{}); err != nil {
+			return err
+		}
+		o := upstream.Request{Method: http.MethodPost, Bucket: s.Bucket, Query: url.Values{"delete": {""}}, Header: http.Header{}}
+		o.SetDocument([]byte("<Delete><Object><Key>" + name + "</Key><" + condition + ">" + value + "</" + condition + "></Object></Delete>"))
+		if _, err := s.Exec(ctx, o); unlessRefused(err) != nil {
+			return err
+		}
+		_, err := s.Head(ctx, s.Bucket, name)
+		held = err == nil
+		return unlessRefused(err)
+	})
+	return held, err
+}
+
 // try does the operation of route to a probe. certain is false if there can be
 // no probe.
 func (s *Subresources) try(ctx context.Context, route s3.Route, o upstream.Request) (known, certain bool, err error) {

@@ -113,7 +113,7 @@ func (c Prober) completeConditions(ctx context.Context, name string) (found upst
 	if err != nil {
 		return found, unlessRefused(err)
 	}
-	defer func() { c.dropUpload(ctx, up) }() // it may be complete
+	defer func() { c.dropUpload(ctx, up) }()
 	try := func(header, value string) (lost bool, err error) {
 		_, _, err = c.CompleteUpload(ctx, up, parts, http.Header{header: {value}})
 		return upstream.LostRace(err) || upstream.StatusOf(err) == http.StatusNotFound, unlessRefused(err)
@@ -140,7 +140,7 @@ func (c Prober) completeConditions(ctx context.Context, name string) (found upst
 		return found, unlessRefused(err)
 	}
 	if _, _, err = c.CompleteUpload(ctx, up, parts, http.Header{"If-Match": {stored.Get("ETag")}}); err == nil {
-		found.Match = upstream.TagQuoted
+		found.Match, up.ID = upstream.TagQuoted, "" // there is nothing to drop
 	}
 	return found, unlessRefused(err)
 }

@@ -235,12 +235,6 @@ func TestStoresSubresources(t *testing.T) {
 			}
 			g.do(clientRequest{method: http.MethodHead, path: "/empty"}).want(t, 200, "")
 		}
-		g.upstream.on(http.MethodPut, "/ssegw-probe-", answerWith(403, "AccessDenied")) // no right to make buckets
-		g.subresources = &probe.Subresources{Prober: g.subresources.Prober}
-		g.do(clientRequest{method: http.MethodDelete, path: "/empty", query: url.Values{"metrics": {""}, "id": {"a"}}}).want(t, want, code)
-		g.do(clientRequest{method: http.MethodHead, path: "/empty"}).want(t, 200, "")
-		g.upstream.unhook()
-
 		g.put("/bucket/k", []byte("sealed")).want(t, 200, "")
 		if want == 204 {
 			want = 200
@@ -260,6 +254,63 @@ func TestStoresSubresources(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestStoresSubresourcesUnproven: where the gateway must not make a bucket for
+// a probe, a deletion is sent to buckets that are not empty. One of nothing is
+// done without asking. Any other one is refused, also at a store that answers a
+// GET of the sub-resource.
+func TestStoresSubresourcesUnproven(t *testing.T) {
+	t.Parallel()
+	for _, anonymous := range []bool{false, true} {
+		for name, ways := range map[string]hook{
+			"all sub-resources": func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) },
+			"no sub-resources":  storeWays["no sub-resources"],
+			"reads them only": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if r.Method == http.MethodDelete {
+					r.URL.RawQuery = ""
+				}
+				next.ServeHTTP(w, r)
+			},
+		} {
+			u := newMemUpstream(t)
+			u.ways = ways
+			g := newGateway(t, withUpstream(u))
+			for _, bucket := range []string{"empty", "full", "set"} {
+				u.makeBucket(bucket)
+				u.mu.Lock()
+				u.public[bucket] = true
+				u.mu.Unlock()
+			}
+			u.store("full", "k", &memObject{header: http.Header{}})
+			u.mu.Lock()
+			u.docs["/set?publicAccessBlock"] = []byte("<PublicAccessBlockConfiguration/>")
+			u.mu.Unlock()
+			u.on(http.MethodPut, "/ssegw-probe-", answerWith(403, "AccessDenied"))
+			for bucket, want := range map[string]int{"empty": 204, "full": 204, "set": 501} {
+				if name == "no sub-resources" && bucket == "empty" {
+					want = 501
+				}
+				if name != "all sub-resources" && bucket == "full" {
+					want = 409 // the store's own answer: it would have deleted the bucket
+				}
+				u.forget()
+				r := g.do(clientRequest{method: http.MethodDelete, path: "/" + bucket, query: url.Values{"publicAccessBlock": {""}}, anonymous: anonymous})
+				if r.status != want {
+					t.Errorf("%s, %s, anonymous=%t: %d %s, want %d", name, bucket, anonymous, r.status, r.body, want)
+				}
+				if want == 501 && !strings.Contains(string(r.body), "cannot find out") {
+					t.Errorf("%s, %s: %s", name, bucket, r.body)
+				}
+				for _, sent := range u.requests("/" + bucket) {
+					if sent.Method == http.MethodDelete && bucket != "full" {
+						t.Errorf("%s, %s: the store got %s?%s", name, bucket, sent.Method, sent.Query.Encode())
+					}
+				}
+				g.do(clientRequest{method: http.MethodHead, path: "/" + bucket}).want(t, 200, "")
+			}
+		}
+	}
 }
 
 // TestStoresKeepSealed: a sealed write that is accepted is readable, whatever

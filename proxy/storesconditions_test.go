@@ -17,8 +17,12 @@ const plainBucket = "plain"
 // conditionalWrites are the writes that take conditions. Each replaces or
 // creates an object by "new".
 var conditionalWrites = map[string]func(g *testGateway, path string, header []string) clientAnswer{
-	"put":       func(g *testGateway, path string, header []string) clientAnswer { return g.put(path, []byte("new"), header...) },
-	"long put":  func(g *testGateway, path string, header []string) clientAnswer { return g.put(path, longNew, header...) },
+	"put": func(g *testGateway, path string, header []string) clientAnswer {
+		return g.put(path, []byte("new"), header...)
+	},
+	"long put": func(g *testGateway, path string, header []string) clientAnswer {
+		return g.put(path, longNew, header...)
+	},
 	"empty put": func(g *testGateway, path string, header []string) clientAnswer { return g.put(path, nil, header...) },
 	"form": func(g *testGateway, path string, header []string) clientAnswer {
 		bucket, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")

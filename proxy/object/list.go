@@ -64,8 +64,8 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 // refuse signatures that are 15 minutes old.
 const clockSkew = 20 * time.Minute
 
-// isUnique reports whether no other object can have the state of an entry. An
-// empty object can, as long as its time may come again: until the second in
+// isUnique reports whether no other object can have the state of an entry. If
+// the store lists times in seconds, an empty object can, until the second in
 // which it was written is over. So can objects without an ETag.
 func isUnique(e *s3.Entry) bool {
 	if strings.Trim(e.ETag, `"`) == "" {
@@ -75,7 +75,7 @@ func isUnique(e *s3.Entry) bool {
 		return true
 	}
 	modified, err := time.Parse(time.RFC3339, e.LastModified)
-	return err == nil && time.Since(modified) > clockSkew
+	return err == nil && (modified.Nanosecond() != 0 || time.Since(modified) > clockSkew)
 }
 
 // proveEntry proves the object of an entry. It returns nil for an object that

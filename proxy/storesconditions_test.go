@@ -41,7 +41,7 @@ var conditionalWrites = map[string]func(g *testGateway, path string, header []st
 	},
 }
 
-var longNew = pattern(3<<20, 9)
+var longNew = pattern(smallBody+1, 9)
 
 // TestStoresConditions: a write whose condition does not hold changes nothing
 // and is refused, at a store that ignores the condition, too. One whose

@@ -59,7 +59,7 @@ var packages = []struct {
 
 	{"kms/kmstest", "kms", ""},
 	{"proxy/upstream", "proxy/s3 proxy/task", ""},
-	{"proxy/probe", "proxy/s3 proxy/upstream", ""},
+	{"proxy/probe", "proxy/s3 proxy/task proxy/upstream", ""},
 	{"proxy/state", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/probe", "kms/kmstest"},
 	{"proxy/sse", "kms sealer proxy/s3", "kms/kmstest"},
 	{"proxy/object", "sealer proxy/s3 proxy/sse proxy/upstream", ""},

@@ -139,6 +139,9 @@ func (l listingCost) cost(t *testing.T, what string, client *s3.Client, prefix s
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
+	if prefix == "single/" && requests == 1 {
+		requests++ // for the empty object, which is new, at stores that list times in seconds
+	}
 	n := l.counter.Count("", "/"+sealedBucket)
 	if n > requests {
 		t.Errorf("%s took %d requests to the store, want at most %d", what, n, requests)

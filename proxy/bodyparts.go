@@ -46,7 +46,7 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	err = send(b)
 	var answer http.Header
 	if err == nil {
-		err = c.object().CheckIgnored(c.ctx(), b.Under, c.gw.Upstream.Capabilities().Complete)
+		err = holdConditions(c, b.Under)
 	}
 	if err == nil {
 		answer, err = b.Complete(c.ctx())

@@ -141,12 +141,20 @@ func completePlain(c *call, u *state.Upload, doc []byte, body *payload.Client) e
 }
 
 // completeConditions rewrites the client's conditions on a Complete for the
-// store. Those that the store ignores are checked here.
+// store.
 func completeConditions(c *call, header http.Header) error {
 	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return err
 	}
-	return c.object().CheckIgnored(c.ctx(), header, c.gw.Upstream.Capabilities().Complete)
+	return holdConditions(c, header)
+}
+
+// holdConditions checks those conditions on a Complete that the store ignores
+// or refuses, and removes them.
+func holdConditions(c *call, header http.Header) error {
+	can := c.gw.Upstream.Capabilities().Complete
+	defer object.DropIgnored(header, can)
+	return c.object().CheckIgnored(c.ctx(), header, can)
 }
 
 // sealTable seals the part table under the trailer key. That key is in the

@@ -259,6 +259,10 @@ func copyPlain(c *call, src *copySource) error {
 	if err := c.object().StoreConditions(c.ctx(), header); err != nil {
 		return err
 	}
+	// Stores that honour conditions in a PutObject ignore them in a CopyObject.
+	if err := c.object().CheckIgnored(c.ctx(), header, upstream.Conditions{}); err != nil {
+		return err
+	}
 	answer, result, err := copyAtStore(c, src, c.req.Query, header)
 	if err != nil {
 		return err

@@ -77,11 +77,20 @@ func sendEdited(c *call, o upstream.Request, edit edit) (*http.Response, error) 
 			return nil, err
 		}
 	}
+	if c.req.Route.Action == s3.DeleteObject {
+		if err := c.object().CheckIgnored(c.ctx(), o.Header, c.gw.Upstream.Capabilities().Delete); err != nil {
+			return nil, err
+		}
+	}
 	if err := addDocument(c, &o, edit); err != nil {
 		return nil, err
 	}
-	if err := c.gw.subresources.Check(c.ctx(), c.req.Route, c.store(), o); err != nil {
+	done, err := c.gw.subresources.Check(c.ctx(), c.req.Route, c.store(), o)
+	if err != nil {
 		return nil, err
+	}
+	if done {
+		return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody}, nil
 	}
 	return c.store().Send(c.ctx(), o)
 }

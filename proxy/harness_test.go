@@ -183,7 +183,7 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	states := state.Config{Bucket: testStateBucket, Upstream: s.config.Upstream, KMS: client, Log: s.config.Log, Like: s.like}
 	if s.network == nil {
 		states.Times = state.Times{
-			Retry: 10 * time.Millisecond, Open: giveUp, Look: giveUp, Poll: time.Hour, MaxAge: time.Hour, Stale: time.Hour, Roots: s.roots,
+			Retry: 10 * time.Millisecond, Open: giveUp, Probe: giveUp, Look: giveUp, Poll: time.Hour, MaxAge: time.Hour, Stale: time.Hour, Roots: s.roots,
 			Save: time.Hour, Last: giveUp,
 		}
 	}

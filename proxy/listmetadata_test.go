@@ -38,6 +38,7 @@ func fillMixed(g *testGateway) (sizes []int64) {
 		}
 		sizes = append(sizes, int64(size))
 	}
+	g.upstream.age("00")
 	return sizes
 }
 

@@ -152,17 +152,18 @@ func TestListMemoryNotTrusted(t *testing.T) {
 		"another record": func(g *testGateway, _ []byte) []byte {
 			return g.upstream.object(testStateBucket, state.RulesObject).body
 		},
-		"an empty document":  func(g *testGateway, _ []byte) []byte { return sealAs(g, state.MemoryObject, nil) },
-		"of a later version": func(g *testGateway, _ []byte) []byte { return sealAs(g, state.MemoryObject, []byte("\x02later")) },
+		"an empty document":     func(g *testGateway, _ []byte) []byte { return sealAs(g, state.MemoryObject, nil) },
+		"of an earlier version": func(g *testGateway, _ []byte) []byte { return sealAs(g, state.MemoryObject, []byte{1}) },
+		"of a later version":    func(g *testGateway, _ []byte) []byte { return sealAs(g, state.MemoryObject, []byte("\x03later")) },
 		"an entry too short": func(g *testGateway, _ []byte) []byte {
-			return sealAs(g, state.MemoryObject, append([]byte{1}, make([]byte, 26)...))
+			return sealAs(g, state.MemoryObject, append([]byte{2}, make([]byte, 26)...))
 		},
 		"an entry with a flag": func(g *testGateway, _ []byte) []byte {
-			return sealAs(g, state.MemoryObject, append(append([]byte{1}, make([]byte, 16)...), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+			return sealAs(g, state.MemoryObject, append(append([]byte{2}, make([]byte, 16)...), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 		},
 		"under another name": func(g *testGateway, _ []byte) []byte { return sealAs(g, "other", []byte{1}) },
 		"more than the largest": func(g *testGateway, _ []byte) []byte {
-			return sealAs(g, state.MemoryObject, append([]byte{1}, make([]byte, 27*200_001)...))
+			return sealAs(g, state.MemoryObject, append([]byte{2}, make([]byte, 27*200_001)...))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -59,6 +59,9 @@ func storePlain(c *call, query url.Values, header http.Header, body payload.Plai
 	if body.Size() > maxPut {
 		return nil, s3.ErrEntityTooLarge
 	}
+	if err := c.object().CheckIgnored(c.ctx(), header, c.gw.Upstream.Capabilities().Put); err != nil {
+		return nil, err
+	}
 	o := upstream.Request{
 		Method: http.MethodPut, Bucket: c.req.Bucket, Key: c.req.Key, Query: query, Header: header,
 	}
@@ -109,6 +112,9 @@ func storeSealed(c *call, s *sse.Sealing, header http.Header, body payload.Plain
 	}
 	src, known, err := sourceOf(body)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.object().CheckIgnored(c.ctx(), header, c.gw.Upstream.Capabilities().Put); err != nil {
 		return nil, err
 	}
 	sealed, err := seal(c, s, header, src, known, body)

@@ -161,6 +161,9 @@ func (e Entry) Edit(listed *s3.Entry) s3.Edit {
 
 // Listed returns what is known of an entry in a page of a bucket.
 func (c *Caches) Listed(bucket string, e *s3.Entry) (Entry, bool) {
+	if !isUnique(e) {
+		return Entry{}, false
+	}
 	name := stateOf(bucket, e.Key, e.ETag, e.Size, e.LastModified)
 	found, ok := c.entries.GetIfPresent(name)
 	if ok && !found.counted {

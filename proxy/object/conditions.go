@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -200,10 +201,44 @@ func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error 
 	return nil
 }
 
-// CheckIgnored evaluates the conditions of a write that the store would ignore,
-// and removes them from header, which StoreConditions has rewritten. A write
-// that comes between this check and the request's own is not noticed.
+// CheckIgnored evaluates the conditions of a write that the store would ignore.
+// StoreConditions has rewritten them in header, where they stay, because the
+// store may refuse them. A write that comes between this check and the
+// request's own is not noticed. The errors are those of Amazon S3:
+// s3.ErrPreconditionFailed, and s3.ErrNoSuchKey for an If-Match without an
+// object.
 func (r *Reader) CheckIgnored(ctx context.Context, header http.Header, can upstream.Conditions) error {
+	c := ignoredBy(header, can)
+	mustExist := header.Get("If-Match") != "" && (!can.Missing || len(c.Match) > 0)
+	if !mustExist && len(c.NoneMatch) == 0 {
+		return nil
+	}
+	answer, err := r.current(ctx)
+	switch {
+	case upstream.StatusOf(err) == http.StatusNotFound && mustExist:
+		return s3.ErrNoSuchKey.With(upstream.Hide(err))
+	case upstream.StatusOf(err) == http.StatusNotFound:
+		return nil
+	case err == nil && c.Check(answer.Get("ETag")) != nil:
+		return s3.ErrPreconditionFailed
+	}
+	return err
+}
+
+// DropIgnored removes from header the conditions that CheckIgnored evaluates,
+// for a store that would refuse the write because of them.
+func DropIgnored(header http.Header, can upstream.Conditions) {
+	c := ignoredBy(header, can)
+	if len(c.Match) > 0 {
+		header.Del("If-Match")
+	}
+	if len(c.NoneMatch) > 0 {
+		header.Del("If-None-Match")
+	}
+}
+
+// ignoredBy returns the conditions of a write that a store does not honour.
+func ignoredBy(header http.Header, can upstream.Conditions) Conditions {
 	c := ConditionsOf(header)
 	if can.Match != upstream.TagNone {
 		c.Match = nil
@@ -211,26 +246,7 @@ func (r *Reader) CheckIgnored(ctx context.Context, header http.Header, can upstr
 	if can.Create && slices.Equal(c.NoneMatch, []string{"*"}) {
 		c.NoneMatch = nil
 	}
-	if len(c.Match) == 0 && len(c.NoneMatch) == 0 {
-		return nil
-	}
-	answer, err := r.current(ctx)
-	switch {
-	case upstream.StatusOf(err) == http.StatusNotFound && len(c.Match) > 0:
-		return s3.ErrNoSuchKey
-	case upstream.StatusOf(err) == http.StatusNotFound:
-	case err != nil:
-		return err
-	case c.Check(answer.Get("ETag")) != nil:
-		return s3.ErrPreconditionFailed
-	}
-	if len(c.Match) > 0 {
-		header.Del("If-Match")
-	}
-	if len(c.NoneMatch) > 0 {
-		header.Del("If-None-Match")
-	}
-	return nil
+	return c
 }
 
 // current returns the headers of the object that a write would replace.
@@ -239,3 +255,77 @@ func (r *Reader) current(ctx context.Context) (http.Header, error) {
 		Method: http.MethodHead, Bucket: r.Name.Bucket, Key: r.Name.Key, Query: r.VersionQuery(),
 	})
 }
+
+// Clients write conditions of a delete with plaintext sizes and shown ETags.
+// The gateway replaces them with the size and the ETag at the store if they
+// hold, and otherwise with an ETag that no object has. The store then evaluates
+// them, so an object that changes in between is not deleted.
+
+// DeleteCondition translates conditions on the reader's object: the ETag is one
+// of tags, unless there are none, and the plaintext size is *size, unless it is
+// nil. It returns ETag and size for the store to check: those of the object if
+// the conditions hold, otherwise an ETag that no object has.
+func (r *Reader) DeleteCondition(ctx context.Context, tags []string, size *int64) (etag string, stored int64, err error) {
+	none := `"` + upstream.RandomTag() + `"`
+	head, err := r.Head(ctx, Request{})
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		return none, 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	seen := head.Size
+	if size != nil && head.Sealed() {
+		o, err := r.Verify(ctx, head.Header, head.Size, nil)
+		if errors.Is(err, ErrIntegrity) {
+			return none, 0, nil // no size to rely on
+		}
+		if err != nil {
+			return "", 0, err
+		}
+		o.Wipe()
+		seen = o.Size
+	}
+	if (Conditions{Match: tags}).Check(ShownTag(head.Header)) != nil || size != nil && *size != seen {
+		return none, head.Size, nil
+	}
+	return head.Header.Get("ETag"), head.Size, nil
+}
+
+// CheckTime evaluates the condition of a delete on the time of the object,
+// which few stores know. The error is s3.ErrPreconditionFailed. A condition on
+// an object that does not exist holds, as on Amazon S3, and a value that is not
+// a time is left to the store.
+func (r *Reader) CheckTime(ctx context.Context, value string) error {
+	want, err := http.ParseTime(value)
+	if err != nil {
+		return nil
+	}
+	answer, err := r.current(ctx)
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if is, err := http.ParseTime(answer.Get("Last-Modified")); err != nil || !is.Equal(want) {
+		return s3.ErrPreconditionFailed
+	}
+	return nil
+}
+
+// DeleteConditions returns the names of the conditions in the document of a
+// DeleteObjects, and whether some must be translated: sizes, and ETags that may
+// be those of sealed objects.
+func DeleteConditions(doc []byte) (names map[string]bool, translate bool) {
+	names = map[string]bool{}
+	for _, m := range deleteCondition.FindAllSubmatch(doc, -1) {
+		name, tag := string(m[1]), strings.Trim(strings.ReplaceAll(string(m[2]), "&quot;", `"`), `" `)
+		names[name] = true
+		translate = translate || name == "Size" || name == "ETag" && (tag == "" || HasSuffix(tag))
+	}
+	return names, translate
+}
+
+// deleteCondition finds the conditions in the document of a DeleteObjects.
+var deleteCondition = regexp.MustCompile(`<(?:\w+:)?(ETag|Size|LastModifiedTime)\b[^>]*>([^<]*)`)

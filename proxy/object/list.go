@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
@@ -30,8 +31,11 @@ var unseen = []int{
 // is sealed. Otherwise List calls asked and asks the store. An object that the
 // store does not show is listed as the store lists it. Any other failure fails
 // the page, because the next page could show another size.
+//
+// What it finds is remembered, unless it may be about another object than the
+// listed one: one that has replaced it since, or that will look the same.
 func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func()) (Entry, error) {
-	o, err := r.ProveEntry(ctx, e, told, asked)
+	o, tag, err := r.proveEntry(ctx, e, told, asked)
 	var refused *upstream.Error
 	switch {
 	case errors.As(err, &refused) && slices.Contains(unseen, refused.Status):
@@ -45,6 +49,9 @@ func (r *Reader) List(ctx context.Context, e *s3.Entry, told bool, asked func())
 	if o != nil {
 		defer o.Wipe()
 		found = o.Entry()
+	}
+	if strings.Trim(tag, `"`) != strings.Trim(e.ETag, `"`) || !isUnique(e) {
+		return found, nil
 	}
 	if found.counted = true; !told { // at a store that tells, a page costs one lookup, however many entries are unknown
 		r.Caches.unsaved.Add(1)
@@ -66,24 +73,50 @@ func (a *Access) Of(bucket string, e *s3.Entry) *Reader {
 // ProveEntry proves the object of an entry, without its content headers. It
 // returns nil for an object that is not sealed. For told and asked see List.
 func (r *Reader) ProveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (*Object, error) {
+	o, _, err := r.proveEntry(ctx, e, told, asked)
+	return o, err
+}
+
+// clockSkew is more than the clocks of gateway and store can differ: stores
+// refuse signatures that are 15 minutes old.
+const clockSkew = 20 * time.Minute
+
+// isUnique reports whether no other object can have the state of an entry. If
+// the store lists times in seconds, an empty object can, until the second in
+// which it was written is over. So can objects without an ETag.
+func isUnique(e *s3.Entry) bool {
+	if strings.Trim(e.ETag, `"`) == "" {
+		return false
+	}
+	if e.Size > 0 {
+		return true
+	}
+	modified, err := time.Parse(time.RFC3339, e.LastModified)
+	return err == nil && (modified.Nanosecond() != 0 || time.Since(modified) > clockSkew)
+}
+
+// proveEntry proves the object of an entry. It returns nil for an object that
+// is not sealed. tag is the ETag of the object that it has seen.
+func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked func()) (o *Object, tag string, err error) {
 	stored, total, tail := http.Header{}, e.Size, []byte(nil)
 	if _, err := sealer.HeaderOf(e.Sealed); told && err == nil {
 		maps.Copy(stored, e.Sealed)
 		stored.Set("ETag", s3.ETagShown(e.ETag, false))
 	} else { // also if the page lacks a piece of a split header
 		asked()
-		var err error
 		if stored, total, tail, err = r.headOrTail(ctx, e); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
+	tag = stored.Get("ETag")
 	if !IsSealed(stored) {
-		return nil, nil
+		return nil, tag, nil
 	}
 	if total != e.Size {
-		return nil, fmt.Errorf("%w: another object than the one listed", ErrIntegrity)
+		return nil, tag, fmt.Errorf("%w: another object than the one listed", ErrIntegrity)
 	}
-	return r.Prove(ctx, stored, total, tail, nil)
+	o, err = r.Prove(ctx, stored, total, tail, nil)
+	return o, tag, err
 }
 
 // headOrTail sends a HEAD of the object of an entry. If the ETag looks like

@@ -12,7 +12,7 @@ import (
 // (docs/FORMAT.md, section 14.3). It has no names of buckets and keys, and
 // nothing about content.
 const (
-	snapshotVersion = 1
+	snapshotVersion = 2              // 1 could have the facts of an object that had replaced the listed one
 	snapshotEntry   = 16 + 1 + 2 + 8 // bytes of an entry
 	maxSnapshot     = 1 + cachedFacts*snapshotEntry
 )
@@ -76,8 +76,9 @@ func (e Entry) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(b, size)
 }
 
-// Merge adds the entries of a snapshot that are not in the cache yet. It adds
-// nothing if the document is not one.
+// Merge adds the entries of a snapshot that are not in the cache yet, while
+// there is room: what other replicas list does not displace what this one
+// lists. It adds nothing if the document is not a snapshot.
 func (c *Caches) Merge(document []byte) error {
 	if len(document) == 0 || document[0] != snapshotVersion || len(document) > maxSnapshot || len(document)%snapshotEntry != 1 {
 		return fmt.Errorf("%w: %d bytes", errSnapshot, len(document))
@@ -88,9 +89,12 @@ func (c *Caches) Merge(document []byte) error {
 			return fmt.Errorf("%w: an entry that no gateway writes", errSnapshot)
 		}
 	}
-	for b := entries; len(b) > 0; b = b[snapshotEntry:] {
+	room := cachedFacts - c.entries.EstimatedSize()
+	for b := entries; len(b) > 0 && room > 0; b = b[snapshotEntry:] {
 		e, _ := parseEntry(b)
-		c.entries.SetIfAbsent(stateKey(b[:16]), e)
+		if _, isNew := c.entries.SetIfAbsent(stateKey(b[:16]), e); isNew {
+			room--
+		}
 	}
 	return nil
 }

@@ -71,9 +71,9 @@ func TestSnapshotFormat(t *testing.T) {
 	}
 	const etag = "d41d8cd98f00b204e9800998ecf8427e"
 	for want, e := range map[string]Entry{
-		"\x01" + name("\x00\x00\x00\x06bucket\x00\x00\x00\x010\x00\x00\x00\x20"+etag+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21") +
+		"\x02" + name("\x00\x00\x00\x06bucket\x00\x00\x00\x010\x00\x00\x00\x20"+etag+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21") +
 			"\x03\x00\x20\x00\x00\x00\x00\x00\x00\x00\x01": {size: 1, algorithms: 1 << sealer.ChecksumSHA256, composite: true},
-		"\x01" + name("\x00\x00\x00\x06bucket\x00\x00\x00\x010\x00\x00\x00\x20"+etag+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21") +
+		"\x02" + name("\x00\x00\x00\x06bucket\x00\x00\x00\x010\x00\x00\x00\x20"+etag+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x21") +
 			"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": Plaintext,
 	} {
 		c := NewCaches()
@@ -175,6 +175,39 @@ func BenchmarkSnapshot(b *testing.B) {
 	for b.Loop() {
 		if err := NewCaches().Merge(c.Encode()); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestSnapshotFull: the snapshot of another replica displaces nothing of a
+// cache that is full, and fills one that is not.
+func TestSnapshotFull(t *testing.T) {
+	t.Parallel()
+	other := NewCaches()
+	for i := range cachedFacts {
+		other.Remember(sealer.Binding{Bucket: "other", Key: listedEntry(i).Key}, listedEntry(i).ETag, listedEntry(i).Size, EntryOf(1, nil))
+	}
+	document := other.Encode()
+	for _, own := range []int{cachedFacts, cachedFacts / 2} {
+		c := NewCaches()
+		learn(c, own)
+		for range 3 {
+			if err := c.Merge(document); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.entries.CleanUp()
+		known := 0
+		for i := range own {
+			if _, ok := c.Listed("bucket", listedEntry(i)); ok {
+				known++
+			}
+		}
+		if known < own*99/100 { // the cache's bound is not exact
+			t.Errorf("of %d own entries %d are left", own, known)
+		}
+		if n := c.entries.EstimatedSize(); n < cachedFacts*98/100 {
+			t.Errorf("%d entries", n)
 		}
 	}
 }

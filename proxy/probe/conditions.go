@@ -10,20 +10,31 @@ import (
 // AnotherTag is an ETag that no probe has: it is the one of an empty object.
 const AnotherTag = `"d41d8cd98f00b204e9800998ecf8427e"`
 
-// Conditions finds out which conditions of writes the store honours.
+// Conditions finds out which conditions of writes and deletes the store
+// honours.
 func (c Prober) Conditions(ctx context.Context) error {
-	return c.With(ctx, "", func(name string) error {
-		put, err := c.putConditions(ctx, name)
-		if err != nil {
-			return err
+	var put, remove, complete upstream.Conditions
+	err := c.With(ctx, "", func(name string) (err error) {
+		if put, err = c.putConditions(ctx, name); err == nil {
+			remove, err = c.deleteConditions(ctx, name, put.Match)
 		}
-		complete, err := c.completeConditions(ctx, name, max(put.Match, upstream.TagQuoted))
-		if err = c.unlessOdd(ctx, err); err != nil {
-			return err
-		}
-		c.Store().Learn(func(found *upstream.Capabilities) { found.Put, found.Complete = put, complete })
-		return nil
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	err = c.With(ctx, "", func(name string) (err error) {
+		complete, err = c.completeConditions(ctx, name)
+		return err
+	})
+	if err = c.unlessOdd(ctx, err); err != nil {
+		return err
+	}
+	if complete.Match != upstream.TagNone {
+		complete.Match = max(put.Match, upstream.TagQuoted)
+	}
+	c.Store().Learn(func(found *upstream.Capabilities) { found.Put, found.Complete, found.Delete = put, complete, remove })
+	return nil
 }
 
 // putConditions tries a PutObject under each condition. name names no object;
@@ -84,17 +95,38 @@ func (c Prober) matches(ctx context.Context, name string, form upstream.TagForm,
 	return taken, err
 }
 
-// completeConditions tries a CompleteMultipartUpload under each condition, for
-// the existing object name.
-func (c Prober) completeConditions(ctx context.Context, name string, form upstream.TagForm) (found upstream.Conditions, err error) {
+// deleteConditions tries to delete the object name under the ETag of another
+// one. form is that of an If-Match in a PutObject.
+func (c Prober) deleteConditions(ctx context.Context, name string, form upstream.TagForm) (found upstream.Conditions, err error) {
+	h := http.Header{"If-Match": {form.Of(AnotherTag)}}
+	_, err = c.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: c.Bucket, Key: name, Header: h, AsIs: true})
+	if upstream.LostRace(err) {
+		found = upstream.Conditions{Match: max(form, upstream.TagQuoted), Missing: true}
+	}
+	return found, unlessRefused(err)
+}
+
+// completeConditions tries a CompleteMultipartUpload under each condition. name
+// names no object; afterwards it may.
+func (c Prober) completeConditions(ctx context.Context, name string) (found upstream.Conditions, err error) {
 	up, parts, err := c.upload(ctx, name, http.Header{})
 	if err != nil {
 		return found, unlessRefused(err)
 	}
-	defer c.dropUpload(ctx, up) // it may be complete
+	defer func() { c.dropUpload(ctx, up) }()
 	try := func(header, value string) (lost bool, err error) {
 		_, _, err = c.CompleteUpload(ctx, up, parts, http.Header{header: {value}})
 		return upstream.LostRace(err) || upstream.StatusOf(err) == http.StatusNotFound, unlessRefused(err)
+	}
+	if found.Missing, err = try("If-Match", AnotherTag); err != nil {
+		return found, err
+	}
+	if _, err = c.Put(ctx, c.Bucket, name, []byte("probe"), http.Header{}); err == nil && !found.Missing {
+		c.dropUpload(ctx, up) // it may be complete
+		up, parts, err = c.upload(ctx, name, http.Header{})
+	}
+	if err != nil {
+		return found, unlessRefused(err)
 	}
 	// A Complete that ignores its condition ends the upload.
 	if found.Create, err = try("If-None-Match", "*"); err != nil || !found.Create {
@@ -108,7 +140,7 @@ func (c Prober) completeConditions(ctx context.Context, name string, form upstre
 		return found, unlessRefused(err)
 	}
 	if _, _, err = c.CompleteUpload(ctx, up, parts, http.Header{"If-Match": {stored.Get("ETag")}}); err == nil {
-		found.Match = form
+		found.Match, up.ID = upstream.TagQuoted, "" // there is nothing to drop
 	}
 	return found, unlessRefused(err)
 }

@@ -3,7 +3,9 @@ package probe
 import (
 	"context"
 	"encoding/hex"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"ssegw/proxy/s3"
@@ -64,21 +66,30 @@ func (c Prober) Headers(ctx context.Context) error {
 }
 
 // stored stores a probe with headers, and returns them as the store keeps them.
-// If the store refuses them together, it tries each alone, and leaves out those
-// that the store refuses.
+// If the store refuses them together, it tries each half of them, and leaves
+// out the single ones that the store refuses.
 func (c Prober) stored(ctx context.Context, sent http.Header) (http.Header, error) {
 	stored, err := c.keep(ctx, "", []byte("probe"), sent)
 	if stored != nil || err != nil {
 		return stored, err
 	}
-	all := http.Header{}
-	for name, values := range sent {
-		stored, err := c.keep(ctx, "", []byte("probe"), http.Header{name: values})
+	all, names := http.Header{}, slices.Sorted(maps.Keys(sent))
+	if len(names) < 2 {
+		return all, nil
+	}
+	for half := range slices.Chunk(names, (len(names)+1)/2) {
+		some := http.Header{}
+		for _, name := range half {
+			some[name] = sent[name]
+		}
+		stored, err := c.stored(ctx, some)
 		if err != nil {
 			return nil, err
 		}
-		if v := stored.Get(name); v != "" {
-			all.Set(name, v)
+		for _, name := range half {
+			if v := stored.Get(name); v != "" {
+				all.Set(name, v)
+			}
 		}
 	}
 	return all, nil
@@ -130,12 +141,16 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 
 // MetaValue finds the longest value of user metadata that the store takes and
 // keeps, rounded down to a multiple of 16 bytes. A store without a limit costs
-// one probe, any other one nine. Stores answer a value that is too long with
+// one value, any other one nine. Stores answer a value that is too long with
 // 400, 500 or something else, so each error answer counts as a refusal. If the
 // store also refuses a short value, the length is not the reason, and no limit
 // is known.
 func (c Prober) MetaValue(ctx context.Context) error {
-	limit, err := longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, n) })
+	limit := 0
+	err := c.With(ctx, "", func(name string) (err error) {
+		limit, err = longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, name, n) })
+		return err
+	})
 	if err = c.unlessOdd(ctx, err); err != nil {
 		return err
 	}
@@ -143,15 +158,20 @@ func (c Prober) MetaValue(ctx context.Context) error {
 	return nil
 }
 
-// keepsValue reports whether the store keeps a value of n bytes.
-func (c Prober) keepsValue(ctx context.Context, n int) (bool, error) {
-	h := http.Header{}
-	h.Set(probeValue, strings.Repeat("v", n))
-	stored, err := c.keep(ctx, "", nil, h)
+// keepsValue reports whether the store keeps a value of n bytes with the object
+// name.
+func (c Prober) keepsValue(ctx context.Context, name string, n int) (bool, error) {
+	h, value := http.Header{}, strings.Repeat("v", n)
+	h.Set(probeValue, value)
+	_, err := c.Put(ctx, c.Bucket, name, nil, h)
+	var stored http.Header
+	if err == nil {
+		stored, err = c.Head(ctx, c.Bucket, name)
+	}
 	if upstream.AnswerOf(err) != nil {
 		return false, nil // the short value shows whether the store is busy
 	}
-	return stored.Get(probeValue) == h.Get(probeValue), err
+	return stored.Get(probeValue) == value, err
 }
 
 func probeName(char rune) string {

@@ -25,25 +25,6 @@ type Prober struct {
 	Bucket string // for the probes
 }
 
-// All finds out everything that Capabilities describe.
-func (c Prober) All(ctx context.Context) error {
-	for _, find := range [...]func(context.Context) error{c.Headers, c.MetaValue, c.Framing, c.Conditions, c.Copies, c.UploadTags} {
-		var err error
-		for range attempts {
-			if err = find(ctx); err == nil {
-				break
-			}
-		}
-		if err = c.unlessOdd(ctx, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// attempts is how often something is probed while the store fails.
-const attempts = 3
-
 // cleanup is the least time for removing a probe, even if the context of the
 // probe has ended.
 const cleanup = 300 * time.Millisecond
@@ -101,8 +82,12 @@ func (c Prober) upload(ctx context.Context, name string, header http.Header) (up
 	return begun.UploadName, []upstream.SentPart{{Number: 1, Etag: strings.Trim(answer.Get("ETag"), `"`)}}, nil
 }
 
-// dropUpload aborts the upload of a probe, even if ctx has ended.
+// dropUpload aborts the upload of a probe, even if ctx has ended. An upload
+// without an ID is none.
 func (c Prober) dropUpload(ctx context.Context, up upstream.UploadName) {
+	if up.ID == "" {
+		return
+	}
 	ctx, cancel := CleaningUp(ctx)
 	defer cancel()
 	_ = c.AbortUpload(ctx, up) // what is left over is only a probe

@@ -24,34 +24,81 @@ type Subresources struct {
 
 // Check returns NotImplemented if the store does not know the operation of
 // route, or if that cannot be found out and the request could destroy
-// something. client sends requests in the client's name.
-func (s *Subresources) Check(ctx context.Context, route s3.Route, client upstream.Client, o upstream.Request) error {
+// something. client sends requests in the client's name. If done is true,
+// there is nothing to do: what o deletes does not exist.
+func (s *Subresources) Check(ctx context.Context, route s3.Route, client upstream.Client, o upstream.Request) (done bool, err error) {
 	deletes := route.Method == http.MethodDelete
 	if !route.Write || len(route.Query) == 0 || route.Class != s3.Forward || route.Action == s3.DeleteObjects || route.Level == s3.Bucket && !deletes {
-		return nil
+		return false, nil
 	}
 	operation := strings.Join([]string{route.Method, route.Level.String(), route.Query[0]}, " ")
 	known, ok := s.known.Load(operation)
 	if !ok {
 		var found, certain bool
-		var err error
 		if !client.IsAnonymous() { // strangers cause no work with the gateway's rights
 			found, certain, err = s.try(ctx, route, o)
 		}
-		switch {
-		case err != nil:
-			return err
-		case certain:
-			s.known.Store(operation, found)
-		default:
-			found = isSafe(ctx, client, route, o)
+		if err != nil {
+			return false, err
 		}
+		if !certain {
+			return uncertain(ctx, client, route, o)
+		}
+		s.known.Store(operation, found)
 		known = found
 	}
 	if known == false {
-		return s3.ErrNotImplemented.Msg("The object store behind the gateway does not know the sub-resource %s.", route.Query[0])
+		return false, s3.ErrNotImplemented.Msg("The object store behind the gateway does not know the sub-resource %s.", route.Query[0])
+	}
+	return false, nil
+}
+
+// CheckDeletes returns NotImplemented if the store deletes objects with a
+// DeleteObjects although a condition in its document does not hold, or if that
+// cannot be found out. names has the names of the conditions, such as ETag.
+func (s *Subresources) CheckDeletes(ctx context.Context, client upstream.Client, names map[string]bool) error {
+	if names["Size"] { // sizes travel with an ETag
+		names = map[string]bool{"ETag": true, "LastModifiedTime": names["LastModifiedTime"]}
+	}
+	for name, wanted := range names {
+		if !wanted {
+			continue
+		}
+		operation := "condition " + name
+		known, ok := s.known.Load(operation)
+		if !ok && !client.IsAnonymous() {
+			held, err := s.tryDelete(ctx, name)
+			if err != nil {
+				return err
+			}
+			s.known.Store(operation, held)
+			known = held
+		}
+		if known != true {
+			return s3.ErrNotImplemented.Msg("The object store behind the gateway ignores the condition %s of DeleteObjects.", name)
+		}
 	}
 	return nil
+}
+
+// tryDelete deletes an object under a condition that does not hold. It reports
+// whether the object is still there.
+func (s *Subresources) tryDelete(ctx context.Context, condition string) (held bool, err error) {
+	value := map[string]string{"ETag": AnotherTag, "LastModifiedTime": "Thu, 01 Jan 1970 00:00:00 GMT"}[condition]
+	err = s.With(ctx, "", func(name string) error {
+		if _, err := s.Put(ctx, s.Bucket, name, []byte("probe"), http.Header{}); err != nil {
+			return err
+		}
+		o := upstream.Request{Method: http.MethodPost, Bucket: s.Bucket, Query: url.Values{"delete": {""}}, Header: http.Header{}}
+		o.SetDocument([]byte("<Delete><Object><Key>" + name + "</Key><" + condition + ">" + value + "</" + condition + "></Object></Delete>"))
+		if _, err := s.Exec(ctx, o); unlessRefused(err) != nil {
+			return err
+		}
+		_, err := s.Head(ctx, s.Bucket, name)
+		held = err == nil
+		return unlessRefused(err)
+	})
+	return held, err
 }
 
 // try does the operation of route to a probe. certain is false if there can be
@@ -116,31 +163,31 @@ func isBusy(err error) bool {
 	return err != nil && (status == 0 || status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests)
 }
 
-// isSafe reports whether the operation of route destroys nothing even if the
-// store drops the query: the bucket holds an object, or the store knows how to
-// read the sub-resource, which it would answer with a listing otherwise.
-func isSafe(ctx context.Context, client upstream.Client, route s3.Route, o upstream.Request) bool {
-	if route.Level != s3.Bucket {
+// uncertain decides about an operation that could not be tried. It may be sent
+// if it destroys nothing even if the store drops the query, because the bucket
+// is not empty. If the store answers that the sub-resource does not exist, it
+// need not be sent. That the store can read a sub-resource does not prove that
+// it can delete it, so any other operation is refused.
+func uncertain(ctx context.Context, client upstream.Client, route s3.Route, o upstream.Request) (done bool, err error) {
+	if route.Level == s3.Bucket {
+		if hasObjects(ctx, client, o.Bucket) {
+			return false, nil
+		}
+		_, err := client.Exec(ctx, upstream.Request{Method: http.MethodGet, Bucket: o.Bucket, Query: o.Query})
+		if upstream.StatusOf(err) == http.StatusNotFound && upstream.HasDocument(err) && !upstream.IsCode(err, s3.ErrNoSuchBucket) {
+			return true, nil // NoSuchLifecycleConfiguration, for example
+		}
+	}
+	return false, s3.ErrNotImplemented.Msg("The gateway cannot find out whether the object store behind it knows the sub-resource %s. A store that does not could take the request for one to delete or to replace the whole.", route.Query[0])
+}
+
+// hasObjects reports whether the client can list an object in the bucket.
+func hasObjects(ctx context.Context, client upstream.Client, bucket string) bool {
+	resp, err := client.Send(ctx, upstream.Request{Method: http.MethodGet, Bucket: bucket, Query: url.Values{"list-type": {"2"}, "max-keys": {"1"}}})
+	if err != nil {
 		return false
 	}
-	for _, query := range [...]url.Values{{"list-type": {"2"}, "max-keys": {"1"}}, o.Query} {
-		resp, err := client.Send(ctx, upstream.Request{Method: http.MethodGet, Bucket: o.Bucket, Query: query})
-		if err != nil {
-			if query.Has(route.Query[0]) && upstream.StatusOf(err) == http.StatusNotFound && !upstream.IsCode(err, s3.ErrNoSuchBucket) {
-				return true // NoSuchLifecycleConfiguration, for example
-			}
-			continue
-		}
-		doc, err := upstream.ReadDocument(resp.Body)
-		_ = resp.Body.Close()
-		isListing := s3.HasRoot(doc, "ListBucketResult")
-		switch {
-		case err != nil:
-		case query.Has(route.Query[0]):
-			return !isListing
-		case isListing && bytes.Contains(doc, []byte("<Contents>")):
-			return true
-		}
-	}
-	return false
+	defer func() { _ = resp.Body.Close() }()
+	page, err := upstream.ParseListing(resp.Body)
+	return err == nil && len(page.Entries) > 0
 }

@@ -77,6 +77,8 @@ type State struct {
 	times   Times
 	root    atomic.Pointer[sealer.Root] // nil until opened
 	openErr atomic.Pointer[error]       // of the last failed attempt to open it
+	search  probe.Search                // for what the store can do
+	unknown []string                    // what it has not found when the state was opened
 	old     oldRoots
 	rules   rulesStore
 	keeper  keeper
@@ -90,6 +92,7 @@ func New(cfg Config) *State {
 	}
 	s.rules.state, s.rules.mu = s, newTurn()
 	s.keeper.state = s
+	s.search.Prober = probe.Prober{Client: s.store, Bucket: cfg.Bucket}
 	return s
 }
 
@@ -146,12 +149,9 @@ func (s *State) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	found := s.cfg.Upstream.Capabilities()
-	if ignored := found.Put.List(); len(ignored) > 0 {
-		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Strings("ignored", ignored))
-	}
-	s.cfg.Log.Info("state open", zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()), zap.Any("capabilities", maps.Collect(found.All())))
+	s.logOpen("state open")
 	var others sync.WaitGroup
+	others.Go(func() { s.probeAgain(ctx) })
 	others.Go(func() { s.sweepForever(ctx) })
 	others.Go(func() { s.keeper.run(ctx) })
 	defer others.Wait()
@@ -159,6 +159,34 @@ func (s *State) Run(ctx context.Context) error {
 		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
 	}
 	return nil
+}
+
+// logOpen logs what the store can do.
+func (s *State) logOpen(message string) {
+	found := s.cfg.Upstream.Capabilities()
+	if ignored := found.Put.List(); len(ignored) > 0 && !slices.Contains(s.unknown, "conditions") {
+		s.cfg.Log.Warn("the store has no conditional writes: start the first replica alone, and change rules through one replica at a time", zap.Strings("ignored", ignored))
+	}
+	if len(s.unknown) > 0 {
+		s.cfg.Log.Warn("the probes of the store have not ended: until they do, the gateway assumes that it can do least", zap.Strings("unknown", s.unknown))
+	}
+	s.cfg.Log.Info(message, zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()), zap.Any("capabilities", maps.Collect(found.All())))
+}
+
+// probeAgain probes what the probes at the start have not found, until that is
+// known or ctx ends.
+func (s *State) probeAgain(ctx context.Context) {
+	for len(s.unknown) > 0 && task.Pause(ctx, s.times.Probe) {
+		s.guard("probing the store", func() {
+			left, err := s.search.Run(ctx, 10*s.times.Probe) // nothing waits for it
+			if err != nil {
+				s.cfg.Log.Warn("the store was not probed", zap.Error(err))
+			} else if len(left) < len(s.unknown) {
+				s.unknown = left
+				s.logOpen("store probed")
+			}
+		})
+	}
 }
 
 // guard runs f and logs a panic in it.
@@ -183,7 +211,7 @@ func (s *State) Open(ctx context.Context) error {
 	if err := s.openRules(ctx, root, record.Initialised); err != nil {
 		return err
 	}
-	if err := (probe.Prober{Client: s.store, Bucket: s.cfg.Bucket}).All(ctx); err != nil {
+	if s.unknown, err = s.search.Run(ctx, s.times.Probe); err != nil {
 		return err
 	}
 	if !record.Initialised || record.KeyName != s.cfg.KMS.DefaultKey() {

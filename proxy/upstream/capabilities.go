@@ -15,6 +15,7 @@ type Capabilities struct {
 	PlainEmpty bool        // empty bodies need FramingPlain
 	Put        Conditions  // in a PutObject
 	Complete   Conditions  // in a CompleteMultipartUpload
+	Delete     Conditions  // in a DeleteObject
 	Copies     Copies      // in a CopyObject
 	UploadTags bool        // it keeps the tags of a CreateMultipartUpload, or has no tags at all
 	Altered    Alterations // of headers and keys
@@ -63,6 +64,8 @@ func (c Capabilities) All() iter.Seq2[string, string] {
 			{"put_if_match_of_missing", yes(c.Put.Missing)},
 			{"complete_if_none_match", yes(c.Complete.Create)},
 			{"complete_if_match", c.Complete.Match.String()},
+			{"complete_if_match_of_missing", yes(c.Complete.Missing)},
+			{"delete_if_match", c.Delete.Match.String()},
 			{"copy_replaces_metadata", yes(c.Copies.Replace)},
 			{"copy_source_if_match", c.Copies.Source.String()},
 			{"copy_keeps_tags", yes(c.Copies.Tags)},
@@ -92,8 +95,8 @@ func (f TagForm) String() string {
 	return [...]string{TagNone: "no", TagQuoted: "quoted", TagBare: "without quotes"}[f]
 }
 
-// Conditions describes which conditions on the object that it replaces a store
-// honours in a write.
+// Conditions describes which conditions on the object that it replaces or
+// deletes a store honours in a write.
 type Conditions struct {
 	Create  bool    // If-None-Match: *
 	Match   TagForm // If-Match with an ETag

@@ -327,7 +327,8 @@ func TestCheckProbes(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}), "content headers", check.StatusFailed, []string{"x-amz-meta-vendor"}},
 
-		"names changed": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"names changed": {nil, onProbes(http.MethodPut, altering("names dropped")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"hyphens":       {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusOK, []string{"hyphens for _"}},
 		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", check.StatusOK, []string{"Expires", "refused"}},
 		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", check.StatusWarning, []string{"ASCII"}},
 

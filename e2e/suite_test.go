@@ -27,6 +27,7 @@ var suite = map[string][]capability{
 	"TestGatewayKilled":          {canRestart},
 	"TestKESDown":                nil,
 	"TestListingRequests":        nil,
+	"TestMCEncrypt":              nil,
 	"TestMigratingBucket":        nil,
 	"TestMultipartReplicas":      nil,
 	"TestRandomWrites":           {canTags},

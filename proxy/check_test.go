@@ -222,6 +222,7 @@ func TestCheckStore(t *testing.T) {
 		"other time":         {nil, isGet("RequestTimeTooSkewed", 403), "store credential", check.StatusFailed, []string{"clocks"}},
 		"no permission":      {nil, isGet("AccessDenied", 403), "store credential", check.StatusFailed, []string{"allow the credential", testStateBucket}},
 		"credential fails":   {nil, isGet("InternalError", 500), "store credential", check.StatusFailed, []string{"log of the store"}},
+		"listing fails":      {nil, isGet("InternalError", 500), "state bucket", check.StatusNotTried, []string{"cannot list the state bucket"}},
 		"no credential, rest": {nil, isGet("AccessDenied", 403), "state bucket", check.StatusNotTried,
 			[]string{"refuses the gateway's credential"}},
 		"not S3, not found": {nil, isGet("", 404), "store credential", check.StatusFailed, []string{"name an S3 store"}},

@@ -123,7 +123,7 @@ func isSafe(ctx context.Context, client upstream.Client, route s3.Route, o upstr
 	if route.Level != s3.Bucket {
 		return false
 	}
-	for _, query := range [...]url.Values{{"list-type": {"2"}, "max-keys": {"1"}}, o.Query} {
+	for _, query := range [...]url.Values{{"max-keys": {"1"}}, o.Query} {
 		resp, err := client.Send(ctx, upstream.Request{Method: http.MethodGet, Bucket: o.Bucket, Query: query})
 		if err != nil {
 			if query.Has(route.Query[0]) && upstream.StatusOf(err) == http.StatusNotFound && !upstream.IsCode(err, s3.ErrNoSuchBucket) {

@@ -3,8 +3,14 @@ package e2e
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"flag"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -20,10 +26,16 @@ import (
 type capability string
 
 const (
-	canConditions capability = "conditional writes"
-	canRestart    capability = "restart by the tests"
-	canTags       capability = "object tags"
-	canVersions   capability = "versions"
+	canChecksums        capability = "checksums of parts"
+	canConditions       capability = "conditional writes"
+	canETags            capability = "one ETag in the answers to Complete, List and GET"
+	canFolders          capability = "metadata of folders"
+	canPartNumbers      capability = "GET of part 1 of any object"
+	canRangeSize        capability = "size of the object in the refusal of a range"
+	canRestart          capability = "restart by the tests"
+	canTags             capability = "object tags"
+	canVersionedUploads capability = "multipart uploads into buckets with versions"
+	canVersions         capability = "versions"
 )
 
 // probes try the capabilities directly in a bucket of a store. They return an
@@ -48,6 +60,20 @@ var probes = map[capability]func(ctx context.Context, r *rig, client *s3.Client,
 			return nil
 		}
 		return put("if-match", etag) // as Ceph compares it
+	},
+	canChecksums:   checksumsOfParts,
+	canETags:       etagsOfUploads,
+	canFolders:     metadataOfFolders,
+	canPartNumbers: partNumbers,
+	canRangeSize:   sizeInRefusal,
+	canVersionedUploads: func(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+		if _, err := client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+			Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+		}); err != nil {
+			return err
+		}
+		_, _, err := uploadOfOne(ctx, client, bucket)
+		return err
 	},
 	canRestart: func(_ context.Context, r *rig, _ *s3.Client, _ *string) error {
 		if r.store.Service == nil {
@@ -78,6 +104,112 @@ var probes = map[capability]func(ctx context.Context, r *rig, client *s3.Client,
 		}
 		return err
 	},
+}
+
+// uploadOfOne uploads the object parts in one part, and returns the answers to
+// the part and to the Complete.
+func uploadOfOne(ctx context.Context, client *s3.Client, bucket *string) (*s3.UploadPartOutput, *s3.CompleteMultipartUploadOutput, error) {
+	key := aws.String("parts")
+	created, err := client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	if err != nil {
+		return nil, nil, err
+	}
+	part, err := client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("part"), ChecksumCRC32: aws.String(crc32OfPart),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	completed, err := client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}},
+	})
+	return part, completed, err
+}
+
+// crc32OfPart is the CRC32 of the part that uploadOfOne sends.
+var crc32OfPart = base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte("part"))))
+
+func checksumsOfParts(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	part, _, err := uploadOfOne(ctx, client, bucket)
+	if err == nil && aws.ToString(part.ChecksumCRC32) != crc32OfPart {
+		err = errors.New("no checksum")
+	}
+	return err
+}
+
+func etagsOfUploads(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	_, completed, err := uploadOfOne(ctx, client, bucket)
+	if err != nil {
+		return err
+	}
+	if _, err := client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copy"), CopySource: aws.String(*bucket + "/parts")}); err != nil {
+		return err
+	}
+	listed, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket})
+	if err != nil {
+		return err
+	}
+	for _, o := range listed.Contents {
+		head, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: o.Key})
+		if err != nil {
+			return err
+		}
+		if aws.ToString(head.ETag) != aws.ToString(o.ETag) || *o.Key == "parts" && aws.ToString(completed.ETag) != aws.ToString(o.ETag) {
+			return fmt.Errorf("%s: HEAD %s, List %s, Complete %s", *o.Key, aws.ToString(head.ETag), aws.ToString(o.ETag), aws.ToString(completed.ETag))
+		}
+	}
+	return nil
+}
+
+func metadataOfFolders(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("folder/")
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Metadata: map[string]string{"a": "b"}}); err != nil {
+		return err
+	}
+	head, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: key})
+	if err == nil && head.Metadata["a"] != "b" {
+		err = errors.New("the metadata is lost")
+	}
+	return err
+}
+
+func partNumbers(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("empty")
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key, PartNumber: aws.Int32(1)})
+	if err == nil {
+		err = out.Body.Close()
+	}
+	return err
+}
+
+func sizeInRefusal(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("range")
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader("0123456789")}); err != nil {
+		return err
+	}
+	signed, err := s3.NewPresignClient(client).PresignGetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key, Range: aws.String("bytes=10-")})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, signed.URL, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Range", "bytes=10-")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	doc, err := io.ReadAll(resp.Body)
+	if err == nil && !strings.Contains(string(doc), "<ActualObjectSize>10</ActualObjectSize>") {
+		err = fmt.Errorf("%s %s", resp.Status, doc)
+	}
+	return err
 }
 
 // lacking tries all capabilities and returns the errors of those that the store

@@ -41,6 +41,16 @@ var suite = map[string][]capability{
 	"TestUpdateObjectEncryption": {canTags},
 	"TestWhiteSpace":             nil,
 
+	// What a client checks in a plain bucket is up to the store.
+	"TestDefaults/http/aws-sdk-go-v2/plain": {canPartNumbers},
+	"TestDefaults/http/aws-sdk-js/plain":    {canETags},
+	"TestDefaults/http/boto3/plain":         {canChecksums, canRangeSize},
+	"TestDefaults/http/mc-versions/plain":   {canVersionedUploads},
+	"TestDefaults/http/mc-versions/SSE-S3":  {canVersionedUploads},
+	"TestDefaults/http/mc-versions/SSE-KMS": {canVersionedUploads},
+	"TestDefaults/http/s3fs/SSE-S3":         {canFolders},
+	"TestDefaults/http/s3fs/SSE-KMS":        {canFolders},
+
 	"TestCore/attributes":   nil,
 	"TestCore/conditions":   {canConditions},
 	"TestCore/copies":       nil,
@@ -88,10 +98,11 @@ func storesOf(usual ...string) []string {
 	return usual
 }
 
-// onStores runs a test of the suite on each store. The tests run in parallel,
-// because they mostly wait.
-func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
-	for _, name := range storesOf(stack.StoreMinIO, stack.StoreVersitygw) {
+// onStores runs a test of the suite on each store. By default these are MinIO,
+// versitygw and those in more. The tests run in parallel, because they mostly
+// wait.
+func onStores(t *testing.T, test func(t *testing.T, r *rig), more ...string) {
+	for _, name := range storesOf(append([]string{stack.StoreMinIO, stack.StoreVersitygw}, more...)...) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			require(t, t.Name())
@@ -141,6 +152,14 @@ func require(t *testing.T, full string) {
 	}
 	if lacks, ok := listedSkips(t)[full]; ok {
 		t.Skipf("%s has no %s", store, lacks)
+	}
+}
+
+// requireListed is require for a part of a test, which may not be in the table.
+func requireListed(t *testing.T) {
+	t.Helper()
+	if test, _ := splitName(t.Name()); suite[test] != nil {
+		require(t, t.Name())
 	}
 }
 
@@ -194,7 +213,7 @@ func TestSuite(t *testing.T) {
 	}
 	for test := range suite {
 		name, part, _ := strings.Cut(test, "/")
-		if !strings.Contains(source.String(), "\nfunc "+name+"(t *testing.T) {\n") || part != "" && core[part] == nil {
+		if !strings.Contains(source.String(), "\nfunc "+name+"(t *testing.T) {\n") || part != "" && core[part] == nil && !isDefault(test) {
 			t.Errorf("there is no test %s", test)
 		}
 	}
@@ -203,4 +222,13 @@ func TestSuite(t *testing.T) {
 			t.Errorf("TestCore/%s is not in the table", part)
 		}
 	}
+}
+
+// isDefault reports whether test is the name of a client and a kind of bucket in
+// TestDefaults.
+func isDefault(test string) bool {
+	name := strings.Split(test, "/")
+	_, known := kinds[name[len(name)-1]]
+	return len(name) == 4 && name[0] == "TestDefaults" && name[1] == "http" && known &&
+		slices.ContainsFunc(usuals, func(u usual) bool { return u.name == name[2] })
 }

@@ -138,6 +138,21 @@ var storeWays = map[string]hook{
 		}
 		next.ServeHTTP(w, r)
 	},
+	"NoSuchKey for uploads": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !r.URL.Query().Has("uploadId") || r.Method != http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		if answer.Code == http.StatusNotFound {
+			memFail(w, 404, "NoSuchKey", "no key")
+			return
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	},
 	"no versions, no uploads": refusing(func(r *http.Request) bool {
 		return r.Method == http.MethodGet && (r.URL.Query().Has("versions") || r.URL.Query().Has("uploads"))
 	}, 405, "MethodNotAllowed"),
@@ -214,6 +229,26 @@ func TestStoresRules(t *testing.T) {
 			if got := g.get("/" + bucket + "/planted"); got.status != want {
 				t.Errorf("%s: %d %s", bucket, got.status, got.code)
 			}
+		}
+	})
+}
+
+// TestStoresUnknownUploads: every operation on an upload that does not exist is
+// NoSuchUpload, in buckets with and without a rule.
+func TestStoresUnknownUploads(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, _ string) {
+		g.upstream.makeBucket("plain")
+		for _, bucket := range []string{testBucket, "plain"} {
+			id := url.Values{"uploadId": {g.begin("/" + bucket + "/k").id}}
+			path := "/" + bucket + "/k"
+			g.do(clientRequest{method: http.MethodDelete, path: path, query: id}).want(t, 204, "")
+			part := maps.Clone(id)
+			part.Set("partNumber", "1")
+			g.do(clientRequest{method: http.MethodGet, path: path, query: id}).want(t, 404, "NoSuchUpload")
+			g.do(clientRequest{method: http.MethodPut, path: path, query: part, body: []byte("part")}).want(t, 404, "NoSuchUpload")
+			g.put("/"+bucket+"/source", []byte("source")).want(t, 200, "")
+			g.do(clientRequest{method: http.MethodPut, path: path, query: part, header: headers("X-Amz-Copy-Source", bucket+"/source")}).want(t, 404, "NoSuchUpload")
 		}
 	})
 }

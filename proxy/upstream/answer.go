@@ -128,6 +128,11 @@ func ReadError(resp *http.Response) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, Hide(e))
 	}
 	switch e.Code {
+	case s3.ErrNoSuchKey.Code:
+		// Some stores answer this to ListParts of an unknown upload.
+		if r := resp.Request; r != nil && r.URL.Query().Has("uploadId") && r.Header.Get("X-Amz-Copy-Source") == "" {
+			e.Answer, e.Code = s3.ErrNoSuchUpload, s3.ErrNoSuchUpload.Code
+		}
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":
 		// The gateway's own credentials or clock: not the client's fault.
 		return fmt.Errorf("%w: %w", ErrUnavailable, Hide(e))

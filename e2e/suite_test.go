@@ -69,8 +69,8 @@ var suite = map[string][]capability{
 }
 
 // allStores are the stores that the tests can start. By default the first two
-// run the suite without TestCore, and Ceph and Swift run TestCore. make stores
-// runs everything on all.
+// run the suite without TestCore, Ceph and Swift run TestCore, and Ceph runs a
+// part of TestDefaults. make stores runs everything on all.
 var allStores = []string{stack.StoreMinIO, stack.StoreVersitygw, stack.StoreCeph, stack.StoreSwift, stack.StoreSeaweedFS}
 
 // swiftLarge is a name for Swift with room for a sealed header in a value of
@@ -98,14 +98,17 @@ func storesOf(usual ...string) []string {
 	return usual
 }
 
-// onStores runs a test of the suite on each store. By default these are MinIO,
-// versitygw and those in more. The tests run in parallel, because they mostly
-// wait.
+// onStores runs a test of the suite on each store. By default these are MinIO
+// and versitygw, and without -short also those in more. The tests run in
+// parallel, because they mostly wait.
 func onStores(t *testing.T, test func(t *testing.T, r *rig), more ...string) {
 	for _, name := range storesOf(append([]string{stack.StoreMinIO, stack.StoreVersitygw}, more...)...) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			require(t, t.Name())
+			if slices.Contains(more, name) {
+				long(t)
+			}
 			test(t, newRigOn(t, name))
 		})
 	}

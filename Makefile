@@ -88,7 +88,7 @@ bench: ## measure the cost of the gateway (STORE=discard|versitygw|minio); see d
 # The suites need a real store: versitygw unless STORE names another.
 SUITE = go -C e2e run ./s3suite -store $(if $(filter discard,$(STORE)),versitygw,$(STORE)) -auto $(AUTO) $(SUITEFLAGS)
 
-s3suite: ## versitygw's S3 tests, directly and through the gateway (STORE=versitygw|minio, AUTO=off|sse-s3|sse-kms); see docs/S3.md
+s3suite: ## versitygw's S3 tests, directly and through the gateway (STORE=versitygw|minio|ceph, AUTO=off|sse-s3|sse-kms); see docs/S3.md
 	@$(SUITE)
 
 functional: ## the same for minio-go's functional tests

@@ -1,10 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -23,10 +28,14 @@ import (
 type capability string
 
 const (
+	canChecksums    capability = "checksums of parts"
 	canConditions   capability = "conditional writes"
 	canCopyTags     capability = "tags in copies with other metadata"
 	canDirectories  capability = "bodies and metadata of keys that end in a slash"
+	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
+	canPartNumbers  capability = "GET of part 1 of any object"
+	canRangeSize    capability = "size of the object in the refusal of a range"
 	canRestart      capability = "restart by the tests"
 	canSignedChunks capability = "signed chunks"
 	canTags         capability = "object tags"
@@ -61,6 +70,10 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		}
 		return put("if-match", etag) // as Ceph compares it
 	},
+	canChecksums:   tried(checksumsOfParts),
+	canETags:       tried(etagsOfUploads),
+	canPartNumbers: tried(partNumbers),
+	canRangeSize:   tried(sizeInRefusal),
 	canCopyTags: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("source"), Tagging: aws.String("a=b")}); err != nil {
 			return nil //nolint:nilerr // a store without tags loses none
@@ -206,6 +219,107 @@ func takesFraming(t *testing.T, r *rig, f framing, bucket string) error {
 		err = fmt.Errorf("%d %s", a.status, a.code)
 	}
 	return err
+}
+
+// uploadOfOne uploads the object parts in one part, and returns the answers to
+// the part and to the Complete.
+func uploadOfOne(ctx context.Context, client *s3.Client, bucket *string) (*s3.UploadPartOutput, *s3.CompleteMultipartUploadOutput, error) {
+	key := aws.String("parts")
+	created, err := client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	if err != nil {
+		return nil, nil, err
+	}
+	part, err := client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("part"), ChecksumCRC32: aws.String(crc32OfPart),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	completed, err := client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}},
+	})
+	return part, completed, err
+}
+
+// crc32OfPart is the CRC32 of the part that uploadOfOne sends.
+var crc32OfPart = base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte("part"))))
+
+func checksumsOfParts(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	part, _, err := uploadOfOne(ctx, client, bucket)
+	if err == nil && aws.ToString(part.ChecksumCRC32) != crc32OfPart {
+		err = errors.New("no checksum")
+	}
+	return err
+}
+
+func etagsOfUploads(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	_, completed, err := uploadOfOne(ctx, client, bucket)
+	if err != nil {
+		return err
+	}
+	if _, err := client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copy"), CopySource: aws.String(*bucket + "/parts")}); err != nil {
+		return err
+	}
+	listed, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket})
+	if err != nil {
+		return err
+	}
+	for _, o := range listed.Contents {
+		head, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: o.Key})
+		if err != nil {
+			return err
+		}
+		if aws.ToString(head.ETag) != aws.ToString(o.ETag) || *o.Key == "parts" && aws.ToString(completed.ETag) != aws.ToString(o.ETag) {
+			return fmt.Errorf("%s: HEAD %s, List %s, Complete %s", *o.Key, aws.ToString(head.ETag), aws.ToString(o.ETag), aws.ToString(completed.ETag))
+		}
+	}
+	return nil
+}
+
+func partNumbers(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("empty")
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key, PartNumber: aws.Int32(1)})
+	if err == nil {
+		err = out.Body.Close()
+	}
+	return err
+}
+
+func sizeInRefusal(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("range")
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader("0123456789")}); err != nil {
+		return err
+	}
+	signed, err := s3.NewPresignClient(client).PresignGetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key, Range: aws.String("bytes=10-")})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, signed.URL, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Range", "bytes=10-")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	doc, err := io.ReadAll(resp.Body)
+	if err == nil && !strings.Contains(string(doc), "<ActualObjectSize>10</ActualObjectSize>") {
+		err = fmt.Errorf("%s %s", resp.Status, doc)
+	}
+	return err
+}
+
+// tried makes a probe of a function that needs no test.
+func tried(try func(ctx context.Context, r *rig, client *s3.Client, bucket *string) error) func(t *testing.T, r *rig, client *s3.Client, bucket *string) error {
+	return func(t *testing.T, r *rig, client *s3.Client, bucket *string) error {
+		return try(t.Context(), r, client, bucket)
+	}
 }
 
 // lacking tries all capabilities and returns the errors of those that the store

@@ -19,7 +19,7 @@ func useBoto3(t *testing.T, s *site) {
 	}
 	script := must(filepath.Abs(filepath.Join("testdata", "clients", "boto3_client.py")))(t)
 	client := s.program(t, python, map[string]string{
-		"ENDPOINT": s.gw.Endpoint, "BUCKET": s.bucket, "KIND": s.kind, "AWS_DEFAULT_REGION": stack.Region, "UNDERSCORES": fmt.Sprint(s.underscores),
+		"ENDPOINT": s.gw.Endpoint, "BUCKET": s.bucket, "KIND": s.kind, "AWS_DEFAULT_REGION": stack.Region,
 		"AWS_ACCESS_KEY_ID": s.gw.AccessKey, "AWS_SECRET_ACCESS_KEY": s.gw.SecretKey, "AWS_CA_BUNDLE": s.gw.CAFile,
 	})
 	t.Log("boto3", strings.TrimSpace(client.run(script, "make")))

@@ -152,13 +152,18 @@ func useMinioGo(t *testing.T, s *site) {
 	s.wantStored(t, nil)
 }
 
-// useMC uses mc with a versioned bucket, if the store can.
-func useMC(t *testing.T, s *site) {
+// useMC uses mc.
+func useMC(t *testing.T, s *site) { mcIn(t, s, false) }
+
+// useMCVersions uses mc with a versioned bucket.
+func useMCVersions(t *testing.T, s *site) { mcIn(t, s, true) }
+
+func mcIn(t *testing.T, s *site, versions bool) {
 	client := newMCClient(t, s.stack, s.gw).mc
 	mc, bucket := &shellOf{t, client.Program}, "gw/"+s.bucket
 	mc.run("mb", bucket)
 	s.rule(t)
-	if s.versions {
+	if versions {
 		mc.run("version", "enable", bucket)
 	}
 	files := newTree("mc")
@@ -186,9 +191,13 @@ func useMC(t *testing.T, s *site) {
 	}
 	shareWithMC(t, s, mc, all)
 	mc.run("rm", "--quiet", bucket+"/one")
-	mc.run("rm", "--quiet", "--recursive", "--versions", "--force", bucket)
-	if versions := must(s.sdk.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &s.bucket}))(t); len(versions.Versions)+len(versions.DeleteMarkers) != 0 {
-		t.Errorf("%d versions and %d delete markers are left", len(versions.Versions), len(versions.DeleteMarkers))
+	remove := []string{"rm", "--quiet", "--recursive", "--force", bucket}
+	if versions {
+		remove = append(remove, "--versions")
+	}
+	mc.run(remove...)
+	if left := must(versionsIn(t.Context(), s.sdk, &s.bucket))(t); len(left) != 0 {
+		t.Errorf("%d versions and delete markers are left", len(left))
 	}
 	mc.run("rb", bucket)
 	s.wantGone(t)

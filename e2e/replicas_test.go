@@ -57,7 +57,7 @@ func TestRuleReachesReplica(t *testing.T) {
 			if got := schemeOfPut(t, client, plainBucket); got != step.want {
 				t.Errorf("step %d: the gateway that took the rule seals with %q", i, got)
 			}
-			wantSchemeWithin(t, other, step.want, changed, step.bound)
+			wantSchemeWithin(t, other, plainBucket, step.want, changed, step.bound)
 		}
 		planted := stored{body: []byte("plain"), contentType: "text/plain"}
 		empty := bucketName("empty")
@@ -84,11 +84,11 @@ func TestRuleReachesReplica(t *testing.T) {
 
 // wantSchemeWithin writes until the scheme is the wanted one. A write that
 // began later than bound after the change must have the wanted scheme.
-func wantSchemeWithin(t *testing.T, client *s3.Client, want types.ServerSideEncryption, changed time.Time, bound time.Duration) {
+func wantSchemeWithin(t *testing.T, client *s3.Client, bucket string, want types.ServerSideEncryption, changed time.Time, bound time.Duration) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("the scheme %q", want), func() error {
 		start := time.Now()
-		got := schemeOfPut(t, client, plainBucket)
+		got := schemeOfPut(t, client, bucket)
 		if late := start.Sub(changed); got != want && late > bound {
 			t.Fatalf("scheme %q %v after the change to %q", got, late, want)
 		}

@@ -29,6 +29,7 @@ var suite = map[string][]capability{
 	"TestJobs":                   {canTags},
 	"TestKESDown":                nil,
 	"TestListingRequests":        nil,
+	"TestMCEncrypt":              nil,
 	"TestMigratingBucket":        nil,
 	"TestMultipartReplicas":      nil,
 	"TestRandomWrites":           nil,
@@ -43,9 +44,6 @@ var suite = map[string][]capability{
 	"TestWhiteSpace":             nil,
 
 	"TestCopyOntoItself/directories":     {canDirectories},
-	"TestDefaults/s3fs":                  {canDirectories},
-	"TestDefaults/underscores":           {canUnderscores},
-	"TestDefaults/versions":              {canVersionParts},
 	"TestForcedFramings/plain":           nil,
 	"TestForcedFramings/signed":          {canSignedChunks},
 	"TestForcedFramings/trailer":         {canTrailers},
@@ -55,6 +53,16 @@ var suite = map[string][]capability{
 	"TestRandomWrites/upload-tags":       {canUploadTags},
 	"TestUpdateObjectEncryption/no-body": {canCopyTags},
 	"TestUpdateObjectEncryption/tags":    {canTags},
+
+	// What a client checks in a plain bucket is up to the store.
+	"TestDefaults/http/aws-sdk-go-v2/plain": {canPartNumbers},
+	"TestDefaults/http/aws-sdk-js/plain":    {canETags},
+	"TestDefaults/http/boto3/plain":         {canChecksums, canRangeSize},
+	"TestDefaults/http/mc-versions/plain":   {canVersionParts},
+	"TestDefaults/http/mc-versions/SSE-S3":  {canVersionParts},
+	"TestDefaults/http/mc-versions/SSE-KMS": {canVersionParts},
+	"TestDefaults/http/s3fs/SSE-S3":         {canDirectories},
+	"TestDefaults/http/s3fs/SSE-KMS":        {canDirectories},
 
 	"TestCore/attributes":   nil,
 	"TestCore/conditions":   {canConditions},
@@ -74,8 +82,8 @@ var suite = map[string][]capability{
 }
 
 // allStores are the stores that the tests can start. By default the first two
-// run the suite without TestCore, and Ceph and Swift run TestCore. make stores
-// runs everything on all.
+// run the suite without TestCore, Ceph and Swift run TestCore, and Ceph runs a
+// part of TestDefaults. make stores runs everything on all.
 var allStores = []string{stack.StoreMinIO, stack.StoreVersitygw, stack.StoreCeph, stack.StoreSwift, stack.StoreSeaweedFS}
 
 // swiftLarge is a name for Swift with room for a sealed header in a value of
@@ -103,13 +111,17 @@ func storesOf(usual ...string) []string {
 	return usual
 }
 
-// onStores runs a test of the suite on each store. The tests run in parallel,
-// because they mostly wait.
-func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
-	for _, name := range storesOf(stack.StoreMinIO, stack.StoreVersitygw) {
+// onStores runs a test of the suite on each store. By default these are MinIO
+// and versitygw, and without -short also those in more. The tests run in
+// parallel, because they mostly wait.
+func onStores(t *testing.T, test func(t *testing.T, r *rig), more ...string) {
+	for _, name := range storesOf(append([]string{stack.StoreMinIO, stack.StoreVersitygw}, more...)...) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			require(t, t.Name())
+			if slices.Contains(more, name) {
+				long(t)
+			}
 			test(t, newRigOn(t, name))
 		})
 	}
@@ -176,6 +188,14 @@ func missing(t *testing.T, full string) (c capability, lacks bool) {
 	return "", false
 }
 
+// requireListed is require for a part of a test, which may not be in the table.
+func requireListed(t *testing.T) {
+	t.Helper()
+	if test, _ := splitName(t.Name()); suite[test] != nil {
+		require(t, t.Name())
+	}
+}
+
 // splitName returns the test's name in the suite and its store.
 func splitName(full string) (test, store string) {
 	parts := strings.Split(full, "/")
@@ -230,6 +250,8 @@ func TestSuite(t *testing.T) {
 		switch {
 		case name == "TestCore":
 			exists = core[part] != nil
+		case name == "TestDefaults" && part != "":
+			exists = isDefault(test)
 		case part != "":
 			exists = exists && strings.Contains(source.String(), `"`+part+`"`)
 		}
@@ -242,4 +264,13 @@ func TestSuite(t *testing.T) {
 			t.Errorf("TestCore/%s is not in the table", part)
 		}
 	}
+}
+
+// isDefault reports whether test is the name of a client and a kind of bucket in
+// TestDefaults.
+func isDefault(test string) bool {
+	name := strings.Split(test, "/")
+	_, known := kinds[name[len(name)-1]]
+	return len(name) == 4 && name[0] == "TestDefaults" && name[1] == "http" && known &&
+		slices.ContainsFunc(usuals, func(u usual) bool { return u.name == name[2] })
 }

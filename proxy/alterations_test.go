@@ -39,6 +39,13 @@ var alteringStores = map[string]func(h http.Header){
 			}
 		}
 	},
+	"names dropped": func(h http.Header) {
+		for name := range h {
+			if strings.HasPrefix(name, "X-Amz-Meta-") && strings.Contains(name, "_") {
+				delete(h, name)
+			}
+		}
+	},
 	"dates": func(h http.Header) {
 		if date, err := http.ParseTime(h.Get("Expires")); err != nil {
 			h.Del("Expires")
@@ -180,7 +187,7 @@ func TestAlteringStores(t *testing.T) {
 					case r.status >= 300:
 						t.Errorf("%s, %s: %d %s %s", kind, name, r.status, r.code, r.body)
 					default:
-						wantHeader(t, g, kind+", "+name, pairs, store != "decodes" && store != "encodes anew")
+						wantHeader(t, g, kind+", "+name, asRenamed(store, pairs), store != "decodes" && store != "encodes anew")
 					}
 					for _, r := range []clientAnswer{g.get("/bucket/k"), g.head("/bucket/k")} {
 						if r.status != 200 || r.err != nil {
@@ -190,6 +197,50 @@ func TestAlteringStores(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// asRenamed returns the headers with the names that a store which hyphenates
+// makes of them.
+func asRenamed(store string, pairs []string) []string {
+	if store != "underscores" && store != "all signs" {
+		return pairs
+	}
+	h := headers(pairs...)
+	alteringStores[store](h)
+	var out []string
+	for name, values := range h {
+		for _, v := range values {
+			out = append(out, name, v)
+		}
+	}
+	return out
+}
+
+// TestHyphenatedNames: names that a store would make equal, or reserved ones,
+// are refused. A store that hyphenates refuses nothing else.
+func TestHyphenatedNames(t *testing.T) {
+	t.Parallel()
+	u := newMemUpstream(t)
+	u.on(http.MethodPut, "/", altering("underscores"))
+	u.on(http.MethodPost, "/", altering("underscores"))
+	g := newGateway(t, withUpstream(u), withRule(testBucket, state.Rule{Algorithm: s3.AES256}))
+	for kind, write := range sealedWrites {
+		g.put("/bucket/k", []byte("old")).want(t, 200, "")
+		if r := write(g, []byte("new"), []string{"X-Amz-Meta-A_b", "1", "X-Amz-Meta-C.d", "2"}); r.status >= 300 {
+			t.Errorf("%s: %d %s", kind, r.status, r.code)
+		}
+		if h := g.head("/bucket/k").header; h.Get("X-Amz-Meta-A-B") != "1" || h.Get("X-Amz-Meta-C.d") != "2" {
+			t.Errorf("%s: %v", kind, h)
+		}
+		for _, pairs := range [][]string{
+			{"X-Amz-Meta-A_b", "1", "X-Amz-Meta-A-B", "1"},
+			{"X-Amz-Meta-A_b_c", "1", "X-Amz-Meta-A_b-C", "1"},
+			{"X-Amz-Meta-Ssegw_2", "1"},
+		} {
+			write(g, []byte("new"), pairs).want(t, 400, "InvalidArgument")
+			g.get("/bucket/k").want(t, 200, "")
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 
 	"ssegw/proxy/s3"
@@ -58,8 +57,8 @@ func putBucketEncryption(c *call) error {
 	err = c.gw.State.ChangeRule(c.ctx(), c.req.Bucket, func(old *state.Rule) (_ *state.Rule, err error) {
 		if old != nil {
 			rule.SealedOnly = old.SealedOnly
-		} else if rule.SealedOnly, err = bucketEmpty(c); err != nil {
-			return nil, err
+		} else if rule.SealedOnly, err = c.gw.Upstream.Own().IsEmpty(c.ctx(), c.req.Bucket); err != nil {
+			return nil, upstream.OwnFailed("is the bucket empty?", err)
 		}
 		return &rule, nil
 	})
@@ -68,31 +67,6 @@ func putBucketEncryption(c *call) error {
 	}
 	c.w.WriteHeader(http.StatusOK)
 	return nil
-}
-
-// bucketEmpty reports whether the bucket has no objects, no versions, and no
-// uploads, which could still become objects in plaintext.
-func bucketEmpty(c *call) (bool, error) {
-	for _, query := range []url.Values{
-		{"uploads": {""}, "max-uploads": {"1"}}, {"versions": {""}, "max-keys": {"1"}}, {"list-type": {"2"}, "max-keys": {"1"}},
-	} {
-		resp, err := c.gw.Upstream.Own().Send(c.ctx(), upstream.Request{Method: http.MethodGet, Bucket: c.req.Bucket, Query: query})
-		if status := upstream.StatusOf(err); status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed {
-			continue // a store without versioning, or without uploads
-		}
-		if err != nil {
-			return false, upstream.OwnFailed("is the bucket empty?", err)
-		}
-		listing, err := upstream.ParseListing(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
-			return false, err
-		}
-		if len(listing.Entries) > 0 {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 // deleteBucketEncryption is DeleteBucketEncryption. It also succeeds if there

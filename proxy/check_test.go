@@ -222,6 +222,7 @@ func TestCheckStore(t *testing.T) {
 		"other time":         {nil, isGet("RequestTimeTooSkewed", 403), "store credential", check.StatusFailed, []string{"clocks"}},
 		"no permission":      {nil, isGet("AccessDenied", 403), "store credential", check.StatusFailed, []string{"allow the credential", testStateBucket}},
 		"credential fails":   {nil, isGet("InternalError", 500), "store credential", check.StatusFailed, []string{"log of the store"}},
+		"listing fails":      {nil, isGet("InternalError", 500), "state bucket", check.StatusNotTried, []string{"cannot list the state bucket"}},
 		"no credential, rest": {nil, isGet("AccessDenied", 403), "state bucket", check.StatusNotTried,
 			[]string{"refuses the gateway's credential"}},
 		"not S3, not found": {nil, isGet("", 404), "store credential", check.StatusFailed, []string{"name an S3 store"}},
@@ -327,7 +328,8 @@ func TestCheckProbes(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}), "content headers", check.StatusFailed, []string{"x-amz-meta-vendor"}},
 
-		"names changed": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"names changed": {nil, onProbes(http.MethodPut, altering("names dropped")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"hyphens":       {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusOK, []string{"hyphens for _"}},
 		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", check.StatusOK, []string{"Expires", "refused"}},
 		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", check.StatusWarning, []string{"ASCII"}},
 

@@ -325,7 +325,7 @@ func TestConcurrentRules(t *testing.T) {
 // again, upon that one.
 func TestSetRuleAfterLostRaces(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
+	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict, http.StatusInternalServerError} {
 		g := newGateway(t)
 		other := g.replica()
 		writes := 0

@@ -404,10 +404,10 @@ func TestReplicasStartTogether(t *testing.T) {
 }
 
 // TestLostRaces lets every conditional write of a first start lose to another
-// replica's, in the two ways that stores say so.
+// replica's, in the three ways that stores say so.
 func TestLostRaces(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict} {
+	for _, status := range []int{http.StatusPreconditionFailed, http.StatusConflict, http.StatusInternalServerError} {
 		u := newMemUpstream(t)
 		g := newGateway(t, withUpstream(u), notOpened())
 		u.on(http.MethodPut, "/"+testStateBucket+"/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -152,6 +152,40 @@ var storeWays = map[string]hook{
 		r.URL.RawQuery = q.Encode()
 		next.ServeHTTP(w, r)
 	},
+	"odd listings": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		q := r.URL.Query()
+		switch {
+		case r.Method != http.MethodGet:
+		case q.Has("uploads"):
+			memFail(w, 404, "NoSuchUpload", "no uploads")
+			return
+		case q.Has("versions"):
+			_, _ = w.Write([]byte("<ListBucketVersionsResult></ListBucketVersionsResult>"))
+			return
+		case q.Get("list-type") == "2" && q.Get("max-keys") == "1":
+			memFail(w, 500, "InternalError", "cannot make a token")
+			return
+		}
+		next.ServeHTTP(w, r)
+	},
+	"NoSuchKey for uploads": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !r.URL.Query().Has("uploadId") || r.Method != http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		if answer.Code == http.StatusNotFound {
+			memFail(w, 404, "NoSuchKey", "no key")
+			return
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	},
+	"no versions, no uploads": refusing(func(r *http.Request) bool {
+		return r.Method == http.MethodGet && (r.URL.Query().Has("versions") || r.URL.Query().Has("uploads"))
+	}, 405, "MethodNotAllowed"),
 	"no trailers, no empty signed bodies": refusing(func(r *http.Request) bool {
 		framing := r.Header.Get("X-Amz-Content-Sha256")
 		return framing == modeTrailer || framing == modeSigned && r.Header.Get("X-Amz-Decoded-Content-Length") == "0"
@@ -222,6 +256,47 @@ func TestStores(t *testing.T) {
 		wantObject(t, g, "/bucket/parts", body, 1)
 		g.delete("/bucket/parts").want(t, 204, "")
 		g.get("/bucket/parts").want(t, 404, "NoSuchKey")
+	})
+}
+
+// TestStoresRules: a bucket gets a rule. If it was empty, the gateway shows
+// nothing in it that is not sealed.
+func TestStoresRules(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, _ string) {
+		for bucket, want := range map[string]int{"empty": 403, "full": 200} {
+			g.upstream.makeBucket(bucket)
+			if want == 200 {
+				g.put("/"+bucket+"/old", []byte("old")).want(t, 200, "")
+			}
+			g.setEncryption(bucket, encryptionDoc(s3.AES256, "")).want(t, 200, "")
+			g.put("/"+bucket+"/k", []byte("new")).want(t, 200, "")
+			wantObject(t, g, "/"+bucket+"/k", []byte("new"), 1)
+			g.upstream.store(bucket, "planted", &memObject{body: []byte("planted"), header: http.Header{}, etag: "0123"})
+			if got := g.get("/" + bucket + "/planted"); got.status != want {
+				t.Errorf("%s: %d %s", bucket, got.status, got.code)
+			}
+		}
+	})
+}
+
+// TestStoresUnknownUploads: every operation on an upload that does not exist is
+// NoSuchUpload, in buckets with and without a rule.
+func TestStoresUnknownUploads(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, g *testGateway, _ string) {
+		g.upstream.makeBucket("plain")
+		for _, bucket := range []string{testBucket, "plain"} {
+			id := url.Values{"uploadId": {g.begin("/" + bucket + "/k").id}}
+			path := "/" + bucket + "/k"
+			g.do(clientRequest{method: http.MethodDelete, path: path, query: id}).want(t, 204, "")
+			part := maps.Clone(id)
+			part.Set("partNumber", "1")
+			g.do(clientRequest{method: http.MethodGet, path: path, query: id}).want(t, 404, "NoSuchUpload")
+			g.do(clientRequest{method: http.MethodPut, path: path, query: part, body: []byte("part")}).want(t, 404, "NoSuchUpload")
+			g.put("/"+bucket+"/source", []byte("source")).want(t, 200, "")
+			g.do(clientRequest{method: http.MethodPut, path: path, query: part, header: headers("X-Amz-Copy-Source", bucket+"/source")}).want(t, 404, "NoSuchUpload")
+		}
 	})
 }
 

@@ -104,6 +104,20 @@ func TestSweep(t *testing.T) {
 
 var sortedNames = cmp.Transformer("sorted", func(s []string) string { return strings.Join(slices.Sorted(slices.Values(s)), "\n") })
 
+// TestSweepNoSuchKey: at a store that answers NoSuchKey for unknown uploads,
+// those that it does not list are gone.
+func TestSweepNoSuchKey(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t).withSmallParts()
+	ended, alive := g.begun("k", sweepSSE...), g.begun("k", sweepSSE...)
+	ended.endDirectly()
+	g.upstream.on(http.MethodGet, "/bucket/k", answerWith(404, "NoSuchKey"))
+	g.wantSwept(8*sweepDay, 4)
+	if len(ended.records()) != 0 || len(alive.records()) != 4 {
+		t.Errorf("left: %q, %q", ended.records(), alive.records())
+	}
+}
+
 // TestSweepYoung: an upload that got a part lately stays. So does one whose
 // record has a recent date, even if the store claims that it is old.
 func TestSweepYoung(t *testing.T) {
@@ -143,7 +157,17 @@ func TestSweepErrors(t *testing.T) {
 			g.upstream.on(http.MethodGet, "/bucket/k", answerWith(500, "InternalError"))
 		}},
 		"404 of another kind": {spoil: func(g *testGateway, _ *testUpload) {
+			g.upstream.on(http.MethodGet, "/bucket", answerWith(404, "NoSuchKey"))
+		}},
+		"404 of another kind, uploads refused": {spoil: func(g *testGateway, _ *testUpload) {
+			g.upstream.on(http.MethodGet, "/bucket", answerWith(403, "AccessDenied"))
 			g.upstream.on(http.MethodGet, "/bucket/k", answerWith(404, "NoSuchKey"))
+		}},
+		"404 of another kind, no uploads": {spoil: func(g *testGateway, _ *testUpload) {
+			g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				r.URL.RawQuery = "" // the store drops the query
+				next.ServeHTTP(w, r)
+			})
 		}},
 		"no bucket": {spoil: func(g *testGateway, _ *testUpload) {
 			g.upstream.on(http.MethodGet, "/bucket/k", answerWith(404, "NoSuchBucket"))

@@ -6,7 +6,7 @@
 //
 // Usage:
 //
-//	s3suite [-suite versitygw|minio-go] [-store versitygw|minio]
+//	s3suite [-suite versitygw|minio-go] [-store versitygw|minio|ceph]
 //	        [-auto off|sse-s3|sse-kms] [-run REGEXP] [-parallel N]
 //	        [-doc docs/S3.md] [-v]
 //
@@ -46,7 +46,7 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.suite, "suite", suiteVersitygw, "the tests: versitygw or minio-go")
-	flag.StringVar(&o.store, "store", stack.StoreVersitygw, "the store: versitygw or minio")
+	flag.StringVar(&o.store, "store", stack.StoreVersitygw, "the store: versitygw, minio or ceph")
 	flag.StringVar(&o.auto, "auto", "off", "SSEGW_AUTO_ENCRYPTION of the gateway: off, sse-s3 or sse-kms")
 	flag.StringVar(&o.run, "run", ".", "run the tests that match")
 	flag.IntVar(&o.parallel, "parallel", 6, "tests at a time")
@@ -166,8 +166,8 @@ func newRig(ctx context.Context, dir string, suite suite, o options) (r *rig, er
 		"SSEGW_KMS_TIMEOUT":      "30s", // no test fails because the machine is busy
 	}
 	switch o.store {
-	case stack.StoreMinIO:
-		env["SSEGW_REGION"] = "*" // like MinIO, which starts without a region
+	case stack.StoreMinIO, stack.StoreCeph:
+		env["SSEGW_REGION"] = "*" // like MinIO, which starts without a region, and Ceph, which accepts any
 	case stack.StoreVersitygw:
 		env["SSEGW_SIGV2"] = "off" // like versitygw, which does not support Version 2
 	}

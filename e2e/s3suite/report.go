@@ -15,7 +15,7 @@ import (
 //
 //	| `test`, `test` | where | reason |
 //
-// where is "all", or a list of stores (versitygw, minio) and values of
+// where is "all", or a list of stores (versitygw, minio, ceph) and values of
 // SSEGW_AUTO_ENCRYPTION (off, sse-s3, sse-kms).
 type exception struct {
 	tests  []string
@@ -64,7 +64,7 @@ func (e exception) covers(name string, o options) bool {
 		named := slices.ContainsFunc(e.where, func(w string) bool { return slices.Contains(all, w) })
 		return !named || slices.Contains(e.where, have)
 	}
-	return fits([]string{stack.StoreVersitygw, stack.StoreMinIO}, o.store) && fits([]string{"off", "sse-s3", "sse-kms"}, o.auto)
+	return fits([]string{stack.StoreVersitygw, stack.StoreMinIO, stack.StoreCeph}, o.store) && fits([]string{"off", "sse-s3", "sse-kms"}, o.auto)
 }
 
 // report is the outcome of a comparison.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,7 +54,7 @@ memstore page set = false
 
 [client.rgw]
 rgw data = {dir}
-rgw frontends = beast endpoint={rgw}
+rgw frontends = beast {frontend}
 `
 
 // cephKeys are the users of a cluster and their rights.
@@ -71,7 +70,8 @@ type cephCluster struct {
 	*Stack
 	programs map[string]string // paths by name
 	id, dir  string
-	mon, rgw string // addresses
+	mon      string // address
+	frontend string // where the RADOS gateway listens, in the words of its configuration
 	fsid     string
 	osdID    string // UUID
 }
@@ -79,9 +79,6 @@ type cephCluster struct {
 // startCeph starts a Ceph cluster with a RADOS gateway. A restart of the store
 // restarts only the RADOS gateway.
 func (s *Stack) startCeph(ctx context.Context, o StoreOptions) (*Store, error) {
-	if o.TLS || o.KES != nil {
-		return nil, errors.New("stack: ceph has neither TLS nor KES here")
-	}
 	programs, err := installed(cephPackages, "ceph-mon", "ceph-osd", "radosgw", "ceph", "ceph-authtool", "monmaptool", "radosgw-admin")
 	if err != nil {
 		return nil, err
@@ -93,10 +90,10 @@ func (s *Stack) startCeph(ctx context.Context, o StoreOptions) (*Store, error) {
 	if c.mon, err = freeAddr(); err != nil {
 		return nil, err
 	}
-	if c.rgw, err = freeAddr(); err != nil {
+	st, err := c.newRGW(o)
+	if err != nil {
 		return nil, err
 	}
-	st := &Store{Endpoint: "http://" + c.rgw, Dir: filepath.Join(c.dir, "osd"), AccessKey: c.id, SecretKey: rand.Text()}
 	for _, step := range []func(context.Context) error{c.prepare, c.startMonitor, c.startOSD, func(ctx context.Context) error {
 		return c.run(ctx, "radosgw-admin", "-n", "client.rgw", "user", "create", "--uid", "e2e", "--display-name", "e2e",
 			"--access-key", st.AccessKey, "--secret-key", st.SecretKey)
@@ -105,7 +102,7 @@ func (s *Stack) startCeph(ctx context.Context, o StoreOptions) (*Store, error) {
 			return nil, err
 		}
 	}
-	client, err := HTTPClient("")
+	client, err := HTTPClient(st.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +110,26 @@ func (s *Stack) startCeph(ctx context.Context, o StoreOptions) (*Store, error) {
 	return st, err
 }
 
+// newRGW gives the RADOS gateway an address, a user and, if requested, a
+// certificate.
+func (c *cephCluster) newRGW(o StoreOptions) (*Store, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	c.frontend = "endpoint=" + addr
+	st := &Store{Endpoint: "http://" + addr, Dir: filepath.Join(c.dir, "osd"), AccessKey: c.id, SecretKey: rand.Text()}
+	if !o.TLS {
+		return st, nil
+	}
+	err = st.certify(filepath.Join(c.dir, certDir))
+	c.frontend = fmt.Sprintf("ssl_endpoint=%s ssl_certificate=%s ssl_private_key=%s", addr, st.CAFile, st.keyFile)
+	return st, err
+}
+
 // prepare writes the configuration, the keys and the map of monitors.
 func (c *cephCluster) prepare(ctx context.Context) error {
-	config := strings.NewReplacer("{fsid}", c.fsid, "{dir}", c.dir, "{mon}", c.mon, "{rgw}", c.rgw).Replace(cephConfig)
+	config := strings.NewReplacer("{fsid}", c.fsid, "{dir}", c.dir, "{mon}", c.mon, "{frontend}", c.frontend).Replace(cephConfig)
 	if err := os.WriteFile(filepath.Join(c.dir, "ceph.conf"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("stack: %w", err)
 	}

@@ -36,7 +36,7 @@ type Store struct {
 // StoreOptions configures the start of a store. The zero value is valid.
 type StoreOptions struct {
 	TLS bool // listen with a fresh certificate
-	KES *KES // source of keys for a store that encrypts by itself, as MinIO does
+	KES *KES // source of keys for a store that encrypts by itself, as MinIO does; Ceph and versitygw ignore it
 
 	// MetadataValue is Swift's limit for a value of user metadata, in bytes. 0
 	// means Swift's default of 256. Other stores ignore it.

@@ -227,6 +227,8 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 	if _, err := sealer.OpenContent(stored, object, 1, sealer.NewContent(written, object, 1).Digest()); err == nil {
 		altered := k.Upstream.Capabilities().Altered
 		switch list := strings.Join(altered.List(), " and "); {
+		case list == "" && altered.Hyphens != "":
+			return okay("these and user metadata come back unchanged, except that the store puts hyphens for %s in names", altered.Hyphens)
 		case list == "":
 		case altered.Names == "" && !altered.Content: // few clients send the others
 			return okay("these and user metadata come back unchanged; the store would change %s, so sealed objects with that are refused", list)

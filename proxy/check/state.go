@@ -55,12 +55,15 @@ func (k *checker) checkStore(ctx context.Context) Finding {
 // checkState tests what a start needs, in the order of a start.
 func (k *checker) checkState(ctx context.Context) {
 	bucket := k.State.Bucket()
-	var listed error // NoSuchBucket if the state bucket does not exist
+	var listed error // why the state bucket could not be listed
 	if !k.run(ctx, "store credential", k.skipStore, func(ctx context.Context) (found Finding) {
 		found, listed = k.checkCredential(ctx)
 		return found
 	}) && k.skipStore == "" {
 		k.skipStore = "the store refuses the gateway's credential"
+		if upstream.StatusOf(listed) >= http.StatusInternalServerError {
+			k.skipStore = "the store cannot list the state bucket"
+		}
 	}
 	there := false
 	k.run(ctx, "state bucket "+bucket, k.skipStore, func(context.Context) Finding {
@@ -83,8 +86,7 @@ func (k *checker) checkState(ctx context.Context) {
 }
 
 // checkCredential lists the state bucket with the gateway's credential. The
-// error is the store's NoSuchBucket if the bucket does not exist, otherwise
-// nil.
+// error is the store's, nil if the bucket could be listed.
 func (k *checker) checkCredential(ctx context.Context) (Finding, error) {
 	const notS3 = "name an S3 store in SSEGW_UPSTREAM_ENDPOINT"
 	if err := k.Upstream.CheckCredentials(ctx); err != nil {
@@ -92,7 +94,7 @@ func (k *checker) checkCredential(ctx context.Context) (Finding, error) {
 			"not found: %s", reason(err)), nil
 	}
 	resp, err := k.store.Send(ctx, upstream.Request{
-		Method: http.MethodGet, Bucket: k.State.Bucket(), Query: url.Values{"list-type": {"2"}, "max-keys": {"1"}},
+		Method: http.MethodGet, Bucket: k.State.Bucket(), Query: url.Values{"max-keys": {"1"}},
 	})
 	if err == nil {
 		_, err := upstream.ParseListing(resp.Body)
@@ -104,12 +106,12 @@ func (k *checker) checkCredential(ctx context.Context) (Finding, error) {
 	}
 	answered := upstream.AnswerOf(err)
 	if answered == nil {
-		return failed("check the log of the store", "%s", reason(err)), nil
+		return failed("check the log of the store", "%s", reason(err)), err
 	}
 	if answered.Code == "NoSuchBucket" {
 		return okay("is accepted"), err
 	}
-	return failed(credentialRemedy(answered, k.State.Bucket(), notS3), "%s", reason(answered)), nil
+	return failed(credentialRemedy(answered, k.State.Bucket(), notS3), "%s", reason(answered)), err
 }
 
 // credentialRemedy returns the remedy for a credential that the store refused

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -13,8 +14,9 @@ import (
 
 // Storable rewrites the headers that are stored with a sealed object in the
 // form in which the store keeps them. Each has one line, and user metadata that
-// is not ASCII is in encoded words at every store. A header that the store
-// would change on an object of that key is an S3 error.
+// is not ASCII is in encoded words at every store. Names of user metadata have
+// hyphens where the store puts them. A header that the store would change in
+// another way on an object of that key is an S3 error.
 func Storable(altered upstream.Alterations, header http.Header, key string) error {
 	if altered.DirMeta && strings.HasSuffix(key, "/") {
 		return s3.ErrArgument("key", key, doesNotKeep+"the metadata of directories, which are objects whose keys end in a slash.")
@@ -23,6 +25,9 @@ func Storable(altered upstream.Alterations, header http.Header, key string) erro
 		if strings.Contains(key, part) {
 			return s3.ErrArgument("key", key, doesNotKeep+"keys with "+part+".")
 		}
+	}
+	if err := hyphenate(altered.Hyphens, header); err != nil {
+		return err
 	}
 	for name, values := range header {
 		lower := strings.ToLower(name)
@@ -42,6 +47,35 @@ func Storable(altered upstream.Alterations, header http.Header, key string) erro
 		}
 		header.Set(name, kept)
 	}
+	return nil
+}
+
+// hyphenate replaces signs by hyphens in the names of user metadata, as the
+// store does. Two names that become the same are an S3 error, and so is the
+// name of a piece of a sealed header.
+func hyphenate(signs string, header http.Header) error {
+	renamed := http.Header{}
+	for name, values := range header {
+		lower := strings.ToLower(name)
+		if !strings.HasPrefix(lower, s3.MetaPrefix) || !strings.ContainsAny(lower, signs) {
+			continue
+		}
+		kept := http.CanonicalHeaderKey(strings.Map(func(char rune) rune {
+			if strings.ContainsRune(signs, char) {
+				return '-'
+			}
+			return char
+		}, lower))
+		switch {
+		case sealer.IsPieceName(strings.ToLower(kept)):
+			return errReserved(lower)
+		case header.Values(kept) != nil || renamed.Values(kept) != nil:
+			return s3.ErrArgument(lower, strings.Join(values, ","), doesNotKeep+lower+" apart from "+strings.ToLower(kept)+".")
+		}
+		renamed[kept] = values
+		delete(header, name)
+	}
+	maps.Copy(header, renamed)
 	return nil
 }
 

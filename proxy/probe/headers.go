@@ -45,7 +45,11 @@ func (c Prober) Headers(ctx context.Context) error {
 		Content: decoded(stored.Get("Content-Disposition")) != probeText,
 	}
 	for _, char := range probedNames {
-		if stored.Get(probeName(char)) != "probe" {
+		switch name := probeName(char); "probe" {
+		case stored.Get(name):
+		case stored.Get(strings.ReplaceAll(name, string(char), "-")):
+			found.Hyphens += string(char)
+		default:
 			found.Names += string(char)
 		}
 	}

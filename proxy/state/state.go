@@ -416,7 +416,8 @@ func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised boo
 
 // put stores a small object and returns its ETag. It replaces only the object
 // with that ETag. With an empty etag it only creates. If the store answers
-// NotImplemented to a conditional write, put writes without the condition.
+// NotImplemented to a conditional write, put writes without the condition. If
+// another write came first, upstream.LostRace is true for the error.
 func (s *State) put(ctx context.Context, name string, b []byte, etag string) (string, error) {
 	condition := http.Header{"If-None-Match": {"*"}}
 	if etag != "" {
@@ -426,10 +427,20 @@ func (s *State) put(ctx context.Context, name string, b []byte, etag string) (st
 	if upstream.StatusOf(err) == http.StatusNotImplemented {
 		stored, err = s.store.Put(ctx, s.cfg.Bucket, name, b, http.Header{})
 	}
+	if upstream.StatusOf(err) >= 500 && s.isOther(ctx, name, etag) {
+		err = &upstream.Error{Status: http.StatusPreconditionFailed}
+	}
 	if err != nil {
 		return "", fmt.Errorf("state: writing %s to the state bucket: %w", name, err)
 	}
 	return stored, nil
+}
+
+// isOther reports whether the object exists and has another ETag. Some stores
+// answer 500 to the loser of two conditional writes at the same time.
+func (s *State) isOther(ctx context.Context, name, etag string) bool {
+	stored, err := s.store.Head(ctx, s.cfg.Bucket, name)
+	return err == nil && stored.Get("ETag") != etag
 }
 
 // CheckUpstream asks the store for the state bucket. It returns nil if the

@@ -193,7 +193,7 @@ func (w *sweeper) sweepAway(ctx context.Context, name string) error {
 }
 
 // isGone reports whether the upload with that record prefix no longer exists.
-// Only the store's NoSuchUpload proves that; any other error proves nothing. If
+// Only the store proves that (see IsGone); any error proves nothing. If
 // the record of the upload itself is missing, the other records are useless,
 // and isGone returns true.
 func (w *sweeper) isGone(ctx context.Context, prefix string) (bool, error) {
@@ -217,12 +217,5 @@ func (w *sweeper) isGone(ctx context.Context, prefix string) (bool, error) {
 	if err := w.spend(); err != nil {
 		return false, err
 	}
-	err = w.store.FindUpload(ctx, u.AtStore())
-	switch {
-	case upstream.IsNoUpload(err):
-		return true, nil
-	case upstream.AnswerOf(err) != nil && !errors.Is(err, upstream.ErrUnavailable):
-		return false, nil
-	}
-	return false, err
+	return w.store.IsGone(ctx, u.AtStore())
 }

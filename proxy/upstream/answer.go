@@ -56,6 +56,7 @@ type Error struct {
 	Header http.Header
 	Answer *s3.Error // what the document says; nil for an answer without one
 	Code   string    // of Answer; "" without one
+	Meant  bool      // the store answered NoSuchKey, which can only mean the upload; Answer is NoSuchUpload
 }
 
 // hidden is an error of the store that clients do not get. errors.As does not
@@ -128,6 +129,11 @@ func ReadError(resp *http.Response) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, Hide(e))
 	}
 	switch e.Code {
+	case s3.ErrNoSuchKey.Code:
+		// Some stores answer this to ListParts of an unknown upload.
+		if r := resp.Request; r != nil && r.URL.Query().Has("uploadId") && r.Header.Get("X-Amz-Copy-Source") == "" {
+			e.Answer, e.Code, e.Meant = s3.ErrNoSuchUpload, s3.ErrNoSuchUpload.Code, true
+		}
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":
 		// The gateway's own credentials or clock: not the client's fault.
 		return fmt.Errorf("%w: %w", ErrUnavailable, Hide(e))

@@ -71,6 +71,7 @@ func (c Capabilities) All() iter.Seq2[string, string] {
 			{"copy_keeps_tags", yes(c.Copies.Tags)},
 			{"upload_keeps_tags", yes(c.UploadTags)},
 			{"metadata_value_limit", strconv.Itoa(c.MetaValue)},
+			{"metadata_name_hyphens", cmp.Or(strings.Join(strings.Split(c.Altered.Hyphens, ""), " "), "none")},
 			{"headers_refused", cmp.Or(strings.Join(c.Altered.List(), ", "), "none")},
 		} {
 			if !yield(v[0], v[1]) {
@@ -157,10 +158,12 @@ func (g SourceGuard) Covers(etag string) bool {
 
 // Alterations describes which headers of an object, and which keys, a store
 // does not keep as sent. A sealed object whose headers change cannot be read.
-// So the gateway makes a change itself before it seals, if the meaning stays
-// the same, and refuses the write otherwise.
+// So the gateway makes a change itself before it seals if the meaning stays the
+// same or clients of the store know the change, and refuses the write
+// otherwise.
 type Alterations struct {
-	Names   string   // characters that it changes in names of user metadata
+	Names   string   // characters that it changes in names of user metadata, except those in Hyphens
+	Hyphens string   // characters that it replaces by a hyphen in names of user metadata
 	Expires bool     // it keeps Expires only as a date in the form of RFC 9110
 	Words   bool     // it decodes or rewrites encoded words in user metadata
 	Meta    bool     // it changes the text that encoded words in user metadata stand for
@@ -171,7 +174,7 @@ type Alterations struct {
 }
 
 // List describes the alterations for which writes are refused, one per element.
-// Words is not one of them.
+// Hyphens and Words are not among them.
 func (a *Alterations) List() (list []string) {
 	if a.Names != "" {
 		list = append(list, "names of metadata with "+strings.Join(strings.Split(a.Names, ""), " "))

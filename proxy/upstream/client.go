@@ -8,9 +8,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -157,6 +159,43 @@ func (c Client) CreateBucket(ctx context.Context, bucket string) error {
 		_, err = c.Exec(ctx, o)
 	}
 	return err
+}
+
+// IsEmpty reports whether the bucket has no objects, no versions, and no
+// uploads, which could still become objects. A store without versions or
+// uploads may refuse to list them, or answer with another document. Only
+// ListObjects has to work.
+func (c Client) IsEmpty(ctx context.Context, bucket string) (bool, error) {
+	for _, query := range [...]url.Values{
+		{"uploads": {""}, "max-uploads": {"1"}}, {"versions": {""}, "max-keys": {"1"}}, {"max-keys": {"1"}},
+	} {
+		listing, err := c.listing(ctx, bucket, query)
+		if may := len(query) > 1; may && (hasNone(err) || errors.Is(err, s3.ErrDocument)) {
+			continue
+		}
+		if err != nil || len(listing.Entries) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// hasNone reports whether the store refuses to list something in a bucket, and
+// the reason is not a missing right or a fault.
+func hasNone(err error) bool {
+	status := StatusOf(err)
+	return status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed || status == http.StatusBadRequest ||
+		status == http.StatusNotFound && !IsCode(err, s3.ErrNoSuchBucket)
+}
+
+// listing returns a page of a listing.
+func (c Client) listing(ctx context.Context, bucket string, query url.Values) (*s3.Listing, error) {
+	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Query: query})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return ParseListing(resp.Body)
 }
 
 // Head returns the headers of an object.

@@ -5,9 +5,11 @@ import (
 	"crypto/md5" //nolint:gosec // of ETags, not a security measure
 	"encoding/hex"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,6 +79,41 @@ func (c Client) FindUpload(ctx context.Context, up UploadName) error {
 		Discard(resp)
 	}
 	return err
+}
+
+// IsGone reports whether the store has proven that it does not have the upload:
+// with NoSuchUpload, or with NoSuchKey and a list of uploads without it. Any
+// other answer proves nothing.
+func (c Client) IsGone(ctx context.Context, up UploadName) (bool, error) {
+	err := c.FindUpload(ctx, up)
+	gone := IsNoUpload(err)
+	if gone && AnswerOf(err).Meant {
+		gone, err = c.isUnlisted(ctx, up)
+	}
+	if gone || AnswerOf(err) != nil && !errors.Is(err, ErrUnavailable) {
+		return gone, nil
+	}
+	return false, err
+}
+
+// isUnlisted reports whether the store lists all uploads of the key, and not
+// this one.
+func (c Client) isUnlisted(ctx context.Context, up UploadName) (bool, error) {
+	query := url.Values{"uploads": {""}, "prefix": {up.Key}}
+	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: up.Bucket, Query: query})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	doc, err := ReadDocument(resp.Body)
+	if err != nil || !s3.HasRoot(doc, "ListMultipartUploadsResult") {
+		return false, err
+	}
+	listing, err := s3.ParseListing(doc)
+	if err != nil || listing.IsTruncated {
+		return false, nil //nolint:nilerr // an odd list proves nothing
+	}
+	return !slices.ContainsFunc(listing.Entries, func(e s3.Entry) bool { return e.UploadID == up.ID }), nil
 }
 
 // ListParts returns all parts of an upload that the store has, by number. A

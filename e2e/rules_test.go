@@ -176,7 +176,7 @@ func (r *rig) loses(t *testing.T) bool {
 	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil && !hasCode(err, "BucketAlreadyOwnedByYou") {
 		t.Fatal(err)
 	}
-	return probes[canConditions](t.Context(), r, client, &bucket) != nil
+	return probes[canConditions](t, r, client, &bucket) != nil
 }
 
 // keyOfRule returns the key of a bucket's rule, AES256 if it names none, and ""

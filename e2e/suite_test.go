@@ -31,6 +31,7 @@ var suite = map[string][]capability{
 	"TestListingRequests":        nil,
 	"TestMCEncrypt":              nil,
 	"TestMigratingBucket":        nil,
+	"TestMigration":              {canConditions, canRestart, canTags},
 	"TestMultipartReplicas":      nil,
 	"TestRandomWrites":           nil,
 	"TestRefusedUploads":         {canRestart},

@@ -171,6 +171,7 @@ func (r *run) inventory(ctx context.Context, bucket string, e *s3.Entry) outcome
 // Needs tells what still needs a KES key, as far as an inventory found out.
 type Needs struct {
 	Key      string   `json:"key"`
+	Bucket   string   `json:"bucket,omitempty"` // the only one that was looked at; "": all were
 	Objects  int64    `json:"objects"`
 	Versions int64    `json:"versions"`
 	Uploads  int64    `json:"uploads"`
@@ -185,8 +186,12 @@ func (n *Needs) Nothing() bool {
 
 // String is one line that answers whether the key may be retired.
 func (n *Needs) String() string {
+	in := ""
+	if n.Bucket != "" {
+		in = " in " + n.Bucket
+	}
 	if n.Nothing() {
-		return fmt.Sprintf("nothing needs the key %s", n.Key)
+		return fmt.Sprintf("nothing%s needs the key %s", in, n.Key)
 	}
 	var by []string
 	for _, c := range [...]struct {
@@ -194,7 +199,7 @@ func (n *Needs) String() string {
 		what string
 	}{{n.Objects, "objects"}, {n.Versions, "older versions"}, {n.Uploads, "unfinished uploads"}} {
 		if c.n > 0 {
-			by = append(by, fmt.Sprintf("%d %s", c.n, c.what))
+			by = append(by, fmt.Sprintf("%d %s%s", c.n, c.what, in))
 		}
 	}
 	if len(n.Rules) > 0 {
@@ -217,7 +222,7 @@ func (e *Engine) NeedsOf(ctx context.Context, j *Job, key string) ([]*Needs, err
 	all := map[string]*Needs{}
 	of := func(name string) *Needs {
 		if all[name] == nil {
-			all[name] = &Needs{Key: name}
+			all[name] = &Needs{Key: name, Bucket: j.Bucket}
 		}
 		return all[name]
 	}
@@ -242,7 +247,7 @@ func (e *Engine) NeedsOf(ctx context.Context, j *Job, key string) ([]*Needs, err
 			n.Roots = append(n.Roots, u.Root)
 		case u.Rule != "":
 			n.Rules = append(n.Rules, u.Rule)
-		default:
+		case j.Bucket == "" || j.Bucket == u.Upload:
 			n.Uploads++
 		}
 	}

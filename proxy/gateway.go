@@ -100,6 +100,7 @@ type Server struct {
 	pages          object.MetadataPages
 	uploads        *state.ListedCache
 	subresources   *probe.Subresources
+	acls           *probe.ACLs
 	bounds         bounds
 	patience       patience
 	times          times
@@ -128,6 +129,7 @@ func New(cfg Config) *Server {
 		caches:         object.NewCaches(),
 		uploads:        state.NewListedCache(),
 		subresources:   &probe.Subresources{Prober: probe.Prober{Client: cfg.Upstream.Own(), Bucket: cfg.State.Bucket()}},
+		acls:           &probe.ACLs{Prober: probe.Prober{Client: cfg.Upstream.Own(), Bucket: cfg.State.Bucket()}},
 		bounds:         storeBounds,
 		patience:       completePatience,
 		times:          serverTimes,

@@ -110,6 +110,9 @@ func rewrittenHeader(c *call, src *copySource) (http.Header, error) {
 	// Copies do not keep these by themselves.
 	upstream.PassHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
+	if c.gw.acls.None(c.ctx()) {
+		return header, nil
+	}
 	return header, upstream.KeepGrants(c.ctx(), c.store(), c.req.Bucket, c.req.Key, header)
 }
 

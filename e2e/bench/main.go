@@ -9,6 +9,7 @@
 //
 //	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|sse-s3]
 //	      [-memory=false] [-keys=false] [-profile DIR]
+//	bench -jobs -store minio|versitygw [-rounds N]
 //
 // The store "discard" is part of this program. It keeps only what the reads
 // need, so that the cost of a real store does not hide the gateway's. Client
@@ -17,6 +18,9 @@
 //
 // Last come data keys per second: the gateway's KES client next to bare clients
 // with HTTP/1.1 and HTTP/2, on the same server.
+//
+// With -jobs, bench measures encrypt, rekey, verify and inventory instead, next
+// to what they are compared with.
 //
 // With -profile, bench writes CPU profiles of the gateway under large PUTs and
 // GETs to DIR. The exit code is 1 if something failed, an object came back
@@ -40,6 +44,7 @@ type options struct {
 	rounds     int
 	memory     bool
 	keys       bool
+	jobs       bool
 	profile    string // folder for CPU profiles; "" for none
 }
 
@@ -50,6 +55,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "measured rounds of direct, bare, gateway")
 	flag.BoolVar(&o.memory, "memory", true, "measure memory under 8 x 1 GiB up and down")
 	flag.BoolVar(&o.keys, "keys", true, "measure data keys per second")
+	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs on whole buckets, and nothing else")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the gateway to this folder")
 	bare := flag.String("bare", "", "be the bare proxy to this URL (how the program starts itself)")
 	flag.Parse()
@@ -86,6 +92,9 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, rig.Close()) }()
 
 	printHead(o)
+	if o.jobs {
+		return rig.measureJobs(ctx, o.rounds)
+	}
 	for _, w := range []workload{large, small} {
 		results, err := rig.measure(ctx, w, o.rounds)
 		if err != nil {

@@ -138,7 +138,7 @@ func (r *run) inventory(ctx context.Context, bucket string, e *s3.Entry) outcome
 	}
 	id := Use{Bucket: bucket, Scheme: Plain}
 	size, parts := e.Size, int64(0)
-	o, err := r.Objects.Access().Of(bucket, e).ProveEntry(ctx, e, r.pages.Tells(e), func() {})
+	o, err := r.prove(ctx, bucket, e)
 	switch {
 	case isGone(err):
 		return outcome{result: ResultGone}

@@ -142,7 +142,7 @@ func (r *run) lookForPlain(ctx context.Context, e *s3.Entry) outcome {
 	if e.DeleteMarker {
 		return outcome{}
 	}
-	o, err := r.prove(ctx, e)
+	o, err := r.prove(ctx, r.job.Bucket, e)
 	switch {
 	case err != nil && isGone(err):
 		return outcome{}
@@ -158,14 +158,26 @@ func (r *run) lookForPlain(ctx context.Context, e *s3.Entry) outcome {
 }
 
 // prove authenticates the header of an entry's object, and returns nil for an
-// object that is not sealed. The caller wipes the object.
-func (r *run) prove(ctx context.Context, e *s3.Entry) (*object.Object, error) {
-	return r.reader(e).ProveEntry(ctx, e, r.pages.Tells(e), func() {})
+// object that is not sealed. If another object has replaced that of the entry,
+// it proves that one. The caller wipes the object.
+func (r *run) prove(ctx context.Context, bucket string, e *s3.Entry) (*object.Object, error) {
+	reader := r.readerIn(bucket, e)
+	o, err := reader.ProveEntry(ctx, e, r.pages.Tells(e), func() {})
+	if !errors.Is(err, object.ErrIntegrity) && !errors.Is(err, object.ErrChanged) {
+		return o, err
+	}
+	head, err := reader.Head(ctx, object.Request{})
+	if err != nil || !head.Sealed() {
+		return nil, err
+	}
+	return reader.Prove(ctx, head.Header, head.Size, nil, nil)
 }
 
 // reader returns the reader of an entry's object.
-func (r *run) reader(e *s3.Entry) *object.Reader {
-	return r.Objects.Access().Of(r.job.Bucket, e)
+func (r *run) reader(e *s3.Entry) *object.Reader { return r.readerIn(r.job.Bucket, e) }
+
+func (r *run) readerIn(bucket string, e *s3.Entry) *object.Reader {
+	return r.Objects.Access().Of(bucket, e)
 }
 
 // concludeEncrypt makes the bucket sealed-only if nothing in it is in
@@ -298,7 +310,7 @@ func (r *run) rekeyed(name sealer.Binding, h sealer.KeyHint) (*sse.Sealing, erro
 // countOld returns the outcome of an older version, which cannot be replaced.
 // It counts only if the job would change it.
 func (r *run) countOld(ctx context.Context, e *s3.Entry, f *filter) outcome {
-	o, err := r.prove(ctx, e)
+	o, err := r.prove(ctx, r.job.Bucket, e)
 	switch {
 	case err != nil:
 		return outcomeOf("", 0, err)

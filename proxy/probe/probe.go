@@ -27,7 +27,7 @@ type Prober struct {
 
 // All finds out everything that Capabilities describe.
 func (c Prober) All(ctx context.Context) error {
-	for _, find := range [...]func(context.Context) error{c.Headers, c.MetaValue, c.Framing, c.Conditions, c.Copies, c.UploadTags} {
+	for _, find := range [...]func(context.Context) error{c.Headers, c.UploadHeaders, c.MetaValue, c.Framing, c.Conditions, c.Copies, c.UploadTags} {
 		var err error
 		for range attempts {
 			if err = find(ctx); err == nil {

@@ -167,6 +167,19 @@ type Alterations struct {
 	Keys    []string // parts of keys that it changes
 }
 
+// And returns what the store alters in writes of either kind. Directories and
+// keys are those of a.
+func (a Alterations) And(b Alterations) Alterations {
+	for _, char := range b.Names {
+		if !strings.ContainsRune(a.Names, char) {
+			a.Names += string(char)
+		}
+	}
+	a.Expires, a.Words = a.Expires || b.Expires, a.Words || b.Words
+	a.Meta, a.Content = a.Meta || b.Meta, a.Content || b.Content
+	return a
+}
+
 // List describes the alterations for which writes are refused, one per element.
 // Words is not one of them.
 func (a *Alterations) List() (list []string) {

@@ -180,8 +180,8 @@ func (w *randomWriter) write(ctx context.Context, d drawn) error {
 	if err == nil {
 		return w.wantBack(ctx, d)
 	}
-	if !d.sealed() && isStatus(err, http.StatusInternalServerError) && isStatus(w.send(ctx, w.direct, d), http.StatusInternalServerError) {
-		return nil // the store itself fails at such a plaintext write, such as Swift at headers that are not UTF-8
+	if !d.sealed() && statusOf(err) == http.StatusInternalServerError && statusOf(w.send(ctx, w.direct, d)) >= http.StatusBadRequest {
+		return nil // the store takes no such plaintext directly either, as Swift with headers that are not UTF-8
 	}
 	return w.wantRefusal(err)
 }
@@ -198,12 +198,6 @@ func (w *randomWriter) wantRefusal(err error) error {
 	defer w.mu.Unlock()
 	w.refused[api.ErrorCode()]++
 	return nil
-}
-
-// isStatus reports whether err is an answer with that status.
-func isStatus(err error, status int) bool {
-	var answer *smithyhttp.ResponseError
-	return errors.As(err, &answer) && answer.HTTPStatusCode() == status
 }
 
 // withHeaders sets headers of a request before it is signed.

@@ -141,7 +141,8 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 	},
 	canUnderscores: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		key := aws.String("k")
-		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key, Metadata: map[string]string{"x_y": "1"}}); err != nil {
+		err := uploadProbe(t, client, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key, Metadata: map[string]string{"x_y": "1"}})
+		if err != nil {
 			return err
 		}
 		head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: key})

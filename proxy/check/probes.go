@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -212,7 +213,7 @@ func (k *checker) checkContentHeaders(ctx context.Context, object string) Findin
 		"Expires":               {"Wed, 21 Oct 2065 07:28:00 GMT"},
 		"X-Amz-Meta-Probe-Text": {"A value, with 'marks' = 100 %"}, "X-Amz-Meta-Probe-Utf8": {"Grüße"},
 	}
-	if err := k.prober().Headers(ctx); err != nil {
+	if err := cmp.Or(k.prober().Headers(ctx), k.prober().UploadHeaders(ctx)); err != nil {
 		return unexpected(err)
 	}
 	written := sent.Clone()

@@ -27,32 +27,11 @@ var allAlterations = upstream.Alterations{Names: probedNames, Expires: true, Wor
 // that the store refuses for one that it alters.
 func (c Prober) Headers(ctx context.Context) error {
 	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations }) // until more is known
-	sent := http.Header{}
-	sent.Set("Content-Disposition", probeText)
-	sent.Set("Expires", probeDate)
-	sent.Set(probeMeta, probeWords)
-	for _, char := range probedNames {
-		sent.Set(probeName(char), "probe")
-	}
-	stored, err := c.stored(ctx, sent)
+	stored, err := c.stored(ctx, c.keep, probedHeaders())
 	if err != nil {
 		return err
 	}
-	found := upstream.Alterations{
-		Expires: stored.Get("Expires") != probeDate,
-		Words:   stored.Get(probeMeta) != probeWords,
-		Meta:    decoded(stored.Get(probeMeta)) != decoded(probeWords),
-		Content: decoded(stored.Get("Content-Disposition")) != probeText,
-	}
-	for _, char := range probedNames {
-		switch name := probeName(char); "probe" {
-		case stored.Get(name):
-		case stored.Get(strings.ReplaceAll(name, string(char), "-")):
-			found.Hyphens += string(char)
-		default:
-			found.Names += string(char)
-		}
-	}
+	found := alterationsOf(stored)
 	if err := c.directories(ctx, &found); err != nil {
 		return err
 	}
@@ -69,11 +48,64 @@ func (c Prober) Headers(ctx context.Context) error {
 	return nil
 }
 
+// UploadHeaders finds out which headers the store alters only in multipart
+// uploads. Call it after Headers. A sealed object can become an upload when it
+// is copied, so what it finds holds for all writes.
+func (c Prober) UploadHeaders(ctx context.Context) error {
+	var found upstream.Alterations
+	kept, err := c.keepUploaded(ctx, "", nil, http.Header{})
+	if kept != nil { // otherwise it has no uploads
+		var stored http.Header
+		stored, err = c.stored(ctx, c.keepUploaded, probedHeaders())
+		found = alterationsOf(stored)
+	}
+	if odd := c.unlessOdd(ctx, err); err != nil {
+		return odd
+	}
+	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(found) })
+	return nil
+}
+
+// probedHeaders returns the headers that stores are known to alter.
+func probedHeaders() http.Header {
+	sent := http.Header{}
+	sent.Set("Content-Disposition", probeText)
+	sent.Set("Expires", probeDate)
+	sent.Set(probeMeta, probeWords)
+	for _, char := range probedNames {
+		sent.Set(probeName(char), "probe")
+	}
+	return sent
+}
+
+// alterationsOf returns how probedHeaders differ from what the store kept.
+func alterationsOf(stored http.Header) upstream.Alterations {
+	found := upstream.Alterations{
+		Expires: stored.Get("Expires") != probeDate,
+		Words:   stored.Get(probeMeta) != probeWords,
+		Meta:    decoded(stored.Get(probeMeta)) != decoded(probeWords),
+		Content: decoded(stored.Get("Content-Disposition")) != probeText,
+	}
+	for _, char := range probedNames {
+		switch name := probeName(char); "probe" {
+		case stored.Get(name):
+		case stored.Get(strings.ReplaceAll(name, string(char), "-")):
+			found.Hyphens += string(char)
+		default:
+			found.Names += string(char)
+		}
+	}
+	return found
+}
+
+// A keeper is one way to store a probe: see keep.
+type keeper func(ctx context.Context, suffix string, b []byte, h http.Header) (stored http.Header, err error)
+
 // stored stores a probe with headers, and returns them as the store keeps them.
 // If the store refuses them together, it tries each half of them, and leaves
 // out the single ones that the store refuses.
-func (c Prober) stored(ctx context.Context, sent http.Header) (http.Header, error) {
-	stored, err := c.keep(ctx, "", []byte("probe"), sent)
+func (c Prober) stored(ctx context.Context, keep keeper, sent http.Header) (http.Header, error) {
+	stored, err := keep(ctx, "", []byte("probe"), sent)
 	if stored != nil || err != nil {
 		return stored, err
 	}
@@ -86,7 +118,7 @@ func (c Prober) stored(ctx context.Context, sent http.Header) (http.Header, erro
 		for _, name := range half {
 			some[name] = sent[name]
 		}
-		stored, err := c.stored(ctx, some)
+		stored, err := c.stored(ctx, keep, some)
 		if err != nil {
 			return nil, err
 		}
@@ -102,16 +134,40 @@ func (c Prober) stored(ctx context.Context, sent http.Header) (http.Header, erro
 // keep stores a probe whose name ends in suffix. It returns the probe's headers
 // as the store keeps them, nil if the store refuses them.
 func (c Prober) keep(ctx context.Context, suffix string, b []byte, h http.Header) (stored http.Header, err error) {
-	err = c.With(ctx, suffix, func(name string) error {
+	err = c.With(ctx, suffix, func(name string) (err error) {
 		if _, err := c.Put(ctx, c.Bucket, name, b, h.Clone()); err != nil {
 			return unlessRefused(err)
 		}
-		var err error
-		if stored, err = c.Head(ctx, c.Bucket, name); err != nil && unlessRefused(err) == nil {
-			stored, err = http.Header{}, nil // it took the probe, and keeps nothing of it
-		}
+		stored, err = c.kept(ctx, name)
 		return err
 	})
+	return stored, err
+}
+
+// keepUploaded is keep with an upload. It ignores the bytes.
+func (c Prober) keepUploaded(ctx context.Context, suffix string, _ []byte, h http.Header) (stored http.Header, err error) {
+	err = c.With(ctx, suffix, func(name string) (err error) {
+		up, parts, err := c.upload(ctx, name, h.Clone())
+		if err != nil {
+			return unlessRefused(err)
+		}
+		if _, _, err = c.CompleteUpload(ctx, up, parts, http.Header{}); err != nil {
+			c.dropUpload(ctx, up)
+			return unlessRefused(err)
+		}
+		stored, err = c.kept(ctx, name)
+		return err
+	})
+	return stored, err
+}
+
+// kept returns the headers of a probe. They are empty if the store took the
+// probe and keeps nothing of it.
+func (c Prober) kept(ctx context.Context, name string) (http.Header, error) {
+	stored, err := c.Head(ctx, c.Bucket, name)
+	if err != nil && unlessRefused(err) == nil {
+		return http.Header{}, nil
+	}
 	return stored, err
 }
 

@@ -26,7 +26,7 @@ const attempts = 3
 // returns an error if the store does not answer at all.
 func (s *Search) Run(ctx context.Context, timeout time.Duration) (left []string, err error) {
 	finders := map[string]func(context.Context) error{
-		"headers": s.Headers, "metadata": s.MetaValue, "framing": s.Framing, "conditions": s.Conditions, "copies": s.Copies, "tags of uploads": s.UploadTags,
+		"headers": s.allHeaders, "metadata": s.MetaValue, "framing": s.Framing, "conditions": s.Conditions, "copies": s.Copies, "tags of uploads": s.UploadTags,
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -57,6 +57,14 @@ func (s *Search) Run(ctx context.Context, timeout time.Duration) (left []string,
 		return nil, nil
 	}
 	return left, s.unlessOdd(ctx, failure)
+}
+
+// allHeaders finds out which headers the store alters in any write.
+func (s *Search) allHeaders(ctx context.Context) error {
+	if err := s.Headers(ctx); err != nil {
+		return err
+	}
+	return s.UploadHeaders(ctx)
 }
 
 // try probes one thing.

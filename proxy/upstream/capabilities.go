@@ -173,6 +173,25 @@ type Alterations struct {
 	Keys    []string // parts of keys that it changes
 }
 
+// And returns what the store alters in writes of either kind. Directories and
+// keys are those of a.
+func (a Alterations) And(b Alterations) Alterations {
+	a.Names, a.Hyphens = union(a.Names, b.Names), union(a.Hyphens, b.Hyphens)
+	a.Expires, a.Words = a.Expires || b.Expires, a.Words || b.Words
+	a.Meta, a.Content = a.Meta || b.Meta, a.Content || b.Content
+	return a
+}
+
+// union returns the characters of a, and then those of b that are not in a.
+func union(a, b string) string {
+	for _, char := range b {
+		if !strings.ContainsRune(a, char) {
+			a += string(char)
+		}
+	}
+	return a
+}
+
 // List describes the alterations for which writes are refused, one per element.
 // Hyphens and Words are not among them.
 func (a *Alterations) List() (list []string) {

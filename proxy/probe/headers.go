@@ -52,18 +52,30 @@ func (c Prober) Headers(ctx context.Context) error {
 // uploads. Call it after Headers. A sealed object can become an upload when it
 // is copied, so what it finds holds for all writes.
 func (c Prober) UploadHeaders(ctx context.Context) error {
-	var found upstream.Alterations
-	kept, err := c.keepUploaded(ctx, "", nil, http.Header{})
-	if kept != nil { // otherwise it has no uploads
-		var stored http.Header
-		stored, err = c.stored(ctx, c.keepUploaded, probedHeaders())
-		found = alterationsOf(stored)
+	found, err := c.uploadAlterations(ctx)
+	if err == nil {
+		c.addAlterations(found)
 	}
-	if odd := c.unlessOdd(ctx, err); err != nil {
-		return odd
-	}
+	return err
+}
+
+func (c Prober) addAlterations(found upstream.Alterations) {
 	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(found) })
-	return nil
+}
+
+// uploadAlterations returns which headers the store alters in uploads.
+func (c Prober) uploadAlterations(ctx context.Context) (found upstream.Alterations, err error) {
+	stored, err := c.keepUploaded(ctx, "", nil, probedHeaders())
+	if stored == nil && err == nil { // it refuses the headers, or has no uploads
+		var kept http.Header
+		if kept, err = c.keepUploaded(ctx, "", nil, http.Header{}); kept != nil {
+			stored, err = c.stored(ctx, c.keepUploaded, probedHeaders())
+		}
+	}
+	if err != nil || stored == nil {
+		return found, c.unlessOdd(ctx, err)
+	}
+	return alterationsOf(stored), nil
 }
 
 // probedHeaders returns the headers that stores are known to alter.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
 )
 
 // Search finds out everything that Capabilities describe. It remembers what it
@@ -61,10 +62,18 @@ func (s *Search) Run(ctx context.Context, timeout time.Duration) (left []string,
 
 // allHeaders finds out which headers the store alters in any write.
 func (s *Search) allHeaders(ctx context.Context) error {
-	if err := s.Headers(ctx); err != nil {
+	var inUploads upstream.Alterations
+	g, probing := task.NewGroup(ctx, 2)
+	g.Go(func() error { return s.Headers(probing) })
+	g.Go(func() (err error) {
+		inUploads, err = s.uploadAlterations(probing)
 		return err
+	})
+	err := g.Wait()
+	if err == nil {
+		s.addAlterations(inUploads)
 	}
-	return s.UploadHeaders(ctx)
+	return err
 }
 
 // try probes one thing.

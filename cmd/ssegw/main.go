@@ -7,6 +7,7 @@
 //	ssegw health               exit 0 if the gateway of this environment is alive
 //	ssegw check                test everything the gateway needs from KES and the store
 //	ssegw inspect BUCKET/KEY   show how an object is sealed, and whether it is authentic
+//	ssegw open BUCKET/KEY      open an object in an emergency, without a gateway
 //	ssegw version              print the version
 //
 // docs/CONFIGURATION.md lists the environment variables.
@@ -47,6 +48,7 @@ type commands struct {
 	Health    healthCommand    `cmd:"" help:"Ask the gateway of this environment whether it is alive."`
 	Check     checkCommand     `cmd:"" help:"Test everything the gateway needs from KES and the store."`
 	Inspect   inspectCommand   `cmd:"" help:"Show how an object is sealed, and whether it is authentic."`
+	Open      openCommand      `cmd:"" help:"Open an object in an emergency, without a gateway and its state."`
 	Encrypt   encryptCommand   `cmd:"" help:"Seal the objects that are stored in plaintext."`
 	Rekey     rekeyCommand     `cmd:"" help:"Seal data keys under another KES key."`
 	Inventory inventoryCommand `cmd:"" help:"Count objects by KES key, and tell what needs a key."`

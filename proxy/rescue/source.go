@@ -91,7 +91,7 @@ func (s *storeSource) Range(ctx context.Context, begin, end int64) (io.ReadClose
 		return nil, err
 	}
 	total, first := object.TotalSize(resp)
-	if total != s.head.Size || first > begin || resp.Header.Get("ETag") != s.head.Header.Get("ETag") {
+	if total >= 0 && total != s.head.Size || first < 0 || first > begin || resp.Header.Get("ETag") != s.head.Header.Get("ETag") {
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("rescue: %w", object.ErrChanged)
 	}

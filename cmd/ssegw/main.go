@@ -32,8 +32,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"ssegw/config"
 )
 
 // Exit statuses.
@@ -78,8 +76,6 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage")
-
 // run parses the arguments and runs the command they name.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	parser, err := kong.New(&commands{}, kong.Name("ssegw"), kong.Description(description), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -97,24 +93,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	return parsed.Run()
 }
-
-// settings loads the settings from the environment.
-func settings() (*config.Config, error) {
-	cfg, err := config.Load(os.Environ())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSettings, err)
-	}
-	return cfg, nil
-}
-
-// errSettings is the prefix of errors about settings. It matches errUsage.
-var errSettings = fmt.Errorf("settings%w", silent{errUsage})
-
-// silent wraps an error for errors.Is without printing it.
-type silent struct{ error }
-
-func (silent) Error() string   { return "" }
-func (s silent) Unwrap() error { return s.error }
 
 type versionCommand struct{}
 

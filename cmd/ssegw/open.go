@@ -246,12 +246,3 @@ func readKey(path string) (key sealer.Key, err error) {
 	}
 	return key, nil
 }
-
-// groupSettings loads the settings of one group from the environment.
-func groupSettings(group string) (*config.Config, error) {
-	cfg, err := config.LoadGroups(os.Environ(), group)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSettings, err)
-	}
-	return cfg, nil
-}

@@ -40,7 +40,7 @@ func TestRecovery(t *testing.T) {
 	d := &drill{rig: newRig(t), dir: t.TempDir(), files: map[string]map[string]string{}}
 	g := d.gateway(t, true)
 	d.fill(t, g)
-	root := readAll(t, d.direct(t), "ssegw-state", "root")
+	root, rules := readAll(t, d.direct(t), "ssegw-state", "root"), readAll(t, d.direct(t), "ssegw-state", "rules")
 	d.lose(t, g)
 
 	for key, body := range d.bodies {
@@ -53,7 +53,8 @@ func TestRecovery(t *testing.T) {
 	}
 	d.tamper(t)
 	d.openWithoutKES(t)
-	d.newGateway(t, root)
+	d.newRoot(t, root)
+	d.restoreState(t, root, rules)
 }
 
 // fill seals objects of all kinds, and saves a header and the stored bytes of
@@ -106,15 +107,21 @@ func (d *drill) lose(t *testing.T, g *stack.Gateway) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.deleteState(t)
+	d.kes = must(d.stack.StartKES(t.Context(), stack.KESOptions{Keys: backup}))(t)
+	d.env = d.kesEnv()
+	d.env["SSEGW_UPSTREAM_ENDPOINT"] = d.store.Endpoint
+	d.env["SSEGW_UPSTREAM_ACCESS_KEY"], d.env["SSEGW_UPSTREAM_SECRET_KEY"] = d.store.AccessKey, d.store.SecretKey
+}
+
+// deleteState deletes the state bucket.
+func (d *drill) deleteState(t *testing.T) {
+	t.Helper()
 	direct, state := d.direct(t), "ssegw-state"
 	for key := range listSizes(t, direct, state) {
 		removeObject(t, direct, state, key)
 	}
 	_ = must(direct.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: &state}))(t)
-	d.kes = must(d.stack.StartKES(t.Context(), stack.KESOptions{Keys: backup}))(t)
-	d.env = d.kesEnv()
-	d.env["SSEGW_UPSTREAM_ENDPOINT"] = d.store.Endpoint
-	d.env["SSEGW_UPSTREAM_ACCESS_KEY"], d.env["SSEGW_UPSTREAM_SECRET_KEY"] = d.store.AccessKey, d.store.SecretKey
 }
 
 // kesEnv returns the settings of KES alone.
@@ -213,29 +220,26 @@ func (d *drill) openWithoutKES(t *testing.T) {
 	}
 }
 
-// newGateway starts a gateway without state. It reads objects with a warning,
-// and without one after it got the backup of the old root.
-func (d *drill) newGateway(t *testing.T, root []byte) {
+// newRoot starts a gateway without state. It reads objects with a warning,
+// until a copy or the backup of the old root ends that.
+func (d *drill) newRoot(t *testing.T, root []byte) {
 	g := must(d.stack.StartGateway(t.Context(), stack.GatewayOptions{KES: []*stack.KES{d.kes}, Upstream: d.store}))(t)
 	client, bucket := sdkOf(t, g), drillBucket
-	warned := func() bool {
-		t.Helper()
-		out := must(client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &bucket, Key: aws.String("context")}))(t)
-		if size := d.bodies["context"].size; aws.ToInt64(out.ContentLength) != size {
-			t.Errorf("HEAD shows %d bytes, want %d", aws.ToInt64(out.ContentLength), size)
-		}
-		answer, ok := awsmiddleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response)
-		return ok && answer.Header.Get("x-ssegw-warning") != ""
-	}
-	if !warned() {
+	if !d.warned(t, client, "context") {
 		t.Error("no warning about the unknown root")
 	}
 	if got := readAll(t, client, bucket, "context"); !bytes.Equal(got, must(io.ReadAll(d.bodies["context"].reader()))(t)) {
 		t.Errorf("GET returns %d other bytes", len(got))
 	}
-	_ = must(d.direct(t).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("ssegw-state"), Key: aws.String("roots/old"), Body: bytes.NewReader(root)}))(t)
+	_ = must(client.CopyObject(t.Context(), &s3.CopyObjectInput{
+		Bucket: &bucket, Key: aws.String("one"), CopySource: aws.String(bucket + "/one"), MetadataDirective: types.MetadataDirectiveReplace,
+	}))(t)
+	if d.warned(t, client, "one") {
+		t.Error("a warning after a copy with REPLACE")
+	}
+	d.putState(t, "roots/old", root)
 	eventually(t, "the old root is found", func() error {
-		if warned() {
+		if d.warned(t, client, "context") {
 			return errors.New("still a warning")
 		}
 		return nil
@@ -243,4 +247,43 @@ func (d *drill) newGateway(t *testing.T, root []byte) {
 	if sizes := listSizes(t, client, bucket); sizes["context"] != d.bodies["context"].size {
 		t.Errorf("the listing shows %d bytes", sizes["context"])
 	}
+	if err := g.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// restoreState starts a gateway on a state bucket with the backups of root and
+// rules.
+func (d *drill) restoreState(t *testing.T, root, rules []byte) {
+	d.deleteState(t)
+	makeBucket(t, d.direct(t), "ssegw-state")
+	d.putState(t, "root", root)
+	d.putState(t, "rules", rules)
+	g := must(d.stack.StartGateway(t.Context(), stack.GatewayOptions{KES: []*stack.KES{d.kes}, Upstream: d.store}))(t)
+	client, bucket := sdkOf(t, g), drillBucket
+	if d.warned(t, client, "context") {
+		t.Error("a warning after the state was restored")
+	}
+	rule := must(client.GetBucketEncryption(t.Context(), &s3.GetBucketEncryptionInput{Bucket: &bucket}))(t)
+	if by := rule.ServerSideEncryptionConfiguration.Rules[0].ApplyServerSideEncryptionByDefault; by.SSEAlgorithm != types.ServerSideEncryptionAes256 {
+		t.Errorf("the rule is %v", by.SSEAlgorithm)
+	}
+}
+
+// putState writes an object of the state bucket.
+func (d *drill) putState(t *testing.T, key string, b []byte) {
+	t.Helper()
+	_ = must(d.direct(t).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("ssegw-state"), Key: &key, Body: bytes.NewReader(b)}))(t)
+}
+
+// warned reports whether a HEAD warns that headers are not verified. It fails
+// the test if the size is wrong.
+func (d *drill) warned(t *testing.T, client *s3.Client, key string) bool {
+	t.Helper()
+	out := must(client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(drillBucket), Key: &key}))(t)
+	if size := d.bodies[key].size; aws.ToInt64(out.ContentLength) != size {
+		t.Errorf("HEAD shows %d bytes, want %d", aws.ToInt64(out.ContentLength), size)
+	}
+	answer, ok := awsmiddleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response)
+	return ok && answer.Header.Get("x-ssegw-warning") != ""
 }

@@ -73,6 +73,9 @@ func FromStore(ctx context.Context, store upstream.Client, o s3.CopySource) (Obj
 	if err != nil {
 		return Object{}, err
 	}
+	if head.Size < 0 {
+		return Object{}, fmt.Errorf("%w: the store does not tell the size", upstream.ErrUnavailable)
+	}
 	return Object{r.Name, parsed, &storeSource{r, head}}, nil
 }
 

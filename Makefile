@@ -15,7 +15,7 @@ AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
 
-.PHONY: help build test vet unit tools e2e e2e-all stores large race lint fuzz bench s3suite functional gobench demo clean
+.PHONY: help build test vet unit reader tools e2e e2e-all stores large race lint fuzz bench s3suite functional gobench demo clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ vet: ## go vet, for both modules
 
 unit: ## unit tests, with the race detector if there is a C compiler (RACE= turns it off)
 	@$(GOTEST) unit . $(RACE) -parallel 8 -timeout 60m
+
+reader: ## the independent reader of the format, on all test vectors (`make unit` runs it too)
+	python3 docs/reader/ssegw_reader.py vectors sealer/testdata/vectors
 
 tools: ## build KES, MinIO, mc and versitygw for e2e into .bin
 	@go -C e2e run ./tools kes minio mc versitygw

@@ -66,11 +66,12 @@ var packages = []struct {
 	{"proxy/check", "kms sealer proxy/s3 proxy/task proxy/object proxy/sse proxy/state proxy/upstream proxy/probe", ""},
 	{"proxy/payload", "sealer proxy/s3 proxy/sigv4 proxy/upstream", ""},
 	{"proxy/assembly", "sealer proxy/s3 proxy/sigv4 proxy/object proxy/payload proxy/state", ""},
+	{"proxy/rescue", "sealer proxy/s3 proxy/upstream proxy/object", ""},
 	{"proxy/jobs", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/state proxy/sse proxy/object", ""},
 	{"proxy", "kms sealer proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs"},
 	{"proxy/admin", "kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs", "kms/kmstest"},
 
-	{"cmd/ssegw", "config config/files kms sealer proxy proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/task", "kms/kmstest"},
+	{"cmd/ssegw", "config config/files kms sealer proxy proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/rescue proxy/task", "kms/kmstest"},
 	{".", "", ""},
 }
 

@@ -144,12 +144,28 @@ type Config struct {
 	AuditFile string `env:"SSEGW_AUDIT_FILE" doc:"File that gets one JSON line for each use of a KES key; - is standard output. Created with mode 0600. It may be renamed while in use."`
 }
 
+// The names of groups of settings, for [LoadGroups].
+const (
+	GroupStore = "The store"
+	GroupKES   = "KES"
+)
+
 // Load reads the settings from environ, whose entries have the form
 // "NAME=value", as in [os.Environ]. The error joins one *[Problem] per wrong
 // setting, each on one line. Unknown variables come first, because they often
 // explain a missing one. The others follow in the order of Config's fields.
-func Load(environ []string) (*Config, error) {
+func Load(environ []string) (*Config, error) { return load(newInput(environ)) }
+
+// LoadGroups is like [Load] for a program that uses only the settings of some
+// groups and the environment file. Wrong and missing settings of other groups
+// are no error, and the caller must not use them.
+func LoadGroups(environ []string, groups ...string) (*Config, error) {
 	in := newInput(environ)
+	in.groups = append(groups, settings[0].group)
+	return load(in)
+}
+
+func load(in *input) (*Config, error) {
 	in.readEnvFile()
 	in.refuseUnknown()
 	in.resolve()

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,5 +283,40 @@ func TestSecretEqual(t *testing.T) {
 	}
 	if !zero.IsZero() || !NewSecret("").IsZero() || a.IsZero() {
 		t.Error("IsZero is wrong")
+	}
+}
+
+// TestLoadGroups checks that only the settings of the groups can be wrong, and
+// those of the environment file.
+func TestLoadGroups(t *testing.T) {
+	kes := []string{"MINIO_KMS_KES_ENDPOINT=https://kes:7373", "MINIO_KMS_KES_API_KEY=kes:v1:AAAA", "MINIO_KMS_KES_KEY_NAME=default-key"}
+	store := []string{"SSEGW_UPSTREAM_ENDPOINT=http://store:9000"}
+	for _, tt := range []struct {
+		name    string
+		environ []string
+		groups  []string
+		want    string // of the error
+	}{
+		{"KES alone", kes, []string{GroupKES}, ""},
+		{"the store alone", store, []string{GroupStore}, ""},
+		{"settings of others are wrong", append(kes, "SSEGW_STATE=B", "SSEGW_TLS_CERT_FILE=/nonexistent", "SSEGW_MAX_REQUESTS=many"), []string{GroupKES}, ""},
+		{"no endpoint of KES", kes[1:], []string{GroupKES}, "config: incomplete configuration for KES: missing 'MINIO_KMS_KES_ENDPOINT'"},
+		{"no KES", store, []string{GroupKES}, "config: KES is not configured: set 'MINIO_KMS_KES_ENDPOINT', 'MINIO_KMS_KES_KEY_NAME' and 'MINIO_KMS_KES_API_KEY'"},
+		{"no store", kes, []string{GroupStore, GroupKES}, "config: SSEGW_UPSTREAM_ENDPOINT is required and not set"},
+		{"typing mistake", append(kes, "SSEGW_KMS_TIMOUT=1s"), []string{GroupKES}, "config: unknown variable SSEGW_KMS_TIMOUT: did you mean SSEGW_KMS_TIMEOUT?"},
+		{"environment file", append(kes, "SSEGW_CONFIG_ENV_FILE=/nonexistent"), []string{GroupKES}, "config: SSEGW_CONFIG_ENV_FILE: open /nonexistent: no such file or directory"},
+	} {
+		c, err := LoadGroups(tt.environ, tt.groups...)
+		if got := fmt.Sprint(err); err != nil && got != tt.want || err == nil && tt.want != "" {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+		if err == nil && c.KMSTimeout != 900*time.Millisecond {
+			t.Errorf("%s: the defaults are missing", tt.name)
+		}
+	}
+	for _, group := range []string{GroupStore, GroupKES} {
+		if !slices.ContainsFunc(settings, func(s setting) bool { return s.group == group }) {
+			t.Errorf("no group %q", group)
+		}
 	}
 }

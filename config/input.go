@@ -45,6 +45,7 @@ type input struct {
 	values   map[string]value // by canonical name; absent when not set
 	problems []*Problem
 	wrong    map[string]bool // variables that have a problem
+	groups   []string        // whose problems matter; nil: all
 }
 
 func newInput(environ []string) *input {
@@ -70,6 +71,10 @@ func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r
 // err joins the problems: unknown variables first, then the others in the order
 // of the settings. It returns nil if there are no problems.
 func (in *input) err() error {
+	in.problems = slices.DeleteFunc(in.problems, func(p *Problem) bool {
+		group := groupOf(p.Variable)
+		return in.groups != nil && group != "" && !slices.Contains(in.groups, group)
+	})
 	rank := func(p *Problem) int {
 		return slices.IndexFunc(settings, func(s setting) bool { return s.name == p.Variable })
 	}

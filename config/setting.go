@@ -68,3 +68,17 @@ func (s setting) variables() []string {
 	}
 	return names
 }
+
+// groupOf returns the group of a setting. It returns "" for other variables.
+func groupOf(variable string) string {
+	group := ""
+	for _, s := range settings {
+		if s.group != "" {
+			group = s.group
+		}
+		if s.name == variable {
+			return group
+		}
+	}
+	return ""
+}

@@ -30,7 +30,7 @@ func HeaderValues(encoded string, limit int) (map[string]string, error) {
 	n := 0
 	for piece := range slices.Chunk([]byte(encoded), size) {
 		n++
-		values[headerName(n)] = string(piece)
+		values[HeaderName(n)] = string(piece)
 	}
 	values[MetadataKey] = splitVersion + strconv.Itoa(n) + "." + values[MetadataKey]
 	return values, nil
@@ -50,7 +50,7 @@ func HeaderOf(headers map[string][]string) (string, error) {
 	}
 	joined := piece
 	for i := 2; i <= n; i++ {
-		next := valueOf(headers, headerName(i))
+		next := valueOf(headers, HeaderName(i))
 		if next == "" || len(next) > len(piece) || i < n && len(next) < len(piece) {
 			return "", fmt.Errorf("joining header: %w: value %d of %d has %d characters", ErrMalformed, i, n, len(next))
 		}
@@ -84,7 +84,7 @@ func HeaderNames(headers map[string][]string) []string {
 	names := []string{MetadataKey}
 	n, _ := splitInto(valueOf(headers, MetadataKey))
 	for i := 2; i <= n; i++ {
-		names = append(names, headerName(i))
+		names = append(names, HeaderName(i))
 	}
 	return names
 }
@@ -97,8 +97,9 @@ func IsPieceName(name string) bool {
 	return ok && pieceNumber(number) > 0
 }
 
-// headerName returns the name of value i of a header, counted from 1.
-func headerName(i int) string {
+// HeaderName returns the name of the metadata that holds value i of a header,
+// counted from 1.
+func HeaderName(i int) string {
 	if i == 1 {
 		return MetadataKey
 	}

@@ -130,14 +130,14 @@ func TestAttackedSplit(t *testing.T) {
 	left := maps.Clone(values)
 	left[MetadataKey] = encoded
 	more := maps.Clone(values)
-	more[headerName(len(values)+1)] = "AAAA"
+	more[HeaderName(len(values)+1)] = "AAAA"
 	for name, harmful := range map[string]map[string]string{"pieces left over": left, "one piece more": more} {
 		if _, err := OpenContent(with(harmful), "k", 1, content.Digest()); !errors.Is(err, ErrNotAuthentic) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	mine := NewContent(with(map[string]string{MetadataKey: encoded, headerName(2): "mine"}), "k", 1)
-	if mine[headerName(2)] != "mine" {
+	mine := NewContent(with(map[string]string{MetadataKey: encoded, HeaderName(2): "mine"}), "k", 1)
+	if mine[HeaderName(2)] != "mine" {
 		t.Errorf("%v", mine)
 	}
 	if _, err := OpenContent(with(values), "k", 1, mine.Digest()); !errors.Is(err, ErrNotAuthentic) {
@@ -156,7 +156,7 @@ func FuzzHeaderOf(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, limit int) {
 		headers, lines := map[string][]string{}, strings.Split(text, "\n")
 		for i, line := range lines {
-			headers[headerName(i+1)] = []string{line}
+			headers[HeaderName(i+1)] = []string{line}
 		}
 		joined, err := HeaderOf(headers)
 		names := HeaderNames(headers)
@@ -175,7 +175,7 @@ func FuzzHeaderOf(f *testing.F) {
 				t.Fatalf("%q splits into %d values: %v", joined, len(again), err)
 			}
 			for i := range names {
-				if again[headerName(i+1)] != lines[i] {
+				if again[HeaderName(i+1)] != lines[i] {
 					t.Fatalf("%q splits into %q", joined, again)
 				}
 			}

@@ -7,6 +7,7 @@
 //	ssegw health               exit 0 if the gateway of this environment is alive
 //	ssegw check                test everything the gateway needs from KES and the store
 //	ssegw inspect BUCKET/KEY   show how an object is sealed, and whether it is authentic
+//	ssegw open BUCKET/KEY      open an object in an emergency, without a gateway
 //	ssegw version              print the version
 //
 // docs/CONFIGURATION.md lists the environment variables.
@@ -31,8 +32,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"ssegw/config"
 )
 
 // Exit statuses.
@@ -47,6 +46,7 @@ type commands struct {
 	Health    healthCommand    `cmd:"" help:"Ask the gateway of this environment whether it is alive."`
 	Check     checkCommand     `cmd:"" help:"Test everything the gateway needs from KES and the store."`
 	Inspect   inspectCommand   `cmd:"" help:"Show how an object is sealed, and whether it is authentic."`
+	Open      openCommand      `cmd:"" help:"Open an object in an emergency, without a gateway and its state."`
 	Encrypt   encryptCommand   `cmd:"" help:"Seal the objects that are stored in plaintext."`
 	Rekey     rekeyCommand     `cmd:"" help:"Seal data keys under another KES key."`
 	Inventory inventoryCommand `cmd:"" help:"Count objects by KES key, and tell what needs a key."`
@@ -76,8 +76,6 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage")
-
 // run parses the arguments and runs the command they name.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	parser, err := kong.New(&commands{}, kong.Name("ssegw"), kong.Description(description), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -95,24 +93,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	return parsed.Run()
 }
-
-// settings loads the settings from the environment.
-func settings() (*config.Config, error) {
-	cfg, err := config.Load(os.Environ())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSettings, err)
-	}
-	return cfg, nil
-}
-
-// errSettings is the prefix of errors about settings. It matches errUsage.
-var errSettings = fmt.Errorf("settings%w", silent{errUsage})
-
-// silent wraps an error for errors.Is without printing it.
-type silent struct{ error }
-
-func (silent) Error() string   { return "" }
-func (s silent) Unwrap() error { return s.error }
 
 type versionCommand struct{}
 

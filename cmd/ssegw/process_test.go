@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,6 +112,8 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch {
+	case r.Method == http.MethodHead:
+		w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
 	case r.Method != http.MethodGet:
 	case r.Header.Get("If-None-Match") == etag:
 		w.WriteHeader(http.StatusNotModified)

@@ -14,6 +14,9 @@ type KESOptions struct {
 	// SharedWith makes the server use the key store, the certificate and the
 	// client identity of another server, as in a cluster.
 	SharedWith *KES
+	// Keys is a backup of a key store, as [KES.Keys] names it. The server gets a
+	// copy, and a fresh certificate and identity.
+	Keys string
 	// Pausable puts a valve in front of the server; see Pause.
 	Pausable bool
 }
@@ -69,6 +72,11 @@ func (s *Stack) StartKES(ctx context.Context, o KESOptions) (*KES, error) {
 	} else if err := k.newIdentities(ctx, s.tools.Path(ToolKES)); err != nil {
 		return nil, err
 	}
+	if o.Keys != "" {
+		if err := os.CopyFS(k.Keys(), os.DirFS(o.Keys)); err != nil {
+			return nil, fmt.Errorf("stack: restoring KES keys: %w", err)
+		}
+	}
 	k.CAFile = filepath.Join(k.home, "server.crt")
 	addr, err := freeAddr()
 	if err != nil {
@@ -98,6 +106,9 @@ func (s *Stack) StartKES(ctx context.Context, o KESOptions) (*KES, error) {
 	return k, err
 }
 
+// Keys returns the folder of the key store.
+func (k *KES) Keys() string { return filepath.Join(k.home, "keys") }
+
 // CreateKey makes a key with the kes command.
 func (k *KES) CreateKey(ctx context.Context, name string) error {
 	cmd := exec.CommandContext(ctx, k.cmd.path, "key", "create", "--insecure", name)
@@ -111,7 +122,7 @@ func (k *KES) CreateKey(ctx context.Context, name string) error {
 // DeleteKey removes a key from the key store without telling the servers. A
 // server that has cached the key may keep using it until Restart.
 func (k *KES) DeleteKey(name string) error {
-	return os.Remove(filepath.Join(k.home, "keys", name))
+	return os.Remove(filepath.Join(k.Keys(), name))
 }
 
 // newIdentities makes the server's certificate and the client's API key.

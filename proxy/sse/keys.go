@@ -86,17 +86,25 @@ func (k *Keys) Open(ctx context.Context, object sealer.Binding, h *sealer.Parsed
 	if h.Scheme == sealer.SSEC {
 		return h.Open(object, s.customer)
 	}
-	dataKey, use, err := k.unseal(ctx, object, h.KeyHint)
-	k.Used(use, object, h.KeyName, err)
+	dataKey, err := k.DataKey(ctx, object, h.KeyHint)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer dataKey.Wipe()
-	header, key, err := h.Open(object, sealer.Key(dataKey))
+	header, key, err := h.Open(object, dataKey)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrObjectKey, err)
 	}
 	return header, key, nil
+}
+
+// DataKey has KES open the data key of a stored object, which must not be under
+// SSE-C. Nothing proves yet that the key is that of the object. The caller
+// wipes it.
+func (k *Keys) DataKey(ctx context.Context, object sealer.Binding, h sealer.KeyHint) (sealer.Key, error) {
+	key, use, err := k.unseal(ctx, object, h)
+	k.Used(use, object, h.KeyName, err)
+	return sealer.Key(key), err
 }
 
 func (k *Keys) unseal(ctx context.Context, object sealer.Binding, h sealer.KeyHint) (key kms.Secret, use Use, err error) {

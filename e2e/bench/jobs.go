@@ -50,7 +50,6 @@ func (r *rig) measureJobs(ctx context.Context, rounds int) error {
 type jobBench struct {
 	*rig
 	direct, through *s3.Client
-	counted         *stack.Gateway // the settings of the gateway, with a counter before the store
 	counter         *stack.Counter
 	keys            [2]string // KES keys; each round goes from the first to the second
 }

@@ -94,7 +94,7 @@ func (u *memUpstream) createUpload(w http.ResponseWriter, r *http.Request, bucke
 	}
 	u.lastUpload++
 	up := &memUpload{
-		bucket: bucket, key: key, id: fmt.Sprintf("upload-%d", u.lastUpload), header: memKept(r.Header),
+		bucket: bucket, key: key, id: fmt.Sprintf("upload-%04d", u.lastUpload), header: memKept(r.Header),
 		tags: r.Header.Get("X-Amz-Tagging"), parts: map[int]*memPart{},
 	}
 	if u.uploads == nil {

@@ -184,8 +184,11 @@ func (r *run) readerIn(bucket string, e *s3.Entry) *object.Reader {
 // plaintext.
 func (r *run) concludeEncrypt(ctx context.Context) error {
 	j := r.job
+	r.mu.Lock()
+	incomplete := j.Incomplete()
+	r.mu.Unlock()
 	switch {
-	case j.Incomplete() > 0:
+	case incomplete > 0:
 		r.note("The bucket stays readable in plaintext, because objects were left out or failed.")
 		return nil
 	case j.Prefix != "":

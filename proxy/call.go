@@ -24,6 +24,7 @@ import (
 // call is one request and its answer. Every handler takes it.
 type call struct {
 	gw           *Server
+	own          bool          // the gateway's own: see Server.Rewrite
 	in           *http.Request // as the client sent it; never changed
 	req          *s3.Request   // in, parsed
 	auth         *sigv4.Auth

@@ -133,6 +133,8 @@ func openSource(c *call, from s3.CopySource) (*copySource, error) {
 			return nil, err
 		}
 		err = object.ConditionsOf(s.Header).Check(object.ShownTag(head.Header))
+	} else if c.own {
+		s.object, err = s.VerifyOwn(c.ctx(), head.Header, head.Size)
 	} else {
 		s.object, err = s.Inspect(c.ctx(), head.Header, head.Size)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -414,5 +415,110 @@ func TestEncryptLosesNothing(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestJobsSpareTheState: no job touches the gateway's own bucket.
+func TestJobsSpareTheState(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	for _, kind := range []jobs.Kind{jobs.Encrypt, jobs.Rekey, jobs.Verify, jobs.Inventory} {
+		j := &jobs.Job{Kind: kind, Bucket: testStateBucket, Settings: jobs.Settings{Scheme: jobs.SchemeS3}}
+		if _, err := g.engine().Create(t.Context(), j); !errors.Is(err, jobs.ErrInvalid) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	_, err := g.Rewrite(t.Context(), &Rewrite{Object: sealer.Binding{Bucket: testStateBucket, Key: state.RootObject}})
+	if !errors.Is(err, s3.ErrAccessDenied) {
+		t.Errorf("rewrites the root: %v", err)
+	}
+}
+
+// TestJobsLeaveCustomerKeys: objects under SSE-C are left and counted.
+func TestJobsLeaveCustomerKeys(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withTLS())
+	g.put("/bucket/c", pattern(100, 1), customerHeaders(7)...).want(t, 200, "")
+	g.put("/bucket/s", pattern(100, 1), s3.HeaderSSE, s3.AWSKMS).want(t, 200, "")
+	g.kes.CreateKey("second")
+	for kind, want := range map[jobs.Kind]map[jobs.Result]int64{
+		jobs.Rekey:   {jobs.ResultCustomer: 1, jobs.ResultRekeyed: 1},
+		jobs.Encrypt: {jobs.ResultAlready: 2},
+		jobs.Verify:  {jobs.ResultCustomer: 1, jobs.ResultVerified: 1},
+	} {
+		set := jobs.Settings{}
+		if kind != jobs.Verify {
+			set = jobs.Settings{Scheme: jobs.SchemeKMS, Key: "second"}
+		}
+		j := g.runJob(&jobs.Job{Kind: kind, Bucket: testBucket, Settings: set})
+		if diff := cmp.Diff(want, counted(j)); diff != "" {
+			t.Errorf("%s %v (-want +got):\n%s", kind, j.Named, diff)
+		}
+	}
+}
+
+// TestVerifyFindsWhatIsLost: objects that the store lists and does not have, and
+// headers that it has changed, are failures even if the gateway only warns of
+// them.
+func TestVerifyFindsWhatIsLost(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withConfig(func(c *Config) { c.WarnHeaderDigest = true }))
+	for _, key := range []string{"lost", "changed", "whole"} {
+		g.put("/bucket/"+key, pattern(100, 1), s3.HeaderSSE, s3.AWSKMS, "X-Amz-Meta-A", "1").want(t, 200, "")
+	}
+	g.upstream.edit(testBucket, "changed", func(o *memObject) { o.header.Set("X-Amz-Meta-A", "2") })
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		g.upstream.on(method, "/bucket/lost", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { memFail(w, 404, "NoSuchKey", "lost") })
+	}
+	j := g.runJob(&jobs.Job{Kind: jobs.Verify, Bucket: testBucket})
+	if diff := cmp.Diff(map[jobs.Result]int64{jobs.ResultFailed: 2, jobs.ResultVerified: 1}, counted(j)); diff != "" {
+		t.Errorf("%v (-want +got):\n%s", j.Named, diff)
+	}
+}
+
+// TestInventoryOfUnreadable: the key that an unreadable object names is still
+// needed, and an object that could not be looked at may need any key.
+func TestInventoryOfUnreadable(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.kes.CreateKey("second")
+	g.put("/bucket/k", pattern(100, 1), s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEKeyID, "second").want(t, 200, "")
+	e := g.engine()
+	needs := func(key string) *jobs.Needs {
+		t.Helper()
+		list, err := e.NeedsOf(t.Context(), g.runJob(&jobs.Job{Kind: jobs.Inventory}), key)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%v, %v", list, err)
+		}
+		return list[0]
+	}
+	if n := needs("second"); n.Objects != 1 || needs("third").Nothing() != true {
+		t.Errorf("%v", n)
+	}
+	g.upstream.edit(testBucket, "k", func(o *memObject) { o.body = o.body[:50] })
+	if n := needs("second"); n.Objects != 1 || n.Nothing() {
+		t.Errorf("unreadable: %v", n)
+	}
+	if n := needs("third"); n.Nothing() || n.Unknown != 1 {
+		t.Errorf("another key: %v", n)
+	}
+}
+
+// TestJobsReadWholeListings: a page without entries, and with more after it, is
+// a failure of the store, and not the end.
+func TestJobsReadWholeListings(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.put("/bucket/k", pattern(100, 1), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+	var empty atomic.Int32
+	g.upstream.rewriteListings(func(query url.Values, page string) string {
+		if query.Get("max-keys") != "500" || empty.Add(1) > 3 {
+			return page
+		}
+		return "<ListBucketResult><Name>bucket</Name><IsTruncated>true</IsTruncated></ListBucketResult>"
+	})
+	j := g.runJob(&jobs.Job{Kind: jobs.Verify, Bucket: testBucket})
+	if diff := cmp.Diff(map[jobs.Result]int64{jobs.ResultVerified: 1}, counted(j)); diff != "" || j.Status != jobs.Finished {
+		t.Errorf("%s %s (-want +got):\n%s", j.Status, j.Error, diff)
 	}
 }

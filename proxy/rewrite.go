@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -43,6 +45,9 @@ type Rewrite struct {
 // gateway. The error is object.ErrChanged if the object keeps changing, and the
 // store's if it is gone.
 func (s *Server) Rewrite(ctx context.Context, r *Rewrite) (size int64, err error) {
+	if r.Object.Bucket == s.State.Bucket() {
+		return 0, s3.ErrAccessDenied
+	}
 	c, err := s.ownCall(ctx, r.Action, r.Object)
 	if err != nil {
 		return 0, err
@@ -64,7 +69,7 @@ func (s *Server) ownCall(ctx context.Context, action s3.Action, name sealer.Bind
 	}
 	id := requestID()
 	return &call{
-		gw: s, in: in, auth: sigv4.Trusted(s.AccessKey), credential: s.root, id: id, log: s.Log.With(zap.String("request_id", id)),
+		own: true, gw: s, in: in, auth: sigv4.Trusted(s.AccessKey), credential: s.root, id: id, log: s.Log.With(zap.String("request_id", id)),
 		req: &s3.Request{Route: s3.Route{Action: action}, Bucket: name.Bucket, Key: name.Key, Header: http.Header{}},
 	}, nil
 }
@@ -100,9 +105,16 @@ func rewriteOnce(c *call, r *Rewrite, g *guard) (int64, error) {
 	if err := reseal(c, src, s, header); err != nil {
 		return 0, err
 	}
+	if src.total > maxPut && g.must && !src.can.Complete.Honoured() {
+		return 0, errUnguarded
+	}
 	_, _, err = storeCopy(c, src, header)
 	return src.object.Size, err
 }
+
+// errUnguarded refuses to replace an object that is too long for one request,
+// because a client's write that comes in between would be lost.
+var errUnguarded = errors.New("proxy: the store has no conditions on a CompleteMultipartUpload, which the object needs; --unconditional rewrites it without")
 
 // rewrittenHeader returns the headers that a rewritten object keeps.
 func rewrittenHeader(c *call, src *copySource) (http.Header, error) {
@@ -110,6 +122,10 @@ func rewrittenHeader(c *call, src *copySource) (http.Header, error) {
 	// Copies do not keep these by themselves.
 	upstream.PassHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
 		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
+	if until, err := time.Parse(time.RFC3339, header.Get("X-Amz-Object-Lock-Retain-Until-Date")); err == nil && until.Before(time.Now()) {
+		header.Del("X-Amz-Object-Lock-Mode") // stores refuse a retention that is over
+		header.Del("X-Amz-Object-Lock-Retain-Until-Date")
+	}
 	if c.gw.acls.None(c.ctx()) {
 		return header, nil
 	}
@@ -127,6 +143,20 @@ func sealInPlace(c *call, src *copySource, s *sse.Sealing, header http.Header, p
 	if err := restateTags(c, src, header); err != nil {
 		return err
 	}
+	sealed := sealer.SealedSize(src.total) + sealer.SingleTrailerSize
+	switch fits := sealed <= c.gw.bounds.maxPut; {
+	case fits && (!src.can.Complete.Honoured() || !src.can.UploadTags && header.Get(s3.HeaderTagging) != ""):
+		partSize = 0 // a single PUT is guarded, and keeps tags
+	case !fits && src.guard != nil && src.guard.must && !src.can.Complete.Honoured():
+		return errUnguarded
+	case sealer.SealedSize(partSize)+sealer.FooterSize > c.gw.bounds.maxPut:
+		partSize = 0 // sealed, the parts would be too long
+	}
+	if src.total == 0 { // all empty objects have one ETag
+		if err := src.confirm(c.ctx()); err != nil {
+			return err
+		}
+	}
 	plain, err := src.read(c.ctx(), 0, src.total)
 	if err != nil {
 		return err
@@ -137,7 +167,7 @@ func sealInPlace(c *call, src *copySource, s *sse.Sealing, header http.Header, p
 		body.R = pace(plain)
 	}
 	checked := payload.WithDefault(body.KeepStored(src.stored))
-	if partSize > 0 || sealer.SealedSize(src.total)+sealer.SingleTrailerSize > c.gw.bounds.maxPut {
+	if partSize > 0 || sealed > c.gw.bounds.maxPut {
 		_, err = putParts(c, s, header, checked, partSize)
 	} else {
 		_, err = storeSealed(c, s, header, checked)

@@ -14,6 +14,7 @@ import (
 	"ssegw/proxy/jobs"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/task"
+	"ssegw/proxy/upstream"
 )
 
 // jobFlags are the flags that all commands with a job have.
@@ -104,16 +105,23 @@ func runJob(ctx context.Context, out io.Writer, flags *jobFlags, j *jobs.Job, re
 func follow(ctx context.Context, out io.Writer, e *jobs.Engine, j *jobs.Job, quiet bool) (*jobs.Job, error) {
 	view := newProgress(ctx, out, e, j, quiet)
 	defer view.close()
+	atStop := jobs.Paused
+	if j.Kind == jobs.Inventory {
+		atStop = jobs.Cancelled // its answer would be about the past
+	}
 	for {
-		now, err := e.Run(ctx, j.ID, jobs.Paused, view.observe)
+		now, err := e.Run(ctx, j.ID, atStop, view.observe)
 		switch {
 		case errors.Is(err, jobs.ErrEnded):
 			return now, nil
+		case errors.Is(err, upstream.ErrUnavailable): // the state bucket is away
 		case !errors.Is(err, jobs.ErrBusy):
 			return now, err
-		}
-		if now != nil {
+		case now != nil:
 			view.elsewhere(now)
+			if now, err = e.Get(ctx, j.ID); err == nil && now.Status == jobs.Paused {
+				return now, nil // by somebody else
+			}
 		}
 		if !task.Pause(ctx, time.Second) {
 			return nil, fmt.Errorf("job %s goes on in another process", j.ID)
@@ -220,6 +228,9 @@ func (c *jobsListCommand) Run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 		if c.JSON {
+			for _, j := range all {
+				j.Settings.Notify.Token = ""
+			}
 			return printJSON(out, all)
 		}
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -243,6 +254,7 @@ func (c *jobsShowCommand) Run(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return err
 		}
+		j.Settings.Notify.Token = ""
 		if c.JSON {
 			return printJSON(out, j)
 		}

@@ -68,6 +68,7 @@ type Engine struct {
 	begun chan string // IDs for Serve
 	pages object.MetadataPages
 	seen  sync.Map // sighting of each document, by name
+	runs  sync.Map // IDs of the jobs that this process runs
 }
 
 // New returns an engine. It makes no request.
@@ -83,6 +84,8 @@ var (
 	ErrBusy = errors.New("jobs: another process runs the job")
 	// ErrNoJob is returned if there is no job of that ID.
 	ErrNoJob = errors.New("jobs: there is no such job")
+	// errDocument is returned for a document that this version cannot read.
+	errDocument = errors.New("jobs: unreadable document")
 	// ErrEnded is returned for a change of a job that has ended.
 	ErrEnded = errors.New("jobs: the job has ended")
 )
@@ -92,7 +95,7 @@ var (
 // returned in its place, so that a command that is given twice goes on with
 // what it began.
 func (e *Engine) Create(ctx context.Context, j *Job) (*Job, error) {
-	if err := j.check(); err != nil {
+	if err := e.check(j); err != nil {
 		return nil, err
 	}
 	all, err := e.List(ctx)
@@ -100,8 +103,8 @@ func (e *Engine) Create(ctx context.Context, j *Job) (*Job, error) {
 		return nil, err
 	}
 	for _, other := range all {
-		if !other.Status.Ended() && other.Kind == j.Kind && other.Bucket == j.Bucket && other.Prefix == j.Prefix && sameWork(&other.Settings, &j.Settings) {
-			return other, nil
+		if other.isSame(j) {
+			return other, e.adjust(ctx, other, &j.Settings)
 		}
 	}
 	e.prune(ctx, all)
@@ -110,6 +113,39 @@ func (e *Engine) Create(ctx context.Context, j *Job) (*Job, error) {
 	j.Status, j.Created = Waiting, now
 	d := &state.Document{Name: name(j.ID)}
 	return j, e.write(ctx, d, j)
+}
+
+// check refuses a job that cannot run, or must not.
+func (e *Engine) check(j *Job) error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	if j.Bucket == e.State.Bucket() {
+		return fmt.Errorf("%w: %s is the gateway's own bucket", ErrInvalid, j.Bucket)
+	}
+	if (j.Kind == Encrypt || j.Kind == Rekey) && !j.Settings.Unconditional && !j.Settings.DryRun && !e.Upstream.Capabilities().Put.Honoured() {
+		return ErrUnconditional
+	}
+	return nil
+}
+
+// isSame reports whether j goes on with a job that has not ended. An inventory
+// is always a new one: its answer is about one time.
+func (j *Job) isSame(next *Job) bool {
+	return !j.Status.Ended() && j.Kind != Inventory && j.Kind == next.Kind && j.Bucket == next.Bucket && j.Prefix == next.Prefix &&
+		sameWork(&j.Settings, &next.Settings)
+}
+
+// adjust gives a job that no process runs the rates of other settings.
+func (e *Engine) adjust(ctx context.Context, j *Job, s *Settings) error {
+	if j.Worker != "" {
+		return nil
+	}
+	return e.change(ctx, j.ID, func(stored *Job) error {
+		set := &stored.Settings
+		set.Parallel, set.BytesRate, set.ObjectsRate = s.Parallel, s.BytesRate, s.ObjectsRate
+		return nil
+	})
 }
 
 // sameWork reports whether two settings ask for the same. How fast, and how
@@ -181,6 +217,10 @@ func (e *Engine) List(ctx context.Context) ([]*Job, error) {
 			_, j, err := e.read(ctx, full[len(Prefix):])
 			if errors.Is(err, ErrNoJob) {
 				return nil // removed meanwhile
+			}
+			if errors.Is(err, errDocument) || errors.Is(err, state.ErrRecord) {
+				e.Log.Error("job not read", zap.String("job", full[len(Prefix):]), zap.Error(err))
+				return nil // of a later version, for example
 			}
 			if err != nil {
 				return err

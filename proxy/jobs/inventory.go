@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sse"
 	"ssegw/proxy/state"
 	"ssegw/proxy/upstream"
+	"ssegw/sealer"
 )
 
 // Use counts what hangs on one KES key in one bucket.
@@ -141,9 +143,9 @@ func (r *run) inventory(ctx context.Context, bucket string, e *s3.Entry) outcome
 	o, err := r.prove(ctx, bucket, e)
 	switch {
 	case isGone(err):
-		return outcome{result: ResultGone}
+		return r.unlessListed(ctx, bucket, e, outcome{result: ResultGone})
 	case errors.Is(err, object.ErrIntegrity):
-		id.Scheme = Unreadable
+		id.Scheme, id.Key = Unreadable, r.claimedKey(ctx, bucket, e)
 	case err != nil:
 		return outcome{result: ResultFailed, err: err}
 	case o != nil:
@@ -152,6 +154,10 @@ func (r *run) inventory(ctx context.Context, bucket string, e *s3.Entry) outcome
 		size, parts = o.Size, int64(o.PartCount())
 	}
 	r.mu.Lock()
+	if _, known := r.page.uses[id]; !known && len(r.job.Uses)+len(r.page.uses) >= maxUses {
+		r.mu.Unlock()
+		return outcome{result: ResultFailed, err: fmt.Errorf("jobs: more than %d different keys and roots", maxUses)}
+	}
 	r.page.uses.add(id, func(u *Use) {
 		if r.isOld(e) {
 			u.Versions++
@@ -168,20 +174,36 @@ func (r *run) inventory(ctx context.Context, bucket string, e *s3.Entry) outcome
 	return outcome{result: ResultCounted, bytes: size}
 }
 
+// claimedKey returns the KES key that the header of an object names, which
+// could not be proven; "" if it names none. The object may need that key.
+func (r *run) claimedKey(ctx context.Context, bucket string, e *s3.Entry) string {
+	head, err := r.readerIn(bucket, e).Head(ctx, object.Request{})
+	if err != nil {
+		return ""
+	}
+	parsed, err := sealer.ParseHeader(head.Header)
+	if err != nil {
+		return ""
+	}
+	return parsed.KeyName
+}
+
 // Needs tells what still needs a KES key, as far as an inventory found out.
 type Needs struct {
-	Key      string   `json:"key"`
-	Bucket   string   `json:"bucket,omitempty"` // the only one that was looked at; "": all were
-	Objects  int64    `json:"objects"`
-	Versions int64    `json:"versions"`
-	Uploads  int64    `json:"uploads"`
-	Rules    []string `json:"rules,omitempty"` // buckets whose rule names the key
-	Roots    []string `json:"roots,omitempty"` // records of roots that are sealed under the key
+	Key      string    `json:"key"`
+	Bucket   string    `json:"bucket,omitempty"` // the only one that was looked at; "": all were
+	AsOf     time.Time `json:"as_of"`            // when the inventory began
+	Unknown  int64     `json:"unknown"`          // objects and versions that could not be read: they may need the key
+	Objects  int64     `json:"objects"`
+	Versions int64     `json:"versions"`
+	Uploads  int64     `json:"uploads"`
+	Rules    []string  `json:"rules,omitempty"` // buckets whose rule names the key
+	Roots    []string  `json:"roots,omitempty"` // records of roots that are sealed under the key
 }
 
 // Nothing reports whether nothing needs the key.
 func (n *Needs) Nothing() bool {
-	return n.Objects == 0 && n.Versions == 0 && n.Uploads == 0 && len(n.Rules) == 0 && len(n.Roots) == 0
+	return n.Unknown == 0 && n.Objects == 0 && n.Versions == 0 && n.Uploads == 0 && len(n.Rules) == 0 && len(n.Roots) == 0
 }
 
 // String is one line that answers whether the key may be retired.
@@ -191,7 +213,7 @@ func (n *Needs) String() string {
 		in = " in " + n.Bucket
 	}
 	if n.Nothing() {
-		return fmt.Sprintf("nothing%s needs the key %s", in, n.Key)
+		return fmt.Sprintf("nothing%s needs the key %s (as of %s)", in, n.Key, n.AsOf.Format(time.RFC3339))
 	}
 	var by []string
 	for _, c := range [...]struct {
@@ -208,6 +230,9 @@ func (n *Needs) String() string {
 	if len(n.Roots) > 0 {
 		by = append(by, "the gateway's "+strings.Join(n.Roots, ", "))
 	}
+	if n.Unknown > 0 {
+		by = append(by, fmt.Sprintf("maybe %d objects that could not be read", n.Unknown))
+	}
 	last := len(by) - 1
 	text := by[last]
 	if last > 0 {
@@ -222,7 +247,7 @@ func (e *Engine) NeedsOf(ctx context.Context, j *Job, key string) ([]*Needs, err
 	all := map[string]*Needs{}
 	of := func(name string) *Needs {
 		if all[name] == nil {
-			all[name] = &Needs{Key: name, Bucket: j.Bucket}
+			all[name] = &Needs{Key: name, Bucket: j.Bucket, AsOf: j.Created, Unknown: j.Incomplete()}
 		}
 		return all[name]
 	}

@@ -219,7 +219,7 @@ const Prefix = "jobs/"
 func decode(plain []byte) (*Job, error) {
 	j := &Job{}
 	if err := strict(plain, j); err != nil {
-		return nil, fmt.Errorf("jobs: reading a job: %w", err)
+		return nil, fmt.Errorf("%w: %w", errDocument, err)
 	}
 	return j, nil
 }

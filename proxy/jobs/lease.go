@@ -121,11 +121,17 @@ func (e *Engine) orphans(ctx context.Context) (ids []string) {
 			e.Log.Warn("job not read", zap.String("job", id), zap.Error(err))
 		case j.Status.Ended(), j.Status == Paused:
 			e.seen.Store(name, sighting{strings.Trim(d.ETag, `"`), time.Now(), true})
-		case j.Worker != e.id && e.isLapsed(d):
+		case e.isLapsed(d) && !e.isRunning(id):
 			ids = append(ids, id)
 		}
 	}
 	return ids
+}
+
+// isRunning reports whether this process runs a job.
+func (e *Engine) isRunning(id string) bool {
+	_, ok := e.runs.Load(id)
+	return ok
 }
 
 // guard runs f and logs a panic in it.

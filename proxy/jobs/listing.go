@@ -78,9 +78,12 @@ func (l *listing) page(ctx context.Context, query url.Values) (*s3.Listing, erro
 	return upstream.ParseListing(resp.Body)
 }
 
-// check refuses a page that could make a job go round in circles. Stores order
-// keys by their bytes.
+// check refuses a page that could make a job go round in circles, or end before
+// it has seen everything. Stores order keys by their bytes.
 func (l *listing) check(page *s3.Listing, at Position) error {
+	if page.IsTruncated && len(page.Entries) == 0 {
+		return fmt.Errorf("%w: the listing of %s after %q has an empty page, and more after it", upstream.ErrUnavailable, l.bucket, at.Key)
+	}
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		if e.Key < at.Key || e.Key == at.Key && (!l.versions || e.VersionID == at.Version) {
@@ -89,6 +92,21 @@ func (l *listing) check(page *s3.Listing, at Position) error {
 		at = Position{Key: e.Key, Version: e.VersionID}
 	}
 	return nil
+}
+
+// has reports whether the store still lists an entry.
+func (l listing) has(ctx context.Context, e *s3.Entry) (bool, error) {
+	l.prefix = e.Key
+	page, err := l.next(ctx, Position{})
+	if err != nil {
+		return false, err
+	}
+	for i := range page.Entries {
+		if now := &page.Entries[i]; now.Key == e.Key && now.VersionID == e.VersionID && !now.DeleteMarker {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // hasVersions reports whether the bucket may have older versions.

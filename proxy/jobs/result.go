@@ -98,8 +98,13 @@ func isGone(err error) bool {
 		return true
 	}
 	status := upstream.StatusOf(err)
-	return status == http.StatusNotFound && !upstream.IsCode(err, s3.ErrNoSuchBucket) || status == http.StatusMethodNotAllowed
+	isOther := upstream.IsCode(err, s3.ErrNoSuchBucket) || upstream.IsNoUpload(err)
+	return status == http.StatusNotFound && !isOther || status == http.StatusMethodNotAllowed
 }
+
+// errUnreadable is returned for an object that the store lists and does not
+// have.
+var errUnreadable = errors.New("jobs: the store lists the object, and does not have it")
 
 // isTransient reports whether an error may be gone soon: the store or KES does
 // not answer.

@@ -45,14 +45,6 @@ func (r *run) passes(ctx context.Context) ([]pass, error) {
 var ErrUnconditional = errors.New("jobs: the store has no conditional writes, so a client's write between the job's look at an object and its own write would be lost, and a deleted object could come back; " +
 	"stop all writes to the bucket, and say --unconditional")
 
-// mayWrite refuses jobs that could lose a client's write.
-func (r *run) mayWrite() error {
-	if r.job.Settings.Unconditional || r.job.Settings.DryRun || r.Upstream.Capabilities().Put.Honoured() {
-		return nil
-	}
-	return ErrUnconditional
-}
-
 // rewrite seals an object in its place.
 func (r *run) rewrite(ctx context.Context, e *s3.Entry, done Result, choose Choose) outcome {
 	if r.job.Settings.DryRun {
@@ -80,9 +72,6 @@ func (r *run) isSealed(e *s3.Entry) (sealed, known bool) {
 // encryptPasses seals what is in plaintext, and then looks whether something
 // still is.
 func (r *run) encryptPasses(ctx context.Context, versions bool) ([]pass, error) {
-	if err := r.mayWrite(); err != nil {
-		return nil, err
-	}
 	s, err := r.target(ctx)
 	if err != nil {
 		return nil, err
@@ -123,14 +112,22 @@ func (r *run) seal(ctx context.Context, e *s3.Entry, s *sse.Sealing) outcome {
 		return outcome{result: ResultAlready}
 	}
 	if r.isOld(e) {
+		if r.job.Settings.DryRun {
+			return r.lookForPlain(ctx, e)
+		}
 		return outcome{} // counted by lookForPlain
 	}
-	return r.rewrite(ctx, e, ResultSealed, func(o *object.Object, _ http.Header) (*sse.Sealing, error) {
+	o := r.rewrite(ctx, e, ResultSealed, func(o *object.Object, _ http.Header) (*sse.Sealing, error) {
 		if o != nil {
 			return nil, &because{ResultAlready}
 		}
 		return s, nil
 	})
+	if o.result.IsIncomplete() && !r.job.Settings.DryRun && !isTransient(o.err) {
+		r.failed.Store(e.Key, cmp.Or(o.err, errors.New(string(o.result))))
+		return outcome{} // counted by lookForPlain, unless a client has sealed it since
+	}
+	return o
 }
 
 // isOld reports whether an entry is an older version of an object.
@@ -154,7 +151,9 @@ func (r *run) lookForPlain(ctx context.Context, e *s3.Entry) outcome {
 	case r.isOld(e):
 		return outcome{result: ResultOldVersion, bytes: e.Size}
 	}
-	return outcome{result: ResultLeft, bytes: e.Size}
+	why, _ := r.failed.Load(e.Key)
+	err, _ = why.(error)
+	return outcome{result: ResultLeft, bytes: e.Size, err: err}
 }
 
 // prove authenticates the header of an entry's object, and returns nil for an
@@ -239,9 +238,6 @@ func isKMSDown(err error) bool { return errors.Is(err, kms.ErrUnreachable) }
 
 // rekeyPasses seals data keys under the key of the settings.
 func (r *run) rekeyPasses(versions bool) ([]pass, error) {
-	if err := r.mayWrite(); err != nil {
-		return nil, err
-	}
 	f, err := r.job.Settings.Filter.prepare()
 	if err != nil {
 		return nil, err
@@ -263,7 +259,7 @@ func (r *run) rekey(ctx context.Context, e *s3.Entry, f *filter) outcome {
 	if r.pages.Tells(e) && e.Sealed == nil {
 		return outcome{result: ResultUnsealed}
 	}
-	return r.rewrite(ctx, e, ResultRekeyed, func(o *object.Object, stored http.Header) (*sse.Sealing, error) {
+	o := r.rewrite(ctx, e, ResultRekeyed, func(o *object.Object, stored http.Header) (*sse.Sealing, error) {
 		if o == nil {
 			return nil, &because{ResultUnsealed}
 		}
@@ -272,6 +268,13 @@ func (r *run) rekey(ctx context.Context, e *s3.Entry, f *filter) outcome {
 		}
 		return r.rekeyed(r.job.object(e), o.Header.KeyHint())
 	})
+	if o.result == ResultRekeyed && e.VersionID != "" && e.VersionID != "null" {
+		// What was the object is an older version now, under the old key.
+		if err := r.count(e, outcome{result: ResultOldVersion, bytes: o.bytes}, nil); err != nil {
+			return outcome{result: ResultFailed, err: err}
+		}
+	}
+	return o
 }
 
 // rekeyed returns how an object is sealed after Rekey. The error is the result

@@ -43,6 +43,8 @@ type run struct {
 	doc     *state.Document
 	saved   time.Time // when the document was last written
 
+	failed sync.Map // by key, why encrypt has not sealed an object
+
 	mu   sync.Mutex
 	job  *Job
 	page tally // of the page that is not done yet
@@ -61,6 +63,11 @@ type tally struct {
 // it over, and ErrEnded if the job has ended before. A job that Failed is no
 // error.
 func (e *Engine) Run(ctx context.Context, id string, atStop Status, observe Observer) (*Job, error) {
+	if _, isRunning := e.runs.LoadOrStore(id, true); isRunning {
+		j, err := e.Get(ctx, id)
+		return j, cmp.Or(err, fmt.Errorf("%w: %s", ErrBusy, id))
+	}
+	defer e.runs.Delete(id)
 	d, j, err := e.claim(ctx, id)
 	if err != nil {
 		return j, err
@@ -89,6 +96,9 @@ func (e *Engine) claim(ctx context.Context, id string) (*state.Document, *Job, e
 	case j.Worker != "" && j.Worker != e.id && !e.isLapsed(d):
 		return d, j, fmt.Errorf("%w: %s", ErrBusy, id)
 	}
+	if err := e.check(j); err != nil {
+		return d, j, err
+	}
 	j.Status, j.Worker, j.Ongoing = Running, e.id, nil
 	err = e.write(ctx, d, j)
 	if err == nil && !e.Upstream.Capabilities().Put.Honoured() {
@@ -115,7 +125,11 @@ func (e *Engine) confirmClaim(ctx context.Context, d *state.Document) error {
 
 // work runs the passes of the job that are not done yet.
 func (r *run) work(ctx context.Context) error {
-	passes, err := r.passes(ctx)
+	var passes []pass
+	err := r.retry(ctx, func() (err error) {
+		passes, err = r.passes(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -124,14 +138,14 @@ func (r *run) work(ctx context.Context) error {
 		if err := r.walk(ctx, p); err != nil {
 			return err
 		}
-		r.mu.Lock()
-		r.job.Position = Position{Pass: at.Pass + 1}
-		r.mu.Unlock()
 		if p.done != nil {
-			if err := p.done(ctx); err != nil {
+			if err := r.retry(ctx, func() error { return p.done(ctx) }); err != nil {
 				return err
 			}
 		}
+		r.mu.Lock()
+		r.job.Position = Position{Pass: at.Pass + 1}
+		r.mu.Unlock()
 		if err := r.save(ctx); err != nil {
 			return err
 		}
@@ -155,7 +169,11 @@ type pass struct {
 // walk works through the rest of a pass, page by page.
 func (r *run) walk(ctx context.Context, p pass) error {
 	for {
-		page, err := p.next(ctx, r.position())
+		var page *s3.Listing
+		err := r.retry(ctx, func() (err error) {
+			page, err = p.next(ctx, r.position())
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -179,10 +197,16 @@ func (r *run) walk(ctx context.Context, p pass) error {
 		if err := r.save(ctx); err != nil {
 			return err
 		}
-		if !page.IsTruncated || len(page.Entries) == 0 {
+		if !page.IsTruncated {
 			return nil
 		}
 	}
+}
+
+// retry repeats f while the store or KES is away.
+func (r *run) retry(ctx context.Context, f func() error) error {
+	o := r.persist(ctx, func() outcome { return outcome{err: f()} })
+	return o.err
 }
 
 // turn adds the counts of a page that is done to the job.
@@ -266,7 +290,7 @@ func (r *run) persist(ctx context.Context, f func() outcome) outcome {
 func (r *run) isHealthy(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return r.State.CheckUpstream(ctx) == nil && r.KMS.TryGenerate(ctx, r.KMS.DefaultKey()) == nil
+	return r.State.CheckUpstream(ctx) == nil && !isKMSDown(r.KMS.TryGenerate(ctx, r.KMS.DefaultKey()))
 }
 
 // expect counts the objects of the scope, for whoever wants to know how long
@@ -289,7 +313,7 @@ func (r *run) expect(ctx context.Context) {
 			all.Objects++
 			all.Bytes += page.Entries[i].Size
 		}
-		if !page.IsTruncated || len(page.Entries) == 0 {
+		if !page.IsTruncated {
 			break
 		}
 		at.Key = page.Entries[len(page.Entries)-1].Key
@@ -313,6 +337,12 @@ func (r *run) beat(ctx context.Context) {
 func (r *run) save(ctx context.Context) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
+	if !r.Upstream.Capabilities().Put.Honoured() { // the write would not tell what others wrote
+		if err := r.merge(ctx); errors.Is(err, errLost) {
+			r.stop(errLost)
+			return err
+		}
+	}
 	for {
 		r.mu.Lock()
 		r.job.Ongoing = r.page.counts

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -24,7 +25,25 @@ func (r *run) verify(ctx context.Context, e *s3.Entry) outcome {
 		return outcome{result: ResultFiltered}
 	}
 	size, err := r.verifyObject(ctx, r.reader(e))
-	return outcomeOf(ResultVerified, size, err)
+	return r.unlessListed(ctx, r.job.Bucket, e, outcomeOf(ResultVerified, size, err))
+}
+
+// unlessListed returns a failure in the place of the outcome that an object is
+// gone, if the store still lists the object.
+func (r *run) unlessListed(ctx context.Context, bucket string, e *s3.Entry, o outcome) outcome {
+	if o.result != ResultGone {
+		return o
+	}
+	l := r.listing(e.VersionID != "")
+	l.bucket = bucket
+	listed, err := l.has(ctx, e)
+	switch {
+	case err != nil:
+		return outcome{result: ResultFailed, err: err}
+	case listed:
+		return outcome{result: ResultFailed, err: errUnreadable}
+	}
+	return o
 }
 
 // isSampled reports whether an entry belongs to the sample. It depends only on
@@ -70,6 +89,9 @@ func (r *run) verifyObject(ctx context.Context, reader *object.Reader) (int64, e
 		return 0, err
 	}
 	defer o.Wipe()
+	if o.Altered { // a gateway with SSEGW_HEADER_DIGEST=warn serves it
+		return o.Size, reader.Tampered("content headers", errors.New(o.Warning))
+	}
 	if parsed.Scheme == sealer.SSEC {
 		return o.Size, &because{ResultCustomer}
 	}

@@ -342,8 +342,11 @@ func (s *State) each(ctx context.Context, prefix string, f func(e *s3.Entry) err
 				return err
 			}
 		}
-		if !page.IsTruncated || len(page.Entries) == 0 {
+		if !page.IsTruncated {
 			return nil
+		}
+		if len(page.Entries) == 0 {
+			return fmt.Errorf("%w: the listing of the state bucket after %q has an empty page, and more after it", upstream.ErrUnavailable, after)
 		}
 		after = page.Entries[len(page.Entries)-1].Key
 	}

@@ -13,6 +13,7 @@ import (
 
 	"ssegw/kms"
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/check"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
 	"ssegw/sealer"
@@ -455,4 +456,31 @@ func TestRotateWithoutKES(t *testing.T) {
 	if g.counter("ssegw_integrity_failures_total") > 0 {
 		t.Error("an object counts as not authentic")
 	}
+}
+
+// TestRotateShows: check and inspect tell which roots there are.
+func TestRotateShows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		g.put("/bucket/old", []byte("x"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+		old := g.State.Root().ID
+		g.rotate(onClock()).put("/bucket/new", []byte("x"), s3.HeaderSSE, s3.AES256).want(t, 200, "")
+		for key, want := range map[string]string{"old": check.RootOld, "new": check.RootPresent} {
+			if i := g.inspection(key); i.NotAuthentic() || i.Header.Root != want {
+				t.Errorf("%s: %+v", key, i.Header)
+			}
+		}
+		if f := finding(t, g.findings(), "old roots"); f.Status != check.StatusOK || !strings.Contains(f.Detail, old.String()) || !strings.Contains(f.Detail, "1 open") {
+			t.Errorf("%+v", f)
+		}
+		next := g.replica(onClock(), withKMS(func(c *kms.Config) { c.DefaultKey = "next-key" }))
+		if f := finding(t, next.findings(), "old roots"); f.Status != check.StatusWarning || !strings.Contains(f.Detail, kmstest.DefaultKey) || !strings.Contains(f.Remedy, "--root") {
+			t.Errorf("%+v", f)
+		}
+		g.upstream.edit(testStateBucket, state.RootsPrefix+old.String(), func(o *memObject) { o.body = flip(o.body, 100) })
+		if f := finding(t, g.findings(), "old roots"); f.Status != check.StatusWarning || !strings.Contains(f.Detail, old.String()+" does not open") {
+			t.Errorf("%+v", f)
+		}
+	})
 }

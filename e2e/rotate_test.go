@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,10 +32,10 @@ func TestRotateRoot(t *testing.T) {
 	put(t, clients[0], bucket, "before", bodies["before"])
 	putAsIn(t, clients[1], bucket, "parts", bodies["parts"])
 
-	var rounds atomic.Int64
+	var rounds [4]atomic.Int64
 	stop := make(chan struct{})
 	var load errgroup.Group
-	for i := range 4 {
+	for i := range rounds {
 		load.Go(func() error {
 			for n := 0; ; n++ {
 				select {
@@ -45,37 +46,49 @@ func TestRotateRoot(t *testing.T) {
 				if err := crossReplicas(t.Context(), clients[i%2], clients[(i+1)%2], bucket, fmt.Sprintf("load-%d", i), uint64(n)); err != nil {
 					return fmt.Errorf("worker %d, round %d: %w", i, n, err)
 				}
-				rounds.Add(1)
+				rounds[i].Add(1)
 			}
 		})
 	}
 	more := func() {
 		t.Helper()
-		seen := rounds.Load()
-		eventually(t, "the load to go on", func() error {
-			if n := rounds.Load(); n < seen+20 {
-				return fmt.Errorf("%d rounds after %d", n, seen)
-			}
-			return nil
-		})
+		for i := range rounds {
+			seen := rounds[i].Load()
+			eventually(t, "the load to go on", func() error {
+				if n := rounds[i].Load(); n < seen+3 {
+					return fmt.Errorf("%d rounds after %d", n, seen)
+				}
+				return nil
+			})
+		}
 	}
-	for range 2 {
+	for n := range 2 {
 		more()
 		t.Log(wantSSEGW(t, r, one, "rekey", "--root"))
+		more() // most of it while the gateways have different roots
+		for _, g := range []*stack.Gateway{one, two} {
+			eventually(t, "the gateways to follow", func() error {
+				log := must(os.ReadFile(g.LogFile()))(t)
+				if followed := strings.Count(string(log), "the root was replaced"); followed != n+1 {
+					return fmt.Errorf("%s has followed %d roots", g.Name(), followed)
+				}
+				return nil
+			})
+		}
 		more()
 	}
 	close(stop)
 	if err := load.Wait(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d rounds", rounds.Load())
-	for i := range 4 {
+	for i := range rounds {
+		t.Logf("worker %d: %d rounds", i, rounds[i].Load())
 		bodies[fmt.Sprintf("load-%d", i)] = content{}
 	}
 
 	out := wantSSEGW(t, r, one, "inventory")
 	t.Log(out)
-	for _, text := range []string{"*", ", the present root, has ", ", an old root, has 2 objects and 0 older versions"} {
+	for _, text := range []string{", the present root, has 4 objects and 0 older versions", ", an old root, has 2 objects and 0 older versions"} {
 		if !strings.Contains(out, text) {
 			t.Errorf("the inventory does not say %q", text)
 		}

@@ -458,6 +458,35 @@ func TestRotateWithoutKES(t *testing.T) {
 	}
 }
 
+// TestRotateListed: the cache of listings survives a rotation, whichever replica
+// writes it.
+func TestRotateListed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		writer := newGateway(t, onClock())
+		writer.fill(5)
+		old, stop := writer.process()
+		if n := old.lookedUp("list-type=2"); n == 0 {
+			t.Fatal("nothing is looked up")
+		}
+		command := writer.rotate(onClock())
+		stop() // within the time in which it has not followed
+		if o := writer.memory(); o == nil {
+			t.Fatal("nothing is kept")
+		} else if id, err := sealer.RecordRoot(o.body); err != nil || id != command.State.Root().ID {
+			t.Errorf("kept under root %s, %v", id, err)
+		}
+		for range 2 { // the first one writes it again
+			next, stop := writer.process()
+			if n := next.lookedUp("list-type=2"); n != 0 || next.logged("known sizes not read") {
+				t.Errorf("%d objects are looked up", n)
+			}
+			stop()
+			writer.rotate(onClock())
+		}
+	})
+}
+
 // TestRotateShows: check and inspect tell which roots there are.
 func TestRotateShows(t *testing.T) {
 	t.Parallel()

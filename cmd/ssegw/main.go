@@ -7,6 +7,7 @@
 //	ssegw health               exit 0 if the gateway of this environment is alive
 //	ssegw check                test everything the gateway needs from KES and the store
 //	ssegw inspect BUCKET/KEY   show how an object is sealed, and whether it is authentic
+//	ssegw rekey --root         make another root, under which new objects and records are sealed
 //	ssegw version              print the version
 //
 // docs/CONFIGURATION.md lists the environment variables.

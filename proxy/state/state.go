@@ -128,10 +128,10 @@ func (s *State) Waiting() error {
 func (s *State) Root() sealer.Root { return *s.root.Load() }
 
 // Run opens the state, and retries while KES or the store is down. Then it
-// follows root and rules, sweeps the upload records and saves the Memory until ctx
-// ends. The last save takes at most Times.Last. Run returns an error only if no
-// retry can help (ErrRefused): the state was tampered with, or its key cannot
-// open the root.
+// follows root and rules, sweeps the upload records and saves the Memory until
+// ctx ends. The last save takes at most Times.Last. Run returns an error only
+// if no retry can help (ErrRefused): the state was tampered with, or its key
+// cannot open the root.
 func (s *State) Run(ctx context.Context) error {
 	for {
 		err := task.Guard(func() error { return s.Open(ctx) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -47,9 +48,9 @@ func isAway(err error) bool { return errors.Is(err, errAway) }
 
 // rootCache holds the roots that a state has opened.
 type rootCache struct {
-	mu      turn // held while records are looked for
-	listed  time.Time
-	misses  map[sealer.RootID]miss
+	mu      turn                   // held while records are looked for
+	listed  time.Time              // when the last listing began; under mu
+	misses  map[sealer.RootID]miss // under mu
 	known   atomic.Pointer[map[sealer.RootID]sealer.Root] // changed under mu
 	related sync.Map                                      // of sealer.RootID: roots whose records are accepted
 
@@ -73,22 +74,20 @@ func (c *rootCache) get(id sealer.RootID) (sealer.Root, bool) {
 	return root, ok
 }
 
-// add adds roots.
-func (c *rootCache) add(roots ...sealer.Root) {
+// add adds a root.
+func (c *rootCache) add(root sealer.Root) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.addLocked(roots...)
+	c.addLocked(root)
 }
 
 // addLocked is add for a caller that holds mu.
-func (c *rootCache) addLocked(roots ...sealer.Root) {
+func (c *rootCache) addLocked(root sealer.Root) {
 	known := map[sealer.RootID]sealer.Root{}
 	if before := c.known.Load(); before != nil {
 		maps.Copy(known, *before)
 	}
-	for _, root := range roots {
-		known[root.ID] = root
-	}
+	known[root.ID] = root
 	c.known.Store(&known)
 }
 
@@ -96,21 +95,21 @@ func (c *rootCache) addLocked(roots ...sealer.Root) {
 // RootOf looks for it, but not again within Times.Roots. The error is
 // sealer.ErrUnknownRoot if there is no such root.
 func (s *State) RootOf(ctx context.Context, id sealer.RootID) (sealer.Root, error) {
-	if root, ok := s.old.get(id); ok {
+	if root, ok := s.roots.get(id); ok {
 		return root, nil
 	}
-	s.old.mu.Lock()
-	defer s.old.mu.Unlock()
-	if root, ok := s.old.get(id); ok {
+	s.roots.mu.Lock()
+	defer s.roots.mu.Unlock()
+	if root, ok := s.roots.get(id); ok {
 		return root, nil
 	}
 	now := time.Now()
-	if m, ok := s.old.misses[id]; ok && now.Before(m.until) {
+	if m, ok := s.roots.misses[id]; ok && now.Before(m.until) {
 		return sealer.Root{}, m.err
 	}
-	maps.DeleteFunc(s.old.misses, func(_ sealer.RootID, m miss) bool { return !now.Before(m.until) })
+	maps.DeleteFunc(s.roots.misses, func(_ sealer.RootID, m miss) bool { return !now.Before(m.until) })
 	unknown := fmt.Errorf("%w: %s", sealer.ErrUnknownRoot, id)
-	if len(s.old.misses) >= maxMisses {
+	if len(s.roots.misses) >= maxMisses {
 		return sealer.Root{}, unknown
 	}
 	// Other requests wait for this look, so a client that leaves must not end
@@ -119,17 +118,17 @@ func (s *State) RootOf(ctx context.Context, id sealer.RootID) (sealer.Root, erro
 	defer cancel()
 	root, err := s.lookFor(ctx, id)
 	if err == nil {
-		s.old.addLocked(root)
+		s.roots.addLocked(root)
 		return root, nil
 	}
 	m := miss{now.Add(s.times.Roots), unknown}
 	if isAway(err) {
 		m = miss{now.Add(s.times.Retry), err}
 	}
-	if s.old.misses == nil {
-		s.old.misses = map[sealer.RootID]miss{}
+	if s.roots.misses == nil {
+		s.roots.misses = map[sealer.RootID]miss{}
 	}
-	s.old.misses[id] = m
+	s.roots.misses[id] = m
 	return sealer.Root{}, m.err
 }
 
@@ -148,7 +147,7 @@ func (s *State) lookFor(ctx context.Context, id sealer.RootID) (sealer.Root, err
 		return sealer.Root{}, fmt.Errorf("%w: %w", errAway, err)
 	}
 	s.listOldRoots(ctx)
-	if root, ok := s.old.get(id); ok {
+	if root, ok := s.roots.get(id); ok {
 		return root, nil
 	}
 	return sealer.Root{}, sealer.ErrUnknownRoot
@@ -172,8 +171,8 @@ func isFinal(err error) bool {
 // readOldRoots opens the old roots in the state bucket. It logs those that do
 // not open; the others still serve.
 func (s *State) readOldRoots(ctx context.Context) {
-	s.old.mu.Lock()
-	defer s.old.mu.Unlock()
+	s.roots.mu.Lock()
+	defer s.roots.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, readRootsTimeout)
 	defer cancel()
 	s.listOldRoots(ctx)
@@ -183,10 +182,10 @@ func (s *State) readOldRoots(ctx context.Context) {
 // within Times.Roots of the last time.
 func (s *State) listOldRoots(ctx context.Context) {
 	now := time.Now()
-	if now.Sub(s.old.listed) < s.times.Roots {
+	if now.Sub(s.roots.listed) < s.times.Roots {
 		return
 	}
-	s.old.listed = now
+	s.roots.listed = now
 	page, err := s.page(ctx, RootsPrefix, "")
 	if err != nil {
 		s.cfg.Log.Warn("old roots not read", zap.Error(err))
@@ -202,7 +201,7 @@ func (s *State) listOldRoots(ctx context.Context) {
 			s.cfg.Log.Warn("old root not opened", zap.String("name", e.Key), zap.Error(err))
 			continue
 		}
-		s.old.addLocked(root)
+		s.roots.addLocked(root)
 	}
 }
 
@@ -212,7 +211,7 @@ func (s *State) openOldRoot(ctx context.Context, name string) (sealer.Root, erro
 	if err != nil {
 		return sealer.Root{}, err
 	}
-	if root, ok := s.old.get(record.ID); ok {
+	if root, ok := s.roots.get(record.ID); ok {
 		return root, nil
 	}
 	return s.openRootRecord(ctx, name, record)
@@ -287,8 +286,8 @@ func (s *State) presentRoot(ctx context.Context) (sealer.Root, error) {
 // FollowRoot makes the root in the state bucket the present one, if it follows
 // the present one. It logs a failure: the root that the state has still serves.
 func (s *State) FollowRoot(ctx context.Context) {
-	s.old.following.Lock()
-	defer s.old.following.Unlock()
+	s.roots.following.Lock()
+	defer s.roots.following.Unlock()
 	limited, cancel := context.WithTimeout(ctx, s.times.Look)
 	defer cancel()
 	switch err := s.followRoot(limited); {
@@ -303,18 +302,25 @@ func (s *State) FollowRoot(ctx context.Context) {
 // followRoot is FollowRoot for a caller that holds following.
 func (s *State) followRoot(ctx context.Context) error {
 	h := http.Header{}
-	if s.old.etag != "" {
-		h.Set("If-None-Match", s.old.etag)
+	if s.roots.etag != "" {
+		h.Set("If-None-Match", s.roots.etag)
 	}
 	resp, err := s.store.Do(ctx, upstream.Request{Method: http.MethodGet, Bucket: s.cfg.Bucket, Key: RootObject, Header: h})
 	if err != nil {
 		return stateFailed("reading the root", err)
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified && s.old.etag != "" {
-		return nil
+	if resp.StatusCode == http.StatusNotModified && s.roots.etag != "" {
+		return resp.Body.Close()
 	}
-	record, etag, err := s.ReadRoot(ctx)
+	if resp.StatusCode >= 300 {
+		return stateFailed("reading the root", upstream.ReadError(resp))
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxRootRecord))
+	if err != nil {
+		return stateFailed("reading the root", err)
+	}
+	record, err := s.parseRoot(b)
 	if err != nil {
 		return err
 	}
@@ -327,12 +333,12 @@ func (s *State) followRoot(ctx context.Context) error {
 		if err := s.checkHeir(ctx, root, old); err != nil {
 			return err
 		}
-		s.old.related.Store(old.ID, nil)
-		s.old.add(root)
+		s.roots.related.Store(old.ID, nil)
+		s.roots.add(root)
 		s.root.Store(&root)
 		s.cfg.Log.Info("the root was replaced", zap.Stringer("old", old.ID), zap.Stringer("new", root.ID))
 	}
-	s.old.etag = etag
+	s.roots.etag = resp.Header.Get("ETag")
 	return nil
 }
 
@@ -424,13 +430,13 @@ func (s *State) recordRoot(ctx context.Context, present sealer.Root, sealed []by
 	if err != nil {
 		return sealer.Root{}, err
 	}
-	if _, ok := s.old.related.Load(id); ok {
+	if _, ok := s.roots.related.Load(id); ok {
 		return root, nil
 	}
 	for _, pair := range [...][2]sealer.Root{{present, root}, {root, present}} {
 		err = s.checkHeir(ctx, pair[0], pair[1])
 		if err == nil {
-			s.old.related.Store(id, nil)
+			s.roots.related.Store(id, nil)
 			return root, nil
 		}
 		if isAway(err) {

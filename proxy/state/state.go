@@ -79,7 +79,7 @@ type State struct {
 	openErr atomic.Pointer[error]       // of the last failed attempt to open it
 	search  probe.Search                // for what the store can do
 	unknown []string                    // what it has not found when the state was opened
-	old     rootCache
+	roots   rootCache
 	rules   rulesStore
 	keeper  keeper
 }
@@ -91,7 +91,7 @@ func New(cfg Config) *State {
 		s.times = DefaultTimes
 	}
 	s.rules.state, s.rules.mu = s, newTurn()
-	s.old.mu, s.old.following = newTurn(), newTurn()
+	s.roots.mu, s.roots.following = newTurn(), newTurn()
 	s.keeper.state = s
 	s.search.Prober = probe.Prober{Client: s.store, Bucket: cfg.Bucket}
 	return s
@@ -210,8 +210,8 @@ func (s *State) Open(ctx context.Context) error {
 	if err := s.cfg.KMS.Ensure(ctx, s.cfg.KMS.DefaultKey()); err != nil {
 		return fmt.Errorf("state: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
 	}
-	s.old.add(root)
-	s.old.etag = etag
+	s.roots.add(root)
+	s.roots.etag = etag
 	if err := s.openRules(ctx, root, record.Initialised); err != nil {
 		return err
 	}
@@ -315,11 +315,17 @@ func (s *State) ReadRoot(ctx context.Context) (*sealer.RootRecord, string, error
 	if err != nil {
 		return nil, "", fmt.Errorf("state: reading the root: %w", err)
 	}
+	record, err := s.parseRoot(b)
+	return record, etag, err
+}
+
+// parseRoot parses the object root. The error is ErrRefused.
+func (s *State) parseRoot(b []byte) (*sealer.RootRecord, error) {
 	record, err := sealer.ParseRootRecord(b)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: the root in bucket %s: %w", ErrRefused, s.cfg.Bucket, err)
+		return nil, fmt.Errorf("%w: the root in bucket %s: %w", ErrRefused, s.cfg.Bucket, err)
 	}
-	return record, etag, nil
+	return record, nil
 }
 
 // OpenRoot opens the root with the KES key that its record names. If that key

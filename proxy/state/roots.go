@@ -48,9 +48,9 @@ func isAway(err error) bool { return errors.Is(err, errAway) }
 
 // rootCache holds the roots that a state has opened.
 type rootCache struct {
-	mu      turn                   // held while records are looked for
-	listed  time.Time              // when the last listing began; under mu
-	misses  map[sealer.RootID]miss // under mu
+	mu      turn                                          // held while records are looked for
+	listed  time.Time                                     // when the last listing began; under mu
+	misses  map[sealer.RootID]miss                        // under mu
 	known   atomic.Pointer[map[sealer.RootID]sealer.Root] // changed under mu
 	related sync.Map                                      // of sealer.RootID: roots whose records are accepted
 

@@ -160,7 +160,11 @@ func holdConditions(c *call, header http.Header) error {
 // sealTable seals the part table under the trailer key. That key is in the
 // header's facts, so this needs the root and no KES.
 func sealTable(c *call, u *state.Upload, table *sealer.PartTable, sum sealer.Checksum) ([]byte, error) {
-	h, facts, err := u.Header.OpenFacts(c.name(), c.gw.State.Root())
+	root, err := c.gw.State.RootOf(c.ctx(), u.Header.RootID)
+	if err != nil && !errors.Is(err, sealer.ErrUnknownRoot) {
+		return nil, err
+	}
+	h, facts, err := u.Header.OpenFacts(c.name(), root)
 	if err != nil {
 		return nil, uploadFailed(c, err)
 	}

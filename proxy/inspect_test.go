@@ -71,7 +71,7 @@ func TestInspect(t *testing.T) {
 		}
 		want := &check.InspectedHeader{
 			Scheme: h.Scheme.String(), KESKey: h.KeyName, SealedDataKey: len(h.SealedDataKey), SharedDataKey: h.Shared, Context: h.Context,
-			Cipher: h.Cipher.String(), ObjectID: h.ObjectID.String(), RootID: g.State.Root().ID.String(),
+			Cipher: h.Cipher.String(), ObjectID: h.ObjectID.String(), RootID: g.State.Root().ID.String(), Root: check.RootPresent,
 			Size: 100_000, ExpectedSize: int64(len(stored.body)),
 		}
 		if diff := cmp.Diff(want, i.Header); diff != "" {

@@ -448,7 +448,11 @@ func TestMultipartAttempts(t *testing.T) {
 	nonces := map[[16]byte]bool{}
 	attempt := func() []byte {
 		u.part(1, same)
-		recorded, err := g.State.Attempts(t.Context(), &state.Upload{Bucket: testBucket, Key: "k", ID: u.id}, 1)
+		up, err := g.State.FindUpload(t.Context(), testBucket, "k", u.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded, err := g.State.Attempts(t.Context(), up, 1)
 		if err != nil || len(recorded) != 1 {
 			t.Fatalf("%v, %d attempts", err, len(recorded))
 		}

@@ -75,7 +75,7 @@ func (g *testGateway) logged(words ...string) bool {
 	return false
 }
 
-func storedRoot(t *testing.T, u *memUpstream) *sealer.RootRecord {
+func storedRoot(t testing.TB, u *memUpstream) *sealer.RootRecord {
 	t.Helper()
 	o := u.object(testStateBucket, state.RootObject)
 	if o == nil {

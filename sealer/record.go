@@ -34,12 +34,8 @@ func OpenRecord(root Root, name string, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("opening record: %w: all-zero root key", ErrParams)
 	}
 	d := &decoder{rest: sealed}
-	if string(d.take(len(recordMagic))) != recordMagic {
-		d.fail("not a record")
-	}
-	var id RootID
+	id := d.recordRoot()
 	var nonce [32]byte
-	d.fill(id[:])
 	d.fill(nonce[:])
 	if d.err != nil {
 		return nil, d.err
@@ -50,6 +46,23 @@ func OpenRecord(root Root, name string, sealed []byte) ([]byte, error) {
 	k := recordKey(&root, nonce, name)
 	defer k.Wipe()
 	return openOnce(&k, d.rest, sealed[:len(sealed)-len(d.rest)])
+}
+
+// RecordRoot returns the ID of the root that a record claims to be sealed
+// under. It returns ErrMalformed.
+func RecordRoot(sealed []byte) (RootID, error) {
+	d := &decoder{rest: sealed}
+	id := d.recordRoot()
+	return id, d.err
+}
+
+// recordRoot decodes the beginning of a record.
+func (d *decoder) recordRoot() (id RootID) {
+	if string(d.take(len(recordMagic))) != recordMagic {
+		d.fail("not a record")
+	}
+	d.fill(id[:])
+	return id
 }
 
 func recordKey(root *Root, nonce [32]byte, name string) Key {

@@ -117,6 +117,21 @@ func TestOpenRecordRefuses(t *testing.T) {
 	}
 }
 
+// TestRecordRoot: a record names its root, if it is one.
+func TestRecordRoot(t *testing.T) {
+	t.Parallel()
+	root := NewRoot()
+	b := record(t, root, "rules", []byte("text"))
+	if id, err := RecordRoot(b); err != nil || id != root.ID {
+		t.Errorf("%s, %v", id, err)
+	}
+	for _, b := range [][]byte{nil, b[:7], b[:15], slices.Concat([]byte(rootRecordMagic), b[8:])} {
+		if _, err := RecordRoot(b); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%x: %v", b, err)
+		}
+	}
+}
+
 // TestRecordEveryBit changes each bit of a record, which must not open.
 func TestRecordEveryBit(t *testing.T) {
 	t.Parallel()

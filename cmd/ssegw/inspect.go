@@ -109,7 +109,11 @@ func printHeader(line func(name, format string, args ...any), h *check.Inspected
 	}
 	line("cipher", "%s", h.Cipher)
 	line("object ID", "%s", h.ObjectID)
-	line("root ID", "%s", h.RootID)
+	root := h.RootID
+	if h.Root != "" {
+		root += " (" + h.Root + ")"
+	}
+	line("root ID", "%s", root)
 	layout := "one body"
 	if h.Multipart {
 		layout = "multipart"

@@ -17,6 +17,9 @@ import (
 	"ssegw/proxy/upstream"
 )
 
+// defaultParallel is the default of jobFlags.Parallel.
+const defaultParallel = 16
+
 // jobFlags are the flags that all commands with a job have.
 type jobFlags struct {
 	Parallel   int     `name:"parallel" default:"16" help:"Objects to work on at one time."`
@@ -49,8 +52,14 @@ func scopeOf(scope string) (bucket, prefix string, err error) {
 }
 
 // withEngine calls f with an engine on the state of this environment's
-// gateways. It listens on no address.
+// gateways.
 func withEngine(ctx context.Context, f func(e *jobs.Engine) error) error {
+	return withGateway(ctx, func(g *gateway) error { return f(g.jobs) })
+}
+
+// withGateway calls f with a gateway of this environment whose state is open.
+// It listens on no address.
+func withGateway(ctx context.Context, f func(g *gateway) error) error {
 	cfg, err := settings()
 	if err != nil {
 		return err
@@ -65,7 +74,7 @@ func withEngine(ctx context.Context, f func(e *jobs.Engine) error) error {
 	if err := g.waitReady(ctx); err != nil {
 		return err
 	}
-	return f(g.jobs)
+	return f(g)
 }
 
 // runJob starts a job, or goes on with an equal one that has not ended, and

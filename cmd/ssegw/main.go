@@ -8,6 +8,12 @@
 //	ssegw check                test everything the gateway needs from KES and the store
 //	ssegw inspect BUCKET/KEY   show how an object is sealed, and whether it is authentic
 //	ssegw open BUCKET/KEY      open an object in an emergency, without a gateway
+//	ssegw encrypt BUCKET       seal objects that are stored in plaintext
+//	ssegw rekey BUCKET         seal data keys under another KES key
+//	ssegw inventory            count objects by KES key, and tell what needs a key
+//	ssegw verify BUCKET        authenticate stored objects
+//	ssegw jobs                 list and control the jobs of these commands
+//	ssegw rekey --root         make another root, under which new objects and records are sealed
 //	ssegw version              print the version
 //
 // docs/CONFIGURATION.md lists the environment variables.

@@ -45,11 +45,19 @@ type InspectedHeader struct {
 	Cipher        string          `json:"cipher"`
 	ObjectID      string          `json:"object_id"`
 	RootID        string          `json:"root_id"`
+	Root          string          `json:"root,omitempty"` // one of the constants; "" if that is not known
 	Trailer       bool            `json:"trailer"`
 	Multipart     bool            `json:"multipart"`
 	Size          int64           `json:"size"`                 // plaintext bytes; -1 if only the trailer holds it and did not open
 	ExpectedSize  int64           `json:"expected_stored_size"` // bytes that the store must have; -1 as for Size
 }
+
+// Values of InspectedHeader.Root.
+const (
+	RootPresent = "present"
+	RootOld     = "old" // or that of another replica, which has replaced the root just now
+	RootUnknown = "unknown"
+)
 
 // InspectedChecksum is a checksum of the plaintext as S3 shows it.
 type InspectedChecksum struct {
@@ -171,17 +179,21 @@ func (i *inspector) verify(ctx context.Context) {
 
 // verifyFacts opens the facts, which authenticate the whole header.
 func (i *inspector) verifyFacts(ctx context.Context) (*object.Object, Finding) {
-	root, err := i.State.LookRoot(ctx, i.parsed.RootID)
+	root, present, err := i.State.LookRoot(ctx, i.parsed.RootID)
 	if errors.Is(err, kms.ErrUnreachable) {
 		return nil, notTried("%s, and the gateway's root is sealed with a KES key", noKES)
 	}
 	if err != nil {
 		return nil, notTried("the gateway's root is not available: %s", reason(err))
 	}
+	if i.Header.Root = RootOld; present {
+		i.Header.Root = RootPresent
+	}
 	o := &object.Object{Stored: i.stored}
 	o.Header, o.Facts, err = i.parsed.OpenFacts(i.reader.Name, root)
 	switch {
 	case errors.Is(err, sealer.ErrUnknownRoot):
+		i.Header.Root = RootUnknown
 		return nil, failed(`copy the record of that root, the object "root" of its state bucket, to "roots/<name of that bucket>" in the gateway's; until then only GET and HEAD can read the object, and they need KES`,
 			"sealed under root %s, but the gateway has root %s", i.parsed.RootID, root.ID)
 	case err != nil:

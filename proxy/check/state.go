@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,6 +83,9 @@ func (k *checker) checkState(ctx context.Context) {
 		root, record, found = k.checkRoot(ctx)
 		return found
 	})
+	if k.skipRoot == "" {
+		k.checkOldRoots(ctx, root)
+	}
 	k.run(ctx, "rules", k.skipRoot, func(ctx context.Context) Finding { return k.checkRules(ctx, root, record.Initialised) })
 }
 
@@ -162,9 +166,41 @@ func (k *checker) checkRoot(ctx context.Context) (root sealer.Root, record *seal
 	}
 	k.skipRoot = ""
 	if next := k.KMS.DefaultKey(); record.KeyName != next {
-		return root, record, okay("opens with the KES key %q; the next start seals it under %q", record.KeyName, next)
+		return root, record, okay("%s opens with the KES key %q; the next start seals it under %q", root.ID, record.KeyName, next)
 	}
-	return root, record, okay("opens with the KES key %q", record.KeyName)
+	return root, record, okay("%s opens with the KES key %q", root.ID, record.KeyName)
+}
+
+// checkOldRoots opens the records below roots/, if there are any.
+func (k *checker) checkOldRoots(ctx context.Context, present sealer.Root) {
+	limited, cancel := context.WithTimeout(ctx, k.limits.Each)
+	defer cancel()
+	all, err := state.RootRecords(limited, k.State)
+	if err == nil && len(all) == 0 {
+		return
+	}
+	k.run(ctx, "old roots", "", func(context.Context) Finding {
+		if err != nil {
+			return failed("check the log of the store", "%s", reason(err))
+		}
+		var opened, under []string
+		for _, r := range all {
+			if r.Err != nil {
+				return warning("restore the record and its KES key, or remove the record if \"ssegw inventory\" shows no object of that root", "%s does not open: %s", r.Name, reason(r.Err))
+			}
+			if r.ID != present.ID {
+				opened = append(opened, r.ID.String())
+			}
+			if r.KeyName != k.KMS.DefaultKey() && !slices.Contains(under, r.KeyName) {
+				under = append(under, r.KeyName)
+			}
+		}
+		found := okay("%d open: %s", len(opened), strings.Join(opened, ", "))
+		if len(under) > 0 {
+			return warning("run \"ssegw rekey --root\" before you retire a KES key", "%s; records below roots/ are under %s", found.Detail, strings.Join(under, ", "))
+		}
+		return found
+	})
 }
 
 const restoreRoot = `restore the object "root" of the state bucket from a backup`

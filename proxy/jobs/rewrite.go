@@ -283,7 +283,7 @@ func (r *run) rekeyed(name sealer.Binding, h sealer.KeyHint) (*sse.Sealing, erro
 	if h.Scheme == sealer.SSEC {
 		return nil, &because{ResultCustomer}
 	}
-	set := &r.job.Settings
+	set, isPresent := &r.job.Settings, h.RootID == r.State.Root().ID // objects under an old root are sealed again
 	key, err := sse.KeyName(set.Key, r.KMS.DefaultKey())
 	if err != nil {
 		return nil, err
@@ -296,7 +296,7 @@ func (r *run) rekeyed(name sealer.Binding, h sealer.KeyHint) (*sse.Sealing, erro
 		key = h.KeyName
 	}
 	if scheme == sealer.SSES3.String() {
-		if h.Scheme == sealer.SSES3 && h.KeyName == key {
+		if isPresent && h.Scheme == sealer.SSES3 && h.KeyName == key {
 			return nil, &because{ResultAlready}
 		}
 		return &sse.Sealing{Scheme: sealer.SSES3, KeyName: key, Shared: true}, nil
@@ -307,7 +307,7 @@ func (r *run) rekeyed(name sealer.Binding, h sealer.KeyHint) (*sse.Sealing, erro
 		return nil, err
 	}
 	s.Shared = h.Shared && h.Scheme == sealer.SSEKMS && len(s.Context) == 0
-	if h.Scheme == sealer.SSEKMS && h.KeyName == key && h.Shared == s.Shared && string(h.Context) == string(s.Context) {
+	if isPresent && h.Scheme == sealer.SSEKMS && h.KeyName == key && h.Shared == s.Shared && string(h.Context) == string(s.Context) {
 		return nil, &because{ResultAlready}
 	}
 	return s, nil

@@ -121,6 +121,7 @@ func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tai
 	switch {
 	case errors.Is(err, sealer.ErrUnknownRoot) && s != nil && !r.StrictHeaders:
 		err = r.withoutFacts(ctx, o, err)
+	case errors.Is(err, errRoots):
 	case err != nil:
 		err = r.Tampered("facts", err)
 	}
@@ -145,8 +146,11 @@ func (r *Reader) prove(ctx context.Context, stored http.Header, total int64, tai
 // authenticate the header.
 func (r *Reader) facts(ctx context.Context, h *sealer.Parsed) (*sealer.Header, *sealer.Facts, error) {
 	root, err := r.Roots.RootOf(ctx, h.RootID)
-	if err != nil {
+	if errors.Is(err, sealer.ErrUnknownRoot) {
 		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errRoots, err)
 	}
 	return h.OpenFacts(r.Name, root)
 }

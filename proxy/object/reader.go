@@ -38,10 +38,11 @@ var (
 	ErrChanged = errors.New("object: changed while it was read")
 
 	errMismatch = errors.New("differs from what was stored")
+	errRoots    = errors.New("object: the root could not be looked up")
 )
 
 // Roots finds the roots that facts are sealed under. The error for an unknown
-// root is sealer.ErrUnknownRoot.
+// root is sealer.ErrUnknownRoot. Any other error means that the root may exist.
 type Roots interface {
 	RootOf(ctx context.Context, id sealer.RootID) (sealer.Root, error)
 }

@@ -42,9 +42,9 @@ func (d Documents) Read(ctx context.Context, name string, limit int64) (*Documen
 	if err != nil {
 		return nil, stateFailed("reading "+name, err)
 	}
-	plain, err := sealer.OpenRecord(d.state.Root(), name, b)
+	plain, err := d.state.openRecord(ctx, d.state.Root(), name, b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrRecord, name, err)
+		return nil, recordFailed(name, err)
 	}
 	return &Document{Name: name, ETag: etag, Plain: plain}, nil
 }
@@ -58,11 +58,8 @@ func (d Documents) Write(ctx context.Context, doc *Document) error {
 		return fmt.Errorf("state: sealing %s: %w", doc.Name, err)
 	}
 	etag, err := d.state.put(ctx, doc.Name, record, doc.ETag)
-	if upstream.LostRace(err) || upstream.IsCode(err, s3.ErrNoSuchKey) {
-		return fmt.Errorf("%w: %s", ErrOvertaken, doc.Name)
-	}
 	if err != nil {
-		return stateFailed("writing "+doc.Name, err)
+		return overtaken(doc.Name, err)
 	}
 	doc.ETag = etag
 	return nil

@@ -62,7 +62,7 @@ func (k *keeper) read(ctx context.Context, root sealer.Root) {
 		return
 	}
 	if err == nil {
-		if b, err = sealer.OpenRecord(root, MemoryObject, b); err == nil {
+		if b, err = k.state.openRecord(ctx, root, MemoryObject, b); err == nil {
 			err = k.memory.Merge(b)
 		}
 	}
@@ -97,9 +97,10 @@ func (k *keeper) save(ctx context.Context, last bool, timeout time.Duration) {
 }
 
 // write stores the memory together with what other replicas have stored. It
-// stores nothing in a bucket whose root is gone or another one: there, the
-// object would keep a new installation from starting.
+// stores nothing in a bucket whose root is gone or that of another
+// installation: there, the object would keep a new installation from starting.
 func (k *keeper) write(ctx context.Context) error {
+	k.state.FollowRoot(ctx)
 	record, _, err := k.state.ReadRoot(ctx)
 	if err != nil {
 		return err

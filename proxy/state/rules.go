@@ -99,8 +99,9 @@ func (s *State) openRules(ctx context.Context, root sealer.Root, initialised boo
 	return nil
 }
 
-// fetch reads the stored document. If the document still has the given ETag, it
-// returns nil. If the document does not open, the error is ErrRules.
+// fetch reads the stored document, for a state with that root. If the document
+// still has the given ETag, it returns nil. If the document does not open, the
+// error is ErrRules.
 func (r *rulesStore) fetch(ctx context.Context, root sealer.Root, etag string) (*rulesSnapshot, error) {
 	h := http.Header{}
 	if etag != "" {
@@ -123,7 +124,10 @@ func (r *rulesStore) fetch(ctx context.Context, root sealer.Root, etag string) (
 		return nil, fmt.Errorf("%w: reading the rules: %w", upstream.ErrUnavailable, err)
 	}
 	snapshot := &rulesSnapshot{etag: resp.Header.Get("ETag"), checked: now}
-	plain, err := sealer.OpenRecord(root, RulesObject, b)
+	plain, err := r.state.openRecord(ctx, root, RulesObject, b)
+	if isAway(err) {
+		return nil, err
+	}
 	if err == nil {
 		// A rule that a later version wrote may mean more than this version
 		// understands.
@@ -260,14 +264,40 @@ func (s *State) FreshRule(ctx context.Context, bucket string) (Rule, bool, error
 // ChangeRule returns, and on other replicas within Times.Stale. The error is
 // that of change, ErrNotReady after a TakeOver by another state, or ErrRules.
 func (s *State) ChangeRule(ctx context.Context, bucket string, change func(old *Rule) (*Rule, error)) error {
-	r := &s.rules
+	return s.rules.replace(ctx, func(buckets map[string]Rule, revision uint64) (map[string]Rule, error) {
+		var before *Rule
+		if r, ok := buckets[bucket]; ok {
+			before = &r
+		}
+		rule, err := change(before)
+		if err != nil || rule == before {
+			return nil, err
+		}
+		buckets = maps.Clone(buckets)
+		if rule == nil {
+			delete(buckets, bucket)
+		} else {
+			set := *rule
+			set.Set = revision
+			buckets[bucket] = set
+		}
+		return buckets, nil
+	})
+}
+
+// replace writes the stored document again, with the next revision and the
+// rules that change returns, or not at all if they are nil. The errors are
+// those of ChangeRule.
+func (r *rulesStore) replace(ctx context.Context, change func(buckets map[string]Rule, revision uint64) (map[string]Rule, error)) error {
+	r.state.FollowRoot(ctx) // what is written stays, so it should not be under an old root
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.retired {
 		return ErrNotReady // the client's next attempt reaches the gateway that took over
 	}
 	for range 10 {
-		old, err := r.fetch(ctx, s.Root(), "")
+		root := r.state.Root()
+		old, err := r.fetch(ctx, root, "")
 		if upstream.StatusOf(err) == http.StatusNotFound {
 			return fmt.Errorf("%w: the stored document is gone", ErrRules)
 		}
@@ -277,27 +307,12 @@ func (s *State) ChangeRule(ctx context.Context, bucket string, change func(old *
 		if seen := r.current.Load(); old.Revision < seen.Revision {
 			return fmt.Errorf("%w: the store went back from revision %d to %d", ErrRules, seen.Revision, old.Revision)
 		}
-		var before *Rule
-		if r, ok := old.Buckets[bucket]; ok {
-			before = &r
-		}
-		rule, err := change(before)
-		if err != nil {
+		doc := rulesDocument{Revision: old.Revision + 1}
+		if doc.Buckets, err = change(old.Buckets, doc.Revision); err != nil || doc.Buckets == nil {
 			return err
 		}
-		if rule == before {
-			return nil
-		}
-		doc := rulesDocument{Revision: old.Revision + 1, Buckets: maps.Clone(old.Buckets)}
-		if rule == nil {
-			delete(doc.Buckets, bucket)
-		} else {
-			set := *rule
-			set.Set = doc.Revision
-			doc.Buckets[bucket] = set
-		}
 		now := time.Now()
-		etag, err := r.write(ctx, s.Root(), doc, old.etag)
+		etag, err := r.write(ctx, root, doc, old.etag)
 		if upstream.LostRace(err) {
 			continue // another replica changed a rule since the fetch
 		}

@@ -61,8 +61,8 @@ type Config struct {
 	KMS      *kms.Client
 	Log      *zap.Logger
 	// Like is an open state. If it is set, the new state must have the same
-	// root, and creates neither a bucket nor a root. If it is nil, the state
-	// accepts any root and creates one in an empty bucket.
+	// root or one that follows it, and creates neither a bucket nor a root. If
+	// it is nil, the state accepts any root and creates one in an empty bucket.
 	Like *State
 	// Times are the timeouts and intervals. The zero value means DefaultTimes.
 	Times Times
@@ -75,11 +75,11 @@ type State struct {
 	cfg     Config
 	store   upstream.Client // the store, with the gateway's own rights
 	times   Times
-	root    atomic.Pointer[sealer.Root] // nil until opened
+	root    atomic.Pointer[sealer.Root] // the present one; nil until opened
 	openErr atomic.Pointer[error]       // of the last failed attempt to open it
 	search  probe.Search                // for what the store can do
 	unknown []string                    // what it has not found when the state was opened
-	old     oldRoots
+	roots   rootCache
 	rules   rulesStore
 	keeper  keeper
 }
@@ -91,6 +91,7 @@ func New(cfg Config) *State {
 		s.times = DefaultTimes
 	}
 	s.rules.state, s.rules.mu = s, newTurn()
+	s.roots.mu, s.roots.following = newTurn(), newTurn()
 	s.keeper.state = s
 	s.search.Prober = probe.Prober{Client: s.store, Bucket: cfg.Bucket}
 	return s
@@ -122,15 +123,15 @@ func (s *State) Waiting() error {
 	return nil
 }
 
-// Root returns the root that facts are sealed under. It panics if the state is
-// not ready.
+// Root returns the present root, which facts are sealed under. It panics if the
+// state is not ready.
 func (s *State) Root() sealer.Root { return *s.root.Load() }
 
 // Run opens the state, and retries while KES or the store is down. Then it
-// refreshes the rules, sweeps the upload records and saves the Memory until ctx
-// ends. The last save takes at most Times.Last. Run returns an error only if no
-// retry can help (ErrRefused): the state was tampered with, or its key cannot
-// open the root.
+// follows root and rules, sweeps the upload records and saves the Memory until
+// ctx ends. The last save takes at most Times.Last. Run returns an error only
+// if no retry can help (ErrRefused): the state was tampered with, or its key
+// cannot open the root.
 func (s *State) Run(ctx context.Context) error {
 	for {
 		err := task.Guard(func() error { return s.Open(ctx) })
@@ -157,6 +158,7 @@ func (s *State) Run(ctx context.Context) error {
 	defer others.Wait()
 	for task.Pause(ctx, s.times.Poll) {
 		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
+		s.guard("following the root", func() { s.FollowRoot(ctx) })
 	}
 	return nil
 }
@@ -208,6 +210,8 @@ func (s *State) Open(ctx context.Context) error {
 	if err := s.cfg.KMS.Ensure(ctx, s.cfg.KMS.DefaultKey()); err != nil {
 		return fmt.Errorf("state: default KES key %q: %w", s.cfg.KMS.DefaultKey(), err)
 	}
+	s.roots.add(root)
+	s.roots.etag = etag
 	if err := s.openRules(ctx, root, record.Initialised); err != nil {
 		return err
 	}
@@ -268,9 +272,9 @@ func (s *State) findRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, 
 	return root, record, etag, err
 }
 
-// findSameRoot reads the root of a state that replaces Like. A missing root or
-// a different one means another installation: the rules that Like enforces
-// would no longer be in force.
+// findSameRoot reads the root of a state that replaces Like. A missing root, or
+// one that does not follow that of Like, means another installation: the rules
+// that Like enforces would no longer be in force.
 func (s *State) findSameRoot(ctx context.Context) (sealer.Root, *sealer.RootRecord, string, error) {
 	none := sealer.Root{}
 	record, etag, err := s.ReadRoot(ctx)
@@ -281,8 +285,8 @@ func (s *State) findSameRoot(ctx context.Context) (sealer.Root, *sealer.RootReco
 		return none, nil, "", err
 	}
 	root, err := s.OpenRoot(ctx, record)
-	if err == nil && root.ID != s.cfg.Like.Root().ID {
-		return none, nil, "", fmt.Errorf("%w: bucket %s has the root of another installation", ErrRefused, s.cfg.Bucket)
+	if err == nil {
+		err = s.checkHeir(ctx, root, s.cfg.Like.Root())
 	}
 	return root, record, etag, err
 }
@@ -311,11 +315,17 @@ func (s *State) ReadRoot(ctx context.Context) (*sealer.RootRecord, string, error
 	if err != nil {
 		return nil, "", fmt.Errorf("state: reading the root: %w", err)
 	}
+	record, err := s.parseRoot(b)
+	return record, etag, err
+}
+
+// parseRoot parses the object root. The error is ErrRefused.
+func (s *State) parseRoot(b []byte) (*sealer.RootRecord, error) {
 	record, err := sealer.ParseRootRecord(b)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: the root in bucket %s: %w", ErrRefused, s.cfg.Bucket, err)
+		return nil, fmt.Errorf("%w: the root in bucket %s: %w", ErrRefused, s.cfg.Bucket, err)
 	}
-	return record, etag, nil
+	return record, nil
 }
 
 // OpenRoot opens the root with the KES key that its record names. If that key
@@ -397,21 +407,30 @@ var errEnough = errors.New("state: enough names")
 // writeRoot stores root, sealed under a data key of the default key. It
 // replaces only the record with that ETag. With an empty etag it only creates.
 func (s *State) writeRoot(ctx context.Context, root sealer.Root, initialised bool, etag string) error {
-	kctx, err := s.rootContext()
+	b, err := s.sealRoot(ctx, root, initialised)
 	if err != nil {
 		return err
 	}
+	_, err = s.put(ctx, RootObject, b, etag)
+	return err
+}
+
+// sealRoot returns the record of root under a data key of the default key.
+func (s *State) sealRoot(ctx context.Context, root sealer.Root, initialised bool) ([]byte, error) {
+	kctx, err := s.rootContext()
+	if err != nil {
+		return nil, err
+	}
 	dataKey, err := s.cfg.KMS.Generate(ctx, s.cfg.KMS.DefaultKey(), kctx)
 	if err != nil {
-		return fmt.Errorf("state: sealing the root: %w", err)
+		return nil, fmt.Errorf("state: sealing the root: %w", err)
 	}
 	defer dataKey.Plaintext.Wipe()
 	b, err := sealer.SealRoot(root, initialised, dataKey.KeyName, dataKey.Sealed, sealer.Key(dataKey.Plaintext))
 	if err != nil {
-		return fmt.Errorf("state: sealing the root: %w", err)
+		return nil, fmt.Errorf("state: sealing the root: %w", err)
 	}
-	_, err = s.put(ctx, RootObject, b, etag)
-	return err
+	return b, nil
 }
 
 // put stores a small object and returns its ETag. It replaces only the object

@@ -200,7 +200,7 @@ func (w *sweeper) isGone(ctx context.Context, prefix string) (bool, error) {
 	if err := w.spend(); err != nil {
 		return false, err
 	}
-	plain, err := w.load(ctx, prefix+UploadRecord, maxUpload)
+	plain, _, err := w.load(ctx, prefix+UploadRecord, maxUpload)
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return true, nil
 	}

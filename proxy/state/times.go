@@ -7,11 +7,11 @@ type Times struct {
 	Retry  time.Duration // pause between attempts to open the state
 	Open   time.Duration // timeout of an attempt
 	Probe  time.Duration // timeout of the probes in it, and the pause before those that did not end are repeated
-	Look   time.Duration // timeout of a read of the stored rules, and of a read or write of the Memory
-	Poll   time.Duration // pause between reads; a replica learns of a changed rule after this and one read
+	Look   time.Duration // timeout of a read of the stored rules or root, and of a read or write of the Memory
+	Poll   time.Duration // pause between reads; a replica learns of a changed rule or root after this and one read
 	MaxAge time.Duration // maximum age of the rules behind an answer in plaintext
 	Stale  time.Duration // maximum age of the rules behind any other answer
-	Roots  time.Duration // minimum time between two reads of the old roots
+	Roots  time.Duration // minimum time between two looks for one unknown root, and between two listings of the old roots
 	Save   time.Duration // minimum time between two writes of the Memory
 	Last   time.Duration // timeout of its last write
 }

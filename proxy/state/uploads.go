@@ -57,6 +57,8 @@ type Upload struct {
 	Started   time.Time `json:"started"`
 
 	Header *sealer.Parsed `json:"-"` // parsed from Encoded; nil if Plain
+
+	root sealer.Root // that its records are sealed under
 }
 
 // sealedMark separates the store's upload ID from the digits of a RandomTag in
@@ -117,18 +119,25 @@ func (u *Upload) Prefix() string {
 	return UploadsPrefix + hex.EncodeToString(h.Sum(nil)[:16]) + "/"
 }
 
-// SaveUpload records a new upload.
+// SaveUpload records a new upload. The records of its parts are sealed under
+// the same root, even after that is replaced.
 func (s *State) SaveUpload(ctx context.Context, u *Upload) error {
 	plain, err := json.Marshal(u)
 	if err != nil {
 		return fmt.Errorf("state: encoding an upload: %w", err)
 	}
-	return s.save(ctx, u.Prefix()+UploadRecord, plain)
+	u.root = s.Root()
+	return s.saveUnder(ctx, u.root, u.Prefix()+UploadRecord, plain)
 }
 
-// save seals a document and stores it. It replaces an older one.
+// save seals a document under the present root and stores it. It replaces an
+// older one.
 func (s *State) save(ctx context.Context, name string, plain []byte) error {
-	record, err := sealer.SealRecord(s.Root(), name, plain)
+	return s.saveUnder(ctx, s.Root(), name, plain)
+}
+
+func (s *State) saveUnder(ctx context.Context, root sealer.Root, name string, plain []byte) error {
+	record, err := sealer.SealRecord(root, name, plain)
 	if err != nil {
 		return fmt.Errorf("state: sealing %s: %w", name, err)
 	}
@@ -170,14 +179,14 @@ func (s *State) RecordedUpload(ctx context.Context, bucket, key, id string) (*Up
 // loadUpload reads the record of an upload. If there is none, the error is
 // NoSuchUpload.
 func (s *State) loadUpload(ctx context.Context, name string) (*Upload, error) {
-	plain, err := s.load(ctx, name, maxUpload)
+	plain, root, err := s.load(ctx, name, maxUpload)
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return nil, s3.ErrNoSuchUpload
 	}
 	if err != nil {
 		return nil, err
 	}
-	found := &Upload{}
+	found := &Upload{root: root}
 	if err := json.Unmarshal(plain, found); err != nil {
 		return nil, fmt.Errorf("%w: upload record: %w", ErrRecord, err)
 	}
@@ -195,17 +204,28 @@ func (s *State) loadUpload(ctx context.Context, name string) (*Upload, error) {
 	return found, nil
 }
 
-// load reads and opens a document.
-func (s *State) load(ctx context.Context, name string, limit int64) ([]byte, error) {
+// load reads and opens a document. It also returns the root that the document
+// is sealed under.
+func (s *State) load(ctx context.Context, name string, limit int64) ([]byte, sealer.Root, error) {
 	b, _, err := s.store.Get(ctx, s.cfg.Bucket, name, limit)
 	if err != nil {
-		return nil, stateFailed("reading "+name, err)
+		return nil, sealer.Root{}, stateFailed("reading "+name, err)
 	}
-	plain, err := sealer.OpenRecord(s.Root(), name, b)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrRecord, name, err)
+	root, err := s.recordRoot(ctx, s.Root(), b)
+	var plain []byte
+	if err == nil {
+		plain, err = sealer.OpenRecord(root, name, b)
 	}
-	return plain, nil
+	return plain, root, recordFailed(name, err)
+}
+
+// recordFailed returns the error for a record that did not open: ErrRecord,
+// unless the store or KES is away. It returns nil if err is nil.
+func recordFailed(name string, err error) error {
+	if err == nil || isAway(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrRecord, name, err)
 }
 
 // Part is a recorded attempt to upload a part.
@@ -255,10 +275,10 @@ func (p *Part) Sum(a sealer.Algorithm) *sealer.Checksum {
 // the record is too large, SavePart drops checksums of other algorithms than
 // the object's.
 func (s *State) SavePart(ctx context.Context, u *Upload, p *Part) error {
-	text, err := sealer.SealPartRecord(s.Root(), u.Binding(), p.Number, p.PartRecord)
+	text, err := sealer.SealPartRecord(u.root, u.Binding(), p.Number, p.PartRecord)
 	if errors.Is(err, sealer.ErrTooLarge) {
 		p.Checksums = slices.DeleteFunc(p.Checksums, func(c sealer.Checksum) bool { return c.Algorithm != u.Announced().Algorithm })
-		text, err = sealer.SealPartRecord(s.Root(), u.Binding(), p.Number, p.PartRecord)
+		text, err = sealer.SealPartRecord(u.root, u.Binding(), p.Number, p.PartRecord)
 	}
 	if err != nil {
 		return fmt.Errorf("state: sealing a part record: %w", err)
@@ -319,7 +339,7 @@ func (s *State) partsBelow(ctx context.Context, u *Upload, prefix string) (map[i
 		if err != nil {
 			return fmt.Errorf("%w: part record %s", ErrRecord, e.Key)
 		}
-		r, err := sealer.OpenPartRecord(s.Root(), u.Binding(), number, text)
+		r, err := sealer.OpenPartRecord(u.root, u.Binding(), number, text)
 		if err != nil {
 			return fmt.Errorf("%w: part record: %w", ErrRecord, err)
 		}
@@ -425,7 +445,7 @@ func (s *State) SaveAnswer(ctx context.Context, u *Upload, d *Answer) error {
 // FindAnswer returns the recorded answer to a Complete with that body. If there
 // is none, the error is NoSuchUpload.
 func (s *State) FindAnswer(ctx context.Context, u *Upload, request []byte) (*Answer, error) {
-	plain, err := s.load(ctx, u.Prefix()+DoneRecord, maxUpload)
+	plain, _, err := s.load(ctx, u.Prefix()+DoneRecord, maxUpload)
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return nil, s3.ErrNoSuchUpload
 	}

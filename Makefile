@@ -57,7 +57,7 @@ stores: tools ## tests of the suite on all stores (STORES=ceph,swift,..., or SSE
 
 large: ## objects over 5 GiB, with MinIO and versitygw; needs 24 GiB of disk
 	go -C e2e vet -tags large .
-	go -C e2e test -v -count=1 -timeout 30m -tags large -run '^TestLarge$$' .
+	go -C e2e test -v -count=1 -timeout 30m -tags large -run '^TestLarge(Jobs)?$$' .
 
 race: ## unit tests with the race detector, three times each
 	@$(GOTEST) race . -race -parallel 8 -count=3 -timeout 120m

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"ssegw/e2e/stack"
 )
@@ -116,5 +118,41 @@ func wantLarge(t *testing.T, client *s3.Client, key string, body content) {
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s from %d: another content", key, at)
 		}
+	}
+}
+
+// TestLargeJobs encrypts an object over 5 GiB in place, and seals it under
+// another key. It compares ranges and the limits of its parts.
+func TestLargeJobs(t *testing.T) {
+	for _, name := range []string{"minio", "versitygw"} {
+		t.Run(name, func(t *testing.T) {
+			s := newStack(t)
+			r := &rig{
+				name: name, stack: s, kes: must(s.StartKES(t.Context(), stack.KESOptions{}))(t),
+				store: must(s.StartStore(t.Context(), name, stack.StoreOptions{}))(t),
+			}
+			g := r.gateway(t, false)
+			body, key := content{41, 5*gib + 300*mib + 7}, "large"
+			makeBucket(t, r.direct(t), sealedBucket)
+			direct := must(minio.New(strings.TrimPrefix(r.store.Endpoint, "http://"), &minio.Options{
+				Creds: credentials.NewStaticV4(r.store.AccessKey, r.store.SecretKey, ""),
+			}))(t)
+			_ = must(direct.PutObject(t.Context(), sealedBucket, key, body.reader(), body.size, minio.PutObjectOptions{PartSize: 128 << 20}))(t)
+			for _, args := range [][]string{
+				{"encrypt", "--sse", "sse-s3", sealedBucket},
+				{"rekey", "--to", "sse-kms", "--key", g.KeyName, sealedBucket},
+				{"verify", sealedBucket},
+			} {
+				begin := time.Now()
+				wantSSEGW(t, r, g, args...)
+				t.Logf("%s took %v", args[0], time.Since(begin).Round(time.Second))
+				wantLarge(t, sdkOf(t, g), key, body)
+			}
+			part := must(sdkOf(t, g).HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(sealedBucket), Key: &key, PartNumber: aws.Int32(42)}))(t)
+			if n := aws.ToInt64(part.ContentLength); n != 128*mib && n != body.size-41*128*mib {
+				t.Errorf("part 42 has %d bytes", n)
+			}
+			removeObject(t, r.direct(t), sealedBucket, key)
+		})
 	}
 }

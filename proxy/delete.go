@@ -17,9 +17,13 @@ func deleteObject(c *call) error {
 			return err
 		}
 	}
-	size, err := strconv.ParseInt(c.req.Header.Get(headerIfMatchSize), 10, 64)
-	if err != nil {
-		return forward(c) // none, or the store tells what is wrong with it
+	v := c.req.Header.Get(headerIfMatchSize)
+	if v == "" {
+		return forward(c)
+	}
+	size, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || size < 0 {
+		return s3.ErrArgument("x-amz-if-match-size", v, "The size is malformed.")
 	}
 	r := c.access().At(s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key, VersionID: c.req.Query.Get("versionId")}, http.Header{})
 	etag, stored, err := r.DeleteCondition(c.ctx(), object.EntityTags(c.req.Header.Get("If-Match")), &size)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
@@ -213,6 +214,9 @@ func (r *Reader) CheckIgnored(ctx context.Context, header http.Header, can upstr
 	if !mustExist && len(c.NoneMatch) == 0 {
 		return nil
 	}
+	if mustExist && len(EntityTags(header.Get("If-Match"))) == 0 && can.Match == upstream.TagNone {
+		return s3.ErrPreconditionFailed // "" is the ETag of no object
+	}
 	answer, err := r.current(ctx)
 	switch {
 	case upstream.StatusOf(err) == http.StatusNotFound && mustExist:
@@ -299,8 +303,12 @@ func (r *Reader) DeleteCondition(ctx context.Context, tags []string, size *int64
 func (r *Reader) CheckTime(ctx context.Context, value string) error {
 	want, err := http.ParseTime(value)
 	if err != nil {
-		return nil
+		want, err = time.Parse(time.RFC3339, value)
 	}
+	if err != nil {
+		return s3.ErrArgument("x-amz-if-match-last-modified-time", value, "The time is malformed.")
+	}
+	want = want.Truncate(time.Second)
 	answer, err := r.current(ctx)
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		return nil

@@ -20,32 +20,43 @@ const (
 	probeDate   = "0" // some servers send it for "expired"
 )
 
+// oddKeys are the parts of keys that are probed.
+var oddKeys = []string{"//", `\`}
+
 // allAlterations is assumed of a store that fails the probes.
-var allAlterations = upstream.Alterations{Names: probedNames, Expires: true, Words: true, Meta: true, Content: true, Dirs: true}
+var allAlterations = upstream.Alterations{Names: probedNames, Expires: true, Words: true, Meta: true, Content: true, Dirs: true, DirMeta: true, Keys: oddKeys}
 
 // Headers finds out which headers and keys the store alters. It takes a header
 // that the store refuses for one that it alters.
 func (c Prober) Headers(ctx context.Context) error {
 	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations }) // until more is known
+	found, err := c.alterations(ctx)
+	if err == nil {
+		c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found })
+	}
+	return err
+}
+
+// alterations returns which headers and keys the store alters in a PutObject.
+func (c Prober) alterations(ctx context.Context) (found upstream.Alterations, err error) {
 	stored, err := c.stored(ctx, c.keep, probedHeaders())
 	if err != nil {
-		return err
+		return found, err
 	}
-	found := alterationsOf(stored)
+	found = alterationsOf(stored)
 	if err := c.directories(ctx, &found); err != nil {
-		return err
+		return found, err
 	}
-	for _, part := range [...]string{"//", `\`} {
+	for _, part := range oddKeys {
 		kept, err := c.keepsKey(ctx, part)
 		if err != nil {
-			return err
+			return found, err
 		}
 		if !kept {
 			found.Keys = append(found.Keys, part)
 		}
 	}
-	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found })
-	return nil
+	return found, nil
 }
 
 // UploadHeaders finds out which headers the store alters only in multipart
@@ -54,13 +65,9 @@ func (c Prober) Headers(ctx context.Context) error {
 func (c Prober) UploadHeaders(ctx context.Context) error {
 	found, err := c.uploadAlterations(ctx)
 	if err == nil {
-		c.addAlterations(found)
+		c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(found) })
 	}
 	return err
-}
-
-func (c Prober) addAlterations(found upstream.Alterations) {
-	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(found) })
 }
 
 // uploadAlterations returns which headers the store alters in uploads.
@@ -218,6 +225,7 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 // store also refuses a short value, the length is not the reason, and no limit
 // is known.
 func (c Prober) MetaValue(ctx context.Context) error {
+	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = leastMetaValue }) // until more is known
 	limit := 0
 	err := c.With(ctx, "", func(name string) (err error) {
 		limit, err = longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, name, n) })

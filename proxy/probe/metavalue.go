@@ -11,6 +11,7 @@ const (
 	shortestMetaValue = 32
 	longestMetaValue  = 1984
 	metaValueStep     = 16
+	leastMetaValue    = 256 // the shortest limit of a known store, Swift's default
 )
 
 // probeValue is the name of the metadata whose length is probed.

@@ -62,16 +62,22 @@ func (s *Search) Run(ctx context.Context, timeout time.Duration) (left []string,
 
 // allHeaders finds out which headers the store alters in any write.
 func (s *Search) allHeaders(ctx context.Context) error {
-	var inUploads upstream.Alterations
+	s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations }) // until all is known
+	var found, inUploads upstream.Alterations
 	g, probing := task.NewGroup(ctx, 2)
-	g.Go(func() error { return s.Headers(probing) })
 	g.Go(func() (err error) {
-		inUploads, err = s.uploadAlterations(probing)
+		found, err = s.alterations(probing)
 		return err
+	})
+	g.Go(func() (err error) {
+		return try(probing, func(ctx context.Context) error {
+			inUploads, err = s.uploadAlterations(ctx)
+			return err
+		})
 	})
 	err := g.Wait()
 	if err == nil {
-		s.addAlterations(inUploads)
+		s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found.And(inUploads) })
 	}
 	return err
 }

@@ -12,6 +12,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,10 +176,14 @@ func (s *State) logOpen(message string) {
 	s.cfg.Log.Info(message, zap.String("bucket", s.cfg.Bucket), zap.Stringer("framing", s.cfg.Upstream.Framing()), zap.Any("capabilities", maps.Collect(found.All())))
 }
 
+// maxProbePause is the longest pause between two searches of what the store can
+// do.
+const maxProbePause = time.Hour
+
 // probeAgain probes what the probes at the start have not found, until that is
 // known or ctx ends.
 func (s *State) probeAgain(ctx context.Context) {
-	for len(s.unknown) > 0 && task.Pause(ctx, s.times.Probe) {
+	for pause := s.times.Probe; len(s.unknown) > 0 && task.Pause(ctx, pause); pause = min(2*pause, maxProbePause) {
 		s.guard("probing the store", func() {
 			left, err := s.search.Run(ctx, 10*s.times.Probe) // nothing waits for it
 			if err != nil {
@@ -446,8 +451,8 @@ func (s *State) put(ctx context.Context, name string, b []byte, etag string) (st
 	if upstream.StatusOf(err) == http.StatusNotImplemented {
 		stored, err = s.store.Put(ctx, s.cfg.Bucket, name, b, http.Header{})
 	}
-	if upstream.StatusOf(err) >= 500 && s.isOther(ctx, name, etag) {
-		err = &upstream.Error{Status: http.StatusPreconditionFailed}
+	if upstream.StatusOf(err) >= 500 {
+		stored, err = s.lookAgain(ctx, name, b, etag, err)
 	}
 	if err != nil {
 		return "", fmt.Errorf("state: writing %s to the state bucket: %w", name, err)
@@ -455,11 +460,19 @@ func (s *State) put(ctx context.Context, name string, b []byte, etag string) (st
 	return stored, nil
 }
 
-// isOther reports whether the object exists and has another ETag. Some stores
-// answer 500 to the loser of two conditional writes at the same time.
-func (s *State) isOther(ctx context.Context, name, etag string) bool {
-	stored, err := s.store.Head(ctx, s.cfg.Bucket, name)
-	return err == nil && stored.Get("ETag") != etag
+// lookAgain tells what a write of b has done that failed with a status of 500
+// or more. Some stores answer so to the loser of two conditional writes at the
+// same time, and some after they have stored the object. etag is the one that
+// the write should replace.
+func (s *State) lookAgain(ctx context.Context, name string, b []byte, etag string, failure error) (string, error) {
+	now, stored, err := s.store.Get(ctx, s.cfg.Bucket, name, MaxRules)
+	switch {
+	case err != nil || stored == etag:
+		return "", failure
+	case bytes.Equal(now, b):
+		return stored, nil
+	}
+	return "", &upstream.Error{Status: http.StatusPreconditionFailed}
 }
 
 // CheckUpstream asks the store for the state bucket. It returns nil if the

@@ -130,8 +130,9 @@ func ReadError(resp *http.Response) error {
 	}
 	switch e.Code {
 	case s3.ErrNoSuchKey.Code:
-		// Some stores answer this to ListParts of an unknown upload.
-		if r := resp.Request; r != nil && r.URL.Query().Has("uploadId") && r.Header.Get("X-Amz-Copy-Source") == "" {
+		// Some stores answer this to ListParts of an unknown upload. To a
+		// Complete under If-Match it means that there is no object.
+		if r := resp.Request; r != nil && r.URL.Query().Has("uploadId") && r.Header.Get("X-Amz-Copy-Source") == "" && r.Header.Get("If-Match") == "" {
 			e.Answer, e.Code, e.Meant = s3.ErrNoSuchUpload, s3.ErrNoSuchUpload.Code, true
 		}
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed":

@@ -64,14 +64,15 @@ func (c Prober) alterations(ctx context.Context) (found upstream.Alterations, er
 // is copied, so what it finds holds for all writes.
 func (c Prober) UploadHeaders(ctx context.Context) error {
 	found, err := c.uploadAlterations(ctx)
-	if err == nil {
-		c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(found) })
+	if found != nil {
+		c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(*found) })
 	}
 	return err
 }
 
-// uploadAlterations returns which headers the store alters in uploads.
-func (c Prober) uploadAlterations(ctx context.Context) (found upstream.Alterations, err error) {
+// uploadAlterations returns which headers the store alters in uploads; nil if
+// it has no uploads.
+func (c Prober) uploadAlterations(ctx context.Context) (*upstream.Alterations, error) {
 	stored, err := c.keepUploaded(ctx, "", nil, probedHeaders())
 	if stored == nil && err == nil { // it refuses the headers, or has no uploads
 		var kept http.Header
@@ -80,9 +81,10 @@ func (c Prober) uploadAlterations(ctx context.Context) (found upstream.Alteratio
 		}
 	}
 	if err != nil || stored == nil {
-		return found, c.unlessOdd(ctx, err)
+		return nil, c.unlessOdd(ctx, err)
 	}
-	return alterationsOf(stored), nil
+	found := alterationsOf(stored)
+	return &found, nil
 }
 
 // probedHeaders returns the headers that stores are known to alter.

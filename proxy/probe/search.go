@@ -63,7 +63,8 @@ func (s *Search) Run(ctx context.Context, timeout time.Duration) (left []string,
 // allHeaders finds out which headers the store alters in any write.
 func (s *Search) allHeaders(ctx context.Context) error {
 	s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations }) // until all is known
-	var found, inUploads upstream.Alterations
+	var found upstream.Alterations
+	var inUploads *upstream.Alterations
 	g, probing := task.NewGroup(ctx, 2)
 	g.Go(func() (err error) {
 		found, err = s.alterations(probing)
@@ -76,10 +77,14 @@ func (s *Search) allHeaders(ctx context.Context) error {
 		})
 	})
 	err := g.Wait()
-	if err == nil {
-		s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found.And(inUploads) })
+	if err != nil {
+		return err
 	}
-	return err
+	if inUploads != nil {
+		found = found.And(*inUploads)
+	}
+	s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found })
+	return nil
 }
 
 // try probes one thing.

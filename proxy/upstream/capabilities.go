@@ -176,7 +176,13 @@ type Alterations struct {
 // And returns what the store alters in writes of either kind. Directories and
 // keys are those of a.
 func (a Alterations) And(b Alterations) Alterations {
-	a.Names, a.Hyphens = union(a.Names, b.Names), union(a.Hyphens, b.Hyphens)
+	a.Names = union(a.Names, b.Names)
+	for _, char := range union(a.Hyphens, b.Hyphens) {
+		if !strings.ContainsRune(a.Hyphens, char) || !strings.ContainsRune(b.Hyphens, char) {
+			a.Names = union(a.Names, string(char)) // a hyphen is not what the object would have otherwise
+			a.Hyphens = strings.ReplaceAll(a.Hyphens, string(char), "")
+		}
+	}
 	a.Expires, a.Words = a.Expires || b.Expires, a.Words || b.Words
 	a.Meta, a.Content = a.Meta || b.Meta, a.Content || b.Content
 	return a

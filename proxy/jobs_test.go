@@ -179,6 +179,29 @@ func (g *testGateway) slowEngine() *slowEngine {
 	return s
 }
 
+// encryptSlowly begins to encrypt n objects, one at a time, with an engine that
+// the test holds at each. ended gets the job as the engine left it.
+func (g *testGateway) encryptSlowly(n int, scheme sealer.Scheme) (e *slowEngine, j *jobs.Job, ended <-chan *jobs.Job) {
+	g.t.Helper()
+	for i := range n {
+		g.put(fmt.Sprintf("/bucket/%02d", i), pattern(100, 1)).want(g.t, 200, "")
+	}
+	e = g.slowEngine()
+	j, err := e.Create(g.t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: scheme.String(), Parallel: 1}})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	left := make(chan *jobs.Job, 1)
+	go func() {
+		j, err := e.Run(g.t.Context(), j.ID, jobs.Waiting, nil)
+		if err != nil {
+			g.t.Error(err)
+		}
+		left <- j
+	}()
+	return e, j, left
+}
+
 // TestJobTakeover holds a process in the middle of a job. Another one takes the
 // job over. The first one, when it wakes up, finds that out and writes nothing
 // into the job.
@@ -292,22 +315,7 @@ func TestJobIsAskedToStop(t *testing.T) {
 		t.Run(string(wanted), func(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t)
-			for i := range 5 {
-				g.put(fmt.Sprintf("/bucket/%02d", i), pattern(100, 1)).want(t, 200, "")
-			}
-			e := g.slowEngine()
-			j, err := e.Create(t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSES3.String(), Parallel: 1}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan *jobs.Job, 1)
-			go func() {
-				j, err := e.Run(t.Context(), j.ID, jobs.Waiting, nil)
-				if err != nil {
-					t.Error(err)
-				}
-				ended <- j
-			}()
+			e, j, ended := g.encryptSlowly(5, sealer.SSES3)
 			<-e.at
 			other := g.engine()
 			ask := other.Pause
@@ -339,22 +347,7 @@ func TestJobIsAskedToStop(t *testing.T) {
 func TestJobWaitsForKES(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
-	for i := range 10 {
-		g.put(fmt.Sprintf("/bucket/%02d", i), pattern(100, 1)).want(t, 200, "")
-	}
-	e := g.slowEngine()
-	j, err := e.Create(t.Context(), &jobs.Job{Kind: jobs.Encrypt, Bucket: testBucket, Settings: jobs.Settings{Scheme: sealer.SSEKMS.String(), Parallel: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan *jobs.Job, 1)
-	go func() {
-		j, err := e.Run(t.Context(), j.ID, jobs.Waiting, nil)
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- j
-	}()
+	e, _, ended := g.encryptSlowly(10, sealer.SSEKMS)
 	key := <-e.at
 	g.kes.Stop()
 	e.goOn <- struct{}{}

@@ -91,7 +91,7 @@ func (r rootUse) String() string {
 }
 
 // columns are those of CSV.
-var columns = []string{"bucket", "scheme", "kes_key", "root", "objects", "versions", "uploads", "bytes", "parts"}
+var columns = []string{"bucket", "scheme", "kes_key", "root", "objects", "versions", "bytes", "parts"}
 
 func writeCSV(out io.Writer, j *jobs.Job) error {
 	w := csv.NewWriter(out)
@@ -100,7 +100,7 @@ func writeCSV(out io.Writer, j *jobs.Job) error {
 	}
 	for _, u := range j.Uses {
 		row := []string{u.Bucket, u.Scheme, u.Key, u.Root}
-		for _, n := range [...]int64{u.Objects, u.Versions, u.Uploads, u.Bytes, u.Parts} {
+		for _, n := range [...]int64{u.Objects, u.Versions, u.Bytes, u.Parts} {
 			row = append(row, strconv.FormatInt(n, 10))
 		}
 		if err := w.Write(row); err != nil {

@@ -91,7 +91,7 @@ func runJob(ctx context.Context, out io.Writer, flags *jobFlags, j *jobs.Job, re
 		if err != nil {
 			return err
 		}
-		j, err = follow(ctx, out, e, j, flags.JSON)
+		j, err = follow(ctx, e, j, flags.JSON)
 		if err != nil {
 			return err
 		}
@@ -111,8 +111,8 @@ func runJob(ctx context.Context, out io.Writer, flags *jobFlags, j *jobs.Job, re
 
 // follow runs a job until it ends. While another process runs the job, follow
 // shows how far it is, and takes over if that process is lost.
-func follow(ctx context.Context, out io.Writer, e *jobs.Engine, j *jobs.Job, quiet bool) (*jobs.Job, error) {
-	view := newProgress(ctx, out, e, j, quiet)
+func follow(ctx context.Context, e *jobs.Engine, j *jobs.Job, quiet bool) (*jobs.Job, error) {
+	view := newProgress(ctx, e, j, quiet)
 	defer view.close()
 	atStop := jobs.Paused
 	if j.Kind == jobs.Inventory {
@@ -304,7 +304,7 @@ func (c *jobsResumeCommand) Run(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if j, err = follow(ctx, out, e, j, false); err != nil {
+		if j, err = follow(ctx, e, j, false); err != nil {
 			return err
 		}
 		if err := printJob(out, j); err != nil {

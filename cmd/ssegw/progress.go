@@ -37,7 +37,7 @@ type progress struct {
 
 // newProgress shows the progress of a job on standard error, which quiet turns
 // off.
-func newProgress(ctx context.Context, _ io.Writer, e *jobs.Engine, j *jobs.Job, quiet bool) *progress {
+func newProgress(ctx context.Context, e *jobs.Engine, j *jobs.Job, quiet bool) *progress {
 	p := &progress{}
 	p.set(j)
 	ctx, p.stop = context.WithCancel(ctx)

@@ -175,10 +175,8 @@ func (e *Engine) prune(ctx context.Context, all []*Job) {
 }
 
 // write stores a job as the next state of d.
-func (e *Engine) write(ctx context.Context, d *state.Document, j *Job) (err error) {
-	j.Beat++
-	j.Changed = time.Now().UTC()
-	if d.Plain, err = j.encode(); err != nil {
+func (e *Engine) write(ctx context.Context, d *state.Document, j *Job) error {
+	if err := j.encodeNext(d); err != nil {
 		return err
 	}
 	return e.State.Documents().Write(ctx, d)
@@ -309,7 +307,7 @@ func strict(plain []byte, v any) error {
 	return d.Decode(v)
 }
 
-// bucketName returns the binding of an object of the job.
+// object returns the name of the object of an entry.
 func (j *Job) object(e *s3.Entry) sealer.Binding {
 	return sealer.Binding{Bucket: j.Bucket, Key: e.Key}
 }

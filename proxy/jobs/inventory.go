@@ -27,7 +27,6 @@ type Use struct {
 	Root     string `json:"root,omitempty"` // ID of the root that the facts are sealed under
 	Objects  int64  `json:"objects"`        // current versions
 	Versions int64  `json:"versions"`       // older versions
-	Uploads  int64  `json:"uploads"`        // that are not complete
 	Bytes    int64  `json:"bytes"`          // plaintext bytes, of objects and versions
 	Parts    int64  `json:"parts"`          // that multipart objects and versions have
 }
@@ -41,7 +40,7 @@ const (
 // uses counts by everything but the numbers.
 type uses map[Use]Use
 
-// add adds one object or upload to the use with the fields of id.
+// add adds one object to the use with the fields of id.
 func (u *uses) add(id Use, count func(*Use)) {
 	if *u == nil {
 		*u = uses{}
@@ -65,7 +64,7 @@ func (u uses) addTo(list []Use) []Use {
 			continue
 		}
 		l := &list[i]
-		l.Objects, l.Versions, l.Uploads, l.Bytes, l.Parts = l.Objects+n.Objects, l.Versions+n.Versions, l.Uploads+n.Uploads, l.Bytes+n.Bytes, l.Parts+n.Parts
+		l.Objects, l.Versions, l.Bytes, l.Parts = l.Objects+n.Objects, l.Versions+n.Versions, l.Bytes+n.Bytes, l.Parts+n.Parts
 	}
 	slices.SortFunc(list, func(a, b Use) int {
 		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Scheme, b.Scheme), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Root, b.Root))
@@ -254,7 +253,7 @@ func (e *Engine) NeedsOf(ctx context.Context, j *Job, key string) ([]*Needs, err
 	for _, u := range j.Uses {
 		if u.Key != "" {
 			n := of(u.Key)
-			n.Objects, n.Versions, n.Uploads = n.Objects+u.Objects, n.Versions+u.Versions, n.Uploads+u.Uploads
+			n.Objects, n.Versions = n.Objects+u.Objects, n.Versions+u.Versions
 		}
 	}
 	own, err := state.KeyUses(ctx, e.State)

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"ssegw/proxy/s3"
+	"ssegw/proxy/state"
 	"ssegw/sealer"
 )
 
@@ -224,10 +225,12 @@ func decode(plain []byte) (*Job, error) {
 	return j, nil
 }
 
-func (j *Job) encode() ([]byte, error) {
-	plain, err := json.Marshal(j)
-	if err != nil {
-		return nil, fmt.Errorf("jobs: encoding a job: %w", err)
+// encodeNext makes the next state of the job the content of d.
+func (j *Job) encodeNext(d *state.Document) (err error) {
+	j.Beat++
+	j.Changed = time.Now().UTC()
+	if d.Plain, err = json.Marshal(j); err != nil {
+		return fmt.Errorf("jobs: encoding a job: %w", err)
 	}
-	return plain, nil
+	return nil
 }

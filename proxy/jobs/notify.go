@@ -20,7 +20,7 @@ func (e *Engine) notify(ctx context.Context, j *Job) {
 	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
 	defer cancel()
 	if err := post(ctx, j); err != nil {
-		e.Log.Warn("nobody was told of the end of a job", zap.String("job", j.ID), zap.Error(err))
+		e.Log.Warn("notification of the end of a job failed", zap.String("job", j.ID), zap.Error(err))
 	}
 }
 

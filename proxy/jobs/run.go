@@ -293,8 +293,8 @@ func (r *run) isHealthy(ctx context.Context) bool {
 	return r.State.CheckUpstream(ctx) == nil && !isKMSDown(r.KMS.TryGenerate(ctx, r.KMS.DefaultKey()))
 }
 
-// expect counts the objects of the scope, for whoever wants to know how long
-// the job takes. A failure leaves that unknown.
+// expect counts the objects of the scope, which tells how long the job takes. A
+// failure leaves that unknown.
 func (r *run) expect(ctx context.Context) {
 	r.mu.Lock()
 	known := r.job.Expected.Objects > 0
@@ -437,13 +437,5 @@ func (r *run) mergeLast(ctx context.Context) error {
 	wanted := r.job.Wanted
 	err := r.merge(ctx)
 	r.job.Wanted = wanted
-	return err
-}
-
-// encodeNext makes the next state of the job the content of d.
-func (j *Job) encodeNext(d *state.Document) (err error) {
-	j.Beat++
-	j.Changed = time.Now().UTC()
-	d.Plain, err = j.encode()
 	return err
 }

@@ -80,10 +80,6 @@ func (r *run) verifyObject(ctx context.Context, reader *object.Reader) (int64, e
 	if !object.IsSealed(stored) {
 		return total, &because{ResultPlaintext}
 	}
-	parsed, err := sealer.ParseHeader(stored)
-	if err != nil {
-		return 0, reader.Tampered("header", err)
-	}
 	o, err := reader.Verify(ctx, stored, total, nil)
 	if err != nil {
 		return 0, err
@@ -92,7 +88,7 @@ func (r *run) verifyObject(ctx context.Context, reader *object.Reader) (int64, e
 	if o.Altered { // a gateway with SSEGW_HEADER_DIGEST=warn serves it
 		return o.Size, reader.Tampered("content headers", errors.New(o.Warning))
 	}
-	if parsed.Scheme == sealer.SSEC {
+	if o.Header.Scheme == sealer.SSEC {
 		return o.Size, &because{ResultCustomer}
 	}
 	if r.job.Settings.HeadersOnly {

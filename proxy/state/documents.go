@@ -51,7 +51,7 @@ func (d Documents) Read(ctx context.Context, name string, limit int64) (*Documen
 
 // Write stores doc in place of the stored document with doc.ETag, or as a new
 // one if that is empty, and sets doc.ETag. The error is ErrOvertaken if
-// another document is stored. A store without conditional writes never says so.
+// another document is stored. A store without conditional writes does not tell.
 func (d Documents) Write(ctx context.Context, doc *Document) error {
 	record, err := sealer.SealRecord(d.state.Root(), doc.Name, doc.Plain)
 	if err != nil {

@@ -124,6 +124,15 @@ func onProbes(method string, h hook) func(*testGateway) {
 	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket+"/"+probe.Prefix, h) }
 }
 
+// onAllProbes installs h for the requests that store probe objects, uploads
+// included.
+func onAllProbes(h hook) func(*testGateway) {
+	return func(g *testGateway) {
+		onProbes(http.MethodPut, h)(g)
+		onProbes(http.MethodPost, h)(g)
+	}
+}
+
 // onState installs h for a method's requests for the state bucket.
 func onState(method string, h hook) func(*testGateway) {
 	return func(g *testGateway) { g.upstream.on(method, "/"+testStateBucket, h) }
@@ -328,10 +337,11 @@ func TestCheckProbes(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}), "content headers", check.StatusFailed, []string{"x-amz-meta-vendor"}},
 
-		"names changed": {nil, onProbes(http.MethodPut, altering("names dropped")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
-		"hyphens":       {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusOK, []string{"hyphens for _"}},
-		"dates alone":   {nil, onProbes(http.MethodPut, altering("dates")), "content headers", check.StatusOK, []string{"Expires", "refused"}},
-		"ASCII alone":   {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", check.StatusWarning, []string{"ASCII"}},
+		"names changed":    {nil, onProbes(http.MethodPut, altering("names dropped")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"hyphens":          {nil, onAllProbes(altering("underscores")), "content headers", check.StatusOK, []string{"hyphens for _"}},
+		"hyphens, one way": {nil, onProbes(http.MethodPut, altering("underscores")), "content headers", check.StatusWarning, []string{"names of metadata with _", "refused"}},
+		"dates alone":      {nil, onProbes(http.MethodPut, altering("dates")), "content headers", check.StatusOK, []string{"Expires", "refused"}},
+		"ASCII alone":      {nil, onProbes(http.MethodPut, altering("ASCII")), "content headers", check.StatusWarning, []string{"ASCII"}},
 
 		"little metadata":   {nil, limited(1400), "user metadata", check.StatusWarning, []string{"sealed header", "tell clients"}},
 		"no metadata":       {nil, limited(200), "user metadata", check.StatusFailed, []string{"another store"}},

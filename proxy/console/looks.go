@@ -1,0 +1,128 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ssegw/proxy/audit"
+	"ssegw/proxy/check"
+	"ssegw/proxy/s3"
+)
+
+// auditData is what the page of key uses shows.
+type auditData struct {
+	KESKey, Bucket, User, Result string // filters
+	Records                      []audit.Record
+	Kept                         int // records in memory
+}
+
+func (s *Server) auditPage(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	d := auditData{KESKey: q.Get("key"), Bucket: q.Get("bucket"), User: q.Get("user"), Result: q.Get("result")}
+	all := s.Audit.Latest()
+	d.Kept = len(all)
+	for _, rec := range all {
+		if len(d.Records) < maxRows && d.selects(&rec) {
+			d.Records = append(d.Records, rec)
+		}
+	}
+	s.show(w, r, http.StatusOK, "audit", &page{Title: "Audit", Data: &d})
+}
+
+func (d *auditData) selects(r *audit.Record) bool {
+	result := d.Result == "" || d.Result == r.Result || d.Result == "failed" && r.Result != "ok"
+	return result && (d.KESKey == "" || d.KESKey == r.KESKey) && (d.Bucket == "" || d.Bucket == r.Bucket) && (d.User == "" || d.User == r.AccessKey)
+}
+
+// checks is the last run of the check. One runs at a time.
+type checks struct {
+	mu       sync.Mutex
+	running  bool
+	began    time.Time
+	findings []check.Finding
+}
+
+// checkData is what the page of the check shows.
+type checkData struct {
+	Running  bool
+	Began    time.Time
+	Findings []check.Finding
+	Counts   map[check.Status]int
+}
+
+func (s *Server) checkPage(w http.ResponseWriter, r *http.Request) {
+	s.checks.mu.Lock()
+	d := checkData{s.checks.running, s.checks.began, slices.Clone(s.checks.findings), map[check.Status]int{}}
+	s.checks.mu.Unlock()
+	for _, f := range d.Findings {
+		d.Counts[f.Status]++
+	}
+	s.show(w, r, http.StatusOK, "check", &page{Title: "Check", Data: &d})
+}
+
+// runCheck runs the check in the background, unless it runs already.
+func (s *Server) runCheck(w http.ResponseWriter, r *http.Request) {
+	s.checks.mu.Lock()
+	if !s.checks.running {
+		s.checks.running, s.checks.began, s.checks.findings = true, time.Now(), nil
+		go s.check(context.WithoutCancel(r.Context()))
+	}
+	s.checks.mu.Unlock()
+	s.audit(r, change{action: "Check"}, nil)
+	redirect(w, r, "check")
+}
+
+// checkMost is how long a check may take.
+const checkMost = 2 * time.Minute
+
+func (s *Server) check(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkMost)
+	defer cancel()
+	defer func() {
+		s.checks.mu.Lock()
+		defer s.checks.mu.Unlock()
+		s.checks.running = false
+	}()
+	s.Check.Run(ctx, func(f check.Finding) {
+		s.checks.mu.Lock()
+		defer s.checks.mu.Unlock()
+		s.checks.findings = append(s.checks.findings, f)
+	})
+}
+
+// objectData is what the page of an object shows.
+type objectData struct {
+	Bucket, Key, Version string
+	Found                *check.Inspection
+	Error                string
+}
+
+func (s *Server) objectPage(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	d := objectData{Bucket: strings.TrimSpace(q.Get("bucket")), Key: q.Get("key"), Version: strings.TrimSpace(q.Get("version"))}
+	status := http.StatusOK
+	if d.Bucket != "" || d.Key != "" {
+		status = s.inspect(r.Context(), &d)
+	}
+	s.show(w, r, status, "object", &page{Title: "Object", Data: &d})
+}
+
+// inspect looks at an object. It returns the status of the answer.
+func (s *Server) inspect(ctx context.Context, d *objectData) int {
+	if s3.CheckBucket(d.Bucket) != nil || s3.CheckKey(d.Key) != nil || d.Bucket == s.State.Bucket() {
+		d.Error = "That is no name of a bucket and a key of an object."
+		return http.StatusBadRequest
+	}
+	var err error
+	if d.Found, err = s.Check.Inspect(ctx, d.Bucket, d.Key, d.Version); err != nil {
+		d.Found = nil
+		var status int
+		status, d.Error = explain(err)
+		return status
+	}
+	return http.StatusOK
+}

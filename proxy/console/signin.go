@@ -1,0 +1,118 @@
+package console
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+var errDenied = errors.New("console: access denied")
+
+// signInForm is what the sign-in page shows.
+type signInForm struct {
+	AccessKey string
+	Error     string
+}
+
+func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
+	if userOf(r) != nil {
+		redirect(w, r, "")
+		return
+	}
+	s.show(w, r, http.StatusOK, "sign-in", &page{Title: "Sign in", Data: signInForm{}})
+}
+
+// signIn begins a session for somebody who knows the secret key of a
+// credential.
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
+	accessKey, secret := r.PostFormValue("access-key"), r.PostFormValue("secret-key")
+	verified, allowed := s.attempts.try(s.Address(r), func() bool { return s.isSecret(accessKey, secret) })
+	form := signInForm{AccessKey: accessKey}
+	switch {
+	case verified:
+		s.begin(w, r, accessKey, secret)
+		redirect(w, r, "")
+		return
+	case !allowed:
+		form.Error = "Too many attempts have failed. Wait a minute, then try again."
+		w.Header().Set("Retry-After", strconv.Itoa(int(attemptsEvery/time.Second)))
+		s.show(w, r, http.StatusTooManyRequests, "sign-in", &page{Title: "Sign in", Data: form})
+	default:
+		form.Error = "The access key or the secret key is wrong."
+		s.show(w, r, http.StatusForbidden, "sign-in", &page{Title: "Sign in", Data: form})
+	}
+	s.Log.Warn("console: sign-in refused", zap.String("remote", s.Address(r)), zap.Bool("limited", !allowed))
+	s.auditAs("", change{action: "SignIn"}, errDenied)
+}
+
+// isSecret compares a secret in constant time, also for unknown access keys.
+func (s *Server) isSecret(accessKey, secret string) bool {
+	right, _, known := s.secretOf(accessKey)
+	a, b := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(right))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && known
+}
+
+// begin gives the browser a session.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, accessKey, secret string) {
+	s.setCookie(w, r, s.newSession(accessKey, secret))
+	s.Log.Info("console: signed in", zap.String("access_key", accessKey), zap.String("remote", s.Address(r)))
+	s.auditAs(accessKey, change{action: "SignIn"}, nil)
+}
+
+// signOut ends the session everywhere.
+func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
+	v := userOf(r)
+	err := s.ended.add(r.Context(), v.ID, v.Since.Add(sessionMost))
+	s.setCookie(w, r, nil)
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	s.audit(r, change{action: "SignOut"}, nil)
+	if err != nil && !errors.Is(err, errUsed) {
+		s.Log.Error("console: sign-out not shared with other replicas", zap.Error(err))
+	}
+	redirect(w, r, "sign-in")
+}
+
+// link is the content of a link that signs in.
+type link struct {
+	ID    string    `json:"id"`
+	Until time.Time `json:"until"`
+}
+
+// NewLink returns a link that signs in with the root credential, once and for a
+// few minutes. console is the URL of the console and ends in a slash. secret is
+// the root credential's.
+func NewLink(console, secret string) string {
+	token := newSealing(secret, "link").seal(link{newID(), time.Now().Add(linkLife).UTC()})
+	return console + "link?" + url.Values{"token": {token}}.Encode()
+}
+
+// useLink signs in somebody who has such a link. The answer is a page that goes
+// on by itself: browsers send no cookie of ours with a redirect that another
+// site began.
+func (s *Server) useLink(w http.ResponseWriter, r *http.Request) {
+	var l link
+	err := s.links.open(r.URL.Query().Get("token"), &l)
+	if err == nil && time.Now().After(l.Until) {
+		err = errDenied
+	}
+	if err == nil {
+		err = s.ended.add(r.Context(), l.ID, l.Until)
+	}
+	if errors.Is(err, errNotOurs) || errors.Is(err, errDenied) || errors.Is(err, errUsed) {
+		s.auditAs("", change{action: "SignIn"}, errDenied)
+		s.problem(w, r, http.StatusForbidden, "This link does not work", "A link signs in once, within ten minutes. Make another one with ssegw console, or sign in with the keys.")
+		return
+	}
+	if err != nil { // the store is away: only this replica knows that the link was used
+		s.Log.Error("console: use of a link not shared with other replicas", zap.Error(err))
+	}
+	s.begin(w, r, s.AccessKey, s.SecretKey)
+	w.Header().Set("Refresh", "0; url="+baseOf(r))
+	s.show(w, r, http.StatusOK, "welcome", &page{Title: "Signed in"})
+}

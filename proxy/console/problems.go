@@ -2,11 +2,13 @@ package console
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"ssegw/kms"
 	"ssegw/proxy/jobs"
+	"ssegw/proxy/state"
 	"ssegw/proxy/upstream"
 )
 
@@ -29,6 +31,7 @@ var problems = []struct {
 	{jobs.ErrUnconditional, http.StatusConflict, "Unconditional", "This store has no conditional writes. A write or delete by a client, between the job's look at an object and its own write, would be undone. " +
 		"Stop all writes to the bucket, and tick \u201cNobody writes to the bucket meanwhile\u201d."},
 	{jobs.ErrInvalid, http.StatusBadRequest, "InvalidArgument", ""},
+	{state.ErrNotReady, http.StatusServiceUnavailable, "NotReady", "The gateway has not opened its state yet. The page Overview tells why."},
 	{upstream.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable", "The store does not answer. Look at the page Overview."},
 }
 
@@ -46,6 +49,12 @@ func explain(err error) (status int, text string) {
 			return p.status, p.text
 		}
 		return p.status, plainText(err)
+	}
+	switch status := upstream.StatusOf(err); {
+	case status == http.StatusNotFound:
+		return http.StatusNotFound, "The store has no such object."
+	case status != 0:
+		return http.StatusBadGateway, fmt.Sprintf("The store answers with an error (%d): %s", status, plainText(err))
 	}
 	return http.StatusInternalServerError, plainText(err)
 }

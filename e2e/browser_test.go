@@ -143,10 +143,16 @@ func (b *browser) click(selector string) {
 	}
 }
 
-// waitFor waits until the page contains a text.
+// waitFor waits until the page contains a text, also while the browser goes to
+// another page.
 func (b *browser) waitFor(text string) {
 	b.t.Helper()
-	run(b, chromedp.Poll[bool](`document.body.innerText.includes(`+quoted(text)+`)`, chromedp.WithPollingTimeout(time.Minute)))
+	eventually(b.t, "the text "+text, func() error {
+		if page := b.text(); !strings.Contains(page, text) {
+			return fmt.Errorf("%s shows:\n%s", b.url(), page)
+		}
+		return nil
+	})
 }
 
 // run runs one action and returns its value. The test ends if it fails.
@@ -189,25 +195,41 @@ func (b *browser) want(texts ...string) {
 	}
 }
 
-// shoot keeps a picture of the page at the width of a telephone and of a
-// screen. Names of pictures are those of pages.
+// shoot keeps pictures of the page at the width of a telephone and of a screen.
 func (b *browser) shoot(name string) {
+	b.t.Helper()
+	for _, width := range []int64{390, 1280} {
+		b.size(width, 900)
+		b.wantFits(name, width)
+		b.picture(fmt.Sprintf("%s-%d", name, width))
+	}
+}
+
+// picture keeps a picture of the page, below the folder that
+// SSEGW_SCREENSHOTS names, or with the artifacts of the test.
+func (b *browser) picture(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SSEGW_SCREENSHOTS")
 	if dir == "" {
 		dir = b.t.ArtifactDir()
 	}
-	for _, width := range []int64{390, 1280} {
-		b.size(width, 900)
-		b.do(chromedp.Sleep(200 * time.Millisecond))
-		picture := run(b, chromedp.FullScreenshot(100))
-		if wide := eval[bool](b, `document.documentElement.scrollWidth > document.documentElement.clientWidth`); wide {
-			b.t.Errorf("%s is wider than %d pixels", name, width)
-		}
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width)), picture, 0o600); err != nil {
-			b.t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), run(b, chromedp.FullScreenshot(100)), 0o600); err != nil {
+		b.t.Fatal(err)
 	}
+}
+
+// wantFits fails the test if the page has to be scrolled sideways.
+func (b *browser) wantFits(name string, width int64) {
+	b.t.Helper()
+	if eval[bool](b, `document.documentElement.scrollWidth > document.documentElement.clientWidth`) {
+		b.t.Errorf("%s is wider than %d pixels", name, width)
+	}
+}
+
+// fill types a text into a field in place of what it holds.
+func (b *browser) fill(selector, text string) {
+	b.t.Helper()
+	b.do(chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 // quoted returns a text as a literal of JavaScript.

@@ -701,6 +701,21 @@ func TestConsolePaths(t *testing.T) {
 	}
 }
 
+func TestConsoleRunsCheck(t *testing.T) {
+	t.Parallel()
+	c := newGateway(t).console(t).signedIn()
+	if r := c.send(http.MethodPost, "check", url.Values{}); r.StatusCode != http.StatusSeeOther {
+		t.Fatalf("%d", r.StatusCode)
+	}
+	eventually(t, "the check to end", func() bool {
+		status, body := c.get("check")
+		if status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		return strings.Contains(body, "Run the check") && strings.Contains(body, "conditional writes")
+	})
+}
+
 // TestConsoleBesideS3 checks that objects on the address of the console are
 // strangers to it.
 func TestConsoleBesideS3(t *testing.T) {

@@ -51,15 +51,15 @@ type checkData struct {
 	Running  bool
 	Began    time.Time
 	Findings []check.Finding
-	Counts   map[check.Status]int
+	Counts   map[string]int // by status
 }
 
 func (s *Server) checkPage(w http.ResponseWriter, r *http.Request) {
 	s.checks.mu.Lock()
-	d := checkData{s.checks.running, s.checks.began, slices.Clone(s.checks.findings), map[check.Status]int{}}
+	d := checkData{s.checks.running, s.checks.began, slices.Clone(s.checks.findings), map[string]int{}}
 	s.checks.mu.Unlock()
 	for _, f := range d.Findings {
-		d.Counts[f.Status]++
+		d.Counts[string(f.Status)]++
 	}
 	s.show(w, r, http.StatusOK, "check", &page{Title: "Check", Data: &d})
 }

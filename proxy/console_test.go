@@ -628,7 +628,7 @@ func TestConsoleJobs(t *testing.T) {
 	if _, body := c.get("jobs/" + count.ID); !strings.Contains(body, "is still needed by") || !strings.Contains(body, "SSE-S3") {
 		t.Errorf("the inventory's page:\n%s", body)
 	}
-	if _, body := c.get("buckets"); !strings.Contains(body, "100 % of 1") {
+	if _, body := c.get("buckets"); !strings.Contains(body, "100 % of 1 object") {
 		t.Errorf("the list of buckets does not show the share:\n%s", body)
 	}
 	for _, ending := range []string{"json", "csv"} {

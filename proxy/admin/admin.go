@@ -225,8 +225,8 @@ func (s *Server) recovered(part string) {
 	}
 }
 
-// Health returns the state of all parts, and of each KES endpoint. It is at most
-// a second old.
+// Health returns the state of all parts, and of each KES endpoint. It is at
+// most a second old.
 func (s *Server) Health(ctx context.Context) Health { return s.withEndpoints(s.check(ctx)) }
 
 // check asks all parts, at most once per checkMaxAge.

@@ -44,9 +44,9 @@ const (
 	auditStdout = "-"
 )
 
-// File appends records to a file, and remembers the latest. It drops and counts a record if the queue is
-// full, if the write fails, or after Close. A file that was renamed or removed
-// is created again under its name.
+// File appends records to a file, and remembers the latest. It drops and counts
+// a record if the queue is full, if the write fails, or after Close. A file
+// that was renamed or removed is created again under its name.
 type File struct {
 	path    string // "": there is no file
 	log     *zap.Logger
@@ -68,11 +68,11 @@ type File struct {
 	failing bool      // the last write failed, which was logged
 }
 
-// Open opens the file at path, or standard output if path is "-". Without a path
-// there is no file, and records are only remembered. Open creates a missing
-// file with mode 0600, and removes other permissions from an existing regular
-// file. It registers the metrics of a file with r, unless that is nil. Close
-// the file after the last request.
+// Open opens the file at path, or standard output if path is "-". Without a
+// path there is no file, and records are only remembered. Open creates a
+// missing file with mode 0600, and removes other permissions from an existing
+// regular file. It registers the metrics of a file with r, unless that is nil.
+// Close the file after the last request.
 func Open(path string, log *zap.Logger, r prometheus.Registerer) (*File, error) {
 	a := &File{
 		path: path, log: log, records: make(chan []byte, auditQueue), closing: make(chan struct{}), ended: make(chan struct{}),

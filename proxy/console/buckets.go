@@ -10,13 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"ssegw/proxy/jobs"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
 )
 
 // maxRows is how many rows of a table a page shows. A filter finds the others.
 const maxRows = 300
+
+// bucketPages serves the pages of buckets.
+type bucketPages struct{ *Server }
 
 // bucketRow is a line of the table of buckets.
 type bucketRow struct {
@@ -26,25 +28,6 @@ type bucketRow struct {
 	Share   *share      // nil: no inventory has looked
 }
 
-// share is how much of a bucket is sealed, by an inventory.
-type share struct {
-	Sealed, Plain, Unreadable int64 // objects and older versions
-	Job                       string
-	At                        time.Time
-}
-
-// Percent is the sealed part in percent, rounded down, so that 100 means all.
-func (s *share) Percent() int64 {
-	all := s.Sealed + s.Plain + s.Unreadable
-	if all == 0 {
-		return 100
-	}
-	return s.Sealed * 100 / all
-}
-
-// Total returns the number of objects and versions.
-func (s *share) Total() int64 { return s.Sealed + s.Plain + s.Unreadable }
-
 // bucketListData is what the page of all buckets shows.
 type bucketListData struct {
 	Rows   []bucketRow
@@ -53,7 +36,7 @@ type bucketListData struct {
 	All    int
 }
 
-func (s *Server) bucketList(w http.ResponseWriter, r *http.Request) {
+func (s bucketPages) bucketList(w http.ResponseWriter, r *http.Request) {
 	d := bucketListData{Filter: strings.TrimSpace(r.URL.Query().Get("filter"))}
 	buckets, err := s.api.buckets(r.Context())
 	if err != nil {
@@ -82,67 +65,6 @@ func (s *Server) bucketList(w http.ResponseWriter, r *http.Request) {
 		d.Rows = append(d.Rows, row)
 	}
 	s.show(w, r, http.StatusOK, "buckets", &page{Title: "Buckets", Data: &d})
-}
-
-// rules returns the rules of all buckets as they are now.
-func (s *Server) rules(ctx context.Context) (map[string]state.Rule, error) {
-	if err := s.State.Ready(); err != nil {
-		return nil, err
-	}
-	s.State.RefreshRules(ctx)
-	rules, _, err := s.State.KnownRules()
-	return rules, err
-}
-
-// shares returns how much of each bucket is sealed, by the latest inventory
-// that has looked at all of it.
-func (s *Server) shares(ctx context.Context) map[string]*share {
-	all := map[string]*share{}
-	for _, j := range s.inventories(ctx) {
-		if j.Prefix != "" {
-			continue
-		}
-		found := map[string]*share{}
-		if j.Bucket != "" {
-			found[j.Bucket] = &share{Job: j.ID, At: j.Created}
-		}
-		for _, name := range j.Buckets {
-			found[name] = &share{Job: j.ID, At: j.Created}
-		}
-		for _, u := range j.Uses {
-			n := found[u.Bucket]
-			if n == nil {
-				continue
-			}
-			switch u.Scheme {
-			case jobs.Plain:
-				n.Plain += u.Objects + u.Versions
-			case jobs.Unreadable:
-				n.Unreadable += u.Objects + u.Versions
-			default:
-				n.Sealed += u.Objects + u.Versions
-			}
-		}
-		for name, n := range found {
-			if all[name] == nil {
-				all[name] = n
-			}
-		}
-	}
-	return all
-}
-
-// inventories returns the inventories that have finished, the newest first. An
-// error means that there are none to show; the page of jobs tells about it.
-func (s *Server) inventories(ctx context.Context) (list []*jobs.Job) {
-	all, _ := s.Jobs.List(ctx)
-	for _, j := range all {
-		if j.Kind == jobs.Inventory && j.Status == jobs.Finished {
-			list = append(list, j)
-		}
-	}
-	slices.SortFunc(list, func(a, b *jobs.Job) int { return b.Created.Compare(a.Created) })
-	return list
 }
 
 // ruleForm is what the form of a rule asks for.
@@ -175,7 +97,7 @@ func (f *ruleForm) encryption() *s3.Encryption {
 
 // formOf returns the form as it stands for a rule. Without a rule it offers
 // SSE-KMS under the default key.
-func (s *Server) formOf(rule *s3.Encryption) ruleForm {
+func (s bucketPages) formOf(rule *s3.Encryption) ruleForm {
 	if rule == nil {
 		return ruleForm{Algorithm: s3.AWSKMS, Key: s.KMS.DefaultKey(), BucketKey: true}
 	}
@@ -197,7 +119,7 @@ type bucketData struct {
 	Error   string
 }
 
-func (s *Server) bucketPage(w http.ResponseWriter, r *http.Request) {
+func (s bucketPages) bucketPage(w http.ResponseWriter, r *http.Request) {
 	d, err := s.bucketData(r.Context(), r.PathValue("bucket"))
 	if err != nil {
 		s.fail(w, r, err)
@@ -210,7 +132,7 @@ func (s *Server) bucketPage(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "buckets-one", &page{Title: d.Name, Data: d, Notice: notice})
 }
 
-func (s *Server) bucketData(ctx context.Context, bucket string) (*bucketData, error) {
+func (s bucketPages) bucketData(ctx context.Context, bucket string) (*bucketData, error) {
 	rule, err := s.api.encryption(ctx, bucket)
 	if err != nil {
 		return nil, err
@@ -230,7 +152,7 @@ func (s *Server) bucketData(ctx context.Context, bucket string) (*bucketData, er
 }
 
 // preview tells in sentences what saving the form would change.
-func (s *Server) preview(d *bucketData) (lines []string) {
+func (s bucketPages) preview(d *bucketData) (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	f := &d.Form
 	switch f.Algorithm {
@@ -260,7 +182,7 @@ func (s *Server) preview(d *bucketData) (lines []string) {
 }
 
 // previewRule shows the page with the form as it is filled in.
-func (s *Server) previewRule(w http.ResponseWriter, r *http.Request) {
+func (s bucketPages) previewRule(w http.ResponseWriter, r *http.Request) {
 	d, err := s.bucketData(r.Context(), r.PathValue("bucket"))
 	if err != nil {
 		s.fail(w, r, err)
@@ -272,7 +194,7 @@ func (s *Server) previewRule(w http.ResponseWriter, r *http.Request) {
 }
 
 // setRule sets the rule of a bucket as the form asks.
-func (s *Server) setRule(w http.ResponseWriter, r *http.Request) {
+func (s bucketPages) setRule(w http.ResponseWriter, r *http.Request) {
 	bucket, form := r.PathValue("bucket"), readRuleForm(r)
 	err := s.applyRule(r, bucket, &form)
 	if err == nil {
@@ -290,7 +212,7 @@ func (s *Server) setRule(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, status, "buckets-one", &page{Title: d.Name, Data: d})
 }
 
-func (s *Server) applyRule(r *http.Request, bucket string, form *ruleForm) error {
+func (s bucketPages) applyRule(r *http.Request, bucket string, form *ruleForm) error {
 	if form.MakeKey && form.Algorithm == s3.AWSKMS {
 		err := s.KMS.Create(r.Context(), form.Key)
 		s.audit(r, change{action: "CreateKey", kesKey: form.Key}, err)
@@ -305,7 +227,7 @@ func (s *Server) applyRule(r *http.Request, bucket string, form *ruleForm) error
 	return err
 }
 
-func (s *Server) clearPage(w http.ResponseWriter, r *http.Request) {
+func (s bucketPages) clearPage(w http.ResponseWriter, r *http.Request) {
 	d, err := s.bucketData(r.Context(), r.PathValue("bucket"))
 	if err != nil {
 		s.fail(w, r, err)
@@ -314,7 +236,7 @@ func (s *Server) clearPage(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "buckets-clear", &page{Title: "Clear the rule of " + d.Name, Data: d})
 }
 
-func (s *Server) clearRule(w http.ResponseWriter, r *http.Request) {
+func (s bucketPages) clearRule(w http.ResponseWriter, r *http.Request) {
 	bucket := r.PathValue("bucket")
 	err := s.api.setEncryption(r.Context(), bucket, nil)
 	s.audit(r, change{action: "ClearRule", bucket: bucket}, err)

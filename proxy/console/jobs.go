@@ -17,6 +17,9 @@ import (
 	"ssegw/proxy/jobs"
 )
 
+// jobPages serves the pages of jobs.
+type jobPages struct{ *Server }
+
 // scopeOf returns what a job works on.
 func scopeOf(j *jobs.Job) string {
 	switch {
@@ -77,7 +80,7 @@ func (j *jobView) Rows() (rows []resultRow) {
 // jobListData is what the page of jobs shows.
 type jobListData struct{ Jobs []*jobView }
 
-func (s *Server) jobList(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) jobList(w http.ResponseWriter, r *http.Request) {
 	all, err := s.Jobs.List(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
@@ -164,13 +167,13 @@ func (f *jobForm) job(dryRun bool) (*jobs.Job, error) {
 	return j, nil
 }
 
-func (s *Server) newJobPage(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) newJobPage(w http.ResponseWriter, r *http.Request) {
 	f := readJobForm(r.URL.Query().Get)
 	f.Kind = cmp.Or(f.Kind, string(jobs.Encrypt))
 	s.showJobForm(w, r, http.StatusOK, &f)
 }
 
-func (s *Server) showJobForm(w http.ResponseWriter, r *http.Request, status int, f *jobForm) {
+func (s jobPages) showJobForm(w http.ResponseWriter, r *http.Request, status int, f *jobForm) {
 	f.Keys, _ = s.KMS.List(r.Context(), "") // only for completion: KES may not allow it
 	f.Keys = f.Keys[:min(len(f.Keys), maxRows)]
 	if buckets, err := s.api.buckets(r.Context()); err == nil {
@@ -183,7 +186,7 @@ func (s *Server) showJobForm(w http.ResponseWriter, r *http.Request, status int,
 
 // startJob starts the job that the form asks for. Jobs that write begin with a
 // dry run, unless the form says otherwise.
-func (s *Server) startJob(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) startJob(w http.ResponseWriter, r *http.Request) {
 	f := readJobForm(r.PostFormValue)
 	j, err := f.job(r.PostFormValue("start") != "now")
 	if err == nil {
@@ -200,7 +203,7 @@ func (s *Server) startJob(w http.ResponseWriter, r *http.Request) {
 
 // start creates a job and lets this gateway run it. It tries the key first, so
 // that a job is refused that could change no object.
-func (s *Server) start(r *http.Request, j *jobs.Job) (_ *jobs.Job, err error) {
+func (s jobPages) start(r *http.Request, j *jobs.Job) (_ *jobs.Job, err error) {
 	defer func() {
 		s.audit(r, change{action: "StartJob" + title(string(j.Kind)), bucket: j.Bucket, key: j.Prefix, kesKey: j.Settings.Key}, err)
 	}()
@@ -231,7 +234,7 @@ type jobData struct {
 	Present string        // ID of the present root
 }
 
-func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) jobPage(w http.ResponseWriter, r *http.Request) {
 	j, err := s.Jobs.Get(r.Context(), r.PathValue("job"))
 	if err != nil {
 		s.fail(w, r, err)
@@ -247,7 +250,7 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "jobs-one", &page{Title: title(string(j.Kind)) + " " + d.Scope, Data: d})
 }
 
-func (s *Server) cancelPage(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) cancelPage(w http.ResponseWriter, r *http.Request) {
 	j, err := s.Jobs.Get(r.Context(), r.PathValue("job"))
 	if err != nil {
 		s.fail(w, r, err)
@@ -257,7 +260,7 @@ func (s *Server) cancelPage(w http.ResponseWriter, r *http.Request) {
 }
 
 // changeJob pauses, resumes or cancels a job, or starts the job of a dry run.
-func (s *Server) changeJob(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) changeJob(w http.ResponseWriter, r *http.Request) {
 	ctx, id, action := r.Context(), r.PathValue("job"), r.PathValue("action")
 	var err error
 	switch action {
@@ -284,7 +287,7 @@ func (s *Server) changeJob(w http.ResponseWriter, r *http.Request) {
 }
 
 // startAfterDryRun starts the job that a dry run has tried.
-func (s *Server) startAfterDryRun(r *http.Request, id string) (string, error) {
+func (s jobPages) startAfterDryRun(r *http.Request, id string) (string, error) {
 	tried, err := s.Jobs.Get(r.Context(), id)
 	if err != nil {
 		return id, err
@@ -299,7 +302,7 @@ func (s *Server) startAfterDryRun(r *http.Request, id string) (string, error) {
 }
 
 // jobReport serves a job as JSON.
-func (s *Server) jobReport(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) jobReport(w http.ResponseWriter, r *http.Request) {
 	j, ok := s.reported(w, r, "application/json", "json")
 	if !ok {
 		return
@@ -310,7 +313,7 @@ func (s *Server) jobReport(w http.ResponseWriter, r *http.Request) {
 }
 
 // jobTable serves the counts and the named objects of a job as CSV.
-func (s *Server) jobTable(w http.ResponseWriter, r *http.Request) {
+func (s jobPages) jobTable(w http.ResponseWriter, r *http.Request) {
 	j, ok := s.reported(w, r, "text/csv; charset=utf-8", "csv")
 	if !ok {
 		return
@@ -344,7 +347,7 @@ func harmless(cell string) string {
 }
 
 // reported begins the answer with a report.
-func (s *Server) reported(w http.ResponseWriter, r *http.Request, contentType, ending string) (*jobs.Job, bool) {
+func (s jobPages) reported(w http.ResponseWriter, r *http.Request, contentType, ending string) (*jobs.Job, bool) {
 	j, err := s.Jobs.Get(r.Context(), r.PathValue("job"))
 	if err != nil {
 		s.fail(w, r, err)

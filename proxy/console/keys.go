@@ -10,6 +10,9 @@ import (
 	"ssegw/proxy/sse"
 )
 
+// keyPages serves the page of KES keys.
+type keyPages struct{ *Server }
+
 // keyRow is a line of the table of keys.
 type keyRow struct {
 	Name      string
@@ -30,7 +33,7 @@ type keyListData struct {
 	New       string    // name that was asked for
 }
 
-func (s *Server) keyList(w http.ResponseWriter, r *http.Request) {
+func (s keyPages) keyList(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	notice := ""
 	switch {
@@ -43,7 +46,7 @@ func (s *Server) keyList(w http.ResponseWriter, r *http.Request) {
 }
 
 // showKeys shows the keys, after an error if err is not nil.
-func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, status int, notice string, err error, asked string) {
+func (s keyPages) showKeys(w http.ResponseWriter, r *http.Request, status int, notice string, err error, asked string) {
 	ctx := r.Context()
 	d := keyListData{Filter: strings.TrimSpace(r.URL.Query().Get("filter")), New: asked}
 	if err != nil {
@@ -85,7 +88,7 @@ func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, status int, no
 	s.show(w, r, status, "keys", &page{Title: "Keys", Data: &d, Notice: notice})
 }
 
-func (s *Server) createKey(w http.ResponseWriter, r *http.Request) {
+func (s keyPages) createKey(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimSpace(r.PostFormValue("key"))
 	err := s.KMS.Create(r.Context(), name)
 	s.audit(r, change{action: "CreateKey", kesKey: name}, err)
@@ -97,7 +100,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) {
 }
 
 // tryKey makes a data key under a KES key and opens it again.
-func (s *Server) tryKey(w http.ResponseWriter, r *http.Request) {
+func (s keyPages) tryKey(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("key")
 	err := s.KMS.Check(r.Context(), name)
 	s.audit(r, change{action: "TryKey", kesKey: name}, err)

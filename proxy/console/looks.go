@@ -13,6 +13,10 @@ import (
 	"ssegw/proxy/s3"
 )
 
+// lookPages serves the pages that look at one thing: the uses of keys, the
+// check, an object.
+type lookPages struct{ *Server }
+
 // auditData is what the page of key uses shows.
 type auditData struct {
 	KESKey, Bucket, User, Result string // filters
@@ -20,7 +24,7 @@ type auditData struct {
 	Kept                         int // records in memory
 }
 
-func (s *Server) auditPage(w http.ResponseWriter, r *http.Request) {
+func (s lookPages) auditPage(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	d := auditData{KESKey: q.Get("key"), Bucket: q.Get("bucket"), User: q.Get("user"), Result: q.Get("result")}
 	all := s.Audit.Latest()
@@ -54,7 +58,7 @@ type checkData struct {
 	Counts   map[string]int // by status
 }
 
-func (s *Server) checkPage(w http.ResponseWriter, r *http.Request) {
+func (s lookPages) checkPage(w http.ResponseWriter, r *http.Request) {
 	s.checks.mu.Lock()
 	d := checkData{s.checks.running, s.checks.began, slices.Clone(s.checks.findings), map[string]int{}}
 	s.checks.mu.Unlock()
@@ -65,7 +69,7 @@ func (s *Server) checkPage(w http.ResponseWriter, r *http.Request) {
 }
 
 // runCheck runs the check in the background, unless it runs already.
-func (s *Server) runCheck(w http.ResponseWriter, r *http.Request) {
+func (s lookPages) runCheck(w http.ResponseWriter, r *http.Request) {
 	s.checks.mu.Lock()
 	if !s.checks.running {
 		s.checks.running, s.checks.began, s.checks.findings = true, time.Now(), nil
@@ -79,7 +83,7 @@ func (s *Server) runCheck(w http.ResponseWriter, r *http.Request) {
 // checkMost is how long a check may take.
 const checkMost = 2 * time.Minute
 
-func (s *Server) check(ctx context.Context) {
+func (s lookPages) check(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkMost)
 	defer cancel()
 	defer func() {
@@ -101,7 +105,7 @@ type objectData struct {
 	Error                string
 }
 
-func (s *Server) objectPage(w http.ResponseWriter, r *http.Request) {
+func (s lookPages) objectPage(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	d := objectData{Bucket: strings.TrimSpace(q.Get("bucket")), Key: q.Get("key"), Version: strings.TrimSpace(q.Get("version"))}
 	status := http.StatusOK
@@ -112,7 +116,7 @@ func (s *Server) objectPage(w http.ResponseWriter, r *http.Request) {
 }
 
 // inspect looks at an object. It returns the status of the answer.
-func (s *Server) inspect(ctx context.Context, d *objectData) int {
+func (s lookPages) inspect(ctx context.Context, d *objectData) int {
 	if s3.CheckBucket(d.Bucket) != nil || s3.CheckKey(d.Key) != nil || d.Bucket == s.State.Bucket() {
 		d.Error = "That is no name of a bucket and a key of an object."
 		return http.StatusBadRequest

@@ -15,6 +15,9 @@ import (
 	"ssegw/proxy/state"
 )
 
+// overviewPages serves the first page.
+type overviewPages struct{ *Server }
+
 // overviewData is what the first page shows.
 type overviewData struct {
 	Attention []attention
@@ -66,7 +69,7 @@ type overviews struct {
 
 const overviewMaxAge = 2 * time.Second
 
-func (s *Server) overview(w http.ResponseWriter, r *http.Request) {
+func (s overviewPages) overview(w http.ResponseWriter, r *http.Request) {
 	s.overviews.mu.Lock()
 	defer s.overviews.mu.Unlock()
 	if time.Since(s.overviews.at) > overviewMaxAge {
@@ -79,7 +82,7 @@ func (s *Server) overview(w http.ResponseWriter, r *http.Request) {
 // overviewTimeout limits what an overview asks of the store.
 const overviewTimeout = 5 * time.Second
 
-func (s *Server) newOverview(ctx context.Context) *overviewData {
+func (s overviewPages) newOverview(ctx context.Context) *overviewData {
 	ctx, cancel := context.WithTimeout(ctx, overviewTimeout)
 	defer cancel()
 	d := &overviewData{Health: s.Health(ctx), Store: s.Store, Uptime: s.started, State: s.stateData(ctx), Rates: s.rateRows()}
@@ -101,7 +104,7 @@ func (s *Server) newOverview(ctx context.Context) *overviewData {
 	return d
 }
 
-func (s *Server) stateData(ctx context.Context) stateData {
+func (s overviewPages) stateData(ctx context.Context) stateData {
 	d := stateData{Bucket: s.State.Bucket(), Problem: s.stateProblem()}
 	if d.Problem != "" {
 		return d
@@ -114,23 +117,12 @@ func (s *Server) stateData(ctx context.Context) stateData {
 	return d
 }
 
-// stateProblem returns why the gateway's state is not open.
-func (s *Server) stateProblem() string {
-	if s.State.Ready() == nil {
-		return ""
-	}
-	if err := s.State.Waiting(); err != nil {
-		return plainText(err)
-	}
-	return "the gateway is starting"
-}
-
 var rateNames = [seriesCount]string{
 	"Requests answered", "Requests refused (4xx)", "Requests failed (5xx)", "Bytes from clients", "Bytes to clients",
 	"Calls of KES", "Data keys from the cache", "Integrity failures",
 }
 
-func (s *Server) rateRows() (rows []rateRow) {
+func (s overviewPages) rateRows() (rows []rateRow) {
 	for i, r := range s.history.rates() {
 		rows = append(rows, rateRow{rateNames[i], i == seriesIn || i == seriesOut, r})
 	}
@@ -138,7 +130,7 @@ func (s *Server) rateRows() (rows []rateRow) {
 }
 
 // attention returns what the operator should look at, the gravest first.
-func (s *Server) attention(ctx context.Context, d *overviewData) (list []attention) {
+func (s overviewPages) attention(ctx context.Context, d *overviewData) (list []attention) {
 	add := func(grave bool, page, text, remedy string) { list = append(list, attention{grave, text, remedy, page}) }
 	h := d.Health
 	if d.State.Problem != "" {
@@ -179,7 +171,7 @@ func (s *Server) attention(ctx context.Context, d *overviewData) (list []attenti
 // minded is how long a job that has failed is shown on the first page.
 const minded = 7 * 24 * time.Hour
 
-func (s *Server) jobsToMind(ctx context.Context) (list []attention) {
+func (s overviewPages) jobsToMind(ctx context.Context) (list []attention) {
 	all, err := s.Jobs.List(ctx)
 	if err != nil {
 		return []attention{{Text: "The jobs could not be read: " + plainText(err) + ".", Remedy: "Run the check.", Page: "check"}}
@@ -204,7 +196,7 @@ func (s *Server) jobsToMind(ctx context.Context) (list []attention) {
 	return list
 }
 
-func (s *Server) rulesToMind() []attention {
+func (s overviewPages) rulesToMind() []attention {
 	rules, _, err := s.State.KnownRules()
 	if err != nil {
 		return []attention{{Grave: true, Text: "The rules of the buckets could not be read: " + plainText(err) + ".", Remedy: "Run the check.", Page: "check"}}
@@ -228,7 +220,7 @@ func (s *Server) rulesToMind() []attention {
 // plaintext.
 func isMigrating(rule state.Rule) bool { return rule.Algorithm != "" && !rule.SealedOnly }
 
-func (s *Server) historyDocument(w http.ResponseWriter, _ *http.Request) {
+func (s overviewPages) historyDocument(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(s.history.plots()) // an error means that the browser has gone
 }

@@ -87,14 +87,3 @@ func codeOf(err error) string {
 	}
 	return "InternalError"
 }
-
-// problem answers with a page about what is wrong and what to do.
-func (s *Server) problem(w http.ResponseWriter, r *http.Request, status int, title, text string) {
-	s.show(w, r, status, "problem", &page{Title: title, Data: text})
-}
-
-// fail answers with a page about an error.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, text := explain(err)
-	s.problem(w, r, status, "That did not work", text)
-}

@@ -14,13 +14,16 @@ import (
 
 var errDenied = errors.New("console: access denied")
 
+// signInPages serves people who are not signed in, and those who leave.
+type signInPages struct{ *Server }
+
 // signInForm is what the sign-in page shows.
 type signInForm struct {
 	AccessKey string
 	Error     string
 }
 
-func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
+func (s signInPages) signInPage(w http.ResponseWriter, r *http.Request) {
 	if userOf(r) != nil {
 		redirect(w, r, "")
 		return
@@ -30,7 +33,7 @@ func (s *Server) signInPage(w http.ResponseWriter, r *http.Request) {
 
 // signIn begins a session for somebody who knows the secret key of a
 // credential.
-func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
+func (s signInPages) signIn(w http.ResponseWriter, r *http.Request) {
 	accessKey, secret := r.PostFormValue("access-key"), r.PostFormValue("secret-key")
 	verified, allowed := s.attempts.try(s.Address(r), func() bool { return s.isSecret(accessKey, secret) })
 	form := signInForm{AccessKey: accessKey}
@@ -52,21 +55,21 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 // isSecret compares a secret in constant time, also for unknown access keys.
-func (s *Server) isSecret(accessKey, secret string) bool {
+func (s signInPages) isSecret(accessKey, secret string) bool {
 	right, _, known := s.secretOf(accessKey)
 	a, b := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(right))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && known
 }
 
 // begin gives the browser a session.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request, accessKey, secret string) {
+func (s signInPages) begin(w http.ResponseWriter, r *http.Request, accessKey, secret string) {
 	s.setCookie(w, r, s.newSession(accessKey, secret))
 	s.Log.Info("console: signed in", zap.String("access_key", accessKey), zap.String("remote", s.Address(r)))
 	s.auditAs(accessKey, change{action: "SignIn"}, nil)
 }
 
 // signOut ends the session everywhere.
-func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
+func (s signInPages) signOut(w http.ResponseWriter, r *http.Request) {
 	v := userOf(r)
 	err := s.ended.add(r.Context(), v.ID, v.Since.Add(sessionMost))
 	s.setCookie(w, r, nil)
@@ -95,7 +98,7 @@ func NewLink(console, secret string) string {
 // useLink signs in somebody who has such a link. The answer is a page that goes
 // on by itself: browsers send no cookie of ours with a redirect that another
 // site began.
-func (s *Server) useLink(w http.ResponseWriter, r *http.Request) {
+func (s signInPages) useLink(w http.ResponseWriter, r *http.Request) {
 	var l link
 	err := s.links.open(r.URL.Query().Get("token"), &l)
 	if err == nil && time.Now().After(l.Until) {

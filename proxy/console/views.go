@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"math"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,17 +119,39 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 // functions are those of the pages.
 var functions = template.FuncMap{
 	"bytes":   func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) },
-	"rate":    func(n float64) string { return humanize.SIWithDigits(n, 1, "") },
+	"rate":    rateText,
 	"brate":   func(n float64) string { return humanize.IBytes(uint64(max(n, 0))) + "/s" },
 	"count":   func(n int64) string { return humanize.Comma(n) },
 	"whole":   func(n float64) string { return humanize.Comma(int64(n)) },
 	"when":    func(t time.Time) stamp { return stamp(t.UTC()) },
 	"since":   func(t time.Time) string { return roundly(time.Since(t)) },
+	"objects": objects,
 	"title":   title,
 	"size":    func(n float64) string { return humanize.IBytes(uint64(max(n, 0))) },
 	"took":    roundly,
 	"percent": func(part float64) float64 { return part * 100 },
 	"dict":    dict,
+}
+
+// rateText returns a rate with about three digits.
+func rateText(n float64) string {
+	switch {
+	case n == 0:
+		return "0"
+	case n < 0.01:
+		return "< 0.01"
+	case n < 10:
+		return strconv.FormatFloat(n, 'f', 2, 64)
+	}
+	return humanize.Comma(int64(math.Round(n)))
+}
+
+// objects returns a number of objects.
+func objects(n int64) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return humanize.Comma(n) + " objects"
 }
 
 // dict makes a map of its arguments, for parts with several.
@@ -160,4 +184,15 @@ func roundly(d time.Duration) string {
 		return fmt.Sprintf("%d min %d s", minutes, seconds)
 	}
 	return fmt.Sprintf("%d s", seconds)
+}
+
+// problem answers with a page about what is wrong and what to do.
+func (s *Server) problem(w http.ResponseWriter, r *http.Request, status int, title, text string) {
+	s.show(w, r, status, "problem", &page{Title: title, Data: text})
+}
+
+// fail answers with a page about an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, text := explain(err)
+	s.problem(w, r, status, "That did not work", text)
 }

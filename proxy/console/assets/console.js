@@ -37,12 +37,13 @@ function drawPlots() {
   };
   for (const place of places) {
     const names = place.dataset.series.split(","), labels = place.dataset.labels.split(","), isBytes = "bytes" in place.dataset;
-    const axis = { stroke: color("--faint"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+    const axis = { stroke: () => color("--faint"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false } };
+    const hour = (_, lo, hi) => { const end = hi ?? Date.now() / 1000; return [end - 3600, end]; };
     const plot = new uPlot({
       width: place.clientWidth, height: 150, padding: [8, 8, 0, 0],
-      scales: { x: { range: (_, lo, hi) => hi > lo ? [lo, hi] : [Date.now() / 1000 - 3600, Date.now() / 1000] }, y: { range: (_, lo, hi) => [0, Math.max(hi, 1)] } },
+      scales: { x: { range: hour }, y: { range: (_, lo, hi) => [0, Math.max(hi, 1)] } },
       axes: [{ ...axis, space: 70 }, { ...axis, size: 70, space: 28, values: (_, vs) => vs.map((v) => short(v, isBytes)) }],
-      series: [{ label: "at" }, ...names.map((_, i) => ({ label: labels[i], stroke: color("--plot-" + (i + 1)), width: 1.5, dash: [[], [6, 3], [2, 3]][i], value: (_, v) => short(v, isBytes) }))],
+      series: [{ label: "at" }, ...names.map((_, i) => ({ label: labels[i], stroke: () => color("--plot-" + (i + 1)), width: 1.5, dash: [[], [6, 3], [2, 3]][i], points: { show: false }, value: (_, v) => short(v, isBytes) }))],
     }, [[], ...names.map(() => [])], place);
     plots.push({ plot, names, place });
   }
@@ -55,6 +56,9 @@ function drawPlots() {
   };
   load();
   setInterval(load, 10000);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const p of plots) p.plot.redraw();
+  });
   addEventListener("resize", () => {
     for (const p of plots) p.plot.setSize({ width: p.place.clientWidth, height: 150 });
   });

@@ -21,6 +21,7 @@ function announce(root) {
 }
 
 const plots = [];
+let latest = Date.now() / 1000; // the end of the hour that is drawn, in seconds
 
 function drawPlots() {
   const places = document.querySelectorAll(".plot");
@@ -38,10 +39,9 @@ function drawPlots() {
   for (const place of places) {
     const names = place.dataset.series.split(","), labels = place.dataset.labels.split(","), isBytes = "bytes" in place.dataset;
     const axis = { stroke: () => color("--faint"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false } };
-    const hour = (_, lo, hi) => { const end = hi ?? Date.now() / 1000; return [end - 3600, end]; };
     const plot = new uPlot({
       width: place.clientWidth, height: 150, padding: [8, 8, 0, 0],
-      scales: { x: { range: hour }, y: { range: (_, lo, hi) => [0, Math.max(hi, 1)] } },
+      scales: { x: { range: () => [latest - 3600, latest] }, y: { range: (_, lo, hi) => [0, Math.max(hi, 1)] } },
       axes: [{ ...axis, space: 70 }, { ...axis, size: 70, space: 28, values: (_, vs) => vs.map((v) => short(v, isBytes)) }],
       series: [{ label: "at" }, ...names.map((_, i) => ({ label: labels[i], stroke: () => color("--plot-" + (i + 1)), width: 1.5, dash: [[], [6, 3], [2, 3]][i], points: { show: false }, value: (_, v) => short(v, isBytes) }))],
     }, [[], ...names.map(() => [])], place);
@@ -52,6 +52,7 @@ function drawPlots() {
     const r = await fetch(document.body.dataset.base + "history.json", { headers: { "HX-Request": "true" } });
     if (!r.ok) return;
     const h = await r.json();
+    latest = h.times.at(-1) ?? latest;
     for (const p of plots) p.plot.setData([h.times, ...p.names.map((n) => h.series[n])]);
   };
   load();

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ssegw/kms/kmstest"
 	"ssegw/proxy/admin"
 	"ssegw/proxy/audit"
 	"ssegw/proxy/check"
@@ -52,9 +53,10 @@ func (g *testGateway) console(t *testing.T, edit ...func(*console.Config)) *test
 		},
 		Check:     check.Config{Upstream: g.Upstream, State: g.State, KMS: g.KMS, KMSTimeout: giveUp, Log: g.Log},
 		AccessKey: clientAccessKey, SecretKey: clientSecretKey,
-		Viewer:  func(accessKey string) (string, bool) { secret, ok := c.viewers[accessKey]; return secret, ok },
-		Address: func(*http.Request) string { return c.address },
-		Region:  clientRegion, AutoEncryption: "off", Version: "test", Store: "http://store", Log: g.Log,
+		Viewer:   func(accessKey string) (string, bool) { secret, ok := c.viewers[accessKey]; return secret, ok },
+		Address:  func(*http.Request) string { return c.address },
+		IsSecure: func(r *http.Request, _ bool) bool { return r.Header.Get("X-Forwarded-Proto") == "https" },
+		Region:   clientRegion, AutoEncryption: "off", SealedOnly: "auto", Version: "test", Store: "http://store", Log: g.Log,
 	}
 	for _, f := range edit {
 		f(&cfg)
@@ -120,6 +122,16 @@ func (c *testConsole) signedIn() *testConsole {
 		c.t.Fatalf("sign-in: %d", status)
 	}
 	return c
+}
+
+// cookie returns the name and value of the session's cookie.
+func (c *testConsole) cookie() (name, value string) {
+	c.t.Helper()
+	for name, value := range c.jar {
+		return name, value
+	}
+	c.t.Fatal("no cookie")
+	return "", ""
 }
 
 // isIn reports whether the cookies open the console.
@@ -209,7 +221,7 @@ func TestConsoleSignIn(t *testing.T) {
 // TestConsoleCookieOnTLS checks the cookie of browsers on https.
 func TestConsoleCookieOnTLS(t *testing.T) {
 	t.Parallel()
-	c := newGateway(t).console(t, func(cfg *console.Config) { cfg.TLSTerminated = true })
+	c := newGateway(t).console(t, func(cfg *console.Config) { cfg.IsSecure = func(_ *http.Request, onS3 bool) bool { return onS3 } })
 	onS3 := *c
 	onS3.base, onS3.handler = console.PathOnS3, c.Handler(console.PathOnS3)
 	r := onS3.send(http.MethodPost, "sign-in", url.Values{"access-key": {clientAccessKey}, "secret-key": {clientSecretKey}})
@@ -381,21 +393,21 @@ func TestConsoleForgedSessions(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
 	c := g.console(t).signedIn()
-	value := c.jar["ssegw-console"]
-	for name, forged := range map[string]string{
+	name, value := c.cookie()
+	for what, forged := range map[string]string{
 		"empty": "", "noise": "bm9pc2U", "no base64": "!!", "cut": value[:len(value)-8], "changed": value[:40] + "A" + value[41:],
 		"of another purpose": tokenOf(t, console.NewLink("http://c/", clientSecretKey)),
 	} {
 		if forged == value {
 			continue
 		}
-		c.jar["ssegw-console"] = forged
+		c.jar[name] = forged
 		if c.isIn() {
-			t.Errorf("%s: signed in", name)
+			t.Errorf("%s: signed in", what)
 		}
 	}
 	other := g.console(t, func(cfg *console.Config) { cfg.SecretKey = "another-secret-key" })
-	other.jar["ssegw-console"] = value
+	other.jar[name] = value
 	if other.isIn() {
 		t.Error("a session outlives a change of the root credential's secret key")
 	}
@@ -474,22 +486,36 @@ func TestConsoleLink(t *testing.T) {
 		c, replica := g.console(t), other.console(t)
 		link := console.NewLink("http://console.test"+c.base, clientSecretKey)
 		path := strings.TrimPrefix(link, "http://console.test"+c.base)
-		if status, _ := c.get(path); status != http.StatusOK || !c.isIn() {
+		if status, body := c.get(path); status != http.StatusOK || c.isIn() || !strings.Contains(body, tokenOf(t, link)) {
+			t.Errorf("the link's page: %d, %s", status, body)
+		}
+		use := func(c *testConsole, token string) int {
+			t.Helper()
+			return c.send(http.MethodPost, "link", url.Values{"token": {token}}).StatusCode
+		}
+		if status := use(c, tokenOf(t, link)); status != http.StatusSeeOther || !c.isIn() {
 			t.Errorf("the link: %d", status)
 		}
-		if status, _ := replica.get(path); status != http.StatusForbidden || replica.isIn() {
+		if status := use(replica, tokenOf(t, link)); status != http.StatusForbidden || replica.isIn() {
 			t.Errorf("the link once more, at another replica: %d", status)
 		}
+		_, cookie := c.cookie()
 		for name, wrong := range map[string]string{
-			"of another secret": tokenOf(t, console.NewLink("http://c/", "another-secret-key")), "a cookie": c.jar["ssegw-console"], "none": "",
+			"of another secret": tokenOf(t, console.NewLink("http://c/", "another-secret-key")), "a cookie": cookie, "none": "",
 		} {
-			if status, _ := replica.get("link?token=" + wrong); status != http.StatusForbidden || replica.isIn() {
+			if status := use(replica, wrong); status != http.StatusForbidden || replica.isIn() {
 				t.Errorf("%s: %d", name, status)
 			}
 		}
-		old := tokenOf(t, console.NewLink("http://c/", clientSecretKey))
+		old, unrecorded := tokenOf(t, console.NewLink("http://c/", clientSecretKey)), tokenOf(t, console.NewLink("http://c/", clientSecretKey))
+		g.upstream.on(http.MethodPut, "/"+testStateBucket+"/console/", answerWith(503, "ServiceUnavailable"))
+		replica.address = "192.0.2.2"
+		if status := use(replica, unrecorded); status != http.StatusForbidden || replica.isIn() {
+			t.Errorf("a link whose use cannot be recorded: %d", status)
+		}
+		g.upstream.unhook()
 		time.Sleep(11 * time.Minute)
-		if status, _ := replica.get("link?token=" + old); status != http.StatusForbidden || replica.isIn() {
+		if status := use(replica, old); status != http.StatusForbidden || replica.isIn() {
 			t.Errorf("an old link: %d", status)
 		}
 		for _, line := range g.logs.All() {
@@ -687,14 +713,20 @@ func TestConsoleEscapes(t *testing.T) {
 
 func TestConsolePaths(t *testing.T) {
 	t.Parallel()
-	c := newGateway(t).console(t).signedIn()
+	g := newGateway(t)
+	c, before := g.console(t).signedIn(), g.kes.Requests(kmstest.OpGenerate)
 	for _, path := range []string{
 		"assets/x/../../../../etc/passwd", "assets/x/..%2f..%2fgo.mod", "assets/x/console.css", "assets/", "pages/layout.html", "jobs/..%2f..%2froot",
-		"buckets/..%2f" + testStateBucket, "buckets/" + testStateBucket, "object?bucket=" + testStateBucket + "&key=root", "%00", "jobs/%00",
+		"buckets/minio%2Fkms%2Fv1%2Fkey%2Fstatus", "buckets/b%2Fk", "/x", "//evil.test", "jobs//x", "./jobs", "buckets/..%2f" + testStateBucket, "buckets/" + testStateBucket, "object?bucket=" + testStateBucket + "&key=root", "%00", "jobs/%00",
 	} {
-		if status, body := c.get(path); status < 300 || strings.Contains(body, "module ssegw") {
-			t.Errorf("%s: %d", path, status)
+		r := c.send(http.MethodGet, path, nil)
+		body := bodyOf(t, r)
+		if r.StatusCode < 400 || r.StatusCode > 499 || strings.Contains(body, "module ssegw") {
+			t.Errorf("%s: %d to %q", path, r.StatusCode, r.Header.Get("Location"))
 		}
+	}
+	if n := g.kes.Requests(kmstest.OpGenerate); n != before {
+		t.Errorf("%d requests to KES", n-before)
 	}
 	if r := c.send(http.MethodPost, "check", url.Values{"x": {strings.Repeat("x", 1<<20)}}); r.StatusCode >= 500 {
 		t.Errorf("a large form: %d", r.StatusCode)
@@ -726,6 +758,9 @@ func TestConsoleBesideS3(t *testing.T) {
 	for path, want := range map[string]string{"/" + testBucket + "/k": "sandbox", "/": "sandbox", console.PathOnS3: "frame-ancestors", "/_ssegw": "frame-ancestors"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://s3.test"+path, nil))
+		if to := w.Header().Get("Location"); to != "" && !strings.HasPrefix(to, console.PathOnS3) {
+			t.Errorf("%s leads to %s", path, to)
+		}
 		if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, want) || strings.Contains(policy, "allow-same-origin") {
 			t.Errorf("%s: policy %q", path, policy)
 		}
@@ -759,4 +794,129 @@ func TestConsoleWithoutStore(t *testing.T) {
 	if _, body := c.get(""); !strings.Contains(body, "The store does not answer") || !strings.Contains(body, "KES gives no data keys") {
 		t.Errorf("the overview:\n%s", body)
 	}
+}
+
+// TestConsoleAssets checks that files that browsers keep carry no session.
+func TestConsoleAssets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newGateway(t, onClock()).console(t).signedIn()
+		_, page := c.get("")
+		time.Sleep(5 * time.Minute) // a page would renew the session now
+		links := regexp.MustCompile(`/console/(assets/[^"]+)`).FindAllStringSubmatch(page, -1)
+		if len(links) != 6 {
+			t.Fatalf("%d assets", len(links))
+		}
+		for _, link := range links {
+			r := c.send(http.MethodGet, link[1], nil)
+			if r.StatusCode != http.StatusOK || len(r.Cookies()) > 0 || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
+				t.Errorf("%s: %d %v", link[1], r.StatusCode, r.Header)
+			}
+		}
+	})
+}
+
+// TestConsoleInspectIsAudited checks that KES opens nothing for a person
+// without a record.
+func TestConsoleInspectIsAudited(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, withRule(testBucket, state.Rule{Algorithm: "AES256"}))
+	g.put("/bucket/k", []byte("x")).want(t, 200, "")
+	c := g.console(t)
+	c.viewers["auditor"] = "secret-of-auditor"
+	c.signIn("auditor", "secret-of-auditor")
+	if status, body := c.get("object?bucket=" + testBucket + "&key=k"); status != http.StatusOK || !strings.Contains(body, "AES-") {
+		t.Fatalf("%d %s", status, body)
+	}
+	got := c.audit.Latest()[0]
+	if got.Action != "ConsoleInspect" || got.AccessKey != "auditor" || got.Bucket != testBucket || got.Key != "k" || got.KESKey != kmstest.DefaultKey || got.Use != "unseal" {
+		t.Errorf("record %+v", got)
+	}
+}
+
+// TestConsoleSealedOnly checks what pages tell about plaintext, for each value
+// of the setting.
+func TestConsoleSealedOnly(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		setting string
+		rule    state.Rule
+		shows   string
+	}{
+		{"auto", state.Rule{Algorithm: "AES256"}, "migrating"},
+		{"auto", state.Rule{Algorithm: "AES256", SealedOnly: true}, "sealed only"},
+		{"always", state.Rule{Algorithm: "AES256"}, "sealed only"},
+		{"never", state.Rule{Algorithm: "AES256", SealedOnly: true}, "migrating"},
+	} {
+		g := newGateway(t, withRule(testBucket, test.rule))
+		c := g.console(t, func(cfg *console.Config) { cfg.SealedOnly = test.setting }).signedIn()
+		if _, body := c.get("buckets"); !strings.Contains(body, ">"+test.shows+"<") {
+			t.Errorf("%s, %+v: not %q in\n%s", test.setting, test.rule, test.shows, body)
+		}
+		attention := test.setting == "auto" && !test.rule.SealedOnly
+		if _, body := c.get(""); strings.Contains(body, "objects in plaintext from before") != attention {
+			t.Errorf("%s, %+v: the overview shows\n%s", test.setting, test.rule, body)
+		}
+	}
+}
+
+// TestConsoleKeyNeeds checks that a key that something needs never looks as if
+// nothing did.
+func TestConsoleKeyNeeds(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	for _, name := range []string{"unused", "lost"} {
+		g.kes.CreateKey(name)
+	}
+	lost := state.Rule{Algorithm: "aws:kms", KeyID: "lost"}
+	if err := setRule(t.Context(), g.State, testBucket, &lost); err != nil {
+		t.Fatal(err)
+	}
+	g.kes.DeleteKey("lost")
+	_, body := g.console(t).signedIn().get("keys")
+	rows := strings.Split(body, "<tr>")
+	find := func(name string) string {
+		for _, row := range rows {
+			if strings.Contains(row, `class="any">`+name) {
+				return row
+			}
+		}
+		t.Errorf("no row for %s in\n%s", name, body)
+		return ""
+	}
+	if row := find(kmstest.DefaultKey); !strings.Contains(row, "the gateway’s root") || !strings.Contains(row, "default") {
+		t.Errorf("the default key: %s", row)
+	}
+	if row := find("lost"); !strings.Contains(row, "not in KES") || !strings.Contains(row, testBucket) {
+		t.Errorf("the lost key: %s", row)
+	}
+	if row := find("unused"); strings.Contains(row, "root") || !strings.Contains(row, ">?<") {
+		t.Errorf("the unused key: %s", row)
+	}
+}
+
+// TestConsoleSignOutDuringOutage checks that other replicas learn of a sign-out
+// that could not be stored at first.
+func TestConsoleSignOutDuringOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, onClock())
+		other := newGateway(t, onClock(), withUpstream(g.upstream), withKES(g.kes))
+		c, replica := g.console(t).signedIn(), other.console(t)
+		replica.jar = maps.Clone(c.jar)
+		g.upstream.on(http.MethodPut, "/"+testStateBucket+"/console/", answerWith(503, "ServiceUnavailable"))
+		c.send(http.MethodPost, "sign-out", url.Values{})
+		c.jar = maps.Clone(replica.jar)
+		if c.isIn() {
+			t.Error("the session outlives its sign-out")
+		}
+		g.upstream.unhook()
+		time.Sleep(3 * time.Second)
+		c.signIn(clientAccessKey, clientSecretKey)
+		c.get("") // any visit
+		time.Sleep(3 * time.Second)
+		if replica.isIn() {
+			t.Error("the other replica never learns of the sign-out")
+		}
+	})
 }

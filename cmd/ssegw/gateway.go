@@ -140,7 +140,8 @@ func newConsole(g *gateway, server *proxy.Server, store *upstream.Store, proxies
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Viewer: g.credentials.viewer,
 		Address: func(r *http.Request) string { return upstream.OriginOf(r, proxies).Address },
 		Region:  cfg.Region, AutoEncryption: string(cfg.AutoEncryption), Version: version(), Store: cfg.UpstreamEndpoint.String(),
-		TLSTerminated: cfg.TLSTerminated, Log: g.log,
+		SealedOnly: string(cfg.SealedOnly), Log: g.log,
+		IsSecure: func(r *http.Request, onS3 bool) bool { return upstream.IsHTTPS(r, proxies) || onS3 && cfg.TLSTerminated },
 	})
 }
 
@@ -181,7 +182,7 @@ func (g *gateway) auditKeyUse(u admin.KeyUse) {
 func (g *gateway) start() {
 	ctx := g.open()
 	go g.credentials.watch(ctx)
-	go g.console.Run(ctx)
+	g.serving.Go(func() { g.console.Run(ctx) })
 	g.serving.Go(func() { g.jobs.Serve(ctx) })
 }
 

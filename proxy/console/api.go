@@ -57,6 +57,9 @@ func (e *apiError) Error() string { return e.Code + ": " + e.Message }
 // send sends a request for a bucket, or for the service if bucket is "". The
 // error is an *apiError if the API refuses the request.
 func (a *api) send(ctx context.Context, method, bucket string, query url.Values, body []byte) ([]byte, error) {
+	if bucket != "" && s3.CheckBucket(bucket) != nil {
+		return nil, fmt.Errorf("console: %q is no bucket", bucket) // it would be another path
+	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	u := &url.URL{Scheme: "http", Host: apiHost, Path: "/" + bucket, RawQuery: query.Encode()}

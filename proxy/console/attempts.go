@@ -19,8 +19,8 @@ type attempts struct {
 const (
 	attemptsBurst    = 5
 	attemptsEvery    = 12 * time.Second
-	attemptsAllBurst = 100
-	attemptsAllEvery = 200 * time.Millisecond
+	attemptsAllBurst = 60
+	attemptsAllEvery = time.Second
 	attemptsMost     = 10_000 // addresses
 )
 

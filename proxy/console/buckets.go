@@ -20,11 +20,23 @@ const maxRows = 300
 // bucketPages serves the pages of buckets.
 type bucketPages struct{ *Server }
 
+// named serves a page of the bucket in its path.
+func (s bucketPages) named(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s3.CheckBucket(r.PathValue("bucket")) != nil {
+			s.problem(w, r, http.StatusNotFound, "There is no such bucket", "That cannot be the name of a bucket.")
+			return
+		}
+		next(w, r)
+	}
+}
+
 // bucketRow is a line of the table of buckets.
 type bucketRow struct {
 	Name    string
 	Created time.Time
 	Rule    *state.Rule // nil: none
+	Serves  bool        // sealed objects only
 	Share   *share      // nil: no inventory has looked
 }
 
@@ -60,7 +72,7 @@ func (s bucketPages) bucketList(w http.ResponseWriter, r *http.Request) {
 		}
 		row := bucketRow{Name: b.Name, Created: b.CreationDate, Share: shares[b.Name]}
 		if rule, ok := rules[b.Name]; ok {
-			row.Rule = &rule
+			row.Rule, row.Serves = &rule, s.servesSealedOnly(&rule)
 		}
 		d.Rows = append(d.Rows, row)
 	}
@@ -110,7 +122,7 @@ func (s bucketPages) formOf(rule *s3.Encryption) ruleForm {
 type bucketData struct {
 	Name    string
 	Rule    *s3.Encryption // nil: none
-	Stored  *state.Rule    // the same as the gateway keeps it
+	Serves  bool           // sealed objects only
 	Default string         // of buckets without a rule
 	Share   *share
 	Form    ruleForm
@@ -126,21 +138,33 @@ func (s bucketPages) bucketPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	notice := ""
-	if r.URL.Query().Has("saved") {
+	switch q := r.URL.Query(); {
+	case q.Has("saved"):
 		notice = "The rule is saved. It holds at all replicas within 5 seconds."
+	case q.Has("cleared"):
+		notice = "The rule is cleared. No replica follows it after 5 seconds."
 	}
 	s.show(w, r, http.StatusOK, "buckets-one", &page{Title: d.Name, Data: d, Notice: notice})
 }
 
-func (s bucketPages) bucketData(ctx context.Context, bucket string) (*bucketData, error) {
+// ruleData is bucketData without what is not about the rule.
+func (s bucketPages) ruleData(ctx context.Context, bucket string) (*bucketData, error) {
 	rule, err := s.api.encryption(ctx, bucket)
 	if err != nil {
 		return nil, err
 	}
-	d := &bucketData{Name: bucket, Rule: rule, Form: s.formOf(rule), Share: s.shares(ctx)[bucket], Default: s.AutoEncryption}
+	return &bucketData{Name: bucket, Rule: rule, Form: s.formOf(rule), Default: s.AutoEncryption}, nil
+}
+
+func (s bucketPages) bucketData(ctx context.Context, bucket string) (*bucketData, error) {
+	d, err := s.ruleData(ctx, bucket)
+	if err != nil {
+		return nil, err
+	}
+	d.Share = s.shares(ctx)[bucket]
 	if rules, _, err := s.State.KnownRules(); err == nil {
 		if stored, ok := rules[bucket]; ok {
-			d.Stored = &stored
+			d.Serves = s.servesSealedOnly(&stored)
 		}
 	}
 	d.Keys, _ = s.KMS.List(ctx, "") // only for completion: KES may not allow it
@@ -169,6 +193,9 @@ func (s bucketPages) preview(d *bucketData) (lines []string) {
 	case s3.AES256:
 		add("New objects are sealed with SSE-S3 under the gateway\u2019s default key %s.", s.KMS.DefaultKey())
 	}
+	if d.Rule != nil && d.Rule.Algorithm == s3.AWSKMS && d.Rule.KeyID == "" && f.Algorithm == s3.AWSKMS {
+		add("The rule names its key from now on. So far it follows the gateway\u2019s default key.")
+	}
 	if f.BlockSSEC {
 		add("Writes with a customer\u2019s key (SSE-C) are refused.")
 	}
@@ -181,9 +208,14 @@ func (s bucketPages) preview(d *bucketData) (lines []string) {
 	return lines
 }
 
-// previewRule shows the page with the form as it is filled in.
+// previewRule shows the page with the form as it is filled in. A script asks
+// for it at each change of the form, and needs the preview alone.
 func (s bucketPages) previewRule(w http.ResponseWriter, r *http.Request) {
-	d, err := s.bucketData(r.Context(), r.PathValue("bucket"))
+	read := s.bucketData
+	if r.Header.Get("Hx-Request") != "" {
+		read = s.ruleData
+	}
+	d, err := read(r.Context(), r.PathValue("bucket"))
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -244,5 +276,5 @@ func (s bucketPages) clearRule(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	redirect(w, r, "buckets/"+url.PathEscape(bucket)+"?saved")
+	redirect(w, r, "buckets/"+url.PathEscape(bucket)+"?cleared")
 }

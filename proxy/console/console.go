@@ -23,6 +23,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,9 @@ type Config struct {
 	// Viewer returns the secret key of another credential that may look at the
 	// console.
 	Viewer func(accessKey string) (secretKey string, ok bool)
+	// IsSecure reports whether a browser uses https, here or towards a proxy;
+	// onS3 tells whether the request came to the S3 address.
+	IsSecure func(r *http.Request, onS3 bool) bool
 	// Address returns the address of the client that sent a request. Failed
 	// sign-ins are counted by it.
 	Address func(r *http.Request) string
@@ -62,7 +66,7 @@ type Config struct {
 	AutoEncryption string // of buckets without a rule: off, sse-s3 or sse-kms
 	Version        string // of the gateway
 	Store          string // URL of the store
-	TLSTerminated  bool   // clients of the S3 address come through a TLS terminator
+	SealedOnly     string // which buckets serve sealed objects only: auto, always or never
 	Log            *zap.Logger
 }
 
@@ -78,22 +82,32 @@ type Server struct {
 	history   *history
 	attempts  *attempts
 	ended     *ended
-	sessions  *sealing
-	links     *sealing
+	seals     func() seals
 	api       *api
 	views     *views
 	checks    checks
 	overviews overviews
 }
 
+// seals are the sealings of a console. They are derived when a browser first
+// needs them, which takes time.
+type seals struct{ sessions, links *sealing }
+
 // New returns a console. Run must run for as long as it serves.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, started: time.Now(), history: newHistory(cfg.Metrics, cfg.KMS), attempts: newAttempts(), views: newViews()}
-	s.sessions, s.links = newSealing(cfg.SecretKey, "session"), newSealing(cfg.SecretKey, "link")
+	s.seals = sync.OnceValue(func() seals {
+		master := masterKey(cfg.SecretKey)
+		return seals{newSealing(master, "session"), newSealing(master, "link")}
+	})
 	s.ended = newEnded(cfg.State, cfg.Log)
 	s.api = newAPI(cfg.S3, cfg.Region, cfg.AccessKey, cfg.SecretKey)
 	return s
 }
 
-// Run records the history that the plots show, until ctx ends.
-func (s *Server) Run(ctx context.Context) { s.history.run(ctx) }
+// Run records the history that the plots show, until ctx ends. Then it waits
+// for a check that runs.
+func (s *Server) Run(ctx context.Context) {
+	s.history.run(ctx)
+	s.checks.stop()
+}

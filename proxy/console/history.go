@@ -68,9 +68,13 @@ func (h *history) run(ctx context.Context) {
 	}
 }
 
-// take adds a sample.
+// take adds a sample, unless the counters cannot be read.
 func (h *history) take(now time.Time) {
-	s := sample{at: now, counts: h.counters()}
+	counts, err := h.counters()
+	if err != nil {
+		return
+	}
+	s := sample{at: now, counts: counts}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.samples) == historySamples {
@@ -80,9 +84,11 @@ func (h *history) take(now time.Time) {
 	h.samples = append(h.samples, s)
 }
 
-// counters reads the counters. A family that cannot be gathered counts as zero.
-func (h *history) counters() (counts [seriesCount]float64) {
-	families, _ := h.metrics.Gather() // the error is about families that are left out
+func (h *history) counters() (counts [seriesCount]float64, err error) {
+	families, err := h.metrics.Gather()
+	if err != nil {
+		return counts, err
+	}
 	for _, f := range families {
 		switch f.GetName() {
 		case "ssegw_http_requests_total":
@@ -105,7 +111,7 @@ func (h *history) counters() (counts [seriesCount]float64) {
 	}
 	stats := h.kms.Stats()
 	counts[seriesCalls], counts[seriesHits] = float64(stats.Calls.Count), float64(stats.CacheHits+stats.SharedUsed)
-	return counts
+	return counts, nil
 }
 
 func label(m *dto.Metric, name string) string {
@@ -117,9 +123,11 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
+// seriesOfStatus returns the series of a status. 0 is a request that was
+// aborted before an answer.
 func seriesOfStatus(code string) int {
 	switch {
-	case strings.HasPrefix(code, "5"):
+	case strings.HasPrefix(code, "5"), code == "0":
 		return seriesFailed
 	case strings.HasPrefix(code, "4"):
 		return seriesRefused
@@ -144,7 +152,7 @@ func (h *history) plots() plots {
 			p.Series[name] = append(p.Series[name], rateOf(h.samples[j-1], h.samples[j], i))
 		}
 	}
-	for _, s := range h.samples[1:] {
+	for _, s := range h.samples[min(1, len(h.samples)):] {
 		p.Times = append(p.Times, s.at.Unix())
 	}
 	return p
@@ -170,6 +178,9 @@ type rates struct {
 func (h *history) rates() (all [seriesCount]rates) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(h.samples) == 0 {
+		return all
+	}
 	last := len(h.samples) - 1
 	end := h.samples[last]
 	for i := range all {

@@ -154,6 +154,10 @@ func (f *jobForm) job(dryRun bool) (*jobs.Job, error) {
 		} else {
 			set.KeepPlain = f.KeepPlain
 		}
+	case jobs.Inventory:
+		if f.Prefix != "" {
+			return nil, fmt.Errorf("%w: an inventory counts whole buckets, so leave the prefix empty", jobs.ErrInvalid)
+		}
 	case jobs.Verify:
 		set.HeadersOnly = f.HeadersOnly
 		if f.Sample != "" {
@@ -267,13 +271,15 @@ func (s jobPages) changeJob(w http.ResponseWriter, r *http.Request) {
 	case "pause":
 		err = s.Jobs.Pause(ctx, id)
 	case "resume":
-		err = s.Jobs.Resume(ctx, id)
+		if err = s.Jobs.Resume(ctx, id); err == nil {
+			s.Jobs.Begin(id) // another gateway would take seconds to find it
+		}
 	case "cancel":
 		err = s.Jobs.Cancel(ctx, id)
 	case "start":
 		id, err = s.startAfterDryRun(r, id)
 	default:
-		s.problem(w, r, http.StatusNotFound, "There is no such page", "The links above lead to all pages.")
+		s.problem(w, r, http.StatusNotFound, "There is no such page", "The console’s first page leads to all others.")
 		return
 	}
 	if action != "start" {
@@ -340,7 +346,7 @@ func (s jobPages) jobTable(w http.ResponseWriter, r *http.Request) {
 
 // harmless returns a cell that no spreadsheet takes for a formula.
 func harmless(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+	if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
 		return "'" + cell
 	}
 	return cell

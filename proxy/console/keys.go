@@ -1,13 +1,15 @@
 package console
 
 import (
+	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"ssegw/proxy/sse"
+	"ssegw/proxy/jobs"
 )
 
 // keyPages serves the page of KES keys.
@@ -17,8 +19,8 @@ type keyPages struct{ *Server }
 type keyRow struct {
 	Name      string
 	IsDefault bool
-	Rules     []string // buckets whose rule names the key
-	Objects   int64    // by the last inventory of all buckets, older versions included
+	IsMissing bool        // KES does not have it, or does not tell
+	Needs     *jobs.Needs // nil: nothing needs it, as far as is known
 }
 
 // keyListData is what the page of keys shows.
@@ -29,6 +31,7 @@ type keyListData struct {
 	All       int
 	Inventory string    // ID of the inventory that has counted the objects; "": there is none
 	At        time.Time // when it began
+	Unknown   int64     // objects that it could not read: they may need any key
 	Error     string    // of the last change
 	New       string    // name that was asked for
 }
@@ -57,35 +60,51 @@ func (s keyPages) showKeys(w http.ResponseWriter, r *http.Request, status int, n
 		s.fail(w, r, err)
 		return
 	}
-	rules := map[string][]string{}
-	if all, err := s.rules(ctx); err == nil {
-		for bucket, rule := range all {
-			if key, err := sse.KeyName(rule.KeyID, s.KMS.DefaultKey()); err == nil {
-				rules[key] = append(rules[key], bucket)
-			}
-		}
+	needs, err := s.needs(ctx, &d)
+	if err != nil {
+		s.fail(w, r, err)
+		return
 	}
-	objects := map[string]int64{}
-	for _, j := range s.inventories(ctx) {
-		if j.Bucket == "" && j.Prefix == "" {
-			d.Inventory, d.At = j.ID, j.Created
-			for _, u := range j.Uses {
-				objects[u.Key] += u.Objects + u.Versions
-			}
-			break
-		}
-	}
-	d.All = len(names)
+	rows := []keyRow{}
 	for _, name := range names {
+		rows = append(rows, keyRow{Name: name, IsDefault: name == s.KMS.DefaultKey(), Needs: needs[name]})
+		delete(needs, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(needs)) {
+		rows = append(rows, keyRow{Name: name, IsDefault: name == s.KMS.DefaultKey(), IsMissing: true, Needs: needs[name]})
+	}
+	d.All = len(rows)
+	for _, row := range rows {
 		switch {
-		case !strings.Contains(name, d.Filter):
-		case len(d.Rows) == maxRows:
+		case !strings.Contains(row.Name, d.Filter):
+		case len(d.Rows) == maxRows && !row.IsMissing:
 			d.Hidden++
 		default:
-			d.Rows = append(d.Rows, keyRow{name, name == s.KMS.DefaultKey(), slices.Sorted(slices.Values(rules[name])), objects[name]})
+			d.Rows = append(d.Rows, row)
 		}
 	}
 	s.show(w, r, status, "keys", &page{Title: "Keys", Data: &d, Notice: notice})
+}
+
+// needs returns what needs each key: objects as the last inventory of all
+// buckets has counted them, and rules, roots and uploads as they are now.
+func (s keyPages) needs(ctx context.Context, d *keyListData) (map[string]*jobs.Needs, error) {
+	last := &jobs.Job{}
+	for _, j := range s.inventories(ctx) {
+		if j.Bucket == "" && j.Prefix == "" {
+			last, d.Inventory, d.At, d.Unknown = j, j.ID, j.Created, j.Incomplete()
+			break
+		}
+	}
+	list, err := s.Jobs.NeedsOf(ctx, last, "")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*jobs.Needs{}
+	for _, n := range list {
+		all[n.Key] = n
+	}
+	return all, nil
 }
 
 func (s keyPages) createKey(w http.ResponseWriter, r *http.Request) {

@@ -24,18 +24,13 @@ func (s *Server) rules(ctx context.Context) (map[string]state.Rule, error) {
 // share is how much of a bucket is sealed, by an inventory.
 type share struct {
 	Sealed, Plain, Unreadable int64 // objects and older versions
+	Incomplete                bool  // objects of the inventory, maybe of other buckets, are not counted
 	Job                       string
 	At                        time.Time
 }
 
 // Percent is the sealed part in percent, rounded down, so that 100 means all.
-func (s *share) Percent() int64 {
-	all := s.Sealed + s.Plain + s.Unreadable
-	if all == 0 {
-		return 100
-	}
-	return s.Sealed * 100 / all
-}
+func (s *share) Percent() int64 { return s.Sealed * 100 / max(s.Total(), 1) }
 
 // Total returns the number of objects and versions.
 func (s *share) Total() int64 { return s.Sealed + s.Plain + s.Unreadable }
@@ -50,10 +45,10 @@ func (s *Server) shares(ctx context.Context) map[string]*share {
 		}
 		found := map[string]*share{}
 		if j.Bucket != "" {
-			found[j.Bucket] = &share{Job: j.ID, At: j.Created}
+			found[j.Bucket] = &share{Job: j.ID, At: j.Created, Incomplete: j.Incomplete() > 0}
 		}
 		for _, name := range j.Buckets {
-			found[name] = &share{Job: j.ID, At: j.Created}
+			found[name] = &share{Job: j.ID, At: j.Created, Incomplete: j.Incomplete() > 0}
 		}
 		for _, u := range j.Uses {
 			n := found[u.Bucket]
@@ -100,4 +95,16 @@ func (s *Server) stateProblem() string {
 		return plainText(err)
 	}
 	return "the gateway is starting"
+}
+
+// servesSealedOnly reports whether a bucket with a rule refuses to serve
+// plaintext.
+func (s *Server) servesSealedOnly(rule *state.Rule) bool {
+	switch s.SealedOnly {
+	case "never":
+		return false
+	case "always":
+		return rule.SealedOnly || rule.Algorithm != "" || s.AutoEncryption != "off"
+	}
+	return rule.SealedOnly
 }

@@ -10,9 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"ssegw/proxy/admin"
 	"ssegw/proxy/jobs"
-	"ssegw/proxy/state"
 )
 
 // overviewPages serves the first page.
@@ -70,13 +71,18 @@ type overviews struct {
 const overviewMaxAge = 2 * time.Second
 
 func (s overviewPages) overview(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, http.StatusOK, "overview", &page{Title: "Overview", Data: s.lastOverview(r.Context())})
+}
+
+// lastOverview returns the last overview, or a new one if that is old.
+func (s overviewPages) lastOverview(ctx context.Context) *overviewData {
 	s.overviews.mu.Lock()
 	defer s.overviews.mu.Unlock()
 	if time.Since(s.overviews.at) > overviewMaxAge {
-		s.overviews.last = s.newOverview(context.WithoutCancel(r.Context()))
+		s.overviews.last = s.newOverview(context.WithoutCancel(ctx))
 		s.overviews.at = time.Now()
 	}
-	s.show(w, r, http.StatusOK, "overview", &page{Title: "Overview", Data: s.overviews.last})
+	return s.overviews.last
 }
 
 // overviewTimeout limits what an overview asks of the store.
@@ -118,7 +124,7 @@ func (s overviewPages) stateData(ctx context.Context) stateData {
 }
 
 var rateNames = [seriesCount]string{
-	"Requests answered", "Requests refused (4xx)", "Requests failed (5xx)", "Bytes from clients", "Bytes to clients",
+	"Requests answered", "Requests refused (4xx)", "Requests failed (5xx) or aborted", "Bytes from clients, as declared", "Bytes to clients",
 	"Calls of KES", "Data keys from the cache", "Integrity failures",
 }
 
@@ -144,7 +150,7 @@ func (s overviewPages) attention(ctx context.Context, d *overviewData) (list []a
 			"Bring a KES server back, or allow the key in its policy.")
 	}
 	if n := s.history.rates()[seriesTampered].Total; n > 0 {
-		add(true, "jobs/new?kind=verify", fmt.Sprintf("%.0f reads in the last hour found objects that the store had altered.", n),
+		add(true, "jobs/new?kind=verify", fmt.Sprintf("Reads in the last hour that found objects altered by the store: %.0f.", n),
 			"The log has the names (\u201crequest failed\u201d). Verify the buckets, and restore what is not authentic.")
 	}
 	for _, e := range h.Endpoints {
@@ -185,7 +191,7 @@ func (s overviewPages) jobsToMind(ctx context.Context) (list []attention) {
 	}
 	for _, j := range newest {
 		if j.Status.Ended() && j.Status != jobs.Cancelled && time.Since(j.Ended) < minded && (j.Status == jobs.Failed || j.Incomplete() > 0) {
-			text := fmt.Sprintf("The job %s of %s left out or failed at %d objects.", j.Kind, scopeOf(j), j.Incomplete())
+			text := fmt.Sprintf("The job %s of %s left out or failed at %s.", j.Kind, scopeOf(j), objects(j.Incomplete()))
 			if j.Status == jobs.Failed {
 				text = fmt.Sprintf("The job %s of %s failed: %s.", j.Kind, scopeOf(j), j.Error)
 			}
@@ -203,22 +209,18 @@ func (s overviewPages) rulesToMind() []attention {
 	}
 	migrating := 0
 	for _, rule := range rules {
-		if isMigrating(rule) {
+		if rule.Algorithm != "" && !s.servesSealedOnly(&rule) {
 			migrating++
 		}
 	}
-	if migrating == 0 {
+	if migrating == 0 || s.SealedOnly == "never" {
 		return nil
 	}
 	return []attention{{
-		Text:   fmt.Sprintf("%d buckets have a rule and may still hold objects in plaintext from before.", migrating),
-		Remedy: "Seal them with a job. Then the bucket serves sealed objects only.", Page: "buckets",
+		Text:   "Buckets that have a rule and may still hold objects in plaintext from before: " + humanize.Comma(int64(migrating)) + ".",
+		Remedy: "Seal them with a job. Then a bucket serves sealed objects only.", Page: "buckets",
 	}}
 }
-
-// isMigrating reports whether a bucket with this rule may hold objects in
-// plaintext.
-func isMigrating(rule state.Rule) bool { return rule.Algorithm != "" && !rule.SealedOnly }
 
 func (s overviewPages) historyDocument(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")

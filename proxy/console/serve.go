@@ -1,8 +1,11 @@
 package console
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -25,10 +28,13 @@ const (
 	pageTimeout = 30 * time.Second
 )
 
-// policy lets pages load what this server has, and nothing else. data: is for
-// the images in the style sheet of Pico.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+// policyOf lets a page load the scripts and styles that have its nonce, and
+// nothing else. On the S3 address, objects have the same origin, so that would
+// not be enough. data: is for the images in the style sheet of Pico.
+func policyOf(nonce string) string {
+	return "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce + "'; img-src data:; connect-src 'self'; " +
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+}
 
 // guestPolicy makes pages of stored objects strangers to the console on the
 // same address: without it, a script in an object could use the session of the
@@ -55,7 +61,8 @@ func (s *Server) Handler(base string) http.Handler {
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, http.StatusForbidden, "This request came from another site", "The console accepts changes from its own pages only.")
 	}))
-	inner := http.StripPrefix(strings.TrimSuffix(base, "/"), protection.Handler(s.routes()))
+	bare := strings.TrimSuffix(base, "/")
+	inner := http.StripPrefix(bare, protection.Handler(s.routes()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), baseKey{}, base), pageTimeout)
 		defer cancel()
@@ -65,13 +72,20 @@ func (s *Server) Handler(base string) http.Handler {
 		_ = control.SetWriteDeadline(time.Now().Add(2 * pageTimeout))
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		secure(w.Header())
-		s.logged(w, r, inner)
+		switch p := r.URL.Path; {
+		case p == bare:
+			redirect(w, r, "")
+		case path.Clean(p) != strings.TrimSuffix(p, "/"): // a mux would redirect it, without base
+			s.problem(w, r, http.StatusNotFound, "There is no such page", "The console’s first page leads to all others.")
+		default:
+			s.logged(w, r, inner)
+		}
 	})
 }
 
 // secure sets the headers of all answers.
 func secure(h http.Header) {
-	h.Set("Content-Security-Policy", policy)
+	h.Set("Content-Security-Policy", policyOf(rand.Text())) // pages set their own
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
@@ -128,21 +142,21 @@ func (s *Server) Beside(api http.Handler, isBucket func(host string) bool) http.
 func (s *Server) routes() http.Handler {
 	in, first, buckets, keys, jobs, looks := signInPages{s}, overviewPages{s}, bucketPages{s}, keyPages{s}, jobPages{s}, lookPages{s}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /assets/{version}/{name}", s.asset)
 	mux.HandleFunc("GET /sign-in", in.signInPage)
 	mux.HandleFunc("POST /sign-in", in.signIn)
-	mux.HandleFunc("GET /link", in.useLink)
+	mux.HandleFunc("GET /link", in.linkPage)
+	mux.HandleFunc("POST /link", in.useLink)
 	mux.HandleFunc("POST /sign-out", s.reader(in.signOut))
 
 	mux.HandleFunc("GET /{$}", s.reader(first.overview))
 	mux.HandleFunc("GET /history.json", s.reader(first.historyDocument))
 
 	mux.HandleFunc("GET /buckets", s.reader(buckets.bucketList))
-	mux.HandleFunc("GET /buckets/{bucket}", s.reader(buckets.bucketPage))
-	mux.HandleFunc("POST /buckets/{bucket}/preview", s.reader(buckets.previewRule))
-	mux.HandleFunc("POST /buckets/{bucket}", s.writer(buckets.setRule))
-	mux.HandleFunc("GET /buckets/{bucket}/clear", s.reader(buckets.clearPage))
-	mux.HandleFunc("POST /buckets/{bucket}/clear", s.writer(buckets.clearRule))
+	mux.HandleFunc("GET /buckets/{bucket}", s.reader(buckets.named(buckets.bucketPage)))
+	mux.HandleFunc("POST /buckets/{bucket}/preview", s.reader(buckets.named(buckets.previewRule)))
+	mux.HandleFunc("POST /buckets/{bucket}", s.writer(buckets.named(buckets.setRule)))
+	mux.HandleFunc("GET /buckets/{bucket}/clear", s.reader(buckets.named(buckets.clearPage)))
+	mux.HandleFunc("POST /buckets/{bucket}/clear", s.writer(buckets.named(buckets.clearRule)))
 
 	mux.HandleFunc("GET /keys", s.reader(keys.keyList))
 	mux.HandleFunc("POST /keys", s.writer(keys.createKey))
@@ -162,9 +176,12 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /check", s.writer(looks.runCheck))
 	mux.HandleFunc("GET /object", s.reader(looks.objectPage))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, http.StatusNotFound, "There is no such page", "The links above lead to all pages.")
+		s.problem(w, r, http.StatusNotFound, "There is no such page", "The console’s first page leads to all others.")
 	})
-	return s.withSession(mux)
+	outer := http.NewServeMux()
+	outer.Handle("/", s.withSession(mux))
+	outer.HandleFunc("GET /assets/{version}/{name}", s.asset) // has no use for sessions
+	return outer
 }
 
 // withSession adds the session to the context of a request, and renews it.
@@ -214,6 +231,7 @@ func redirect(w http.ResponseWriter, r *http.Request, page string) {
 // change is a change that somebody made in the console.
 type change struct {
 	action, bucket, key, kesKey string
+	use                         string // "": change
 }
 
 // audit records a change, also one that failed.
@@ -228,6 +246,6 @@ func (s *Server) audit(r *http.Request, c change, err error) {
 func (s *Server) auditAs(user string, c change, err error) {
 	s.Audit.Record(&audit.Record{
 		Time: time.Now().UTC(), RequestID: upstream.RandomTag(), AccessKey: user, Action: "Console" + c.action,
-		Bucket: c.bucket, Key: c.key, KESKey: c.kesKey, Use: "change", Result: codeOf(err),
+		Bucket: c.bucket, Key: c.key, KESKey: c.kesKey, Use: cmp.Or(c.use, "change"), Result: codeOf(err),
 	})
 }

@@ -6,9 +6,12 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -18,7 +21,7 @@ import (
 // How long sessions and links last.
 const (
 	sessionIdle  = 30 * time.Minute // without a visit
-	sessionRenew = 10 * time.Minute // a visit renews a session that is older
+	sessionRenew = time.Minute      // a visit renews a session that is older
 	sessionMost  = 12 * time.Hour
 	linkLife     = 10 * time.Minute
 )
@@ -28,8 +31,22 @@ const (
 // So another replica opens the value, and another secret does not.
 type sealing struct{ aead cipher.AEAD }
 
-func newSealing(secret, purpose string) *sealing {
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "ssegw console v1 "+purpose, 32)
+// keyRounds makes each guess of a secret key expensive for somebody who has a
+// cookie or a link (PBKDF2, RFC 8018).
+const keyRounds = 210_000
+
+// masterKey derives the key of all sealings from the secret key of the root
+// credential. It takes a tenth of a second.
+func masterKey(secret string) []byte {
+	key, err := pbkdf2.Key(sha512.New, secret, []byte("ssegw console v1"), keyRounds, 32)
+	if err != nil {
+		panic(err) // the length is in range
+	}
+	return key
+}
+
+func newSealing(master []byte, purpose string) *sealing {
+	key, err := hkdf.Expand(sha256.New, master, "ssegw console v1 "+purpose, 32)
 	if err != nil {
 		panic(err) // the length is in range
 	}
@@ -110,7 +127,7 @@ func (s *Server) sessionOf(ctx context.Context, r *http.Request) *session {
 		return nil
 	}
 	v := &session{}
-	if s.sessions.open(cookie.Value, v) != nil || v.isOver(time.Now()) {
+	if s.seals().sessions.open(cookie.Value, v) != nil || v.isOver(time.Now()) {
 		return nil
 	}
 	secret, changes, ok := s.secretOf(v.AccessKey)
@@ -135,28 +152,26 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request, v *session) {
 	}
 }
 
-// cookieName returns the name of the cookie. On https its prefix keeps plain
-// http from setting it (RFC 6265bis, section 4.1.3).
+// cookieName returns the name of the cookie. Browsers send cookies to all ports
+// of a host, so it differs between installations. On https its prefix keeps
+// plain http from setting it (RFC 6265bis, section 4.1.3).
 func (s *Server) cookieName(r *http.Request) string {
-	if s.isSecure(r) {
-		return "__Secure-ssegw-console"
+	sum := sha256.Sum256([]byte(s.AccessKey + "\n" + s.Store + "\n" + s.State.Bucket()))
+	name := "ssegw-console-" + hex.EncodeToString(sum[:4])
+	if s.IsSecure(r, baseOf(r) == PathOnS3) {
+		return "__Secure-" + name
 	}
-	return "ssegw-console"
-}
-
-// isSecure reports whether the browser uses https.
-func (s *Server) isSecure(r *http.Request) bool {
-	return r.TLS != nil || s.TLSTerminated && baseOf(r) == PathOnS3
+	return name
 }
 
 // setCookie gives the browser a session; nil takes it away.
 func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, v *session) {
 	cookie := &http.Cookie{
-		Name: s.cookieName(r), Path: baseOf(r), HttpOnly: true, Secure: s.isSecure(r), SameSite: http.SameSiteStrictMode,
+		Name: s.cookieName(r), Path: baseOf(r), HttpOnly: true, Secure: s.IsSecure(r, baseOf(r) == PathOnS3), SameSite: http.SameSiteStrictMode,
 		MaxAge: -1,
 	}
 	if v != nil {
-		cookie.Value, cookie.MaxAge = s.sessions.seal(v), int(sessionIdle/time.Second)
+		cookie.Value, cookie.MaxAge = s.seals().sessions.seal(v), int(sessionIdle/time.Second)
 	}
 	http.SetCookie(w, cookie)
 }

@@ -51,7 +51,9 @@ func (s signInPages) signIn(w http.ResponseWriter, r *http.Request) {
 		s.show(w, r, http.StatusForbidden, "sign-in", &page{Title: "Sign in", Data: form})
 	}
 	s.Log.Warn("console: sign-in refused", zap.String("remote", s.Address(r)), zap.Bool("limited", !allowed))
-	s.auditAs("", change{action: "SignIn"}, errDenied)
+	if allowed { // otherwise anybody could fill the audit file
+		s.auditAs("", change{action: "SignIn"}, errDenied)
+	}
 }
 
 // isSecret compares a secret in constant time, also for unknown access keys.
@@ -91,31 +93,49 @@ type link struct {
 // few minutes. console is the URL of the console and ends in a slash. secret is
 // the root credential's.
 func NewLink(console, secret string) string {
-	token := newSealing(secret, "link").seal(link{newID(), time.Now().Add(linkLife).UTC()})
+	token := newSealing(masterKey(secret), "link").seal(link{newID(), time.Now().Add(linkLife).UTC()})
 	return console + "link?" + url.Values{"token": {token}}.Encode()
 }
 
-// useLink signs in somebody who has such a link. The answer is a page that goes
-// on by itself: browsers send no cookie of ours with a redirect that another
-// site began.
+// linkPage asks for a click, because programs that look at links must not use
+// them up. With scripts the page goes on by itself.
+func (s signInPages) linkPage(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, http.StatusOK, "link", &page{Title: "Sign in", Data: r.URL.Query().Get("token")})
+}
+
+// useLink signs in somebody who has such a link.
 func (s signInPages) useLink(w http.ResponseWriter, r *http.Request) {
-	var l link
-	err := s.links.open(r.URL.Query().Get("token"), &l)
-	if err == nil && time.Now().After(l.Until) {
-		err = errDenied
-	}
-	if err == nil {
-		err = s.ended.add(r.Context(), l.ID, l.Until)
-	}
-	if errors.Is(err, errNotOurs) || errors.Is(err, errDenied) || errors.Is(err, errUsed) {
-		s.auditAs("", change{action: "SignIn"}, errDenied)
-		s.problem(w, r, http.StatusForbidden, "This link does not work", "A link signs in once, within ten minutes. Make another one with ssegw console, or sign in with the keys.")
+	var err error
+	verified, allowed := s.attempts.try(s.Address(r), func() bool {
+		err = s.use(r)
+		return err == nil
+	})
+	if verified {
+		s.begin(w, r, s.AccessKey, s.SecretKey)
+		redirect(w, r, "")
 		return
 	}
-	if err != nil { // the store is away: only this replica knows that the link was used
-		s.Log.Error("console: use of a link not shared with other replicas", zap.Error(err))
+	text := "A link signs in once, within ten minutes. Make another one with ssegw console, or sign in with the keys."
+	switch {
+	case !allowed:
+		text = "Too many attempts have failed. Wait a minute, then try again."
+	case !errors.Is(err, errNotOurs) && !errors.Is(err, errDenied) && !errors.Is(err, errUsed):
+		text = "The gateway cannot record that the link was used, because it does not reach its state. Sign in with the keys."
+		s.Log.Error("console: use of a link not recorded", zap.Error(err))
+	default:
+		s.auditAs("", change{action: "SignIn"}, errDenied)
 	}
-	s.begin(w, r, s.AccessKey, s.SecretKey)
-	w.Header().Set("Refresh", "0; url="+baseOf(r))
-	s.show(w, r, http.StatusOK, "welcome", &page{Title: "Signed in"})
+	s.problem(w, r, http.StatusForbidden, "This link does not work", text)
+}
+
+// use uses up the link of a request.
+func (s signInPages) use(r *http.Request) error {
+	var l link
+	if err := s.seals().links.open(r.PostFormValue("token"), &l); err != nil {
+		return err
+	}
+	if time.Now().After(l.Until) {
+		return errDenied
+	}
+	return s.ended.add(r.Context(), l.ID, l.Until)
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -74,6 +75,7 @@ type page struct {
 	User      string // access key; "": nobody is signed in
 	MayChange bool
 	Version   string
+	Nonce     string // of the scripts and styles of the page
 }
 
 // Section returns the part of the console that a page belongs to.
@@ -85,6 +87,8 @@ func (p *page) Section() string {
 // show sends a page.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, name string, p *page) {
 	p.Name, p.Base, p.Version = name, baseOf(r), s.Version
+	p.Nonce = rand.Text()
+	w.Header().Set("Content-Security-Policy", policyOf(p.Nonce))
 	p.Assets = p.Base + "assets/" + s.views.version + "/"
 	if v := userOf(r); v != nil {
 		p.User, p.MayChange = v.AccessKey, v.changes
@@ -130,7 +134,14 @@ var functions = template.FuncMap{
 	"size":    func(n float64) string { return humanize.IBytes(uint64(max(n, 0))) },
 	"took":    roundly,
 	"percent": func(part float64) float64 { return part * 100 },
-	"dict":    dict,
+	"httptime": func(s string) *time.Time {
+		t, err := http.ParseTime(s)
+		if err != nil {
+			return nil
+		}
+		return &t
+	},
+	"dict": dict,
 }
 
 // rateText returns a rate with about three digits.

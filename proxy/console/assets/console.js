@@ -49,8 +49,8 @@ function drawPlots() {
   }
   const load = async () => {
     if (document.hidden) return;
-    const r = await fetch(document.body.dataset.base + "history.json", { headers: { "HX-Request": "true" } });
-    if (!r.ok) return;
+    const r = await fetch(document.body.dataset.base + "history.json", { headers: { "HX-Request": "true" } }).catch(() => null);
+    if (!r?.ok) return; // the live part tells about it
     const h = await r.json();
     latest = h.times.at(-1) ?? latest;
     for (const p of plots) p.plot.setData([h.times, ...p.names.map((n) => h.series[n])]);
@@ -73,8 +73,22 @@ drawPlots();
 document.body.addEventListener("htmx:beforeRequest", (e) => {
   if (document.hidden && e.detail.requestConfig.verb === "get") e.preventDefault();
 });
+// A live part that cannot be fetched must not look as if it were up to date.
+let fresh = new Date();
+for (const event of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+  document.body.addEventListener(event, () => {
+    const stale = document.getElementById("stale");
+    if (!stale.hidden) return;
+    stale.textContent = "Not up to date: the gateway has not answered since " + zone.format(fresh) + ".";
+    stale.hidden = false;
+  });
+}
 // New content gets its times before anybody sees them.
 document.body.addEventListener("htmx:afterSwap", () => {
+  fresh = new Date();
+  document.getElementById("stale").hidden = true;
   localTimes(document);
   announce(document);
 });
+
+document.querySelector("form[data-submit]")?.requestSubmit();

@@ -68,10 +68,11 @@ var packages = []struct {
 	{"proxy/assembly", "sealer proxy/s3 proxy/sigv4 proxy/object proxy/payload proxy/state", ""},
 	{"proxy/rescue", "sealer proxy/s3 proxy/upstream proxy/object", ""},
 	{"proxy/jobs", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/state proxy/sse proxy/object", ""},
-	{"proxy", "kms sealer proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs"},
+	{"proxy", "kms sealer proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin"},
 	{"proxy/admin", "kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs", "kms/kmstest"},
 
-	{"cmd/ssegw", "config config/files kms sealer proxy proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/rescue proxy/task", "kms/kmstest"},
+	{"proxy/console", "kms sealer proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/task", "kms/kmstest"},
+	{"cmd/ssegw", "config config/files kms sealer proxy proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/rescue proxy/task proxy/console", "kms/kmstest"},
 	{".", "", ""},
 }
 

@@ -83,6 +83,15 @@ const (
 	ForwardClientOn  ForwardClient = "on"
 )
 
+// Console decides where the console is served.
+type Console string
+
+// Values of Config.Console.
+const (
+	ConsoleOff Console = "off" // on the admin address alone
+	ConsoleOn  Console = "on"  // on the S3 address too
+)
+
 // UpstreamBody is the framing of sealed bodies sent to the store.
 type UpstreamBody string
 
@@ -100,7 +109,8 @@ type Config struct {
 	EnvFile string `group:"Environment file" env:"SSEGW_CONFIG_ENV_FILE" alias:"MINIO_CONFIG_ENV_FILE" path:"file" doc:"File of NAME=value lines that override the environment. A restart reads it again."`
 
 	Address        string   `group:"Addresses and TLS" env:"SSEGW_ADDRESS" envDefault:":9000" doc:"Address for S3 clients, mc and health checks."`
-	AdminAddress   string   `env:"SSEGW_ADMIN_ADDRESS" envDefault:"127.0.0.1:9001" doc:"Address for metrics and pprof. Keep it private."`
+	AdminAddress   string   `env:"SSEGW_ADMIN_ADDRESS" envDefault:"127.0.0.1:9001" doc:"Address for the console, metrics and pprof. Keep it private."`
+	Console        Console  `env:"SSEGW_CONSOLE" envDefault:"off" values:"off,on" doc:"on serves the console on the S3 address too, under /_ssegw/. Objects that browsers open there are sandboxed then; see docs/CONSOLE.md."`
 	TLSCertFile    string   `env:"SSEGW_TLS_CERT_FILE" path:"file" doc:"PEM certificate chain for https on the S3 address. Reloaded when it changes."`
 	TLSKeyFile     string   `env:"SSEGW_TLS_KEY_FILE" path:"file" doc:"PEM private key of that certificate."`
 	TLSTerminated  bool     `env:"SSEGW_TLS_TERMINATED" envDefault:"false" doc:"Set it to true only if every client reaches the gateway through a TLS terminator: SSE-C keys are then accepted over plain http."`

@@ -109,6 +109,7 @@ func base() *Config {
 	return &Config{
 		Address:          ":9000",
 		AdminAddress:     "127.0.0.1:9001",
+		Console:          ConsoleOff,
 		AccessKey:        "gateway",
 		SecretKey:        NewSecret("correct-horse"),
 		UpstreamEndpoint: &url.URL{Scheme: "http", Host: "store:9000"},
@@ -177,6 +178,7 @@ func TestLoad(t *testing.T) {
 		{"clients", with("SSEGW_REGION=garage", "SSEGW_DOMAIN= S3.example.com,,localhost, s3.example.com"), func(c *Config) {
 			c.Region, c.Domain = "garage", []string{"s3.example.com", "localhost"}
 		}},
+		{"console", with("SSEGW_CONSOLE=on"), func(c *Config) { c.Console = ConsoleOn }},
 		{"any region", with("SSEGW_REGION=*"), func(c *Config) { c.Region = "*" }},
 		{"protection", with("SSEGW_REQUIRE=reports=sse-kms:my-key,logs-*=sse,a=sse-s3,b=sse-c", "SSEGW_SIGV2=off"), func(c *Config) {
 			c.Require, c.SigV2 = []string{"reports=sse-kms:my-key", "logs-*=sse", "a=sse-s3", "b=sse-c"}, SigV2Off

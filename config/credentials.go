@@ -23,6 +23,12 @@ const (
 	AccessWrite     Access = "write"      // writing and deleting objects, without their ACLs
 )
 
+// ConsoleAccess is what a credential may do with the console.
+type ConsoleAccess string
+
+// ConsoleRead is the only value of Credential.Console but "".
+const ConsoleRead ConsoleAccess = "read" // sign in and look
+
 // Credential is one entry of the credentials file: a key pair that clients sign
 // with, the credential used for its requests to the store, and its limits.
 type Credential struct {
@@ -37,6 +43,8 @@ type Credential struct {
 	Buckets []string `json:"buckets"`  // names, or prefixes that end in *; nil: all
 	Access  Access   `json:"access"`   // empty in the file: read-write
 	KMSKeys []string `json:"kms_keys"` // KES keys, written as in Buckets; nil: all
+
+	Console ConsoleAccess `json:"console"` // empty: none
 }
 
 // maxCredentials bounds the size in bytes of a credentials file.
@@ -138,6 +146,8 @@ func (c *Credential) problem() string {
 		return "upstream_access_key and upstream_secret_key go together"
 	case c.Access != AccessRead && c.Access != AccessWrite && c.Access != AccessReadWrite:
 		return "access must be read, write or read-write"
+	case c.Console != "" && c.Console != ConsoleRead:
+		return "console must be read, or left out"
 	}
 	if problem := patternProblem("buckets", c.Buckets, bucketPattern); problem != "" {
 		return problem

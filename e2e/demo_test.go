@@ -16,7 +16,7 @@ func TestDemo(t *testing.T) {
 	}
 	for _, want := range []string{
 		"HEAD  1280 bytes", "aws:kms arn:aws:kms:demo-key", "LIST  letter.txt, 1280 bytes",
-		"|Dear store, you |", "OK: 1280 bytes of plaintext came back whole", "Try it:",
+		"|Dear store, you |", "OK: 1280 bytes of plaintext came back whole", "Try it:", "/console/link?token=",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the demo does not print %q:\n%s", want, out)

@@ -10,6 +10,7 @@ import (
 // metrics are the metrics of Server. No label holds a bucket or a key.
 type metrics struct {
 	requests  *prometheus.CounterVec
+	bytes     *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	inFlight  prometheus.Gauge
 	panics    prometheus.Counter
@@ -23,6 +24,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ssegw_http_requests_total", Help: "Requests answered, by S3 operation and status.",
 		}, []string{"op", "code"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ssegw_http_bytes_total", Help: "Bytes of bodies, in from clients as declared, and out to them."}, []string{"direction"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "ssegw_http_request_duration_seconds", Help: "Time from request to the end of its answer, by S3 operation.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 11),
@@ -41,14 +43,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.inFlight, m.panics, m.integrity, m.listHeads)
+		r.MustRegister(m.requests, m.bytes, m.duration, m.inFlight, m.panics, m.integrity, m.listHeads)
 	}
 	return m
 }
 
-func (m *metrics) observe(action string, status int, took time.Duration) {
+func (m *metrics) observe(action string, status int, took time.Duration, in, out int64) {
 	m.requests.WithLabelValues(action, strconv.Itoa(status)).Inc()
 	m.duration.WithLabelValues(action).Observe(took.Seconds())
+	m.bytes.WithLabelValues("in").Add(float64(max(in, 0)))
+	m.bytes.WithLabelValues("out").Add(float64(out))
 }
 
 // integrityFailed counts an object that the store returned altered.

@@ -220,7 +220,7 @@ func (c *call) finish(start time.Time) {
 		action, bucket, key = string(c.req.Route.Action), c.req.Bucket, c.req.Key
 	}
 	took := time.Since(start)
-	c.gw.metrics.observe(action, c.w.status, took)
+	c.gw.metrics.observe(action, c.w.status, took, c.in.ContentLength, c.w.bytes)
 	fields := []zap.Field{
 		zap.String("action", action), zap.String("bucket", bucket), zap.String("key", key),
 		zap.Int("status", c.w.status), zap.Int64("bytes_out", c.w.bytes), zap.Duration("took", took),

@@ -23,9 +23,15 @@ var accesses = map[config.Access]proxy.Access{
 	config.AccessWrite:     proxy.AccessWrite,
 }
 
+// entry is an entry of the credentials file.
+type entry struct {
+	*proxy.Credential
+	viewer bool // may look at the console
+}
+
 // credentials holds the credentials file as last read.
 type credentials struct {
-	source *files.Source[map[string]*proxy.Credential] // nil: there is no file
+	source *files.Source[map[string]entry] // nil: there is no file
 	log    *zap.Logger
 }
 
@@ -36,10 +42,10 @@ func openCredentials(path, rootAccessKey string, log *zap.Logger) (*credentials,
 		return c, nil
 	}
 	var err error
-	c.source, err = files.Open(&files.Source[map[string]*proxy.Credential]{
+	c.source, err = files.Open(&files.Source[map[string]entry]{
 		What:  "credentials file",
 		Files: func() ([]string, error) { return []string{path}, nil },
-		Load:  func() (map[string]*proxy.Credential, error) { return readCredentials(path, rootAccessKey) },
+		Load:  func() (map[string]entry, error) { return readCredentials(path, rootAccessKey) },
 	})
 	return c, err
 }
@@ -49,8 +55,20 @@ func (c *credentials) find(accessKey string) (*proxy.Credential, bool) {
 	if c.source == nil {
 		return nil, false
 	}
-	credential, ok := c.source.Get()[accessKey]
-	return credential, ok
+	e, ok := c.source.Get()[accessKey]
+	return e.Credential, ok
+}
+
+// viewer returns the secret key of an access key that may look at the console.
+func (c *credentials) viewer(accessKey string) (string, bool) {
+	if c.source == nil {
+		return "", false
+	}
+	e, ok := c.source.Get()[accessKey]
+	if !ok || !e.viewer {
+		return "", false
+	}
+	return e.SecretKey, true
 }
 
 // secret returns the secret key of an access key.
@@ -62,12 +80,12 @@ func (c *credentials) secret(accessKey string) (string, bool) {
 	return credential.SecretKey, true
 }
 
-func readCredentials(path, rootAccessKey string) (map[string]*proxy.Credential, error) {
+func readCredentials(path, rootAccessKey string) (map[string]entry, error) {
 	list, err := config.ReadCredentials(path, rootAccessKey)
 	if err != nil {
 		return nil, err
 	}
-	byKey := make(map[string]*proxy.Credential, len(list))
+	byKey := make(map[string]entry, len(list))
 	for _, e := range list {
 		credential := &proxy.Credential{
 			AccessKey: e.AccessKey, SecretKey: e.SecretKey.Reveal(),
@@ -77,7 +95,7 @@ func readCredentials(path, rootAccessKey string) (map[string]*proxy.Credential, 
 			keys := aws.Credentials{AccessKeyID: e.UpstreamAccessKey, SecretAccessKey: e.UpstreamSecretKey.Reveal()}
 			credential.Upstream = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return keys, nil })
 		}
-		byKey[e.AccessKey] = credential
+		byKey[e.AccessKey] = entry{credential, e.Console == config.ConsoleRead}
 	}
 	return byKey, nil
 }

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
 	"ssegw/proxy/audit"
+	"ssegw/proxy/check"
+	"ssegw/proxy/console"
 	"ssegw/proxy/jobs"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
@@ -37,7 +40,8 @@ type gateway struct {
 	operator    *admin.Server
 	jobs        *jobs.Engine
 	credentials *credentials
-	audit       *audit.File // nil without an audit file
+	audit       *audit.File
+	console     *console.Server
 	tls         *tls.Config // for S3 clients; nil means plain http
 	s3          http.Handler
 	private     http.Handler
@@ -87,7 +91,6 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Others: g.credentials.secret,
 		Audit: g.auditKeyUse, Version: version(), Region: cfg.Region, Log: g.log, Metrics: registry,
 	})
-	g.private = g.operator.Private()
 	proxies, err := trustedProxies(cfg.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -117,7 +120,38 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 	})
 	g.s3, g.jobs = server, newJobs(g, server, store)
 	g.operator.Jobs = g.jobs
+	g.console = newConsole(g, server, store, proxies, registry)
+	g.private = withConsole(g.operator.Private(), g.console)
+	if cfg.Console == config.ConsoleOn {
+		g.s3 = g.console.Beside(server, func(host string) bool { _, ok := s3.BucketOfHost(host, cfg.Domain); return ok })
+	}
 	return g, nil
+}
+
+// newConsole returns the console of a gateway.
+func newConsole(g *gateway, server *proxy.Server, store *upstream.Store, proxies []netip.Prefix, metrics prometheus.Gatherer) *console.Server {
+	cfg := g.cfg
+	return console.New(console.Config{
+		KMS: g.client, State: g.state, Jobs: g.jobs, Health: g.operator.Health, S3: server, Audit: g.audit, Metrics: metrics,
+		Check: check.Config{
+			Upstream: store, State: g.state, KMS: g.client, KMSTimeout: cfg.KMSTimeout,
+			WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn, Log: g.log,
+		},
+		AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey.Reveal(), Viewer: g.credentials.viewer,
+		Address: func(r *http.Request) string { return upstream.OriginOf(r, proxies).Address },
+		Region:  cfg.Region, AutoEncryption: string(cfg.AutoEncryption), Version: version(), Store: cfg.UpstreamEndpoint.String(),
+		SealedOnly: string(cfg.SealedOnly), Log: g.log,
+		IsSecure: func(r *http.Request, onS3 bool) bool { return upstream.IsHTTPS(r, proxies) || onS3 && cfg.TLSTerminated },
+	})
+}
+
+// withConsole adds the console to what the admin address serves.
+func withConsole(private http.Handler, c *console.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", private)
+	mux.Handle(console.PathOnAdmin, c.Handler(console.PathOnAdmin))
+	mux.Handle("GET /{$}", http.RedirectHandler(console.PathOnAdmin, http.StatusFound))
+	return mux
 }
 
 // newJobs returns the engine of the gateway's jobs.
@@ -137,9 +171,6 @@ func newJobs(g *gateway, server *proxy.Server, store *upstream.Store) *jobs.Engi
 
 // auditKeyUse records an operator's use of a KES key.
 func (g *gateway) auditKeyUse(u admin.KeyUse) {
-	if g.audit == nil {
-		return
-	}
 	g.audit.Record(&audit.Record{
 		Time: time.Now().UTC(), RequestID: u.RequestID, AccessKey: g.cfg.AccessKey, Action: u.Action,
 		KESKey: u.KESKey, Use: u.Use, Result: u.Result,
@@ -151,6 +182,7 @@ func (g *gateway) auditKeyUse(u admin.KeyUse) {
 func (g *gateway) start() {
 	ctx := g.open()
 	go g.credentials.watch(ctx)
+	g.serving.Go(func() { g.console.Run(ctx) })
 	g.serving.Go(func() { g.jobs.Serve(ctx) })
 }
 

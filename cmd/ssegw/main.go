@@ -14,6 +14,7 @@
 //	ssegw verify BUCKET        authenticate stored objects
 //	ssegw jobs                 list and control the jobs of these commands
 //	ssegw rekey --root         make another root, under which new objects and records are sealed
+//	ssegw console              print a link that signs in to the console
 //	ssegw version              print the version
 //
 // docs/CONFIGURATION.md lists the environment variables.
@@ -58,6 +59,7 @@ type commands struct {
 	Inventory inventoryCommand `cmd:"" help:"Count objects by KES key, and tell what needs a key."`
 	Verify    verifyCommand    `cmd:"" help:"Authenticate stored objects, every byte."`
 	Jobs      jobsCommand      `cmd:"" help:"List, show, pause, resume and cancel the jobs of these commands."`
+	Console   consoleCommand   `cmd:"" help:"Print a link that signs in to the console."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 

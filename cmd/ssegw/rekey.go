@@ -104,9 +104,6 @@ func printRotation(out io.Writer, done *state.Rotation) error {
 
 // auditRotation records that the KES key has sealed records of roots.
 func (g *gateway) auditRotation(done *state.Rotation, err error) {
-	if g.audit == nil {
-		return
-	}
 	record := audit.Record{
 		Time: time.Now().UTC(), AccessKey: g.cfg.AccessKey, Action: "RotateRoot", Bucket: g.cfg.State,
 		KESKey: g.client.DefaultKey(), Use: "generate", Result: "ok",

@@ -94,11 +94,8 @@ func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
 	})
 }
 
-// newAudit opens the audit file. It returns nil if none is configured.
+// newAudit opens the audit file.
 func newAudit(cfg *config.Config, log *zap.Logger, r prometheus.Registerer) (*audit.File, error) {
-	if cfg.AuditFile == "" {
-		return nil, nil
-	}
 	a, err := audit.Open(cfg.AuditFile, log, r)
 	if err != nil {
 		return nil, fmt.Errorf("SSEGW_AUDIT_FILE: %w", err)

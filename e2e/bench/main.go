@@ -10,6 +10,7 @@
 //	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|sse-s3]
 //	      [-memory=false] [-keys=false] [-profile DIR]
 //	bench -jobs -store minio|versitygw [-rounds N]
+//	bench -console -store minio|versitygw [-rounds N]
 //
 // The store "discard" is part of this program. It keeps only what the reads
 // need, so that the cost of a real store does not hide the gateway's. Client
@@ -45,6 +46,7 @@ type options struct {
 	memory     bool
 	keys       bool
 	jobs       bool
+	console    bool
 	profile    string // folder for CPU profiles; "" for none
 }
 
@@ -55,6 +57,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "measured rounds of direct, bare, gateway")
 	flag.BoolVar(&o.memory, "memory", true, "measure memory under 8 x 1 GiB up and down")
 	flag.BoolVar(&o.keys, "keys", true, "measure data keys per second")
+	flag.BoolVar(&o.console, "console", false, "measure what viewers of the console cost, and nothing else")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs on whole buckets, and nothing else")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the gateway to this folder")
 	bare := flag.String("bare", "", "be the bare proxy to this URL (how the program starts itself)")
@@ -92,6 +95,9 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, rig.Close()) }()
 
 	printHead(o)
+	if o.console {
+		return rig.measureConsole(ctx, o.rounds)
+	}
 	if o.jobs {
 		return rig.measureJobs(ctx, o.rounds)
 	}

@@ -12,11 +12,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -56,7 +58,9 @@ func run(ctx context.Context, once bool) (err error) {
 	if err := d.show(ctx); err != nil {
 		return err
 	}
-	d.printTry()
+	if err := d.printTry(ctx); err != nil {
+		return err
+	}
 	if once {
 		return nil
 	}
@@ -71,6 +75,7 @@ type demo struct {
 	kes     *stack.KES
 	store   *stack.Store
 	gateway *stack.Gateway
+	program string // path of ssegw
 }
 
 // start builds and starts the programs and prints how long that took.
@@ -97,12 +102,22 @@ func start(ctx context.Context, s *stack.Stack) (*demo, error) {
 	fmt.Printf("Up and healthy after %.1f s:\n\n", time.Since(begin).Seconds())
 	fmt.Printf("  you  ->  ssegw %s  ->  versitygw %s\n", d.gateway.Endpoint, d.store.Endpoint)
 	fmt.Printf("             |\n             +-- keys from KES %s\n", d.kes.Endpoint)
+	d.program = s.Tools().Path(stack.ToolGateway)
 	return &d, nil
 }
 
-// printTry prints commands for trying the gateway by hand.
-func (d *demo) printTry() {
+// printTry prints commands for trying the gateway by hand, and a link to the
+// console.
+func (d *demo) printTry(ctx context.Context) error {
 	g := d.gateway
+	link := exec.CommandContext(ctx, d.program, "console")
+	for name, value := range g.Env {
+		link.Env = append(link.Env, name+"="+value)
+	}
+	url, err := link.Output()
+	if err != nil {
+		return fmt.Errorf("a link to the console: %w", err)
+	}
 	fmt.Printf("\nTry it:\n\n")
 	fmt.Printf("  endpoint    %s   (store, ciphertext only: %s)\n", g.Endpoint, d.store.Endpoint)
 	fmt.Printf("  access key  %s\n  secret key  %s\n  region      %s\n\n", g.AccessKey, g.SecretKey, stack.Region)
@@ -113,4 +128,6 @@ func (d *demo) printTry() {
 		g.Endpoint, g.AccessKey, g.SecretKey, bucket, object)
 	fmt.Printf("  curl --aws-sigv4 aws:amz:%s:s3 --user %s:%s -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' %s/%s/%s\n",
 		stack.Region, g.AccessKey, g.SecretKey, g.Endpoint, bucket, object)
+	fmt.Printf("\nThe console, with a link that signs in once:\n\n  %s\n", bytes.TrimSpace(url))
+	return nil
 }

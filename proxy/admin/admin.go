@@ -79,33 +79,34 @@ type Server struct {
 	draining atomic.Bool
 
 	checking chan struct{} // of capacity 1; holds a token while a check runs
-	last     health        // result of the last check; owned by the holder of the token, like at
+	last     Health        // result of the last check; owned by the holder of the token, like at
 	at       time.Time
 }
 
-// health is the result of a check, part by part.
-type health struct {
+// Health is the result of a check, part by part. Each is Online or Offline.
+type Health struct {
 	State    string `json:"state"`
 	Upstream string `json:"upstream"`
 	KMS      string `json:"kms"`
 
 	// Endpoints is only set on the private address: on the other, anyone may
 	// ask.
-	Endpoints []endpoint `json:"kms_endpoints,omitempty"`
+	Endpoints []Endpoint `json:"kms_endpoints,omitempty"`
 }
 
-// endpoint is the state of a KES endpoint, as calls have found it.
-type endpoint struct {
+// Endpoint is the state of a KES endpoint, as calls have found it.
+type Endpoint struct {
 	URL   string  `json:"endpoint"`
-	State string  `json:"state"`           // online, or offline from a failure until a probe succeeds
-	Error string  `json:"error,omitempty"` // why it is offline
+	State string  `json:"state"`           // Online, or Offline from a failure until a probe succeeds
+	Error string  `json:"error,omitempty"` // why it is Offline
 	P50   float64 `json:"p50_ms"`          // latency of its answers, rounded up
 	P99   float64 `json:"p99_ms"`
 }
 
+// The states of parts and endpoints.
 const (
-	online  = "online"
-	offline = "offline"
+	Online  = "online"
+	Offline = "offline"
 )
 
 // New returns a server for cfg.
@@ -133,7 +134,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Operator serves the paths below /minio/ on the S3 address, as MinIO does.
 func (s *Server) Operator() http.Handler {
 	mux, b := http.NewServeMux(), batch{s}
-	mux.Handle("/minio/health/", s.health(func(h health) health { return h }))
+	mux.Handle("/minio/health/", s.health(func(h Health) Health { return h }))
 	mux.HandleFunc("GET /minio/admin/v3/info", s.api(s.info))
 	mux.HandleFunc("POST /minio/admin/v3/service", s.api(s.service))
 	mux.HandleFunc("POST /minio/admin/v3/start-job", s.api(b.start))
@@ -159,16 +160,16 @@ func (s *Server) Operator() http.Handler {
 // is open, the store answers, and a data key can be made. cluster: the state is
 // open and the store answers, which is enough to read cached data without KES.
 // detail adds what callers on this address may see.
-func (s *Server) health(detail func(health) health) http.Handler {
+func (s *Server) health(detail func(Health) Health) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/minio/health/live", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("/minio/health/ready", func(w http.ResponseWriter, r *http.Request) {
 		h := detail(s.check(r.Context()))
-		s.answer(w, h, h.State == online && h.Upstream == online && h.KMS == online)
+		s.answer(w, h, h.State == Online && h.Upstream == Online && h.KMS == Online)
 	})
 	cluster := func(w http.ResponseWriter, r *http.Request) {
 		h := detail(s.check(r.Context()))
-		s.answer(w, h, h.State == online && h.Upstream == online)
+		s.answer(w, h, h.State == Online && h.Upstream == Online)
 	}
 	mux.HandleFunc("/minio/health/cluster", cluster)
 	mux.HandleFunc("/minio/health/cluster/read", cluster)
@@ -188,13 +189,13 @@ func (s *Server) Private() http.Handler {
 }
 
 // withEndpoints adds the state of each KES endpoint.
-func (s *Server) withEndpoints(h health) health {
+func (s *Server) withEndpoints(h Health) Health {
 	for _, e := range s.KMS.Endpoints() {
-		state := online
+		state := Online
 		if e.Open {
-			state = offline
+			state = Offline
 		}
-		h.Endpoints = append(h.Endpoints, endpoint{
+		h.Endpoints = append(h.Endpoints, Endpoint{
 			e.Endpoint, state, e.Err, milliseconds(e.Latency.Quantile(0.5)), milliseconds(e.Latency.Quantile(0.99)),
 		})
 	}
@@ -205,7 +206,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // answer sends h. The status is 503 unless ok is true and the gateway is not
 // draining.
-func (s *Server) answer(w http.ResponseWriter, h health, ok bool) {
+func (s *Server) answer(w http.ResponseWriter, h Health, ok bool) {
 	status := http.StatusOK
 	if s.draining.Load() {
 		h.State = "draining"
@@ -224,8 +225,12 @@ func (s *Server) recovered(part string) {
 	}
 }
 
+// Health returns the state of all parts, and of each KES endpoint. It is at
+// most a second old.
+func (s *Server) Health(ctx context.Context) Health { return s.withEndpoints(s.check(ctx)) }
+
 // check asks all parts, at most once per checkMaxAge.
-func (s *Server) check(ctx context.Context) health {
+func (s *Server) check(ctx context.Context) Health {
 	s.checking <- struct{}{}
 	defer func() { <-s.checking }()
 	if time.Since(s.at) < checkMaxAge {
@@ -235,12 +240,12 @@ func (s *Server) check(ctx context.Context) health {
 	// it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
-	h := health{State: offline, Upstream: offline, KMS: offline}
+	h := Health{State: Offline, Upstream: Offline, KMS: Offline}
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		defer s.recovered("the store")
 		if s.Upstream(ctx) == nil {
-			h.Upstream = online
+			h.Upstream = Online
 		}
 	})
 	wait.Go(func() {
@@ -248,11 +253,11 @@ func (s *Server) check(ctx context.Context) health {
 		// An endpoint that reports its version may still refuse keys, so make
 		// one.
 		if s.KMS.TryGenerate(ctx, s.KMS.DefaultKey()) == nil {
-			h.KMS = online
+			h.KMS = Online
 		}
 	})
 	if s.State() == nil {
-		h.State = online
+		h.State = Online
 	}
 	wait.Wait()
 	s.last, s.at = h, time.Now()

@@ -164,16 +164,16 @@ func TestHealthAnswer(t *testing.T) {
 func TestHealthEndpoints(t *testing.T) {
 	t.Parallel()
 	s, p := newServer(t)
-	for _, want := range []string{online, offline} {
-		p.set(t, true, true, want == online)
+	for _, want := range []string{Online, Offline} {
+		p.set(t, true, true, want == Online)
 		s.KMS.Status(t.Context())
 		_, body := get(t, s.Private(), "/minio/health/ready")
-		var got health
+		var got Health
 		if err := json.Unmarshal([]byte(body), &got); err != nil {
 			t.Fatal(err)
 		}
 		if len(got.Endpoints) != 1 || got.Endpoints[0].URL != p.kes.Endpoint() || got.Endpoints[0].State != want ||
-			(got.Endpoints[0].Error != "") != (want == offline) || got.Endpoints[0].P99 <= 0 {
+			(got.Endpoints[0].Error != "") != (want == Offline) || got.Endpoints[0].P99 <= 0 {
 			t.Errorf("want %s, got %s", want, body)
 		}
 		if _, body := get(t, s.Operator(), "/minio/health/ready"); strings.Contains(body, p.kes.Endpoint()) {
@@ -274,7 +274,7 @@ func TestCheckOutlivesProber(t *testing.T) {
 		s.Upstream = func(ctx context.Context) error { return ctx.Err() }
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := s.check(ctx); got.Upstream != online || got.KMS != online {
+		if got := s.check(ctx); got.Upstream != Online || got.KMS != Online {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -298,7 +298,7 @@ func TestCheckIsBounded(t *testing.T) {
 		for range 20 {
 			wait.Go(func() {
 				got := s.check(t.Context())
-				if diff := cmp.Diff(health{State: online, Upstream: offline, KMS: offline}, got); diff != "" {
+				if diff := cmp.Diff(Health{State: Online, Upstream: Offline, KMS: Offline}, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
@@ -316,7 +316,7 @@ func TestHealthPanic(t *testing.T) {
 	t.Parallel()
 	s, _ := newServer(t)
 	s.Upstream = func(context.Context) error { panic("boom") }
-	if got := s.check(t.Context()); got.Upstream != offline {
+	if got := s.check(t.Context()); got.Upstream != Offline {
 		t.Errorf("%+v", got)
 	}
 }

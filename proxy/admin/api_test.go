@@ -272,11 +272,11 @@ func TestInfo(t *testing.T) {
 		t.Fatalf("%d %s: %v", status, body, err)
 	}
 	host := strings.TrimPrefix(server.URL, "http://")
-	if got.Mode != online || len(got.Servers) != 1 || got.Servers[0].Endpoint != host || got.Servers[0].State != online ||
+	if got.Mode != Online || len(got.Servers) != 1 || got.Servers[0].Endpoint != host || got.Servers[0].State != Online ||
 		got.Servers[0].Uptime < 1 || got.Servers[0].Version != "ssegw test" {
 		t.Errorf("%+v", got)
 	}
-	if diff := cmp.Diff([]kmsInfo{{online, p.kes.Endpoint(), "kmstest"}}, got.Services.KMSStatus); diff != "" {
+	if diff := cmp.Diff([]kmsInfo{{Online, p.kes.Endpoint(), "kmstest"}}, got.Services.KMSStatus); diff != "" {
 		t.Error(diff)
 	}
 }

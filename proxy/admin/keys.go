@@ -108,9 +108,9 @@ func (s *Server) kmsStatus(r *http.Request) (any, error) {
 
 func state(e kms.EndpointStatus) string {
 	if e.Online {
-		return online
+		return Online
 	}
-	return offline
+	return Offline
 }
 
 // kmsVersion serves madmin's KMS version: that of the first endpoint that is

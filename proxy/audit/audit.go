@@ -1,4 +1,5 @@
-// Package audit writes a file with one line of JSON for each use of a KES key.
+// Package audit writes a file with one line of JSON for each use of a KES key,
+// and keeps the latest ones in memory.
 //
 // Invariants:
 //
@@ -43,12 +44,13 @@ const (
 	auditStdout = "-"
 )
 
-// File appends records to a file. It drops and counts a record if the queue is
-// full, if the write fails, or after Close. A file that was renamed or removed
-// is created again under its name.
+// File appends records to a file, and remembers the latest. It drops and counts
+// a record if the queue is full, if the write fails, or after Close. A file
+// that was renamed or removed is created again under its name.
 type File struct {
-	path    string
+	path    string // "": there is no file
 	log     *zap.Logger
+	latest  latest
 	records chan []byte
 	closing chan struct{} // closed by Close
 	ended   chan struct{} // closed when all records are written
@@ -66,15 +68,21 @@ type File struct {
 	failing bool      // the last write failed, which was logged
 }
 
-// Open opens the file at path, or standard output if path is "-". It creates a
+// Open opens the file at path, or standard output if path is "-". Without a
+// path there is no file, and records are only remembered. Open creates a
 // missing file with mode 0600, and removes other permissions from an existing
-// regular file. It registers the metrics with r, unless that is nil. Close the
-// file after the last request.
+// regular file. It registers the metrics of a file with r, unless that is nil.
+// Close the file after the last request.
 func Open(path string, log *zap.Logger, r prometheus.Registerer) (*File, error) {
 	a := &File{
 		path: path, log: log, records: make(chan []byte, auditQueue), closing: make(chan struct{}), ended: make(chan struct{}),
 		written: prometheus.NewCounter(prometheus.CounterOpts{Name: "ssegw_audit_records_total", Help: "Records written to the audit file."}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "ssegw_audit_dropped_total", Help: "Records that were not written to the audit file."}),
+	}
+	if path == "" {
+		a.closed = true
+		close(a.ended)
+		return a, nil
 	}
 	if err := a.open(); err != nil {
 		return nil, err
@@ -88,6 +96,10 @@ func Open(path string, log *zap.Logger, r prometheus.Registerer) (*File, error) 
 
 // Record queues a record. It does not wait.
 func (a *File) Record(r *Record) {
+	a.latest.add(r)
+	if a.path == "" {
+		return
+	}
 	line, err := json.Marshal(r)
 	if err != nil {
 		panic("audit: record does not marshal: " + err.Error()) // its types always do
@@ -96,6 +108,9 @@ func (a *File) Record(r *Record) {
 		a.dropped.Inc()
 	}
 }
+
+// Latest returns the latest records, the newest first. There are at most 1,000.
+func (a *File) Latest() []Record { return a.latest.list() }
 
 // queue passes line to the writing goroutine. It returns false if the queue is
 // full or closed.

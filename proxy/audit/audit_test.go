@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -167,7 +168,7 @@ func TestAuditCannotBeOpened(t *testing.T) {
 // write fails, and that Record does not wait.
 func TestAuditIsLost(t *testing.T) {
 	t.Parallel()
-	queue := &File{records: make(chan []byte, 2), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "x"})}
+	queue := &File{path: "queued", records: make(chan []byte, 2), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "x"})}
 	for range 5 {
 		queue.Record(&Record{})
 	}
@@ -201,4 +202,23 @@ func counterValue(t *testing.T, c prometheus.Counter) float64 {
 		t.Fatal(err)
 	}
 	return families[0].GetMetric()[0].GetCounter().GetValue()
+}
+
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	a, err := Open("", zap.NewNop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2500 {
+		if n := len(a.Latest()); n != min(i, 1000) {
+			t.Fatalf("%d records of %d", n, i)
+		}
+		a.Record(&Record{RequestID: strconv.Itoa(i)})
+	}
+	all := a.Latest()
+	if all[0].RequestID != "2499" || all[999].RequestID != "1500" {
+		t.Errorf("from %s to %s", all[0].RequestID, all[999].RequestID)
+	}
+	a.Close()
 }

@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"ssegw/proxy/s3"
@@ -175,9 +176,9 @@ func (j *Job) check() error {
 		return invalid("the scheme %q is neither %s nor %s", s.Scheme, SchemeS3, SchemeKMS)
 	case s.Parallel < 0 || s.Parallel > 1000:
 		return invalid("%d objects at one time; 1 to 1000 are possible", s.Parallel)
-	case s.BytesRate < 0 || s.ObjectsRate < 0:
-		return invalid("a rate is negative")
-	case s.Sample < 0 || s.Sample > 1:
+	case s.BytesRate < 0 || !(s.ObjectsRate >= 0 && s.ObjectsRate < math.MaxInt32): // NaN is none of it
+		return invalid("a rate is negative, or too large")
+	case !(s.Sample >= 0 && s.Sample <= 1):
 		return invalid("the sample %g is not between 0 and 1", s.Sample)
 	case j.Kind == Rekey && s.Key == "" && s.Scheme == "" && s.Context == "":
 		return invalid("neither a key nor a scheme to seal under is given")

@@ -32,9 +32,12 @@ type Document struct {
 }
 
 // Read reads a document of at most limit bytes. The errors are
-// ErrNoDocument, and ErrRecord for a document that no gateway wrote under that
-// name.
+// ErrNoDocument, ErrRecord for a document that no gateway wrote under that
+// name, and ErrNotReady.
 func (d Documents) Read(ctx context.Context, name string, limit int64) (*Document, error) {
+	if err := d.state.Ready(); err != nil {
+		return nil, err
+	}
 	b, etag, err := d.state.store.Get(ctx, d.state.cfg.Bucket, name, limit)
 	if upstream.IsCode(err, s3.ErrNoSuchKey) {
 		return nil, fmt.Errorf("%w: %s", ErrNoDocument, name)
@@ -51,8 +54,12 @@ func (d Documents) Read(ctx context.Context, name string, limit int64) (*Documen
 
 // Write stores doc in place of the stored document with doc.ETag, or as a new
 // one if that is empty, and sets doc.ETag. The error is ErrOvertaken if
-// another document is stored. A store without conditional writes does not tell.
+// another document is stored, or ErrNotReady. A store without conditional
+// writes does not tell.
 func (d Documents) Write(ctx context.Context, doc *Document) error {
+	if err := d.state.Ready(); err != nil {
+		return err
+	}
 	record, err := sealer.SealRecord(d.state.Root(), doc.Name, doc.Plain)
 	if err != nil {
 		return fmt.Errorf("state: sealing %s: %w", doc.Name, err)

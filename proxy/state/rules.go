@@ -330,6 +330,9 @@ func (r *rulesStore) replace(ctx context.Context, change func(buckets map[string
 // must not change the map.
 func (s *State) KnownRules() (buckets map[string]Rule, revision uint64, err error) {
 	snapshot := s.rules.current.Load()
+	if snapshot == nil {
+		return nil, 0, ErrNotReady
+	}
 	return snapshot.Buckets, snapshot.Revision, snapshot.err
 }
 

@@ -36,9 +36,8 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 	address := parseAddress(r.RemoteAddr)
 	chain := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, entry := range slices.Backward(chain) {
-		isProxy := func(p netip.Prefix) bool { return p.Contains(address) }
 		next := parseAddress(strings.TrimSpace(entry))
-		if !slices.ContainsFunc(trusted, isProxy) || !next.IsValid() {
+		if !isTrusted(address, trusted) || !next.IsValid() {
 			break
 		}
 		address = next
@@ -47,6 +46,16 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) string {
 		return "unknown"
 	}
 	return address.String()
+}
+
+func isTrusted(address netip.Addr, trusted []netip.Prefix) bool {
+	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// IsHTTPS reports whether a client uses https, as far as the gateway or a
+// trusted proxy sees it (X-Forwarded-Proto).
+func IsHTTPS(r *http.Request, trusted []netip.Prefix) bool {
+	return r.TLS != nil || isTrusted(parseAddress(r.RemoteAddr), trusted) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 // parseAddress parses an IP address with or without a port. It returns the zero

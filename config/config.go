@@ -129,7 +129,8 @@ type Config struct {
 	KESKeyPassword Secret        `env:"MINIO_KMS_KES_KEY_PASSWORD" alias:"SSEGW_KMS_KES_KEY_PASSWORD" doc:"Password of the private key, if it is encrypted."`
 	KESCAPath      string        `common:"true" env:"MINIO_KMS_KES_CAPATH" alias:"SSEGW_KMS_KES_CAPATH" path:"file or folder" doc:"File or folder of PEM certificates to trust for KES, in addition to the system's."`
 	KESKeyName     string        `common:"true" env:"MINIO_KMS_KES_KEY_NAME,notEmpty" alias:"SSEGW_KMS_KES_KEY_NAME" doc:"Default KES key. Created if KES does not have it."`
-	KMSTimeout     time.Duration `env:"SSEGW_KMS_TIMEOUT" envDefault:"900ms" doc:"How long a request waits for KES, whatever the number of endpoints, before it gets 503. Raise it if the key store behind KES is slow."`
+	KMSTimeout     time.Duration `env:"SSEGW_KMS_TIMEOUT" envDefault:"900ms" doc:"How long KES may answer nobody, whatever the number of endpoints, before requests that wait for it get 503. Raise it if the key store behind KES is slow."`
+	KMSPatience    time.Duration `env:"SSEGW_KMS_PATIENCE" envDefault:"10s" doc:"How long a request waits for a KES that answers others, but slowly, as in a burst, before it gets 503. At least SSEGW_KMS_TIMEOUT."`
 	KMSCacheTTL    time.Duration `env:"SSEGW_KMS_CACHE_TTL" envDefault:"1m" doc:"How long the gateway caches a data key after KES opened it. Until then its object can be read without KES, even if KES is down or the KES key was deleted or denied. 0 asks KES each time."`
 
 	AutoEncryption AutoEncryption `group:"Encryption" common:"true" env:"SSEGW_AUTO_ENCRYPTION" envDefault:"off" values:"off,sse-s3,sse-kms" doc:"Rule for buckets that have none of their own. MINIO_KMS_AUTO_ENCRYPTION=on means sse-kms."`

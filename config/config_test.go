@@ -128,6 +128,7 @@ func base() *Config {
 		KESAPIKey:        NewSecret("kes:v1:AAAA"),
 		KESKeyName:       "default-key",
 		KMSTimeout:       900 * time.Millisecond,
+		KMSPatience:      10 * time.Second,
 		KMSCacheTTL:      time.Minute,
 	}
 }
@@ -192,6 +193,9 @@ func TestLoad(t *testing.T) {
 		}},
 		{"keys", with("SSEGW_KMS_TIMEOUT=5s", "SSEGW_KMS_CACHE_TTL=0", "SSEGW_AUDIT_FILE=DIR/audit/not/there.log"), func(c *Config) {
 			c.KMSTimeout, c.KMSCacheTTL, c.AuditFile = 5*time.Second, 0, dir+"/audit/not/there.log"
+		}},
+		{"no less patience than time for KES", with("SSEGW_KMS_TIMEOUT=30s", "SSEGW_KMS_PATIENCE=1s"), func(c *Config) {
+			c.KMSTimeout, c.KMSPatience = 30*time.Second, 30*time.Second
 		}},
 		{"secret from file", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/secret"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},
 		{"secret from file with CRLF", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/crlf"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},

@@ -68,7 +68,7 @@ type Config struct {
 
 	MaxRequests    int            // served at one time; further ones get SlowDown
 	IdleTimeout    time.Duration  // a body may pause this long; 0: 30 s
-	KMSTimeout     time.Duration  // for one KMS call of a request; 0: 900 ms
+	KMSTimeout     time.Duration  // for one KMS call of a request; 0: 10 s
 	PresignedV2    bool           // accept presigned requests of Signature Version 2
 	ForwardClient  bool           // tell the store the client's address, user agent and referer
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; nil: none

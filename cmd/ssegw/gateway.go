@@ -110,7 +110,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		WarnHeaderDigest:   cfg.HeaderDigest == config.HeaderDigestWarn,
 		StrictHeaderDigest: cfg.HeaderDigest == config.HeaderDigestStrict,
 		MaxRequests:        cfg.MaxRequests,
-		KMSTimeout:         cfg.KMSTimeout,
+		KMSTimeout:         cfg.KMSPatience,
 		Operator:           g.operator.Operator(),
 		Audit:              g.audit,
 		Log:                g.log, Metrics: registry,

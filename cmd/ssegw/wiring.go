@@ -90,7 +90,7 @@ func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
 	return kms.New(kms.Config{
 		Endpoints: endpoints, DefaultKey: cfg.KESKeyName,
 		APIKey: cfg.KESAPIKey.Reveal(), CertFile: cfg.KESCertFile, KeyFile: cfg.KESKeyFile, KeyPassword: cfg.KESKeyPassword.Reveal(),
-		CAPath: cfg.KESCAPath, AttemptTimeout: cfg.KMSTimeout * 5 / 9, CacheTTL: cfg.KMSCacheTTL, Log: log,
+		CAPath: cfg.KESCAPath, Timeout: cfg.KMSTimeout, Patience: cfg.KMSPatience, CacheTTL: cfg.KMSCacheTTL, Log: log,
 	})
 }
 

@@ -101,13 +101,13 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// attemptTimeout is long enough for a busy machine.
-const attemptTimeout = time.Minute
+// timeout is long enough for a busy machine.
+const timeout = 2 * time.Minute
 
 // Config returns the configuration of a client for this server and others,
-// which must share its store. Attempts time out after a minute, so tests do not
-// depend on the speed of the machine. Tests of servers that hang set a shorter
-// AttemptTimeout.
+// which must share its store. An endpoint may be silent for more than a minute,
+// so tests do not depend on the speed of the machine. Tests of servers that
+// hang set a shorter Timeout.
 func (s *Server) Config(others ...*Server) kms.Config {
 	c := kms.Config{
 		Endpoints:  []string{s.Endpoint()},
@@ -115,7 +115,7 @@ func (s *Server) Config(others ...*Server) kms.Config {
 		CAPath:     s.caFile,
 		DefaultKey: DefaultKey,
 
-		AttemptTimeout: attemptTimeout,
+		Timeout: timeout,
 	}
 	if s.network != nil {
 		c.Dial = s.network.Dial

@@ -74,6 +74,15 @@ const (
 	SigV2Off       SigV2 = "off"       // nowhere
 )
 
+// HTTP2 decides whether clients may speak HTTP/2.
+type HTTP2 string
+
+// Values of Config.HTTP2.
+const (
+	HTTP2Off HTTP2 = "off"
+	HTTP2On  HTTP2 = "on"
+)
+
 // ForwardClient decides whether the store learns who the client is.
 type ForwardClient string
 
@@ -103,6 +112,7 @@ type Config struct {
 	AdminAddress   string   `env:"SSEGW_ADMIN_ADDRESS" envDefault:"127.0.0.1:9001" doc:"Address for metrics and pprof. Keep it private."`
 	TLSCertFile    string   `env:"SSEGW_TLS_CERT_FILE" path:"file" doc:"PEM certificate chain for https on the S3 address. Reloaded when it changes."`
 	TLSKeyFile     string   `env:"SSEGW_TLS_KEY_FILE" path:"file" doc:"PEM private key of that certificate."`
+	HTTP2          HTTP2    `env:"SSEGW_HTTP2" envDefault:"off" values:"off,on" doc:"Whether clients may speak HTTP/2 over https. Amazon S3 and MinIO speak HTTP/1.1 alone, which is faster for large objects."`
 	TLSTerminated  bool     `env:"SSEGW_TLS_TERMINATED" envDefault:"false" doc:"Set it to true only if every client reaches the gateway through a TLS terminator: SSE-C keys are then accepted over plain http."`
 	TrustedProxies []string `env:"SSEGW_TRUSTED_PROXIES" doc:"Comma-separated addresses and ranges of the proxies in front whose X-Forwarded-For is trusted."`
 	Domain         []string `env:"SSEGW_DOMAIN" doc:"Comma-separated host names for virtual-host requests: BUCKET.DOMAIN."`

@@ -121,6 +121,7 @@ func base() *Config {
 		Region:           "us-east-1",
 		SigV2:            SigV2Presigned,
 		ForwardClient:    ForwardClientOff,
+		HTTP2:            HTTP2Off,
 		LogLevel:         "info",
 		DrainTimeout:     30 * time.Second,
 		MaxRequests:      1024,
@@ -185,7 +186,8 @@ func TestLoad(t *testing.T) {
 		{"proxies", with("SSEGW_FORWARD_CLIENT=on", "SSEGW_TRUSTED_PROXIES=10.0.0.0/8,::1,192.0.2.7"), func(c *Config) {
 			c.ForwardClient, c.TrustedProxies = ForwardClientOn, []string{"10.0.0.0/8", "::1", "192.0.2.7"}
 		}},
-		{"tls", with("SSEGW_TLS_CERT_FILE=DIR/cert.pem", "SSEGW_TLS_KEY_FILE=DIR/key.pem", "SSEGW_TLS_TERMINATED=1"), func(c *Config) {
+		{"tls", with("SSEGW_HTTP2=on", "SSEGW_TLS_CERT_FILE=DIR/cert.pem", "SSEGW_TLS_KEY_FILE=DIR/key.pem", "SSEGW_TLS_TERMINATED=1"), func(c *Config) {
+			c.HTTP2 = HTTP2On
 			c.TLSCertFile, c.TLSKeyFile, c.TLSTerminated = dir+"/cert.pem", dir+"/key.pem", true
 		}},
 		{"running", with("SSEGW_LOG_LEVEL=debug", "SSEGW_DRAIN_TIMEOUT=2m", "SSEGW_MAX_REQUESTS=1"), func(c *Config) {

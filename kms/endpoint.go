@@ -64,9 +64,12 @@ func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.
 	}
 }
 
-// reconnect makes all later attempts use new connections, configured by conf.
-// Old connections close after the request that uses them, or when idle.
+// reconnect makes all later attempts use new connections, configured by conf,
+// which it changes. They begin a new TLS session, so none has the identity of
+// an earlier certificate. Old connections close after the request that uses
+// them, or when idle.
 func (e *endpoint) reconnect(dial dialFunc, conf *tls.Config, attempt time.Duration) {
+	conf.ClientSessionCache = tls.NewLRUClientSessionCache(1) // further connections resume the session of the first
 	if old := e.transport.Swap(newTransport(dial, conf, attempt)); old != nil {
 		old.CloseIdleConnections()
 	}

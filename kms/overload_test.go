@@ -227,3 +227,29 @@ func TestFailoverIsNoHedge(t *testing.T) {
 		}
 	})
 }
+
+// A burst of new connections resumes the TLS session of the first one.
+func TestSessionIsResumed(t *testing.T) {
+	t.Parallel()
+	const calls = 10
+	servers, client, _ := tcpCluster(t, 1)
+	if err := generateKey(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	servers[0].SetFault(kmstest.Fault{Hang: true, Ops: generate})
+	servers[0].ResetRequests()
+	var wait sync.WaitGroup
+	for range calls {
+		wait.Go(func() {
+			if err := generateKey(t.Context(), client); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all requests", func() bool { return servers[0].Requests(kmstest.OpGenerate) == calls })
+	servers[0].SetFault(kmstest.Fault{})
+	wait.Wait()
+	if n := servers[0].Resumed(); n != calls-1 { // one had a connection
+		t.Errorf("%d of %d calls were on a resumed session", n, calls)
+	}
+}

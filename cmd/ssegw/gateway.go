@@ -72,7 +72,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		return nil, err
 	}
 	if cfg.TLSCertFile != "" {
-		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, g.log); err != nil {
+		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, cfg.HTTP2 == config.HTTP2On, g.log); err != nil {
 			return nil, err
 		}
 	}

@@ -235,6 +235,7 @@ type front struct {
 	daemon *daemon
 	server *http.Server
 	tls    func(*gateway) *tls.Config // nil means never TLS
+	base   *tls.Config                // of all TLS connections
 
 	mu       sync.Mutex
 	listener net.Listener // nil before the first serve
@@ -252,8 +253,14 @@ func (d *daemon) newFront(log *zap.Logger, handler func(*gateway) http.Handler, 
 		defer g.requests.Done()
 		handler(g).ServeHTTP(w, r)
 	}
-	return &front{daemon: d, tls: conf, server: &http.Server{
+	current := func() *tls.Config {
+		g := d.enter()
+		defer g.requests.Done()
+		return conf(g)
+	}
+	return &front{daemon: d, tls: conf, base: withTickets(current), server: &http.Server{
 		Handler:           http.HandlerFunc(answer),
+		HTTP2:             http2Limits,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -307,8 +314,8 @@ func (a *accepting) Accept() (net.Conn, error) {
 	}
 	g := a.front.daemon.enter()
 	defer g.requests.Done()
-	if conf := a.front.tls(g); conf != nil {
-		return tls.Server(conn, conf), nil
+	if a.front.tls(g) != nil {
+		return tls.Server(conn, a.front.base), nil
 	}
 	return conn, nil
 }

@@ -121,7 +121,8 @@ func newUpstream(ctx context.Context, cfg *config.Config) (*upstream.Store, erro
 	}
 	return upstream.New(upstream.Config{
 		Endpoint: cfg.UpstreamEndpoint, Region: cfg.UpstreamRegion, Credentials: credentials,
-		TLS: &tls.Config{RootCAs: roots.Get(), MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
+		TLS:      &tls.Config{RootCAs: roots.Get(), MinVersion: tls.VersionTLS12},
+		Framing:  framings[cfg.UpstreamBody],
 		MaxConns: 2*cfg.MaxRequests + internalConns,
 	}), nil
 }

@@ -108,6 +108,9 @@ func (s *Server) serve(r *run, w http.ResponseWriter, req *http.Request) {
 	op := opOf(req)
 	s.mu.Lock()
 	s.requests[op]++
+	if req.TLS.DidResume {
+		s.resumed++
+	}
 	f := s.fault
 	s.mu.Unlock()
 	if !f.applies(op) {

@@ -41,6 +41,7 @@ type Server struct {
 	run      *run // nil while stopped
 	fault    *fault
 	requests map[Op]int
+	resumed  int
 }
 
 // run is the state of a server between Start and Stop.
@@ -225,6 +226,14 @@ func (s *Server) handshake(r *run) (*tls.Config, error) {
 		return nil, f.wait(r.ctx) // nil, nil continues the handshake
 	}
 	return nil, nil // keeps the current configuration
+}
+
+// Resumed returns how many requests came through connections that resumed a TLS
+// session.
+func (s *Server) Resumed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resumed
 }
 
 // CreateKey creates a KES key unless it exists.

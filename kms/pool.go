@@ -11,11 +11,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxInFlight limits the calls in progress. A call counts until its last
+// MaxInFlight limits the calls in progress, and so the connections to one
+// endpoint. A call counts until its last
 // attempt has ended, because KES still works on requests that callers have
 // abandoned. KES answers more than 10,000 requests per second; a higher limit
 // would only move the queue.
-const maxInFlight = 64
+const MaxInFlight = 64
 
 // statusTimeout is the least time that Status takes at most.
 const statusTimeout = 2 * time.Second
@@ -59,7 +60,7 @@ type pool struct {
 }
 
 func newPool(urls []string, dial dialFunc, conf *tls.Config, t timeouts, log *zap.Logger) *pool {
-	p := &pool{timeouts: t, dial: dial, log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
+	p := &pool{timeouts: t, dial: dial, log: log, slots: make(chan struct{}, MaxInFlight), changed: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	began := time.Now()
 	for _, url := range urls {

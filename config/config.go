@@ -148,7 +148,7 @@ type Config struct {
 	Require        []string       `env:"SSEGW_REQUIRE" doc:"Comma-separated requirements BUCKET=SCHEME. SCHEME is sse (any), sse-s3, sse-c, sse-kms or sse-kms:KEY; BUCKET may end in *. A bucket refuses writes that meet none of its requirements."`
 	HeaderDigest   HeaderDigest   `env:"SSEGW_HEADER_DIGEST" envDefault:"refuse" values:"refuse,strict,warn" doc:"What to do with a sealed object whose content headers or user metadata the store has changed: refuse to serve it, or warn. If the root that sealed them is lost, refuse and warn serve it with a warning, and strict refuses it."`
 
-	MaxRequests  int           `group:"Limits" env:"SSEGW_MAX_REQUESTS" envDefault:"1024" doc:"S3 requests served at one time. Further requests get 503 SlowDown."`
+	MaxRequests  int           `group:"Limits" env:"SSEGW_MAX_REQUESTS" envDefault:"1024" doc:"S3 requests served at one time. As many more wait for up to a second, those with a credential first. The others get 503 SlowDown."`
 	DrainTimeout time.Duration `env:"SSEGW_DRAIN_TIMEOUT" envDefault:"30s" doc:"How long requests in flight may take to finish after a stop signal, such as 30s or 2m."`
 
 	LogLevel  string `group:"Logs" env:"SSEGW_LOG_LEVEL" envDefault:"info" values:"debug,info,warn,error" doc:"Lowest level to log."`

@@ -56,6 +56,9 @@ const (
 // reserveTimeout is how long a request waits for memory.
 const reserveTimeout = 5 * time.Second
 
+// placeTimeout is how long a request waits to be served.
+const placeTimeout = time.Second
+
 // maxDocument is the limit in bytes for the body of an operation that takes no
 // document.
 const maxDocument = 64 << 10

@@ -178,6 +178,9 @@ func (s *Server) Start() {
 			},
 			Certificates: []tls.Certificate{s.store.cert},
 			ClientAuth:   tls.RequestClientCert,
+			// To resume a session both sides write at the same time, which
+			// blocks for ever in a Network: its connections have no buffer.
+			SessionTicketsDisabled: s.network != nil,
 		},
 	}
 	s.run = r

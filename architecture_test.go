@@ -85,6 +85,7 @@ var owners = []struct {
 	{"github.com/minio/kms-go", "kms kms/kmstest", false},
 	{"github.com/caarlos0/env", "config", false},
 	{"github.com/alecthomas/kong", "cmd/ssegw", false},
+	{"github.com/KimMachineGun/automemlimit", "cmd/ssegw", false},
 	{"math/rand", "", true}, // use crypto/rand everywhere, so there is no question which one matters
 }
 

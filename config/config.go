@@ -74,6 +74,15 @@ const (
 	SigV2Off       SigV2 = "off"       // nowhere
 )
 
+// HTTP2 decides whether clients may speak HTTP/2.
+type HTTP2 string
+
+// Values of Config.HTTP2.
+const (
+	HTTP2Off HTTP2 = "off"
+	HTTP2On  HTTP2 = "on"
+)
+
 // ForwardClient decides whether the store learns who the client is.
 type ForwardClient string
 
@@ -113,6 +122,7 @@ type Config struct {
 	Console        Console  `env:"SSEGW_CONSOLE" envDefault:"off" values:"off,on" doc:"on serves the console on the S3 address too, under /_ssegw/. Objects that browsers open there are sandboxed then; see docs/CONSOLE.md."`
 	TLSCertFile    string   `env:"SSEGW_TLS_CERT_FILE" path:"file" doc:"PEM certificate chain for https on the S3 address. Reloaded when it changes."`
 	TLSKeyFile     string   `env:"SSEGW_TLS_KEY_FILE" path:"file" doc:"PEM private key of that certificate."`
+	HTTP2          HTTP2    `env:"SSEGW_HTTP2" envDefault:"off" values:"off,on" doc:"Whether clients may speak HTTP/2 over https. Amazon S3 and MinIO speak HTTP/1.1 alone, which is faster for large objects."`
 	TLSTerminated  bool     `env:"SSEGW_TLS_TERMINATED" envDefault:"false" doc:"Set it to true only if every client reaches the gateway through a TLS terminator: SSE-C keys are then accepted over plain http."`
 	TrustedProxies []string `env:"SSEGW_TRUSTED_PROXIES" doc:"Comma-separated addresses and ranges of the proxies in front whose X-Forwarded-For is trusted."`
 	Domain         []string `env:"SSEGW_DOMAIN" doc:"Comma-separated host names for virtual-host requests: BUCKET.DOMAIN."`
@@ -139,7 +149,8 @@ type Config struct {
 	KESKeyPassword Secret        `env:"MINIO_KMS_KES_KEY_PASSWORD" alias:"SSEGW_KMS_KES_KEY_PASSWORD" doc:"Password of the private key, if it is encrypted."`
 	KESCAPath      string        `common:"true" env:"MINIO_KMS_KES_CAPATH" alias:"SSEGW_KMS_KES_CAPATH" path:"file or folder" doc:"File or folder of PEM certificates to trust for KES, in addition to the system's."`
 	KESKeyName     string        `common:"true" env:"MINIO_KMS_KES_KEY_NAME,notEmpty" alias:"SSEGW_KMS_KES_KEY_NAME" doc:"Default KES key. Created if KES does not have it."`
-	KMSTimeout     time.Duration `env:"SSEGW_KMS_TIMEOUT" envDefault:"900ms" doc:"How long a request waits for KES, whatever the number of endpoints, before it gets 503. Raise it if the key store behind KES is slow."`
+	KMSTimeout     time.Duration `env:"SSEGW_KMS_TIMEOUT" envDefault:"900ms" doc:"How long KES may answer nobody, whatever the number of endpoints, before requests that wait for it get 503. Raise it if the key store behind KES is slow."`
+	KMSPatience    time.Duration `env:"SSEGW_KMS_PATIENCE" envDefault:"10s" doc:"How long a request waits for a KES that answers others, but slowly, as in a burst, before it gets 503. At least SSEGW_KMS_TIMEOUT."`
 	KMSCacheTTL    time.Duration `env:"SSEGW_KMS_CACHE_TTL" envDefault:"1m" doc:"How long the gateway caches a data key after KES opened it. Until then its object can be read without KES, even if KES is down or the KES key was deleted or denied. 0 asks KES each time."`
 
 	AutoEncryption AutoEncryption `group:"Encryption" common:"true" env:"SSEGW_AUTO_ENCRYPTION" envDefault:"off" values:"off,sse-s3,sse-kms" doc:"Rule for buckets that have none of their own. MINIO_KMS_AUTO_ENCRYPTION=on means sse-kms."`
@@ -147,7 +158,7 @@ type Config struct {
 	Require        []string       `env:"SSEGW_REQUIRE" doc:"Comma-separated requirements BUCKET=SCHEME. SCHEME is sse (any), sse-s3, sse-c, sse-kms or sse-kms:KEY; BUCKET may end in *. A bucket refuses writes that meet none of its requirements."`
 	HeaderDigest   HeaderDigest   `env:"SSEGW_HEADER_DIGEST" envDefault:"refuse" values:"refuse,strict,warn" doc:"What to do with a sealed object whose content headers or user metadata the store has changed: refuse to serve it, or warn. If the root that sealed them is lost, refuse and warn serve it with a warning, and strict refuses it."`
 
-	MaxRequests  int           `group:"Limits" env:"SSEGW_MAX_REQUESTS" envDefault:"1024" doc:"S3 requests served at one time. Further requests get 503 SlowDown."`
+	MaxRequests  int           `group:"Limits" env:"SSEGW_MAX_REQUESTS" envDefault:"1024" doc:"S3 requests served at one time. As many more wait for up to a second, those with a credential first. The others get 503 SlowDown."`
 	DrainTimeout time.Duration `env:"SSEGW_DRAIN_TIMEOUT" envDefault:"30s" doc:"How long requests in flight may take to finish after a stop signal, such as 30s or 2m."`
 
 	LogLevel  string `group:"Logs" env:"SSEGW_LOG_LEVEL" envDefault:"info" values:"debug,info,warn,error" doc:"Lowest level to log."`

@@ -122,6 +122,7 @@ func base() *Config {
 		Region:           "us-east-1",
 		SigV2:            SigV2Presigned,
 		ForwardClient:    ForwardClientOff,
+		HTTP2:            HTTP2Off,
 		LogLevel:         "info",
 		DrainTimeout:     30 * time.Second,
 		MaxRequests:      1024,
@@ -129,6 +130,7 @@ func base() *Config {
 		KESAPIKey:        NewSecret("kes:v1:AAAA"),
 		KESKeyName:       "default-key",
 		KMSTimeout:       900 * time.Millisecond,
+		KMSPatience:      10 * time.Second,
 		KMSCacheTTL:      time.Minute,
 	}
 }
@@ -186,7 +188,8 @@ func TestLoad(t *testing.T) {
 		{"proxies", with("SSEGW_FORWARD_CLIENT=on", "SSEGW_TRUSTED_PROXIES=10.0.0.0/8,::1,192.0.2.7"), func(c *Config) {
 			c.ForwardClient, c.TrustedProxies = ForwardClientOn, []string{"10.0.0.0/8", "::1", "192.0.2.7"}
 		}},
-		{"tls", with("SSEGW_TLS_CERT_FILE=DIR/cert.pem", "SSEGW_TLS_KEY_FILE=DIR/key.pem", "SSEGW_TLS_TERMINATED=1"), func(c *Config) {
+		{"tls", with("SSEGW_HTTP2=on", "SSEGW_TLS_CERT_FILE=DIR/cert.pem", "SSEGW_TLS_KEY_FILE=DIR/key.pem", "SSEGW_TLS_TERMINATED=1"), func(c *Config) {
+			c.HTTP2 = HTTP2On
 			c.TLSCertFile, c.TLSKeyFile, c.TLSTerminated = dir+"/cert.pem", dir+"/key.pem", true
 		}},
 		{"running", with("SSEGW_LOG_LEVEL=debug", "SSEGW_DRAIN_TIMEOUT=2m", "SSEGW_MAX_REQUESTS=1"), func(c *Config) {
@@ -194,6 +197,9 @@ func TestLoad(t *testing.T) {
 		}},
 		{"keys", with("SSEGW_KMS_TIMEOUT=5s", "SSEGW_KMS_CACHE_TTL=0", "SSEGW_AUDIT_FILE=DIR/audit/not/there.log"), func(c *Config) {
 			c.KMSTimeout, c.KMSCacheTTL, c.AuditFile = 5*time.Second, 0, dir+"/audit/not/there.log"
+		}},
+		{"no less patience than time for KES", with("SSEGW_KMS_TIMEOUT=30s", "SSEGW_KMS_PATIENCE=1s"), func(c *Config) {
+			c.KMSTimeout, c.KMSPatience = 30*time.Second, 30*time.Second
 		}},
 		{"secret from file", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/secret"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},
 		{"secret from file with CRLF", with("-SSEGW_SECRET_KEY", "SSEGW_SECRET_KEY_FILE=DIR/crlf"), func(c *Config) { c.SecretKey = NewSecret("secret-from-file") }},

@@ -123,6 +123,7 @@ func TestLoadProblems(t *testing.T) {
 		{"number", with("SSEGW_MAX_REQUESTS=many"), []string{`SSEGW_MAX_REQUESTS must be a whole number, not "many"`}},
 		{"duration", with("SSEGW_DRAIN_TIMEOUT=30"), []string{`SSEGW_DRAIN_TIMEOUT must be a duration such as 30s or 2m, not "30"`}},
 		{"no time for KES", with("SSEGW_KMS_TIMEOUT=0"), []string{"SSEGW_KMS_TIMEOUT must be positive: 0s"}},
+		{"no patience with KES", with("SSEGW_KMS_PATIENCE=0"), []string{"SSEGW_KMS_PATIENCE must be positive: 0s"}},
 		{"negative cache time", with("SSEGW_KMS_CACHE_TTL=-1s"), []string{"SSEGW_KMS_CACHE_TTL must not be negative: -1s"}},
 		{"negative duration", with("SSEGW_DRAIN_TIMEOUT=-1s"), []string{"SSEGW_DRAIN_TIMEOUT must not be negative: -1s"}},
 

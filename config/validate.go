@@ -59,6 +59,10 @@ func (c *Config) validate(in *input) {
 	if c.KMSTimeout <= 0 {
 		in.report("SSEGW_KMS_TIMEOUT", "SSEGW_KMS_TIMEOUT must be positive: %v", c.KMSTimeout)
 	}
+	if c.KMSPatience <= 0 {
+		in.report("SSEGW_KMS_PATIENCE", "SSEGW_KMS_PATIENCE must be positive: %v", c.KMSPatience)
+	}
+	c.KMSPatience = max(c.KMSPatience, c.KMSTimeout)
 	if c.KMSCacheTTL < 0 {
 		in.report("SSEGW_KMS_CACHE_TTL", "SSEGW_KMS_CACHE_TTL must not be negative: %v", c.KMSCacheTTL)
 	}

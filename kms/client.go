@@ -45,8 +45,8 @@ func New(c Config) (*Client, error) {
 		return nil, fmt.Errorf("default key: %w", err)
 	}
 	switch {
-	case c.AttemptTimeout < 0:
-		return nil, errors.New("kms: negative attempt timeout")
+	case c.Timeout < 0 || c.Patience < 0:
+		return nil, errors.New("kms: negative timeout")
 	case c.CacheTTL < 0:
 		return nil, errors.New("kms: negative cache time")
 	case c.SharedInterval < 0 || c.SharedUses < 0:
@@ -56,15 +56,14 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, attempt := cmp.Or(c.Log, zap.NewNop()), cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout)
-	p := newPool(endpoints, c.Dial, certs.tlsConfig(), attempt, log)
+	p := newPool(endpoints, c.Dial, certs.tlsConfig(), timeoutsOf(c), cmp.Or(c.Log, zap.NewNop()))
 	interval, uses := cmp.Or(c.SharedInterval, DefaultSharedInterval), cmp.Or(c.SharedUses, DefaultSharedUses)
 	client := &Client{
 		pool:       p,
 		certs:      certs,
 		defaultKey: c.DefaultKey,
-		cache:      newKeyCache(c.CacheTTL, p.long),
-		shared:     newSharedKeys(interval, uses, p.long),
+		cache:      newKeyCache(c.CacheTTL, p.patience),
+		shared:     newSharedKeys(interval, uses, p.patience),
 	}
 	client.pool.background.Go(client.watch)
 	return client, nil

@@ -12,7 +12,8 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultAttemptTimeout = 500 * time.Millisecond
+	DefaultTimeout        = 900 * time.Millisecond
+	DefaultPatience       = 10 * time.Second
 	DefaultSharedInterval = 5 * time.Minute
 	DefaultSharedUses     = 65_536
 )
@@ -49,10 +50,14 @@ type Config struct {
 	// If nil, TCP is used.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// AttemptTimeout limits one attempt at one endpoint, from dialing to the
-	// last byte of the answer. If it exceeds DefaultAttemptTimeout, all other
-	// timeouts for KES grow in proportion. 0 means DefaultAttemptTimeout.
-	AttemptTimeout time.Duration
+	// Timeout is how long the cluster may answer nobody before the calls that
+	// wait for it fail. One endpoint fails after five ninths of that, which
+	// leaves time for another one. If it exceeds DefaultTimeout, the timeouts of
+	// probes grow in proportion. 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Patience is how long an attempt waits for an endpoint that answers
+	// others, but slowly. It is at least Timeout. 0 means DefaultPatience.
+	Patience time.Duration
 
 	// CacheTTL is how long a data key opened for reading is cached. 0 disables
 	// the cache.

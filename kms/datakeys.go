@@ -141,7 +141,7 @@ func (c *Client) Check(ctx context.Context, name string) error {
 // UnsealCached is like Unseal, with a cache for reading objects. If the data
 // key was opened less than Config.CacheTTL ago it does not ask KES, and cached
 // is true. Concurrent calls for the same data key share one request, which may
-// outlive ctx by up to four attempts. The caller must wipe the key.
+// outlive ctx by up to Config.Patience. The caller must wipe the key.
 func (c *Client) UnsealCached(ctx context.Context, name string, sealed []byte, kctx Context) (key Secret, cached bool, err error) {
 	return c.cache.get(ctx, newCacheKey(newKeyID(name, kctx), sealed), func(ctx context.Context) (Secret, error) {
 		return c.Unseal(ctx, name, sealed, kctx)

@@ -11,14 +11,20 @@
 //   - The only data keys accepted from KES are 32 bytes, not all zero, with a
 //     sealed form of 1 to [MaxSealedLen] bytes.
 //   - Every call is bounded: it is sent at most once to each endpoint, for at
-//     most Config.AttemptTimeout each. It ends early if the caller's context
-//     ends, which never counts against an endpoint.
+//     most Config.Patience each. It ends as soon as the cluster has answered
+//     nobody for Config.Timeout, and early if the caller's context ends, which
+//     never counts against an endpoint.
+//   - An endpoint that answers others is slow and not dead: calls wait for it.
+//     Hedges, which ask a second endpoint meanwhile, are at most 5 % of the
+//     calls in the long run, so they cannot make an overload worse.
+//   - At most 64 calls are in progress. Others wait in the order in which they
+//     came.
 //   - A 4xx answer of KES is final. After a failed connection, a timeout or a
 //     5xx answer, the same bytes are sent to the next endpoint. A slow answer
 //     has the same effect, except for Create.
-//   - A call fails only after every endpoint has failed it, or has failed a
-//     probe while the call waited. An endpoint that is down gets a few probes
-//     per second, however many callers there are.
+//   - Until then, a call fails only after every endpoint has failed it, or has
+//     failed a probe while the call waited. An endpoint that is down gets a few
+//     probes per second, however many callers there are.
 //   - Cached and shared data keys are kept no longer than Config says and are
 //     then wiped. Callers get copies.
 //   - Data keys, API keys and passwords never appear in errors, logs or printed

@@ -30,7 +30,9 @@ type endpoint struct {
 	url       string // https://host[:port]
 	transport atomic.Pointer[http.Transport]
 	counters  counters
-	health    health // guarded by pool.mu
+	began     time.Time    // of the pool
+	heard     atomic.Int64 // when it last answered a key operation, in nanoseconds since began
+	health    health       // guarded by pool.mu
 }
 
 // dialFunc is the type of Config.Dial.
@@ -54,39 +56,61 @@ func newTransport(dial dialFunc, conf *tls.Config, attempt time.Duration) *http.
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    dialTimeout,
 		Protocols:              protocols,
-		MaxIdleConns:           maxInFlight,
-		MaxIdleConnsPerHost:    maxInFlight,
+		MaxIdleConns:           MaxInFlight,
+		MaxIdleConnsPerHost:    MaxInFlight,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
 	}
 }
 
-// reconnect makes all later attempts use new connections, configured by conf.
-// Old connections close after the request that uses them, or when idle.
+// reconnect makes all later attempts use new connections, configured by conf,
+// which it changes. They begin a new TLS session, so none has the identity of
+// an earlier certificate. Old connections close after the request that uses
+// them, or when idle.
 func (e *endpoint) reconnect(dial dialFunc, conf *tls.Config, attempt time.Duration) {
+	conf.ClientSessionCache = tls.NewLRUClientSessionCache(1) // further connections resume the session of the first
 	if old := e.transport.Swap(newTransport(dial, conf, attempt)); old != nil {
 		old.CloseIdleConnections()
 	}
 }
 
-// send makes one attempt. An error means that the endpoint gave no usable
-// answer; a 5xx status is such an error.
-func (e *endpoint) send(ctx context.Context, c call, timeout time.Duration) (answer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
+// sendWithin makes one attempt of at most the given time.
+func (e *endpoint) sendWithin(ctx context.Context, c call, timeout time.Duration) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w (%s)", errNoAnswer, timeout.Round(time.Millisecond)))
 	defer cancel()
+	return e.send(ctx, c)
+}
+
+// sendUnlessSilent makes one attempt that lasts while the endpoint answers
+// somebody at least every t.attempt, but no longer than t.patience.
+func (e *endpoint) sendUnlessSilent(ctx context.Context, c call, t timeouts) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.patience, errOutlasted)
+	defer cancel()
+	ctx, stop := unlessSilent(ctx, t.attempt, e)
+	defer stop()
+	return e.send(ctx, c)
+}
+
+// send makes one attempt. An error means that the endpoint gave no usable
+// answer; a 5xx status is such an error. If ctx ends for errNoAnswer, that is
+// the error.
+func (e *endpoint) send(ctx context.Context, c call) (answer, error) {
 	start := time.Now()
 	ans, err := guarded(func() (answer, error) { return e.roundTrip(ctx, c) })
 	ans.took = time.Since(start)
 	if err == nil && ans.status >= http.StatusInternalServerError {
 		err = fmt.Errorf("KES answered %d: %w", ans.status, ans.kesError())
 	}
-	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
-		err = fmt.Errorf("%w (%s)", errNoAnswer, timeout.Round(time.Millisecond))
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errNoAnswer) {
+		err = cause
 	}
 	e.counters.count(c.op, ans, err)
 	if err != nil {
 		return answer{}, fmt.Errorf("%s: %w", e.url, err)
+	}
+	if c.op != opVersion {
+		e.answeredNow()
 	}
 	return ans, nil
 }

@@ -53,6 +53,10 @@ var (
 // context.DeadlineExceeded, which stands for the caller's deadline.
 var errNoAnswer = errors.New("no answer in time")
 
+// errOutlasted is the error of an attempt that took too long at an endpoint
+// that answered others. It says nothing about the endpoint.
+var errOutlasted = fmt.Errorf("%w, although others got one", errNoAnswer)
+
 // errClosed is the error of calls on a closed client.
 var errClosed = errors.New("the client is closed")
 
@@ -80,11 +84,14 @@ func (e *unreachableError) Unwrap() []error {
 }
 
 // interrupted returns the error of a call that ended with its context, after
-// the given failures. If the deadline passed, KES was not reached in time. If
-// the caller canceled, nothing is known about KES.
+// the given failures. If the deadline passed or the cluster was silent, KES was
+// not reached in time. If the caller canceled, nothing is known about KES.
 func interrupted(ctx context.Context, failures []error) error {
-	err := ctx.Err()
-	if cause := context.Cause(ctx); !errors.Is(cause, err) {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, errNoAnswer) {
+		return &unreachableError{causes: append(failures, fmt.Errorf("all endpoints: %w", cause))}
+	}
+	if !errors.Is(cause, err) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -98,7 +98,7 @@ func TestFlightIsWiped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var w wiped
-		g := newFlights[string](longTimeout, w.wipe)
+		g := newFlights[string](DefaultPatience, w.wipe)
 		m := make(chan struct{})
 		var callers sync.WaitGroup
 		for range 5 {

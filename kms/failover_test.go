@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// attempt is the AttemptTimeout of tests with servers that hang.
+	// attempt is how long an endpoint may be silent in tests with servers that hang.
 	attempt = 500 * time.Millisecond
-	// patience is the AttemptTimeout of tests that do not depend on it.
+	// patience is the same in tests that do not depend on it.
 	patience = time.Minute
 )
 
@@ -46,7 +46,7 @@ func newCluster(t *testing.T, n int, timeout time.Duration, opts ...kmstest.Opti
 		servers = append(servers, kmstest.NewServer(t, kmstest.WithStore(servers[0])))
 	}
 	config := servers[0].Config(servers[1:]...)
-	config.AttemptTimeout = timeout
+	config.Timeout = timeout * 9 / 5
 	core, logs := observer.New(zap.InfoLevel)
 	config.Log = zap.New(core)
 	return servers, newClient(t, config), logs

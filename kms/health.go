@@ -15,7 +15,7 @@ const (
 	// before it counts as failed.
 	strikeLimit = 3
 	// probeTimeout limits one probe, including connection and TLS handshake. It
-	// is half the default timeout of an attempt.
+	// is half the default time that an endpoint may be silent.
 	probeTimeout = 250 * time.Millisecond
 	// firstPause is the time from a failure to the first probe. Each failed
 	// probe doubles it, up to lastPause.
@@ -128,7 +128,7 @@ func (p *pool) probeUntilWell(e *endpoint, era int) {
 		if !p.pause(e) {
 			return
 		}
-		_, err := e.send(p.ctx, versionCall, p.probe)
+		_, err := e.sendWithin(p.ctx, versionCall, p.probe)
 		if p.judge(e, era, err) {
 			return
 		}

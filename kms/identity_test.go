@@ -237,7 +237,7 @@ func TestNewErrors(t *testing.T) {
 		{"negative cache time", func(c *kms.Config) { c.CacheTTL = -1 }, "cache time"},
 		{"negative interval", func(c *kms.Config) { c.SharedInterval = -1 }, "shared data keys"},
 		{"negative uses", func(c *kms.Config) { c.SharedUses = -1 }, "shared data keys"},
-		{"negative timeout", func(c *kms.Config) { c.AttemptTimeout = -1 }, "attempt timeout"},
+		{"negative timeout", func(c *kms.Config) { c.Timeout = -1 }, "negative timeout"},
 		{"no credentials", func(c *kms.Config) { c.APIKey = "" }, "neither an API key nor a client certificate"},
 		{"both credentials", func(c *kms.Config) { c.CertFile, c.KeyFile = pair.certFile, pair.keyFile }, "both an API key and"},
 		{"password beside API key", func(c *kms.Config) { c.KeyPassword = "x" }, "both an API key and"},

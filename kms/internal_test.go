@@ -66,7 +66,7 @@ func TestOrder(t *testing.T) {
 
 func newTestPool(t *testing.T, urls ...string) *pool {
 	t.Helper()
-	p := newPool(urls, nil, &tls.Config{MinVersion: tls.VersionTLS12}, time.Second, zap.NewNop())
+	p := newPool(urls, nil, &tls.Config{MinVersion: tls.VersionTLS12}, timeoutsOf(Config{}), zap.NewNop())
 	t.Cleanup(p.shut)
 	return p
 }
@@ -191,7 +191,7 @@ func TestHedgeDelay(t *testing.T) {
 		{[]time.Duration{time.Second, time.Second}, 0, 250 * ms},
 		{[]time.Duration{ms}, 1, 250 * ms},
 	} {
-		p := &pool{attempt: 500 * ms}
+		p := &pool{timeouts: timeouts{attempt: 500 * ms}}
 		for i, mean := range tt.means {
 			e := &endpoint{health: health{open: i < tt.open}}
 			e.counters.mean.Store(int64(mean))

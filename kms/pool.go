@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"sync"
@@ -10,28 +11,45 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxInFlight limits the calls in progress. A call counts until its last
+// MaxInFlight limits the calls in progress, and so the connections to one
+// endpoint. A call counts until its last
 // attempt has ended, because KES still works on requests that callers have
 // abandoned. KES answers more than 10,000 requests per second; a higher limit
 // would only move the queue.
-const maxInFlight = 64
+const MaxInFlight = 64
 
-// longTimeout limits a merged call (see flights), whose callers may all have
-// left, and Status. It is four times the default timeout of an attempt.
-const longTimeout = 2 * time.Second
+// statusTimeout is the least time that Status takes at most.
+const statusTimeout = 2 * time.Second
+
+// timeouts are how long a pool waits.
+type timeouts struct {
+	silence  time.Duration // for the cluster to answer anybody
+	attempt  time.Duration // for one endpoint to answer anybody
+	probe    time.Duration // for the answer to one probe
+	status   time.Duration // for the answers to Status
+	patience time.Duration // for the answer of an endpoint that answers others; also for a merged call, see flights
+}
+
+func timeoutsOf(c Config) timeouts {
+	silence := cmp.Or(c.Timeout, DefaultTimeout)
+	attempt := silence * 5 / 9
+	return timeouts{
+		silence: silence, attempt: attempt, probe: max(probeTimeout, attempt/2), status: max(statusTimeout, 4*attempt),
+		patience: max(silence, cmp.Or(c.Patience, DefaultPatience)),
+	}
+}
 
 // pool chooses the endpoint for each call.
 type pool struct {
+	timeouts
 	endpoints []*endpoint
-	dial      dialFunc      // nil for TCP
-	attempt   time.Duration // timeout of one attempt
-	probe     time.Duration // timeout of one probe
-	long      time.Duration // timeout of flights and Status
+	dial      dialFunc // nil for TCP
 	log       *zap.Logger
 
-	turn  atomic.Uint32 // index of the endpoint that the next call starts with
-	slots chan struct{} // holds one element per call in progress; see race.release
-	calls histogram     // all calls, answered or not
+	turn   atomic.Uint32 // index of the endpoint that the next call starts with
+	slots  chan struct{} // holds one element per call in progress; see race.release
+	hedges hedgeBudget
+	calls  histogram // all calls, answered or not
 
 	ctx        context.Context // for attempts and probes; ends with the pool
 	cancel     context.CancelFunc
@@ -41,11 +59,12 @@ type pool struct {
 	changed chan struct{} // closed and replaced when a probe has ended
 }
 
-func newPool(urls []string, dial dialFunc, conf *tls.Config, attempt time.Duration, log *zap.Logger) *pool {
-	p := &pool{dial: dial, attempt: attempt, probe: max(probeTimeout, attempt/2), long: max(longTimeout, 4*attempt), log: log, slots: make(chan struct{}, maxInFlight), changed: make(chan struct{})}
+func newPool(urls []string, dial dialFunc, conf *tls.Config, t timeouts, log *zap.Logger) *pool {
+	p := &pool{timeouts: t, dial: dial, log: log, slots: make(chan struct{}, MaxInFlight), changed: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	began := time.Now()
 	for _, url := range urls {
-		e := &endpoint{url: url, health: health{wanted: make(chan struct{}, 1)}}
+		e := &endpoint{url: url, began: began, health: health{wanted: make(chan struct{}, 1)}}
 		p.endpoints = append(p.endpoints, e)
 	}
 	p.reconnect(conf)
@@ -76,11 +95,16 @@ func (p *pool) shut() {
 }
 
 // do sends c to one endpoint after another until one answers, to each at most
-// once. If none answers it returns an unreachableError. If the caller's context
-// ends first it returns the error of the context.
+// once. If none answers, or if the cluster answers nobody for too long, it
+// returns an unreachableError. If the caller's context ends first it returns
+// the error of the context. Calls get their slots in the order in which they
+// came: that is how a channel serves its senders.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	start := time.Now()
 	defer func() { p.calls.observe(time.Since(start)) }()
+	p.hedges.earn()
+	ctx, stop := unlessSilent(ctx, p.silence, p.endpoints...)
+	defer stop()
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():

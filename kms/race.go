@@ -11,8 +11,7 @@ import (
 const (
 	// minHedge is the minimum delay before a second endpoint is asked.
 	minHedge = 25 * time.Millisecond
-	// maxHedges limits how often one call does so. It bounds the extra load on
-	// a cluster that is slow as a whole.
+	// maxHedges limits how often one call does so; see also hedgeBudget.
 	maxHedges = 2
 	// slowness is the factor by which an attempt must exceed the mean latency
 	// of the fastest endpoint to count as slow.
@@ -21,7 +20,9 @@ const (
 
 // race is one call. It asks one endpoint and, if that fails, the next one at
 // once. If the call is idempotent and the first endpoint is slow, it asks
-// another one as well and takes the first answer.
+// another one as well and takes the first answer. Asking a second endpoint
+// while the first may still answer is a hedge, which hedgeBudget limits. Asking
+// one after the first has failed is not.
 //
 // Attempts do not end with the call: an attempt in progress continues until it
 // is answered or times out. So its connection can be reused, and its endpoint
@@ -114,13 +115,15 @@ func (p *pool) hedgeAfter() time.Duration {
 
 // hedge asks another endpoint whose breaker is closed. If there is none, it
 // requests probes of the failed ones and tries again later. It ignores
-// endpoints that failed for being slow, which cannot help a slow call.
+// endpoints that failed for being slow, which cannot help a slow call. It also
+// tries again later if the budget for hedges is used up: the endpoints that
+// work on the call may have failed by then.
 func (r *race) hedge(timer *time.Timer) {
 	if r.hedges == maxHedges {
 		return
 	}
 	r.pool.mu.Lock()
-	next := firstWell(r.left)
+	next, lost := firstWell(r.left), r.lost()
 	if next == nil {
 		for _, e := range r.left {
 			if !e.health.slow {
@@ -130,12 +133,24 @@ func (r *race) hedge(timer *time.Timer) {
 	}
 	r.pool.mu.Unlock()
 	switch {
-	case next != nil && r.start(next, timer):
-		r.hedges++
-		next.counters.hedges.Add(1)
+	case next != nil && (lost || r.pool.hedges.take()):
+		if r.start(next, timer) {
+			r.hedges++
+		}
+		if !lost {
+			next.counters.hedges.Add(1)
+		}
 	case len(r.left) > 0:
 		timer.Reset(minHedge)
 	}
+}
+
+// lost reports whether all endpoints that work on the call have failed others,
+// and not for being slow. The caller holds pool.mu.
+func (r *race) lost() bool {
+	return !slices.ContainsFunc(r.running, func(a *attempt) bool {
+		return !a.endpoint.health.open || a.endpoint.health.slow
+	})
 }
 
 // start starts an attempt and sets the timer for the next one. It returns false
@@ -155,8 +170,8 @@ func (r *race) start(e *endpoint, hedge *time.Timer) bool {
 	r.holders.Add(1)
 	p.background.Go(func() {
 		defer r.release()
-		ans, err := e.send(p.ctx, c, p.attempt)
-		if err != nil {
+		ans, err := e.sendUnlessSilent(p.ctx, c, p.timeouts)
+		if err != nil && !errors.Is(err, errOutlasted) {
 			p.failed(e, a.era, err)
 		}
 		select {

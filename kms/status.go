@@ -24,7 +24,7 @@ type EndpointStatus struct {
 // default). The version needs no certificate and no policy, so an endpoint that
 // is online may still refuse this client: see Check.
 func (c *Client) Status(ctx context.Context) []EndpointStatus {
-	ctx, cancel := context.WithTimeout(ctx, c.pool.long)
+	ctx, cancel := context.WithTimeout(ctx, c.pool.timeouts.status)
 	defer cancel()
 	status := make([]EndpointStatus, len(c.pool.endpoints))
 	var wg sync.WaitGroup
@@ -41,7 +41,7 @@ func (p *pool) status(ctx context.Context, e *endpoint) EndpointStatus {
 	p.mu.Lock()
 	era := e.health.era
 	p.mu.Unlock()
-	ans, err := e.send(ctx, versionCall, p.long)
+	ans, err := e.sendWithin(ctx, versionCall, p.timeouts.status)
 	var r versionResponse
 	switch {
 	case err == nil:

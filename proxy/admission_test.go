@@ -71,7 +71,7 @@ func TestStrangersPlaces(t *testing.T) {
 			for range 3 {
 				start(g)
 			}
-			eventually(t, "the places to be taken", func() bool { return len(g.places.Strangers) == 3 })
+			eventually(t, "the places to be taken", func() bool { _, n := g.places.Taken(); return n == 3 })
 			g.do(clientRequest{method: "GET", path: "/bucket/here", anonymous: true}).want(t, 503, "SlowDown")
 			for range 3 {
 				start(g)
@@ -91,7 +91,7 @@ func TestVerifiedFormLeavesStrangers(t *testing.T) {
 	form := testForm{file: pattern(5000, 1)}.encode(t)
 	g.started(clientRequest{method: "POST", path: "/bucket", body: form, anonymous: true,
 		header: headers("Content-Type", "multipart/form-data; boundary="+formBoundary)}, len(form)-1000)
-	eventually(t, "the form to be verified", func() bool { return len(g.places.All) == 1 && len(g.places.Strangers) == 0 })
+	eventually(t, "the form to be verified", func() bool { all, strangers := g.places.Taken(); return all == 1 && strangers == 0 })
 	g.do(clientRequest{method: "GET", path: "/bucket", anonymous: true}).want(t, 200, "")
 }
 

@@ -56,6 +56,9 @@ const (
 // reserveTimeout is how long a request waits for memory.
 const reserveTimeout = 5 * time.Second
 
+// placeTimeout is how long a request waits to be served.
+const placeTimeout = time.Second
+
 // maxDocument is the limit in bytes for the body of an operation that takes no
 // document.
 const maxDocument = 64 << 10
@@ -71,12 +74,11 @@ var completePatience = patience{tries: 20, pause: 100 * time.Millisecond}
 
 // times are timeouts that have no setting.
 type times struct {
-	kms     time.Duration // for a KMS call of a request, which may try several endpoints
+	kms     time.Duration // for a KMS call of a request; it fails earlier if KES is silent
 	abandon time.Duration // for aborting an upload, also after the client has disconnected
 	forget  time.Duration // for removing an upload's records, also after the client has disconnected
 	linger  time.Duration // for a client to read why its upload is refused
 }
 
-// serverTimes are the times in production. The KMS timeout is below a second,
-// so that clients get an error soon if KES is down.
-var serverTimes = times{kms: 900 * time.Millisecond, abandon: 10 * time.Second, forget: 20 * time.Second, linger: 2 * time.Second}
+// serverTimes are the times in production.
+var serverTimes = times{kms: 10 * time.Second, abandon: 10 * time.Second, forget: 20 * time.Second, linger: 2 * time.Second}

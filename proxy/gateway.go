@@ -66,9 +66,9 @@ type Config struct {
 	// verified because the root they were sealed under is unknown.
 	StrictHeaderDigest bool
 
-	MaxRequests    int            // served at one time; further ones get SlowDown
+	MaxRequests    int            // served at one time; further ones wait shortly, then get SlowDown
 	IdleTimeout    time.Duration  // a body may pause this long; 0: 30 s
-	KMSTimeout     time.Duration  // for one KMS call of a request; 0: 900 ms
+	KMSTimeout     time.Duration  // for one KMS call of a request; 0: 10 s
 	PresignedV2    bool           // accept presigned requests of Signature Version 2
 	ForwardClient  bool           // tell the store the client's address, user agent and referer
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; nil: none
@@ -88,7 +88,7 @@ type Server struct {
 	Config
 	root      *Credential
 	verifier  *sigv4.Verifier
-	places    task.Places
+	places    *task.Places
 	bodies    task.Share // bytes of small bodies in memory
 	documents task.Share // bytes of documents in memory
 	forms     task.Share // bytes of form files in memory
@@ -118,7 +118,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		Config:    cfg,
 		root:      &Credential{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey, root: true},
-		places:    task.NewPlaces(cfg.MaxRequests),
+		places:    task.NewPlaces(cfg.MaxRequests, placeTimeout),
 		bodies:    task.NewShare(smallBodies, strangersBodies),
 		documents: task.NewShare(documents, strangersDocs),
 		forms:     task.NewShare(formFiles, strangersFiles),

@@ -61,9 +61,13 @@ func (p *panicWriter) Write(b []byte) (int, error) {
 func (p *panicWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // TestTooManyRequests serves one request at a time and turns the next away.
+// Health checks and the admin API are always served.
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, withConfig(func(c *Config) { c.MaxRequests = 1 }))
+	g := newGateway(t, withConfig(func(c *Config) {
+		c.MaxRequests = 1
+		c.Operator = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
+	}))
 	arrived, release := make(chan struct{}), make(chan struct{})
 	g.upstream.on(http.MethodGet, "/bucket/slow", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		close(arrived)
@@ -74,6 +78,9 @@ func TestTooManyRequests(t *testing.T) {
 	go func() { first <- g.get("/bucket/slow") }()
 	<-arrived
 	r := g.get("/bucket/k")
+	for _, path := range []string{"/minio/health/live", "/minio/admin/v3/info"} {
+		g.get(path).want(t, http.StatusAccepted, "")
+	}
 	close(release)
 	if r.want(t, 503, "SlowDown"); r.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")

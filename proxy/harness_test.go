@@ -170,8 +170,8 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 	if s.kms.DefaultKey != "" {
 		conf.DefaultKey = s.kms.DefaultKey
 	}
-	if s.kms.AttemptTimeout != 0 {
-		conf.AttemptTimeout = s.kms.AttemptTimeout
+	if s.kms.Timeout != 0 {
+		conf.Timeout = s.kms.Timeout
 	}
 	conf.CacheTTL = s.kms.CacheTTL
 	client, err := kms.New(conf)

@@ -88,7 +88,7 @@ func (c *call) serve() (err error) {
 	if err := authorize(c); err != nil {
 		return err
 	}
-	if c.place, err = c.gw.places.Enter(c.credential == nil); err != nil {
+	if c.place, err = c.gw.places.Enter(c.ctx(), c.credential == nil); err != nil {
 		return err
 	}
 	defer c.place.Leave()

@@ -43,6 +43,7 @@ func (c *checkCommand) Run(ctx context.Context, out io.Writer) error {
 			}
 		}
 		add(settingsFinding(cfg))
+		add(checkDescriptors(cfg))
 		checks.Run(ctx, add)
 		if broken != nil {
 			return broken

@@ -40,7 +40,7 @@ func newExaminer(ctx context.Context, cfg *config.Config) (c check.Config, end f
 		return check.Config{}, nil, err
 	}
 	if cfg.TLSCertFile != "" {
-		if _, err := serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, log); err != nil {
+		if _, err := serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, false, log); err != nil {
 			return check.Config{}, nil, err
 		}
 	}
@@ -53,7 +53,7 @@ func newExaminer(ctx context.Context, cfg *config.Config) (c check.Config, end f
 		return check.Config{}, nil, err
 	}
 	return check.Config{
-		Upstream: store, KMS: client, KMSTimeout: cfg.KMSTimeout,
+		Upstream: store, KMS: client, KMSTimeout: cfg.KMSPatience,
 		State:            state.New(state.Config{Bucket: cfg.State, Upstream: store, KMS: client, Log: log}),
 		WarnHeaderDigest: cfg.HeaderDigest == config.HeaderDigestWarn,
 		Log:              log,

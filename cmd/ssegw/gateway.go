@@ -76,7 +76,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		return nil, err
 	}
 	if cfg.TLSCertFile != "" {
-		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, g.log); err != nil {
+		if g.tls, err = serverTLS(cfg.TLSCertFile, cfg.TLSKeyFile, cfg.HTTP2 == config.HTTP2On, g.log); err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +113,7 @@ func newGateway(ctx context.Context, cfg *config.Config, restart func(bool) erro
 		WarnHeaderDigest:   cfg.HeaderDigest == config.HeaderDigestWarn,
 		StrictHeaderDigest: cfg.HeaderDigest == config.HeaderDigestStrict,
 		MaxRequests:        cfg.MaxRequests,
-		KMSTimeout:         cfg.KMSTimeout,
+		KMSTimeout:         cfg.KMSPatience,
 		Operator:           g.operator.Operator(),
 		Audit:              g.audit,
 		Log:                g.log, Metrics: registry,

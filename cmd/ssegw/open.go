@@ -185,7 +185,7 @@ func (c *openCommand) dataKey(ctx context.Context, o rescue.Object) (sealer.Key,
 	}
 	defer client.Close()
 	keys := &sse.Keys{
-		KMS: client, Timeout: cfg.KMSTimeout,
+		KMS: client, Timeout: cfg.KMSPatience,
 		Allowed: func(string) error { return nil },
 		Used:    func(sse.Use, sealer.Binding, string, error) {},
 	}

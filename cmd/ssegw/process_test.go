@@ -193,7 +193,13 @@ type process struct {
 // start runs a gateway and waits until it serves.
 func start(t *testing.T, env []string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: command(context.Background(), t, env), ended: make(chan error, 1)}
+	return startCommand(t, command(context.Background(), t, env))
+}
+
+// startCommand is like start for a command that runs a gateway.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, ended: make(chan error, 1)}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,17 @@ func (f *certFiles) write(path string, content []byte) {
 	}
 }
 
+// pool returns a pool of the certificate alone.
+func (f *certFiles) pool() *x509.CertPool {
+	f.t.Helper()
+	pool := x509.NewCertPool()
+	cert, err := os.ReadFile(f.cert)
+	if err != nil || !pool.AppendCertsFromPEM(cert) {
+		f.t.Fatal("no certificate: ", err)
+	}
+	return pool
+}
+
 // shown returns the name in the certificate that a handshake shows.
 func shown(t *testing.T, c *certificate) string {
 	t.Helper()
@@ -130,11 +142,7 @@ func TestTLS(t *testing.T) {
 	f := newFiles(t, "gw.example.com")
 	store, kes := newStore(t), kmstest.NewServer(t)
 	p := start(t, environment(store, kes, "SSEGW_TLS_CERT_FILE="+f.cert, "SSEGW_TLS_KEY_FILE="+f.key))
-	pool := x509.NewCertPool()
-	cert, err := os.ReadFile(f.cert)
-	if err != nil || !pool.AppendCertsFromPEM(cert) {
-		t.Fatal(err)
-	}
+	pool := f.pool()
 	conn, err := tls.Dial("tcp", p.address, &tls.Config{RootCAs: pool, ServerName: "gw.example.com"})
 	if err != nil {
 		t.Fatal(err)
@@ -169,8 +177,94 @@ func TestServerTLSRefuses(t *testing.T) {
 		"key, no cert": {f.key, f.key},
 		"a folder":     {filepath.Dir(f.cert), f.key},
 	} {
-		if _, err := serverTLS(pair[0], pair[1], zap.NewNop()); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
+		if _, err := serverTLS(pair[0], pair[1], false, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestHTTP2 checks that clients that offer HTTP/2 get HTTP/1.1, unless
+// SSEGW_HTTP2 is on.
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	f := newFiles(t, "gw.example.com")
+	store, kes := newStore(t), kmstest.NewServer(t)
+	for setting, want := range map[string]string{"": "HTTP/1.1", "off": "HTTP/1.1", "on": "HTTP/2.0"} {
+		p := start(t, environment(store, kes, "SSEGW_TLS_CERT_FILE="+f.cert, "SSEGW_TLS_KEY_FILE="+f.key, "SSEGW_HTTP2="+setting))
+		client := &http.Client{Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: f.pool(), ServerName: "gw.example.com", MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2: true,
+		}}
+		resp, err := client.Get("https://" + p.address + "/minio/health/live")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		client.CloseIdleConnections()
+		if resp.Proto != want || resp.StatusCode != http.StatusOK {
+			t.Errorf("SSEGW_HTTP2=%s: %s %s, want %s 200", setting, resp.Proto, resp.Status, want)
+		}
+		p.signal(syscall.SIGTERM)
+		p.wait()
+	}
+}
+
+// TestSessionsAreResumed checks that a restart in place and a change of the
+// certificate make no client begin a new TLS session.
+func TestSessionsAreResumed(t *testing.T) {
+	t.Parallel()
+	f := newFiles(t, "gw.example.com")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	newConfig := func() *tls.Config {
+		conf, err := serverTLS(f.cert, f.key, false, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conf
+	}
+	conf := newConfig()
+	base := withTickets(func() *tls.Config { return conf })
+	client := &tls.Config{RootCAs: f.pool(), ServerName: "gw.example.com", MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	connect := func() (resumed bool) {
+		t.Helper()
+		served := make(chan error, 1)
+		go func() {
+			conn, err := listener.Accept()
+			if err == nil {
+				_, err = tls.Server(conn, base).Write([]byte("x"))
+				defer conn.Close()
+			}
+			served <- err
+		}()
+		conn, err := tls.Dial("tcp", listener.Addr().String(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Read(make([]byte, 1)); err != nil { // the ticket comes before it
+			t.Fatal(err)
+		}
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
+		return conn.ConnectionState().DidResume
+	}
+	if connect() || !connect() {
+		t.Fatal("want one session, begun by the first connection")
+	}
+	conf = newConfig()
+	if !connect() {
+		t.Error("not resumed after a restart in place")
+	}
+	cert, key := newPair(t, "gw.example.com")
+	f.write(f.cert, cert)
+	f.write(f.key, key)
+	conf = newConfig()
+	if !connect() {
+		t.Error("not resumed after a change of the certificate")
 	}
 }

@@ -90,7 +90,7 @@ func newKMS(cfg *config.Config, log *zap.Logger) (*kms.Client, error) {
 	return kms.New(kms.Config{
 		Endpoints: endpoints, DefaultKey: cfg.KESKeyName,
 		APIKey: cfg.KESAPIKey.Reveal(), CertFile: cfg.KESCertFile, KeyFile: cfg.KESKeyFile, KeyPassword: cfg.KESKeyPassword.Reveal(),
-		CAPath: cfg.KESCAPath, AttemptTimeout: cfg.KMSTimeout * 5 / 9, CacheTTL: cfg.KMSCacheTTL, Log: log,
+		CAPath: cfg.KESCAPath, Timeout: cfg.KMSTimeout, Patience: cfg.KMSPatience, CacheTTL: cfg.KMSCacheTTL, Log: log,
 	})
 }
 
@@ -118,7 +118,8 @@ func newUpstream(ctx context.Context, cfg *config.Config) (*upstream.Store, erro
 	}
 	return upstream.New(upstream.Config{
 		Endpoint: cfg.UpstreamEndpoint, Region: cfg.UpstreamRegion, Credentials: credentials,
-		TLS: &tls.Config{RootCAs: roots.Get(), MinVersion: tls.VersionTLS12}, Framing: framings[cfg.UpstreamBody],
+		TLS:      &tls.Config{RootCAs: roots.Get(), MinVersion: tls.VersionTLS12},
+		Framing:  framings[cfg.UpstreamBody],
 		MaxConns: 2*cfg.MaxRequests + internalConns,
 	}), nil
 }

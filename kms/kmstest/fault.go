@@ -15,6 +15,9 @@ import (
 type Fault struct {
 	// Delay is the time before each answer.
 	Delay time.Duration
+	// OneByOne delays requests one after another, in order of arrival, as an
+	// overloaded server does.
+	OneByOne bool
 	// Hang blocks requests until the next SetFault. They are then carried out.
 	// If Ops is empty and Times is 0, TLS handshakes hang too, as they do for a
 	// process stopped by SIGSTOP.
@@ -50,13 +53,14 @@ func (s *Server) SetFault(f Fault) {
 type fault struct {
 	Fault
 	over chan struct{} // closed when the fault is replaced
+	turn chan struct{} // holds an element while a request is delayed one by one
 
 	mu   sync.Mutex
 	left int
 }
 
 func newFault(f Fault) *fault {
-	return &fault{Fault: f, over: make(chan struct{}), left: f.Times}
+	return &fault{Fault: f, over: make(chan struct{}), turn: make(chan struct{}, 1), left: f.Times}
 }
 
 func (s *Server) currentFault() *fault {
@@ -104,24 +108,44 @@ func (s *Server) serve(r *run, w http.ResponseWriter, req *http.Request) {
 	op := opOf(req)
 	s.mu.Lock()
 	s.requests[op]++
+	if req.TLS.DidResume {
+		s.resumed++
+	}
 	f := s.fault
 	s.mu.Unlock()
 	if !f.applies(op) {
 		s.handler.ServeHTTP(w, req)
 		return
 	}
-	if f.Delay > 0 {
-		timer := time.NewTimer(f.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-req.Context().Done():
-			panic(http.ErrAbortHandler)
-		case <-r.ctx.Done():
-			panic(http.ErrAbortHandler)
-		}
+	if f.Delay > 0 && !f.delay(req.Context(), r.ctx) {
+		panic(http.ErrAbortHandler)
 	}
 	s.fail(r, f, w, req)
+}
+
+// delay waits for Delay. It returns false if the request or the server ends
+// first.
+func (f *fault) delay(request, server context.Context) bool {
+	if f.OneByOne {
+		select {
+		case f.turn <- struct{}{}:
+			defer func() { <-f.turn }()
+		case <-request.Done():
+			return false
+		case <-server.Done():
+			return false
+		}
+	}
+	timer := time.NewTimer(f.Delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-request.Done():
+		return false
+	case <-server.Done():
+		return false
+	}
 }
 
 func (s *Server) fail(r *run, f *fault, w http.ResponseWriter, req *http.Request) {

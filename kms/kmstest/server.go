@@ -41,6 +41,7 @@ type Server struct {
 	run      *run // nil while stopped
 	fault    *fault
 	requests map[Op]int
+	resumed  int
 }
 
 // run is the state of a server between Start and Stop.
@@ -101,13 +102,13 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// attemptTimeout is long enough for a busy machine.
-const attemptTimeout = time.Minute
+// timeout is long enough for a busy machine.
+const timeout = 2 * time.Minute
 
 // Config returns the configuration of a client for this server and others,
-// which must share its store. Attempts time out after a minute, so tests do not
-// depend on the speed of the machine. Tests of servers that hang set a shorter
-// AttemptTimeout.
+// which must share its store. An endpoint may be silent for more than a minute,
+// so tests do not depend on the speed of the machine. Tests of servers that
+// hang set a shorter Timeout.
 func (s *Server) Config(others ...*Server) kms.Config {
 	c := kms.Config{
 		Endpoints:  []string{s.Endpoint()},
@@ -115,7 +116,7 @@ func (s *Server) Config(others ...*Server) kms.Config {
 		CAPath:     s.caFile,
 		DefaultKey: DefaultKey,
 
-		AttemptTimeout: attemptTimeout,
+		Timeout: timeout,
 	}
 	if s.network != nil {
 		c.Dial = s.network.Dial
@@ -177,6 +178,9 @@ func (s *Server) Start() {
 			},
 			Certificates: []tls.Certificate{s.store.cert},
 			ClientAuth:   tls.RequestClientCert,
+			// To resume a session both sides write at the same time, which
+			// blocks for ever in a Network: its connections have no buffer.
+			SessionTicketsDisabled: s.network != nil,
 		},
 	}
 	s.run = r
@@ -225,6 +229,14 @@ func (s *Server) handshake(r *run) (*tls.Config, error) {
 		return nil, f.wait(r.ctx) // nil, nil continues the handshake
 	}
 	return nil, nil // keeps the current configuration
+}
+
+// Resumed returns how many requests came through connections that resumed a TLS
+// session.
+func (s *Server) Resumed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resumed
 }
 
 // CreateKey creates a KES key unless it exists.

@@ -16,8 +16,8 @@ import (
 
 // Bounds of the caches of what was authenticated about objects.
 const (
-	cachedFacts = 200_000 // objects
-	cachedParts = 100_000 // entries of part tables
+	cachedFacts    = 200_000  // objects; each takes about 100 bytes, however long its key is
+	cachedTrailers = 16 << 20 // bytes
 )
 
 // Caches remember what was authenticated about objects. They hold no secrets:
@@ -33,15 +33,25 @@ func NewCaches() *Caches {
 	return &Caches{
 		entries: otter.Must(&otter.Options[stateKey, Entry]{MaximumSize: cachedFacts}),
 		trailers: otter.Must(&otter.Options[trailerKey, *sealer.Trailer]{
-			MaximumWeight: cachedParts,
-			Weigher: func(_ trailerKey, t *sealer.Trailer) uint32 {
-				if t.Parts == nil {
-					return 1
-				}
-				return uint32(len(t.Parts.Parts))
-			},
+			MaximumWeight: cachedTrailers,
+			Weigher:       func(_ trailerKey, t *sealer.Trailer) uint32 { return weight(t) },
 		}),
 	}
+}
+
+// weight returns how many bytes a trailer takes in the cache, about.
+func weight(t *sealer.Trailer) uint32 {
+	const entry, checksum, part = 256, 48, 64 // without digests
+	n := entry
+	for i := range t.Checksums {
+		n += checksum + len(t.Checksums[i].Digest)
+	}
+	if t.Parts != nil {
+		for i := range t.Parts.Parts {
+			n += part + len(t.Parts.Parts[i].Digest)
+		}
+	}
+	return uint32(n)
 }
 
 // stateKey names one state of one object. It is the start of a SHA-256, so

@@ -6,8 +6,8 @@ import (
 	"ssegw/proxy/s3"
 )
 
-// cachedUploads is the capacity of a ListedCache.
-const cachedUploads = 10_000
+// cachedUploads is the capacity of a ListedCache in bytes.
+const cachedUploads = 8 << 20
 
 // Listed holds what listings show for an upload.
 type Listed struct {
@@ -33,7 +33,13 @@ type ListedCache struct{ uploads *otter.Cache[string, Listed] }
 
 // NewListedCache returns an empty cache.
 func NewListedCache() *ListedCache {
-	return &ListedCache{otter.Must(&otter.Options[string, Listed]{MaximumSize: cachedUploads})}
+	return &ListedCache{otter.Must(&otter.Options[string, Listed]{
+		MaximumWeight: cachedUploads,
+		Weigher: func(prefix string, l Listed) uint32 {
+			const entry = 300 // with the checksums
+			return uint32(entry + len(prefix) + len(l.ID))
+		},
+	})}
 }
 
 // Add remembers what listings show for u.

@@ -152,6 +152,12 @@ func (s *State) Run(ctx context.Context) error {
 		}
 	}
 	s.logOpen("state open")
+	s.follow(ctx)
+	return nil
+}
+
+// follow keeps an open state up to date until ctx ends.
+func (s *State) follow(ctx context.Context) {
 	var others sync.WaitGroup
 	others.Go(func() { s.probeAgain(ctx) })
 	others.Go(func() { s.sweepForever(ctx) })
@@ -161,7 +167,6 @@ func (s *State) Run(ctx context.Context) error {
 		s.guard("refreshing the rules", func() { s.rules.refresh(ctx) })
 		s.guard("following the root", func() { s.FollowRoot(ctx) })
 	}
-	return nil
 }
 
 // logOpen logs what the store can do.

@@ -3,7 +3,10 @@ package task_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -103,9 +106,9 @@ func TestGuard(t *testing.T) {
 }
 
 // enter takes a place, which must be free.
-func enter(t *testing.T, p task.Places, strange bool) *task.Place {
+func enter(t *testing.T, p *task.Places, strange bool) *task.Place {
 	t.Helper()
-	place, err := p.Enter(strange)
+	place, err := p.Enter(t.Context(), strange)
 	if err != nil {
 		t.Fatalf("stranger %v: %v", strange, err)
 	}
@@ -113,9 +116,9 @@ func enter(t *testing.T, p task.Places, strange bool) *task.Place {
 }
 
 // wantFull fails the test if there is a free place.
-func wantFull(t *testing.T, p task.Places, strange bool) {
+func wantFull(t *testing.T, p *task.Places, strange bool) {
 	t.Helper()
-	if place, err := p.Enter(strange); place != nil || !errors.Is(err, task.ErrFull) {
+	if place, err := p.Enter(t.Context(), strange); place != nil || !errors.Is(err, task.ErrFull) {
 		t.Fatalf("stranger %v: %v, %v, want ErrFull", strange, place, err)
 	}
 }
@@ -125,7 +128,7 @@ func wantFull(t *testing.T, p task.Places, strange bool) {
 func TestPlacesForStrangers(t *testing.T) {
 	t.Parallel()
 	for n, half := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 64: 32} {
-		p := task.NewPlaces(n)
+		p := task.NewPlaces(n, 0)
 		for range half {
 			enter(t, p, true)
 		}
@@ -135,7 +138,7 @@ func TestPlacesForStrangers(t *testing.T) {
 		}
 		wantFull(t, p, false)
 
-		p = task.NewPlaces(n)
+		p = task.NewPlaces(n, 0)
 		for range n {
 			enter(t, p, false)
 		}
@@ -148,7 +151,7 @@ func TestPlacesForStrangers(t *testing.T) {
 // stranger's part of it, and a refused stranger takes nothing.
 func TestPlacesAreGivenBack(t *testing.T) {
 	t.Parallel()
-	p := task.NewPlaces(4)
+	p := task.NewPlaces(4, 0)
 	first, second := enter(t, p, true), enter(t, p, true)
 	first.Known()
 	first.Known() // has no effect the second time
@@ -172,9 +175,107 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	first.Leave()
 	wantFull(t, p, true)
 	enter(t, p, false)
-	if len(p.All) != 4 || len(p.Strangers) != 2 {
-		t.Errorf("%d places taken, %d by strangers", len(p.All), len(p.Strangers))
+	if all, strangers := p.Taken(); all != 4 || strangers != 2 {
+		t.Errorf("%d places taken, %d by strangers", all, strangers)
 	}
+}
+
+// waiting begins to enter and returns once that waits or has ended.
+func waiting(ctx context.Context, p *task.Places, strange bool, ended func(*task.Place, error)) {
+	go func() { ended(p.Enter(ctx, strange)) }()
+	synctest.Wait()
+}
+
+// TestPlacesAreWaitedFor checks that a place is given to those who wait: first
+// to those with a credential, each in the order in which they came.
+func TestPlacesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := task.NewPlaces(4, time.Second)
+		var places []*task.Place
+		for range 4 {
+			places = append(places, enter(t, p, len(places) < 2))
+		}
+		order := ""
+		for _, who := range []struct {
+			name    string
+			strange bool
+		}{{"a", true}, {"B", false}, {"c", true}, {"D", false}, {"E", false}} {
+			waiting(t.Context(), p, who.strange, func(place *task.Place, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				order += who.name
+				places = append(places, place)
+			})
+		}
+		for _, step := range []struct {
+			do   func()
+			want string
+		}{
+			{places[3].Leave, "B"},
+			{places[0].Known, "B"}, // one more stranger may enter, but there is no place
+			{places[2].Leave, "BD"},
+			{places[1].Leave, "BDE"}, // two more strangers may enter
+			{places[0].Leave, "BDEa"},
+			{func() { places[4].Leave() }, "BDEac"}, // B leaves
+		} {
+			step.do()
+			synctest.Wait()
+			if order != step.want {
+				t.Fatalf("entered in the order %s, want %s", order, step.want)
+			}
+		}
+		if all, strangers := p.Taken(); all != 4 || strangers != 2 {
+			t.Errorf("%d places taken, %d by strangers", all, strangers)
+		}
+	})
+}
+
+// TestWaitingEnds checks that requests wait for a bounded time, no longer than
+// their context, and that only as many wait as there are places. Those who
+// leave take no place.
+func TestWaitingEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := task.NewPlaces(2, time.Second)
+		place, stranger := enter(t, p, false), enter(t, p, true)
+		left := errors.New("client left")
+		ctx, leave := context.WithCancelCause(t.Context())
+		results := map[string]error{}
+		var mu sync.Mutex
+		wait := func(ctx context.Context, name string, strange bool) {
+			began := time.Now()
+			waiting(ctx, p, strange, func(_ *task.Place, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				results[fmt.Sprintf("%s after %s", name, time.Since(began))] = err
+			})
+		}
+		wait(ctx, "leaves", false)
+		wait(t.Context(), "waits", false)
+		wait(t.Context(), "one too many", false)
+		wait(t.Context(), "stranger", true)
+		wait(t.Context(), "stranger too many", true)
+		time.Sleep(100 * time.Millisecond)
+		leave(left)
+		synctest.Wait()
+		wait(t.Context(), "comes later", false)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		want := map[string]error{
+			"leaves after 100ms": left, "waits after 1s": task.ErrFull, "one too many after 0s": task.ErrFull,
+			"stranger after 1s": task.ErrFull, "stranger too many after 0s": task.ErrFull, "comes later after 1s": task.ErrFull,
+		}
+		if !maps.Equal(results, want) {
+			t.Errorf("%v\nwant %v", results, want)
+		}
+		place.Leave()
+		stranger.Leave()
+		if all, strangers := p.Taken(); all != 0 || strangers != 0 {
+			t.Errorf("%d places taken, %d by strangers", all, strangers)
+		}
+	})
 }
 
 // TestShare checks that strangers and requests with a credential do not share a

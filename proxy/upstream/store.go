@@ -89,6 +89,8 @@ type Store struct {
 // New returns the store that cfg describes. It makes no request.
 func New(cfg Config) *Store {
 	idle := cmp.Or(cfg.IdleTimeout, idleTimeout)
+	cfg.TLS = cmp.Or(cfg.TLS, &tls.Config{MinVersion: tls.VersionTLS12}).Clone()
+	cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1) // further connections resume the session of the first
 	s := &Store{
 		endpoint:    cfg.Endpoint,
 		region:      cfg.Region,

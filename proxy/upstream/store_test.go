@@ -10,6 +10,8 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,5 +108,56 @@ func TestWritesHaveALength(t *testing.T) {
 		if has, want := strings.Contains(request, "\nContent-Length: 0\n"), method != "GET" && method != "HEAD"; has != want || strings.Contains(request, "Transfer-Encoding") {
 			t.Errorf("%s: %s", method, request)
 		}
+	}
+}
+
+// TestConnectionsAreKept checks that connections are kept however many were in
+// use at a time, and that all but the first resume its TLS session.
+func TestConnectionsAreKept(t *testing.T) {
+	t.Parallel()
+	const calls = 20
+	var opened, resumed, arrived atomic.Int64
+	release := make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			resumed.Add(1)
+		}
+		if arrived.Add(1) == 1+calls {
+			close(release)
+		}
+		if r.URL.Path != "/first" {
+			<-release
+		}
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.StartTLS()
+	defer server.Close()
+	endpoint, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Endpoint: endpoint, TLS: server.Client().Transport.(*http.Transport).TLSClientConfig, MaxConns: calls})
+	head := func(bucket string) {
+		if _, err := s.Anonymous(nil).Exec(t.Context(), Request{Method: http.MethodHead, Bucket: bucket}); err != nil {
+			t.Error(err)
+		}
+	}
+	head("first")
+	for range 2 { // the second time on connections that were kept
+		var all sync.WaitGroup
+		for range calls {
+			all.Go(func() { head("b") })
+		}
+		all.Wait()
+		if n := opened.Load(); n > calls {
+			t.Errorf("%d connections for %d requests at a time", n, calls)
+		}
+	}
+	if n := resumed.Load(); n < calls-1 {
+		t.Errorf("%d of %d connections resumed the session", n, calls-1)
 	}
 }

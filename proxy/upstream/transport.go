@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -39,8 +40,7 @@ func newTransport(cfg Config, idle, answer time.Duration) *http.Transport {
 		ResponseHeaderTimeout: answer,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
-		MaxIdleConns:          512,
-		MaxIdleConnsPerHost:   512,
+		MaxIdleConnsPerHost:   cmp.Or(cfg.MaxConns, 512), // all that were in use: a new one costs more than a small request
 		MaxConnsPerHost:       cfg.MaxConns,
 		IdleConnTimeout:       60 * time.Second,
 	}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"go.uber.org/zap"
+)
+
+// tuneGC makes the garbage collector run less often, unless GOGC is set. The
+// live heap is small, so at Go's default the collector runs all the time. This
+// costs about 10 MiB and saves a tenth of the CPU time on small objects.
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
+// limitMemory makes the garbage collector keep the process within nine tenths
+// of its container's memory, also if that changes, until ctx ends. It changes
+// nothing if GOMEMLIMIT is set, or if the container has no limit.
+func limitMemory(ctx context.Context, log *zap.Logger) {
+	limit, err := memlimit.Set(memlimit.WithRefreshInterval(ctx, time.Minute))
+	switch {
+	case errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, errors.ErrUnsupported):
+	case err != nil:
+		log.Warn("the container's memory limit is unknown; set GOMEMLIMIT", zap.Error(err))
+	case limit < math.MaxInt64:
+		log.Info("memory is limited", zap.Int64("bytes", limit))
+	}
+}
+
+const (
+	// releaseInterval is how often the gateway looks whether memory can be
+	// released. Garbage of a burst is gone after at most two looks.
+	releaseInterval = 20 * time.Second
+	// minRelease is how many bytes make it worth collecting garbage.
+	minRelease = 32 << 20
+)
+
+// releaseMemory returns to the system what a burst has left behind, until ctx
+// ends. The runtime collects garbage when the heap grows, and else only every
+// two minutes.
+func releaseMemory(ctx context.Context) {
+	ticker := time.NewTicker(releaseInterval)
+	defer ticker.Stop()
+	var r releaser
+	for {
+		select {
+		case <-ticker.C:
+			if r.due(readMemory()) {
+				debug.FreeOSMemory()
+				r.released(readMemory())
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// memory is a state of the runtime.
+type memory struct {
+	held      uint64 // bytes of the heap that the system counts, with garbage
+	allocated uint64 // bytes allocated since the process began
+}
+
+func readMemory() memory {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/allocs:bytes"},
+	}
+	metrics.Read(samples)
+	return memory{
+		held:      samples[0].Value.Uint64() + samples[1].Value.Uint64() + samples[2].Value.Uint64(),
+		allocated: samples[3].Value.Uint64(),
+	}
+}
+
+// releaser decides when to release memory.
+type releaser struct {
+	least     uint64 // held since the last release
+	allocated uint64 // at the last look
+}
+
+// due reports whether the heap has grown since the last release, and what was
+// allocated since the last look is little in comparison: a busy gateway would
+// need the memory again at once.
+func (r *releaser) due(m memory) bool {
+	recent := m.allocated - r.allocated
+	r.allocated = m.allocated
+	r.least = min(r.least, m.held)
+	excess := m.held - r.least
+	return excess >= minRelease && recent < excess/4
+}
+
+// released takes note of what is left after a release.
+func (r *releaser) released(m memory) { r.least, r.allocated = m.held, m.allocated }

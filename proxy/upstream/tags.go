@@ -31,7 +31,7 @@ func (c Client) Tags(ctx context.Context, bucket, key string, query url.Values) 
 		} `xml:"TagSet>Tag"`
 	}
 	if err := xml.Unmarshal(doc, &list); err != nil {
-		return nil, fmt.Errorf("%w: reading tags: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w: reading tags: %w", ErrUnavailable, s3.ErrDocument, err)
 	}
 	tags := url.Values{}
 	for _, t := range list.Tags {

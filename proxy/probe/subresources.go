@@ -81,6 +81,53 @@ func (s *Subresources) CheckDeletes(ctx context.Context, client upstream.Client,
 	return nil
 }
 
+// TakeTags takes the tags out of the header of a CreateMultipartUpload, if the
+// store would lose them there: see [upstream.Store.TakeTags]. Tags that not
+// every store takes are tried on a probe, unless the client is anonymous. The
+// error is InvalidTag if the store refuses them, or changes them.
+func (s *Subresources) TakeTags(ctx context.Context, client upstream.Client, header http.Header) (tags string, err error) {
+	tags, err = s.Store().TakeTags(header)
+	if err != nil || client.IsAnonymous() {
+		return tags, err
+	}
+	if wanted, err := s3.ParseTags(tags); err != nil || s3.AreCommon(wanted) {
+		return tags, err
+	}
+	taken := false
+	err = s.With(ctx, "", func(name string) error {
+		taken, err = s.takesTags(ctx, name, tags)
+		return err
+	})
+	if err != nil {
+		return "", hidden("which tags it takes", err)
+	}
+	if !taken {
+		return "", s3.ErrInvalidTag.Msg("The object store behind the gateway does not take these tags, or would change them.")
+	}
+	return tags, nil
+}
+
+// takesTags reports whether the store takes tags for the object name. A refusal
+// for another reason, such as a missing right to tag probes, proves nothing.
+func (s *Subresources) takesTags(ctx context.Context, name, tags string) (bool, error) {
+	if _, err := s.Put(ctx, s.Bucket, name, []byte("probe"), http.Header{}); err != nil {
+		return false, err
+	}
+	if err := s.SetTags(ctx, s.Bucket, name, "", tags); err != nil {
+		return upstream.StatusOf(err) != http.StatusBadRequest, unlessRefused(err)
+	}
+	wanted, _ := s3.ParseTags(tags) // they were parsed before
+	stored, err := s.Tags(ctx, s.Bucket, name, url.Values{})
+	if err != nil {
+		return true, unlessRefused(err)
+	}
+	return stored.Encode() == wanted.Encode(), nil
+}
+
+// hidden returns the error of a probe as clients may see it: it is not about
+// their objects.
+func hidden(doing string, err error) error { return upstream.OwnFailed("probing "+doing, err) }
+
 // tryDelete deletes an object under a condition that does not hold. It reports
 // whether the object is still there.
 func (s *Subresources) tryDelete(ctx context.Context, condition string) (held bool, err error) {

@@ -231,6 +231,24 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 	return kept, err
 }
 
+// MetaValue finds the longest value of user metadata that the store takes and
+// keeps, rounded down to a multiple of 16 bytes. A store without a limit costs
+// one value, any other one at least ten. If the store also refuses a short
+// value, the length is not the reason, and no limit is known.
+func (c Prober) MetaValue(ctx context.Context) error {
+	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = leastMetaValue }) // until more is known
+	limit := 0
+	err := c.With(ctx, "", func(name string) (err error) {
+		limit, err = valueProbe{c, name}.longest(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = limit })
+	return nil
+}
+
 func probeName(char rune) string {
 	return s3.MetaPrefix + "probe-" + hex.EncodeToString([]byte(string(char))) + string(char) + "x"
 }

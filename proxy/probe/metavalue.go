@@ -24,74 +24,61 @@ const (
 // probeValue is the name of the metadata whose length is probed.
 const probeValue = s3.MetaPrefix + "p"
 
-// MetaValue finds the longest value of user metadata that the store takes and
-// keeps, rounded down to a multiple of 16 bytes. A store without a limit costs
-// one value, any other one at least ten. If the store also refuses a short
-// value, the length is not the reason, and no limit is known.
-func (c Prober) MetaValue(ctx context.Context) error {
-	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = leastMetaValue }) // until more is known
-	limit := 0
-	err := c.With(ctx, "", func(name string) (err error) {
-		limit, err = longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, name, n) })
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = limit })
-	return nil
+// valueProbe is a probe that gets values of different lengths.
+type valueProbe struct {
+	Prober
+	name string
 }
 
-// keepsValue reports whether the store keeps a value of n bytes with the object
-// name. Some stores answer a value that is too long with 500, and so does a
-// store that is in trouble. The length is the reason only if the store takes a
-// short value meanwhile, and fails again with this one.
-func (c Prober) keepsValue(ctx context.Context, name string, n int) (bool, error) {
-	kept, failure := c.tryValue(ctx, name, n)
+// keeps reports whether the store keeps a value of n bytes. Some stores answer
+// a value that is too long with 500, and so does a store that is in trouble.
+// The length is the reason only if the store takes a short value meanwhile, and
+// fails again with this one.
+func (p valueProbe) keeps(ctx context.Context, n int) (bool, error) {
+	kept, failure := p.try(ctx, n)
 	if !mayRefuse(failure) {
 		return kept, unlessRefused(failure)
 	}
-	if _, err := c.tryValue(ctx, name, shortestMetaValue); err != nil {
+	if _, err := p.try(ctx, shortestMetaValue); err != nil {
 		return false, failure
 	}
-	if kept, failure = c.tryValue(ctx, name, n); mayRefuse(failure) {
+	if kept, failure = p.try(ctx, n); mayRefuse(failure) {
 		return false, nil
 	}
 	return kept, unlessRefused(failure)
 }
 
-// mayRefuse reports whether err is an answer with which some stores refuse
-// metadata, and others fail.
+// mayRefuse reports whether err is an answer with which some stores refuse what
+// they do not know, and others fail.
 func mayRefuse(err error) bool {
 	status := upstream.StatusOf(err)
 	return status == http.StatusInternalServerError || status == http.StatusBadGateway
 }
 
-// tryValue stores a value of n bytes with the object name, and reports whether
-// the store keeps it.
-func (c Prober) tryValue(ctx context.Context, name string, n int) (kept bool, err error) {
+// try stores a value of n bytes, and reports whether the store keeps it.
+func (p valueProbe) try(ctx context.Context, n int) (kept bool, err error) {
 	h, value := http.Header{}, strings.Repeat("v", n)
 	h.Set(probeValue, value)
-	if _, err := c.Put(ctx, c.Bucket, name, nil, h); err != nil {
+	if _, err := p.Put(ctx, p.Bucket, p.name, nil, h); err != nil {
 		return false, err
 	}
-	stored, err := c.Head(ctx, c.Bucket, name)
+	stored, err := p.Head(ctx, p.Bucket, p.name)
 	return stored.Get(probeValue) == value, err
 }
 
-// longestOf returns the longest length that keeps accepts, or 0 if there is no
+// longest returns the longest length that the store keeps, or 0 if there is no
 // limit.
-func longestOf(keeps func(n int) (bool, error)) (int, error) {
-	if ok, err := keeps(longestMetaValue); ok || err != nil {
+func (p valueProbe) longest(ctx context.Context) (int, error) {
+	if ok, err := p.keeps(ctx, longestMetaValue); ok || err != nil {
 		return 0, err
 	}
-	if ok, err := keeps(shortestMetaValue); !ok || err != nil {
+	if ok, err := p.keeps(ctx, shortestMetaValue); !ok || err != nil {
 		return 0, err
 	}
 	low, high := shortestMetaValue/metaValueStep, longestMetaValue/metaValueStep // in steps; low is kept, high is not
 	for high-low > 1 {
 		middle := (low + high) / 2
-		ok, err := keeps(middle * metaValueStep)
+		ok, err := p.keeps(ctx, middle*metaValueStep)
 		if err != nil {
 			return 0, err
 		}
@@ -101,7 +88,7 @@ func longestOf(keeps func(n int) (bool, error)) (int, error) {
 			high = middle
 		}
 	}
-	if kept, err := keeps(high * metaValueStep); kept || err != nil {
+	if kept, err := p.keeps(ctx, high*metaValueStep); kept || err != nil {
 		return 0, cmp.Or(err, errUnsteady)
 	}
 	return low * metaValueStep, nil

@@ -31,28 +31,21 @@ type valueProbe struct {
 }
 
 // keeps reports whether the store keeps a value of n bytes. Some stores answer
-// a value that is too long with 500, and so does a store that is in trouble.
+// a value that is too long with 5xx, and so does a store that is in trouble.
 // The length is the reason only if the store takes a short value meanwhile, and
 // fails again with this one.
 func (p valueProbe) keeps(ctx context.Context, n int) (bool, error) {
 	kept, failure := p.try(ctx, n)
-	if !mayRefuse(failure) {
+	if upstream.StatusOf(failure) < http.StatusInternalServerError {
 		return kept, unlessRefused(failure)
 	}
 	if _, err := p.try(ctx, shortestMetaValue); err != nil {
 		return false, failure
 	}
-	if kept, failure = p.try(ctx, n); mayRefuse(failure) {
+	if kept, failure = p.try(ctx, n); upstream.StatusOf(failure) >= http.StatusInternalServerError {
 		return false, nil
 	}
 	return kept, unlessRefused(failure)
-}
-
-// mayRefuse reports whether err is an answer with which some stores refuse what
-// they do not know, and others fail.
-func mayRefuse(err error) bool {
-	status := upstream.StatusOf(err)
-	return status == http.StatusInternalServerError || status == http.StatusBadGateway
 }
 
 // try stores a value of n bytes, and reports whether the store keeps it.

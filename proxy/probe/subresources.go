@@ -252,6 +252,13 @@ func settled(prepare, send func() error) (err error) {
 	return nil
 }
 
+// mayRefuse reports whether err is an answer with which some stores refuse what
+// they do not know, and others fail.
+func mayRefuse(err error) bool {
+	status := upstream.StatusOf(err)
+	return status == http.StatusInternalServerError || status == http.StatusBadGateway
+}
+
 // uncertain decides about an operation that could not be tried. It may be sent
 // if it destroys nothing even if the store drops the query, because the bucket
 // is not empty. If the store answers that the sub-resource does not exist, it

@@ -81,7 +81,7 @@ func isDefault(test string) bool {
 }
 
 // partsOfTests returns the tests of this package, each with the parts about
-// which it asks may.
+// which its file asks may.
 func partsOfTests(t *testing.T) map[string][]string {
 	t.Helper()
 	parts := map[string][]string{}
@@ -90,19 +90,19 @@ func partsOfTests(t *testing.T) map[string][]string {
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Test") && f.Name.Name != "TestMain" {
-				parts[f.Name.Name] = partsOf(f.Body)
+				parts[f.Name.Name] = partsOf(file)
 			}
 		}
 	}
 	return parts
 }
 
-// partsOf returns the parts that the calls of may in a test name. A part is a
+// partsOf returns the parts that the calls of may in a file name. A part is a
 // literal, or an element of the literal list that a loop goes through.
-func partsOf(body ast.Node) []string {
+func partsOf(file *ast.File) []string {
 	loops := map[string][]string{} // the elements, by variable
 	var parts []string
-	ast.Inspect(body, func(n ast.Node) bool {
+	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.RangeStmt:
 			list, ok := n.X.(*ast.CompositeLit)

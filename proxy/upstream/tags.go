@@ -26,7 +26,8 @@ func (c Client) Tags(ctx context.Context, bucket, key string, query url.Values) 
 		return nil, err
 	}
 	var list struct {
-		Tags []struct {
+		XMLName xml.Name `xml:"Tagging"`
+		Tags    []struct {
 			Key   string `xml:"Key"`
 			Value string `xml:"Value"`
 		} `xml:"TagSet>Tag"`

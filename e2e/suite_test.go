@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -236,42 +235,4 @@ func skipsOf(store string, can func(capability) bool) []string {
 	}
 	slices.Sort(lines)
 	return lines
-}
-
-// TestSuite checks that the table names tests that exist.
-func TestSuite(t *testing.T) {
-	t.Parallel()
-	var source strings.Builder
-	for _, name := range must(filepath.Glob("*_test.go"))(t) {
-		source.Write(must(os.ReadFile(name))(t))
-	}
-	for test := range suite {
-		name, part, _ := strings.Cut(test, "/")
-		exists := strings.Contains(source.String(), "\nfunc "+name+"(t *testing.T) {\n")
-		switch {
-		case name == "TestCore":
-			exists = core[part] != nil
-		case name == "TestDefaults" && part != "":
-			exists = isDefault(test)
-		case part != "":
-			exists = exists && strings.Contains(source.String(), `"`+part+`"`)
-		}
-		if !exists {
-			t.Errorf("there is no test %s", test)
-		}
-	}
-	for part := range core {
-		if _, ok := suite["TestCore/"+part]; !ok {
-			t.Errorf("TestCore/%s is not in the table", part)
-		}
-	}
-}
-
-// isDefault reports whether test is the name of a client and a kind of bucket in
-// TestDefaults.
-func isDefault(test string) bool {
-	name := strings.Split(test, "/")
-	_, known := kinds[name[len(name)-1]]
-	return len(name) == 4 && name[0] == "TestDefaults" && name[1] == "http" && known &&
-		slices.ContainsFunc(usuals, func(u usual) bool { return u.name == name[2] })
 }

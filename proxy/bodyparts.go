@@ -34,7 +34,7 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	header = header.Clone()
 	header.Del("If-Match")
 	header.Del("If-None-Match")
-	tags, err := c.gw.Upstream.TakeTags(header)
+	tags, err := c.gw.subresources.TakeTags(c.ctx(), c.store(), header)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func storeParts(c *call, s *sse.Sealing, header http.Header, sum sealer.Announce
 	if b.Header != nil {
 		c.gw.caches.Remember(c.name(), answer.Get("ETag"), b.Stored, object.EntryOf(b.Table.Size(), b.Sums))
 	}
-	return answer, b.Store.SetTags(c.ctx(), c.req.Bucket, c.req.Key, answer.Get(s3.HeaderVersionID), tags)
+	return answer, b.Store.TagUpload(c.ctx(), c.req.Bucket, c.req.Key, answer.Get(s3.HeaderVersionID), tags, false)
 }
 
 // putParts seals a body in parts of partSize plaintext bytes; 0: as large as

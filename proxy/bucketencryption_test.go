@@ -273,6 +273,52 @@ func TestRuleOnBuckets(t *testing.T) {
 	}
 }
 
+// TestRuleOnOddListings: a broken listing is not an empty one, and the result of
+// an operation that the store took for another is empty if it has no keys.
+func TestRuleOnOddListings(t *testing.T) {
+	t.Parallel()
+	const entry = "<Version><Key>k</Key><VersionId>1</VersionId></Version>"
+	for doc, want := range map[string]string{
+		"": "error", "what?": "error", "<ListVersionsResult>": "error", "<ListVersionsResult>" + entry: "error",
+		"<ListVersionsResult>" + entry + "</ListVersionsRes": "error", "<html></html>": "error",
+		"<Error><Code>InternalError</Code></Error>": "error", "<ListBucketVersionsResult>": "error",
+		"<ListVersionsResult/>": "empty", "<ListBucketVersionsResult><Name>b</Name></ListBucketVersionsResult>": "empty", "<ListBucketResult/>": "empty",
+		"<ListVersionsResult>" + entry + "</ListVersionsResult>":                                         "full",
+		"<ListBucketVersionsResult>" + entry + "</ListBucketVersionsResult>":                             "full",
+		"<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>":                       "full",
+		"<ListMultipartUploadsResult><Upload><Key>k</Key></Upload></ListMultipartUploadsResult>":         "full",
+		"<ListBucketResult><Contents><Key>k</Key><Size>1</Size></Contents></ListBucketResult>":           "full",
+		"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>":      "empty",
+		"<ListMultipartUploadsResult><NextKeyMarker>k</NextKeyMarker></ListMultipartUploadsResult>\n<!-": "error",
+	} {
+		for _, query := range []string{"versions", "uploads", "max-keys"} {
+			if query == "max-keys" && strings.Contains(doc, "ListBucketVersionsResult") {
+				want = "error" // objects must be listed
+			}
+			g := newGateway(t)
+			g.upstream.on(http.MethodGet, "/"+testBucket, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				q := r.URL.Query()
+				if !q.Has(query) || query == "max-keys" && q.Has("versions") {
+					next.ServeHTTP(w, r)
+					return
+				}
+				_, _ = w.Write([]byte(doc))
+			})
+			r, got := g.setEncryption(testBucket, encryptionDoc("AES256", "")), "full"
+			rules, _, _ := g.State.KnownRules()
+			switch _, has := rules[testBucket]; {
+			case r.status != 200 && !has:
+				got = "error"
+			case rules[testBucket].SealedOnly:
+				got = "empty"
+			}
+			if got != want {
+				t.Errorf("%s, %q: %s (%d), want %s", query, doc, got, r.status, want)
+			}
+		}
+	}
+}
+
 func refuseVersions(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if r.URL.Query().Has("versions") {
 		memFail(w, 501, "NotImplemented", "versions")

@@ -88,11 +88,12 @@ func completeOnce(c *call, doc []byte, body *payload.Client) error {
 		return err
 	}
 	etag, header, err := finishWithRetries(c, u, chosen, assembly.FreeNumber(recorded, chosen[len(chosen)-1]), tail)
-	if upstream.IsNoUpload(err) {
+	again := upstream.IsNoUpload(err)
+	if again {
 		etag, header, err = completedBefore(c, u, table, err)
 	}
 	if err == nil { // if this fails, a repeated Complete finds the object and comes here
-		err = c.store().SetTags(c.ctx(), u.Bucket, u.Key, header.Get(s3.HeaderVersionID), u.Tags)
+		err = c.store().TagUpload(c.ctx(), u.Bucket, u.Key, header.Get(s3.HeaderVersionID), u.Tags, again)
 	}
 	if err != nil {
 		return err

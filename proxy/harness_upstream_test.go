@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -300,6 +301,9 @@ func (u *memUpstream) exceedsValue(r *http.Request) bool {
 	return false
 }
 
+// unconditional finds the keys without conditions in a DeleteObjects.
+var unconditional = regexp.MustCompile(`<Object><Key>([^<]*)</Key></Object>`)
+
 // serveDocument keeps the documents of sub-resources as they come.
 func (u *memUpstream) serveDocument(w http.ResponseWriter, r *http.Request, auth *sigv4.Auth, seen *memRequest, name string) {
 	doc, _, err := u.readBody(r, auth)
@@ -316,6 +320,11 @@ func (u *memUpstream) serveDocument(w http.ResponseWriter, r *http.Request, auth
 		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if o := u.buckets[bucket][key]; o != nil && r.URL.Query().Has("tagging") {
 			o.header.Set("X-Amz-Tagging-Count", strconv.Itoa(bytes.Count(doc, []byte("<Tag>"))))
+		}
+		if r.URL.Query().Has("delete") {
+			for _, listed := range unconditional.FindAllSubmatch(doc, -1) { // it takes all conditions for false
+				delete(u.buckets[bucket], string(listed[1]))
+			}
 		}
 	case r.Method == http.MethodDelete:
 		delete(u.docs, name)

@@ -82,7 +82,7 @@ func createMultipartUpload(c *call) error {
 // later requests, and adds it to the metadata for the store. The record of u
 // keeps it, and the tags that the store would lose.
 func sealUpload(c *call, s *sse.Sealing, u *state.Upload, header http.Header) (err error) {
-	if u.Tags, err = c.gw.Upstream.TakeTags(header); err != nil {
+	if u.Tags, err = c.gw.subresources.TakeTags(c.ctx(), c.store(), header); err != nil {
 		return err
 	}
 	if err := prepareHeader(c, s, header); err != nil {

@@ -34,8 +34,8 @@ var startRequests = map[string]int{
 	"no odd keys":                         76,
 	"no tags":                             75,
 	"no trailers, no empty signed bodies": 79,
-	"odd answers":                         56,
-	"short values":                        90,
+	"odd answers":                         52,
+	"short values":                        106,
 	"uploads without tags":                80,
 }
 

@@ -528,24 +528,6 @@ func TestStoresKeepUploadTags(t *testing.T) {
 	})
 }
 
-// TestUploadTagsRefused: tags that no store takes are refused at the Create, if
-// they are set after the Complete.
-func TestUploadTagsRefused(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t)
-	g.Upstream.Learn(func(can *upstream.Capabilities) { can.UploadTags = false })
-	for tags, code := range map[string]string{
-		"a=1&a=2": "InvalidTag", "=1": "InvalidTag", strings.Repeat("k", 129) + "=1": "InvalidTag", "a=" + strings.Repeat("v", 257): "InvalidTag",
-		"a=%zz": "InvalidArgument", "a&b&c&d&e&f&g&h&i&j&k": "BadRequest",
-	} {
-		r := g.do(clientRequest{method: http.MethodPost, path: "/bucket/k", query: url.Values{"uploads": {""}}, header: headers("X-Amz-Tagging", tags, "X-Amz-Server-Side-Encryption", "AES256")})
-		r.want(t, 400, code)
-	}
-	if n := len(g.upstream.requests("/bucket/k")); n != 0 {
-		t.Errorf("the store got %d requests", n)
-	}
-}
-
 // TestStoresRaces replaces the source of a copy at each request that the copy
 // makes. The copy is of one of both objects, and readable. Where the store has
 // conditions, a copy onto itself never replaces the newer object by the older.

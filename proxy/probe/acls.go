@@ -2,12 +2,13 @@ package probe
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 
+	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 )
 
@@ -51,6 +52,9 @@ func (a *ACLs) forgets(ctx context.Context, name string) (bool, error) {
 		return false, unlessRefused(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	doc, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	doc, err := upstream.ReadDocument(resp.Body)
+	if err == nil && !s3.HasRoot(doc, "AccessControlPolicy") {
+		err = fmt.Errorf("%w: the ACL of a probe", s3.ErrDocument)
+	}
 	return err == nil && !strings.Contains(string(doc), "AuthenticatedUsers"), err
 }

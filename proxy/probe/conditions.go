@@ -27,7 +27,7 @@ func (c Prober) Conditions(ctx context.Context) error {
 		complete, err = c.completeConditions(ctx, name)
 		return err
 	})
-	if err = c.unlessOdd(ctx, err); err != nil {
+	if err = unlessOdd(err); err != nil {
 		return err
 	}
 	if complete.Match != upstream.TagNone {

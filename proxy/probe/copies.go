@@ -38,7 +38,7 @@ func (c Prober) Copies(ctx context.Context) error {
 			return err
 		})
 	})
-	if err = c.unlessOdd(ctx, err); err != nil {
+	if err = unlessOdd(err); err != nil {
 		return err
 	}
 	c.Store().Learn(func(all *upstream.Capabilities) { all.Copies = found })
@@ -136,7 +136,7 @@ func (c Prober) UploadTags(ctx context.Context) error {
 		kept, err = c.keepsUploadTags(ctx, name)
 		return err
 	})
-	if err = c.unlessOdd(ctx, err); err != nil {
+	if err = unlessOdd(err); err != nil {
 		return err
 	}
 	c.Store().Learn(func(found *upstream.Capabilities) { found.UploadTags = kept })
@@ -158,8 +158,8 @@ func (c Prober) keepsUploadTags(ctx context.Context, name string) (bool, error) 
 		return err == nil, err
 	}
 	// An answer that makes no sense shows, too, that the tags are lost.
-	if kept, err := c.hasTags(ctx, name); kept && err == nil {
-		return true, nil
+	if kept, err := c.hasTags(ctx, name); kept || unlessOdd(err) != nil {
+		return kept, err
 	}
 	if err := c.SetTags(ctx, c.Bucket, name, "", probeTags); err != nil {
 		err = unlessRefused(err)

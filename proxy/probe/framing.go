@@ -43,26 +43,37 @@ func (c Prober) Framing(ctx context.Context) error {
 // Takes reports whether the store accepts a framing: it stores a correct body
 // as it was sent, and refuses one with damaged data.
 func (c Prober) Takes(ctx context.Context, f upstream.Framing) (taken bool, err error) {
-	data := []byte("ssegw probe")
 	err = c.With(ctx, "", func(name string) error {
-		kept, err := c.keepsFramed(ctx, name, data, f)
-		if err != nil || !kept {
-			return err
-		}
-		o := c.framed(name, data, f)
-		o.Body = &damage{r: o.Body, data: data}
-		_, err = c.Exec(ctx, o)
-		if upstream.StatusOf(err) >= http.StatusInternalServerError && unlessRefused(err) != nil {
-			return err
-		}
-		// A store may close the connection at the damage.
-		taken = upstream.AnswerOf(err) != nil || errors.Is(err, upstream.ErrUnavailable)
-		if taken {
-			return nil
+		var cut bool
+		taken, cut, err = c.refusesDamage(ctx, name, f)
+		if cut { // by chance, unless it happens again
+			taken, cut, err = c.refusesDamage(ctx, name, f)
+			taken = taken || cut
 		}
 		return err
 	})
 	return taken, err
+}
+
+// refusesDamage reports whether the store keeps a correct body and refuses a
+// damaged one. cut means that it closed the connection at the damaged one.
+func (c Prober) refusesDamage(ctx context.Context, name string, f upstream.Framing) (refused, cut bool, err error) {
+	data := []byte("ssegw probe")
+	kept, err := c.keepsFramed(ctx, name, data, f)
+	if err != nil || !kept {
+		return false, false, err
+	}
+	o := c.framed(name, data, f)
+	o.Body = &damage{r: o.Body, data: data}
+	_, err = c.Exec(ctx, o)
+	switch {
+	case upstream.AnswerOf(err) != nil:
+		err = unlessRefused(err)
+		return err == nil, false, err
+	case errors.Is(err, upstream.ErrUnavailable):
+		return false, true, nil
+	}
+	return false, false, err
 }
 
 // takesEmpty reports whether the store accepts an empty body in a framing. Such

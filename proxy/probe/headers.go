@@ -63,11 +63,22 @@ func (c Prober) alterations(ctx context.Context) (found upstream.Alterations, er
 // uploads. Call it after Headers. A sealed object can become an upload when it
 // is copied, so what it finds holds for all writes.
 func (c Prober) UploadHeaders(ctx context.Context) error {
+	inPuts := c.Store().Capabilities().Altered
+	c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = inPuts.And(allAlterations) }) // until more is known
 	found, err := c.uploadAlterations(ctx)
-	if found != nil {
-		c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = c.Altered.And(*found) })
+	if err == nil {
+		c.Store().Learn(func(c *upstream.Capabilities) { c.Altered = both(inPuts, found) })
 	}
 	return err
+}
+
+// both returns what the store alters in any write. inUploads is nil if it has
+// no uploads.
+func both(inPuts upstream.Alterations, inUploads *upstream.Alterations) upstream.Alterations {
+	if inUploads == nil {
+		return inPuts
+	}
+	return inPuts.And(*inUploads)
 }
 
 // uploadAlterations returns which headers the store alters in uploads; nil if
@@ -81,7 +92,7 @@ func (c Prober) uploadAlterations(ctx context.Context) (*upstream.Alterations, e
 		}
 	}
 	if err != nil || stored == nil {
-		return nil, c.unlessOdd(ctx, err)
+		return nil, unlessOdd(err)
 	}
 	found := alterationsOf(stored)
 	return &found, nil
@@ -222,38 +233,20 @@ func (c Prober) keepsKey(ctx context.Context, part string) (kept bool, err error
 
 // MetaValue finds the longest value of user metadata that the store takes and
 // keeps, rounded down to a multiple of 16 bytes. A store without a limit costs
-// one value, any other one nine. Stores answer a value that is too long with
-// 400, 500 or something else, so each error answer counts as a refusal. If the
-// store also refuses a short value, the length is not the reason, and no limit
-// is known.
+// one value, any other one at least ten. If the store also refuses a short
+// value, the length is not the reason, and no limit is known.
 func (c Prober) MetaValue(ctx context.Context) error {
 	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = leastMetaValue }) // until more is known
 	limit := 0
 	err := c.With(ctx, "", func(name string) (err error) {
-		limit, err = longestOf(func(n int) (bool, error) { return c.keepsValue(ctx, name, n) })
+		limit, err = valueProbe{c, name}.longest(ctx)
 		return err
 	})
-	if err = c.unlessOdd(ctx, err); err != nil {
+	if err != nil {
 		return err
 	}
 	c.Store().Learn(func(found *upstream.Capabilities) { found.MetaValue = limit })
 	return nil
-}
-
-// keepsValue reports whether the store keeps a value of n bytes with the object
-// name.
-func (c Prober) keepsValue(ctx context.Context, name string, n int) (bool, error) {
-	h, value := http.Header{}, strings.Repeat("v", n)
-	h.Set(probeValue, value)
-	_, err := c.Put(ctx, c.Bucket, name, nil, h)
-	var stored http.Header
-	if err == nil {
-		stored, err = c.Head(ctx, c.Bucket, name)
-	}
-	if upstream.AnswerOf(err) != nil {
-		return false, nil // the short value shows whether the store is busy
-	}
-	return stored.Get(probeValue) == value, err
 }
 
 func probeName(char rune) string {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 )
 
@@ -107,16 +108,12 @@ func unlessRefused(err error) error {
 	return nil
 }
 
-// unlessOdd returns nil also if the store fails to do what was probed, or gives
-// an answer that makes no sense, such as a copy without a document. A start
-// must not fail for ever because of that. The store counts as one that cannot
-// do it, if it still answers other requests.
-func (c Prober) unlessOdd(ctx context.Context, err error) error {
-	if err = unlessRefused(err); err == nil || ctx.Err() != nil {
-		return err
+// unlessOdd returns nil also if the store answered with success and a document
+// that makes no sense. Such a store counts as one that cannot do what was
+// probed. A failure proves nothing, however often it repeats.
+func unlessOdd(err error) error {
+	if errors.Is(err, s3.ErrDocument) {
+		return nil
 	}
-	if _, unreachable := c.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: c.Bucket}); unreachable != nil {
-		return err
-	}
-	return nil
+	return unlessRefused(err)
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -57,34 +58,38 @@ func (s *Search) Run(ctx context.Context, timeout time.Duration) (left []string,
 	if failure == nil {
 		return nil, nil
 	}
-	return left, s.unlessOdd(ctx, failure)
+	if _, err := s.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: s.Bucket}); err != nil {
+		return left, failure
+	}
+	return left, nil
 }
 
 // allHeaders finds out which headers the store alters in any write.
 func (s *Search) allHeaders(ctx context.Context) error {
 	s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = allAlterations }) // until all is known
 	var found upstream.Alterations
-	var inUploads *upstream.Alterations
+	inUploads := &allAlterations
+	var failure error // in the uploads
 	g, probing := task.NewGroup(ctx, 2)
 	g.Go(func() (err error) {
 		found, err = s.alterations(probing)
 		return err
 	})
-	g.Go(func() (err error) {
-		return try(probing, func(ctx context.Context) error {
-			inUploads, err = s.uploadAlterations(ctx)
+	g.Go(func() error {
+		failure = try(probing, func(ctx context.Context) error {
+			known, err := s.uploadAlterations(ctx)
+			if err == nil {
+				inUploads = known
+			}
 			return err
 		})
+		return nil // what the other one finds is worth knowing
 	})
-	err := g.Wait()
-	if err != nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	if inUploads != nil {
-		found = found.And(*inUploads)
-	}
-	s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = found })
-	return nil
+	s.Store().Learn(func(c *upstream.Capabilities) { c.Altered = both(found, inUploads) })
+	return failure
 }
 
 // try probes one thing.

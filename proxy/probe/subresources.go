@@ -39,7 +39,7 @@ func (s *Subresources) Check(ctx context.Context, route s3.Route, client upstrea
 			found, certain, err = s.try(ctx, route, o)
 		}
 		if err != nil {
-			return false, err
+			return false, hidden("whether it knows the sub-resource", err)
 		}
 		if !certain {
 			return uncertain(ctx, client, route, o)
@@ -67,12 +67,14 @@ func (s *Subresources) CheckDeletes(ctx context.Context, client upstream.Client,
 		operation := "condition " + name
 		known, ok := s.known.Load(operation)
 		if !ok && !client.IsAnonymous() {
-			held, err := s.tryDelete(ctx, name)
+			held, certain, err := s.tryDelete(ctx, name)
 			if err != nil {
-				return err
+				return hidden("whether it knows a condition", err)
 			}
-			s.known.Store(operation, held)
-			known = held
+			if certain {
+				s.known.Store(operation, held)
+			}
+			known = held && certain
 		}
 		if known != true {
 			return s3.ErrNotImplemented.Msg("The object store behind the gateway ignores the condition %s of DeleteObjects.", name)
@@ -81,24 +83,86 @@ func (s *Subresources) CheckDeletes(ctx context.Context, client upstream.Client,
 	return nil
 }
 
-// tryDelete deletes an object under a condition that does not hold. It reports
-// whether the object is still there.
-func (s *Subresources) tryDelete(ctx context.Context, condition string) (held bool, err error) {
-	value := map[string]string{"ETag": AnotherTag, "LastModifiedTime": "Thu, 01 Jan 1970 00:00:00 GMT"}[condition]
+// TakeTags takes the tags out of the header of a CreateMultipartUpload, if the
+// store would lose them there: see [upstream.Store.TakeTags]. Tags that not
+// every store takes are tried on a probe, unless the client is anonymous. The
+// error is InvalidTag if the store refuses them, or changes them.
+func (s *Subresources) TakeTags(ctx context.Context, client upstream.Client, header http.Header) (tags string, err error) {
+	tags, err = s.Store().TakeTags(header)
+	if err != nil || client.IsAnonymous() {
+		return tags, err
+	}
+	if wanted, err := s3.ParseTags(tags); err != nil || s3.AreCommon(wanted) {
+		return tags, err
+	}
+	taken := false
 	err = s.With(ctx, "", func(name string) error {
-		if _, err := s.Put(ctx, s.Bucket, name, []byte("probe"), http.Header{}); err != nil {
-			return err
-		}
-		o := upstream.Request{Method: http.MethodPost, Bucket: s.Bucket, Query: url.Values{"delete": {""}}, Header: http.Header{}}
-		o.SetDocument([]byte("<Delete><Object><Key>" + name + "</Key><" + condition + ">" + value + "</" + condition + "></Object></Delete>"))
-		if _, err := s.Exec(ctx, o); unlessRefused(err) != nil {
-			return err
-		}
-		_, err := s.Head(ctx, s.Bucket, name)
-		held = err == nil
-		return unlessRefused(err)
+		taken, err = s.takesTags(ctx, name, tags)
+		return err
 	})
-	return held, err
+	if err != nil {
+		return "", hidden("which tags it takes", err)
+	}
+	if !taken {
+		return "", s3.ErrInvalidTag.Msg("The object store behind the gateway does not take these tags, or would change them.")
+	}
+	return tags, nil
+}
+
+// takesTags reports whether the store takes tags for the object name. A refusal
+// for another reason, such as a missing right to tag probes, proves nothing.
+func (s *Subresources) takesTags(ctx context.Context, name, tags string) (bool, error) {
+	if _, err := s.Put(ctx, s.Bucket, name, []byte("probe"), http.Header{}); err != nil {
+		return false, err
+	}
+	if err := s.SetTags(ctx, s.Bucket, name, "", tags); err != nil {
+		return upstream.StatusOf(err) != http.StatusBadRequest, unlessRefused(err)
+	}
+	wanted, _ := s3.ParseTags(tags) // they were parsed before
+	stored, err := s.Tags(ctx, s.Bucket, name, url.Values{})
+	if err != nil {
+		return true, unlessRefused(err)
+	}
+	return stored.Encode() == wanted.Encode(), nil
+}
+
+// hidden returns the error of a probe as clients may see it: it is not about
+// their objects.
+func hidden(doing string, err error) error { return upstream.OwnFailed("probing "+doing, err) }
+
+// tryDelete deletes an object under a condition that does not hold. held means
+// that the object is still there. certain is false if the store does not delete
+// it without the condition either.
+func (s *Subresources) tryDelete(ctx context.Context, condition string) (held, certain bool, err error) {
+	value := map[string]string{"ETag": AnotherTag, "LastModifiedTime": "Thu, 01 Jan 1970 00:00:00 GMT"}[condition]
+	err = s.With(ctx, "", func(name string) (err error) {
+		if _, err = s.Put(ctx, s.Bucket, name, []byte("probe"), http.Header{}); err != nil {
+			return err
+		}
+		if held, err = s.outlives(ctx, name, "<"+condition+">"+value+"</"+condition+">"); err != nil || !held {
+			certain = err == nil
+			return err
+		}
+		present, err := s.outlives(ctx, name, "")
+		certain = !present
+		return err
+	})
+	return held, certain, err
+}
+
+// outlives reports whether the object name is still there after a DeleteObjects
+// with conditions.
+func (s *Subresources) outlives(ctx context.Context, name, conditions string) (bool, error) {
+	o := upstream.Request{Method: http.MethodPost, Bucket: s.Bucket, Query: url.Values{"delete": {""}}, Header: http.Header{}}
+	o.SetDocument([]byte("<Delete><Object><Key>" + name + "</Key>" + conditions + "</Object></Delete>"))
+	if _, err := s.Exec(ctx, o); unlessRefused(err) != nil {
+		return false, err
+	}
+	_, err := s.Head(ctx, s.Bucket, name)
+	if upstream.StatusOf(err) == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // try does the operation of route to a probe. certain is false if there can be
@@ -114,38 +178,55 @@ func (s *Subresources) try(ctx context.Context, route s3.Route, o upstream.Reque
 	return s.tryObject(ctx, route.Method, query)
 }
 
-// tryBucket makes a bucket and deletes a sub-resource of it.
+// tryBucket makes a bucket and deletes a sub-resource of it. That the bucket is
+// still there proves something only if it can be deleted.
 func (s *Subresources) tryBucket(ctx context.Context, query url.Values) (known, certain bool, err error) {
 	bucket := "ssegw-" + Prefix + upstream.RandomTag()
 	if err := s.CreateBucket(ctx, bucket); err != nil {
 		return false, false, unlessRefused(err)
 	}
-	defer func() {
+	deleted := func(ctx context.Context) bool {
 		ctx, cancel := CleaningUp(ctx)
 		defer cancel()
-		_, _ = s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket}) // it may be gone
-	}()
-	if _, err := s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket, Query: query}); isBusy(err) {
-		return false, false, err
+		_, err := s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket})
+		return err == nil
 	}
-	_, err = s.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: bucket})
+	there := func() error {
+		_, err := s.Exec(ctx, upstream.Request{Method: http.MethodHead, Bucket: bucket})
+		return err
+	}
+	err = settled(there, func() error {
+		_, err := s.Exec(ctx, upstream.Request{Method: http.MethodDelete, Bucket: bucket, Query: query})
+		return err
+	})
+	if err != nil {
+		deleted(ctx)
+		return false, false, unlessRefused(err)
+	}
+	err = there()
 	isGone := upstream.StatusOf(err) == http.StatusNotFound
-	return err == nil, err == nil || isGone, unlessRefused(err)
+	known = deleted(ctx) && err == nil
+	return known, known || isGone, unlessRefused(err)
 }
 
 // tryObject makes an object and sends it an operation on a sub-resource, with a
-// document that no store accepts.
+// document that no store accepts. The object is proof of the right to replace
+// it, and [Prober.With] fails if it cannot delete the object.
 func (s *Subresources) tryObject(ctx context.Context, method string, query url.Values) (known, certain bool, err error) {
 	body := []byte("probe")
 	err = s.With(ctx, "", func(name string) error {
-		if _, err := s.Put(ctx, s.Bucket, name, body, http.Header{}); err != nil {
+		err := settled(func() error {
+			_, err := s.Put(ctx, s.Bucket, name, body, http.Header{})
 			return err
-		}
-		o := upstream.Request{Method: method, Bucket: s.Bucket, Key: name, Query: query, Header: http.Header{}}
-		if method != http.MethodDelete {
-			o.SetDocument([]byte("<Probe/>"))
-		}
-		if _, err := s.Exec(ctx, o); isBusy(err) {
+		}, func() error {
+			o := upstream.Request{Method: method, Bucket: s.Bucket, Key: name, Query: query, Header: http.Header{}}
+			if method != http.MethodDelete {
+				o.SetDocument([]byte("<Probe/>"))
+			}
+			_, err := s.Exec(ctx, o)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		stored, _, err := s.Get(ctx, s.Bucket, name, 1<<10)
@@ -156,11 +237,26 @@ func (s *Subresources) tryObject(ctx context.Context, method string, query url.V
 	return known, certain, err
 }
 
-// isBusy reports whether the store has not even looked at a request. Any other
-// answer will do, such as a 500 for a document that makes no sense.
-func isBusy(err error) bool {
+// settled sends a request after prepare has succeeded. It returns nil if the
+// store has looked at the request. Any answer to a request that makes no sense
+// may do, such as a 500 that repeats while the store serves others.
+func settled(prepare, send func() error) (err error) {
+	for range 2 {
+		if err = prepare(); err != nil {
+			return err
+		}
+		if err = send(); !mayRefuse(err) {
+			return unlessRefused(err)
+		}
+	}
+	return nil
+}
+
+// mayRefuse reports whether err is an answer with which some stores refuse what
+// they do not know, and others fail.
+func mayRefuse(err error) bool {
 	status := upstream.StatusOf(err)
-	return err != nil && (status == 0 || status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests)
+	return status == http.StatusInternalServerError || status == http.StatusBadGateway
 }
 
 // uncertain decides about an operation that could not be tried. It may be sent

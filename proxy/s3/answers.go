@@ -32,6 +32,22 @@ func HasRoot(doc []byte, root string) bool {
 	return walkRoot(doc, root, func(int, element) {}) == nil
 }
 
+// ResultHasKeys reports whether the result of an operation that lists something
+// else than [ParseListing] knows has entries with keys. The error is
+// [ErrDocument] if doc is no such result.
+func ResultHasKeys(doc []byte) (has bool, err error) {
+	root := ""
+	err = walk(doc, maxListingDepth, func(depth int, e element) error {
+		has = has || depth == 2 && e.name == "Key"
+		root = e.name // the last one to end
+		return nil
+	})
+	if err == nil && !strings.HasSuffix(root, "Result") {
+		err = fmt.Errorf("%w: root %q", ErrDocument, root)
+	}
+	return has, err
+}
+
 const bucketsRoot = "ListAllMyBucketsResult"
 
 // A BucketPage is an answer of ListBuckets. Its methods keep everything that

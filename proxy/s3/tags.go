@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,11 +21,12 @@ const (
 var errRepeatedTag = ErrInvalidTag.Msg("Cannot provide multiple Tags with the same key")
 
 // ParseTags parses a value of x-amz-tagging. Errors: InvalidArgument if it is
-// not in the form of a query; InvalidTag for keys that repeat, and for keys and
-// values with a wrong length; BadRequest for more than 10 tags.
+// not in the form of a query of UTF-8; InvalidTag for keys that repeat or begin
+// with aws:, and for keys and values with a wrong length or with characters
+// that no document can hold; BadRequest for more than 10 tags.
 func ParseTags(header string) (url.Values, error) {
 	tags, err := url.ParseQuery(header)
-	if err != nil {
+	if text, _ := url.QueryUnescape(header); err != nil || !utf8.ValidString(text) {
 		return nil, ErrArgument(HeaderTagging, header, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
 	}
 	if len(tags) > maxTags {
@@ -34,14 +36,37 @@ func ParseTags(header string) (url.Values, error) {
 		switch n := utf8.RuneCountInString(key); {
 		case len(values) > 1:
 			return nil, errRepeatedTag
-		case n == 0 || n > maxTagKey:
+		case n == 0 || n > maxTagKey || !isText(key):
 			return nil, ErrInvalidTag.Msg("The TagKey you have provided is invalid")
-		case utf8.RuneCountInString(values[0]) > maxTagValue:
+		case strings.HasPrefix(key, "aws:"):
+			return nil, ErrInvalidTag.Msg("System tags cannot be added/updated by requester")
+		case utf8.RuneCountInString(values[0]) > maxTagValue || !isText(values[0]):
 			return nil, ErrInvalidTag.Msg("The TagValue you have provided is invalid")
 		}
 	}
 	return tags, nil
 }
+
+// isText reports whether an XML 1.0 document can hold the characters of v.
+func isText(v string) bool {
+	var escaped strings.Builder
+	_ = xml.EscapeText(&escaped, []byte(v)) // a builder takes everything
+	return strings.Count(escaped.String(), "\uFFFD") == strings.Count(v, "\uFFFD")
+}
+
+// AreCommon reports whether each store that has tags takes these ones, as all
+// their characters are among those that Amazon S3 documents, and each is a
+// byte.
+func AreCommon(tags url.Values) bool {
+	for key, values := range tags {
+		if !commonTag.MatchString(key) || !commonTag.MatchString(values[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+var commonTag = regexp.MustCompile(`^[A-Za-z0-9+=._:/@-]([A-Za-z0-9 +=._:/@-]*[A-Za-z0-9+=._:/@-])?$`)
 
 // TagsDocument returns the document of a PutObjectTagging.
 func TagsDocument(tags url.Values) []byte {

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -163,17 +162,18 @@ func (c Client) CreateBucket(ctx context.Context, bucket string) error {
 
 // IsEmpty reports whether the bucket has no objects, no versions, and no
 // uploads, which could still become objects. A store without versions or
-// uploads may refuse to list them, or answer with another document. Only
-// ListObjects has to work.
+// uploads may refuse to list them, or answer with the result of another
+// operation. Only ListObjects has to work. A document that makes no sense is an
+// error.
 func (c Client) IsEmpty(ctx context.Context, bucket string) (bool, error) {
 	for _, query := range [...]url.Values{
 		{"uploads": {""}, "max-uploads": {"1"}}, {"versions": {""}, "max-keys": {"1"}}, {"max-keys": {"1"}},
 	} {
-		listing, err := c.listing(ctx, bucket, query)
-		if may := len(query) > 1; may && (hasNone(err) || errors.Is(err, s3.ErrDocument)) {
+		some, err := c.lists(ctx, bucket, query)
+		if optional := len(query) > 1; optional && hasNone(err) {
 			continue
 		}
-		if err != nil || len(listing.Entries) > 0 {
+		if err != nil || some {
 			return false, err
 		}
 	}
@@ -188,14 +188,28 @@ func hasNone(err error) bool {
 		status == http.StatusNotFound && !IsCode(err, s3.ErrNoSuchBucket)
 }
 
-// listing returns a page of a listing.
-func (c Client) listing(ctx context.Context, bucket string, query url.Values) (*s3.Listing, error) {
+// lists reports whether a listing, of objects if it has only one parameter, has
+// entries.
+func (c Client) lists(ctx context.Context, bucket string, query url.Values) (bool, error) {
 	resp, err := c.Send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Query: query})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return ParseListing(resp.Body)
+	doc, err := ReadDocument(resp.Body)
+	if err != nil {
+		return false, err
+	}
+	listing, err := s3.ParseListing(doc)
+	if err == nil {
+		return len(listing.Entries) > 0 || listing.IsTruncated, nil
+	}
+	if len(query) > 1 {
+		if keys, other := s3.ResultHasKeys(doc); other == nil {
+			return keys, nil
+		}
+	}
+	return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // Head returns the headers of an object.

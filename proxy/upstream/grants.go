@@ -55,8 +55,9 @@ func KeepGrants(ctx context.Context, c Client, bucket, key string, header http.H
 
 // accessControlPolicy is the document of GetObjectAcl.
 type accessControlPolicy struct {
-	Owner  string  `xml:"Owner>ID"`
-	Grants []grant `xml:"AccessControlList>Grant"`
+	XMLName xml.Name `xml:"AccessControlPolicy"`
+	Owner   string   `xml:"Owner>ID"`
+	Grants  []grant  `xml:"AccessControlList>Grant"`
 }
 
 type grant struct {

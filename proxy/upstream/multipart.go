@@ -55,7 +55,7 @@ func (c Client) BeginUpload(ctx context.Context, bucket, key string, header http
 		ID string `xml:"UploadId"`
 	}
 	if err := xml.Unmarshal(doc, &result); err != nil || result.ID == "" {
-		return nil, fmt.Errorf("%w: answer to CreateMultipartUpload without an upload ID: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w: answer to CreateMultipartUpload without an upload ID: %w", ErrUnavailable, s3.ErrDocument, err)
 	}
 	return &StartedUpload{UploadName{bucket, key, result.ID}, resp.Header, doc}, nil
 }
@@ -221,7 +221,7 @@ func (c Client) Complete(ctx context.Context, o Request) (etag string, doc []byt
 		ETag    string `xml:"ETag"`
 	}
 	if err := xml.Unmarshal(doc, &result); err != nil {
-		return "", nil, nil, fmt.Errorf("%w: answer to CompleteMultipartUpload: %w", ErrUnavailable, err)
+		return "", nil, nil, fmt.Errorf("%w: %w: answer to CompleteMultipartUpload: %w", ErrUnavailable, s3.ErrDocument, err)
 	}
 	if result.XMLName.Local == "Error" {
 		return "", nil, nil, lateError(resp.Header, doc)
@@ -256,7 +256,7 @@ func (c Client) Copy(ctx context.Context, bucket, key string, query url.Values, 
 	}
 	result := &CopyResult{}
 	if err := xml.Unmarshal(doc, result); err != nil {
-		return nil, nil, fmt.Errorf("%w: answer to a copy: %w", ErrUnavailable, err)
+		return nil, nil, fmt.Errorf("%w: %w: answer to a copy: %w", ErrUnavailable, s3.ErrDocument, err)
 	}
 	if result.XMLName.Local == "Error" {
 		return nil, nil, lateError(resp.Header, doc)

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,13 +26,14 @@ func (c Client) Tags(ctx context.Context, bucket, key string, query url.Values) 
 		return nil, err
 	}
 	var list struct {
-		Tags []struct {
+		XMLName xml.Name `xml:"Tagging"`
+		Tags    []struct {
 			Key   string `xml:"Key"`
 			Value string `xml:"Value"`
 		} `xml:"TagSet>Tag"`
 	}
 	if err := xml.Unmarshal(doc, &list); err != nil {
-		return nil, fmt.Errorf("%w: reading tags: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w: reading tags: %w", ErrUnavailable, s3.ErrDocument, err)
 	}
 	tags := url.Values{}
 	for _, t := range list.Tags {
@@ -57,6 +59,33 @@ func (c Client) SetTags(ctx context.Context, bucket, key, version, tags string) 
 		return nil
 	}
 	return err
+}
+
+// TagUpload sets the tags of an object whose upload is complete. again tells
+// that this may have been done before: then it keeps the tags that the object
+// has, which can be newer. If the store refuses the tags, the error tells
+// clients that the object is stored.
+func (c Client) TagUpload(ctx context.Context, bucket, key, version, tags string, again bool) error {
+	if again && tags != "" {
+		query := url.Values{}
+		if version != "" {
+			query.Set("versionId", version)
+		}
+		present, err := c.store.Own().Tags(ctx, bucket, key, query) // clients need no right to read them
+		if err != nil && StatusOf(err) != http.StatusNotFound {
+			return OwnFailed("the tags of an upload", err)
+		}
+		if len(present) > 0 {
+			return nil
+		}
+	}
+	err := c.SetTags(ctx, bucket, key, version, tags)
+	refused := AnswerOf(err)
+	if refused == nil || refused.Status >= 500 || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	e := refused.S3(true)
+	return e.Msg("The object is stored, but without its tags, because the object store refused them: %s", e.Message).With(err)
 }
 
 // TakeTags takes the tags out of the header of a CreateMultipartUpload, if the

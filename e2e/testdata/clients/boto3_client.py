@@ -45,7 +45,7 @@ def http(method, url, body=None, headers={}):
 
 
 def metadata():
-    put = s3.put_object(Bucket=BUCKET, Key="meta", Body=b"data", Metadata={"Color": "Blue", "x_y": "1"}, ContentType="text/plain")
+    put = s3.put_object(Bucket=BUCKET, Key="meta", Body=b"data", Metadata={"Color": "Blue", "x-y": "1"}, ContentType="text/plain")
     for answer in s3.head_object(Bucket=BUCKET, Key="meta"), s3.get_object(Bucket=BUCKET, Key="meta"):
         assert answer["Metadata"]["color"] == "Blue", answer["Metadata"]  # names are compared by case
         assert answer["ETag"] == put["ETag"], (answer["ETag"], put["ETag"])

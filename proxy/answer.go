@@ -6,9 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
+	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 )
 
@@ -39,24 +39,11 @@ func (a *answer) begin(status int) {
 	sent := http.Header{}
 	for name, values := range h {
 		if !upstream.IsCORS(name) || a.toPage {
-			sent[spelled(name)] = values
+			sent[s3.Spelled(name)] = values
 		}
 	}
 	clear(h)
 	maps.Copy(h, sent)
-}
-
-// spelled returns a header's name as Amazon documents it. Some HTTP/1.1 clients
-// wrongly compare names case-sensitively.
-func spelled(name string) string {
-	lower := strings.ToLower(name)
-	switch {
-	case lower == "etag":
-		return "ETag"
-	case strings.HasPrefix(lower, "x-amz-"), strings.HasPrefix(lower, "x-ssegw-"):
-		return lower
-	}
-	return http.CanonicalHeaderKey(name)
 }
 
 // Write sends p under a write deadline of its own. A client that stops reading

@@ -67,7 +67,7 @@ func (s *Server) ownCall(ctx context.Context, action s3.Action, name sealer.Bind
 	if err != nil {
 		return nil, err
 	}
-	id := requestID()
+	id := s3.NewRequestID()
 	return &call{
 		own: true, gw: s, in: in, auth: sigv4.Trusted(s.AccessKey), credential: s.root, id: id, log: s.Log.With(zap.String("request_id", id)),
 		req: &s3.Request{Route: s3.Route{Action: action}, Bucket: name.Bucket, Key: name.Key, Header: http.Header{}},

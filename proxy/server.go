@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"runtime/debug"
@@ -23,7 +21,7 @@ import (
 // ServeHTTP serves one request. Every operation gets its request ID, its error
 // answer, its metrics and its access log here.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := requestID()
+	id := s3.NewRequestID()
 	w.Header().Set("X-Amz-Request-Id", id)
 	w.Header().Set("Server", "ssegw")
 	if s.Operator != nil && s.isOperators(r) {
@@ -49,13 +47,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(err)
 		linger(c)
 	}
-}
-
-// requestID returns 16 random hexadecimal digits.
-func requestID() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return strings.ToUpper(hex.EncodeToString(b[:]))
 }
 
 // operatorPaths are served by Config.Operator. They hide a bucket named

@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strings"
@@ -127,4 +129,24 @@ func GrantsAccess(h http.Header) bool {
 	}
 	acl := h.Get(HeaderACL)
 	return acl != "" && !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl)
+}
+
+// Spelled returns a header's name as Amazon documents it. Some HTTP/1.1 clients
+// wrongly compare names case-sensitively.
+func Spelled(name string) string {
+	lower := strings.ToLower(name)
+	switch {
+	case lower == "etag":
+		return "ETag"
+	case strings.HasPrefix(lower, "x-amz-"), strings.HasPrefix(lower, "x-ssegw-"):
+		return lower
+	}
+	return http.CanonicalHeaderKey(name)
+}
+
+// NewRequestID returns 16 random hexadecimal digits.
+func NewRequestID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return strings.ToUpper(hex.EncodeToString(b[:]))
 }

@@ -142,8 +142,10 @@ func (s *copySource) setGuard(header http.Header) {
 // lose the tags of the copy, it is a PUT with tags, unless the body is too long
 // for that.
 func storeCopy(c *call, src *copySource, header http.Header) (http.Header, *upstream.CopyResult, error) {
-	if err := src.confirm(c.ctx()); err != nil {
-		return nil, nil, err
+	if !src.object.IsAsListed(src.listed, src.total) {
+		if err := src.confirm(c.ctx()); err != nil {
+			return nil, nil, err
+		}
 	}
 	if !src.can.Copies.Tags {
 		if err := restateTags(c, src, header); err != nil {

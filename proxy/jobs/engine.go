@@ -37,12 +37,13 @@ type Config struct {
 // Objects is what the gateway does with single objects, with its own rights at
 // the store.
 type Objects struct {
-	// Rewrite seals an object in its place, as choose says. It returns the
-	// plaintext size in bytes. The error is that of choose, object.ErrChanged
-	// if the object keeps changing, or another one. Without conditional writes
-	// it does nothing unless unconditional is true. pace, unless nil, wraps a
-	// body that passes the gateway.
-	Rewrite func(ctx context.Context, name sealer.Binding, kind Kind, choose Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error)
+	// Rewrite seals the object of an entry of a listing of the bucket in its
+	// place, as choose says. It returns the plaintext size in bytes. The error
+	// is that of choose, object.ErrChanged if the object keeps changing, or
+	// another one. Without conditional writes it does nothing unless
+	// unconditional is true. pace, unless nil, wraps a body that passes the
+	// gateway.
+	Rewrite func(ctx context.Context, bucket string, listed *s3.Entry, kind Kind, choose Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error)
 	// Access reads objects.
 	Access func() *object.Access
 	// Rule returns how the bucket's objects are sealed by default; nil: they

@@ -238,7 +238,7 @@ func isKMSDown(err error) bool { return errors.Is(err, kms.ErrUnreachable) }
 
 // rekeyPasses seals data keys under the key of the settings.
 func (r *run) rekeyPasses(versions bool) ([]pass, error) {
-	f, err := r.job.Settings.Filter.prepare()
+	f, err := r.job.Settings.Filter.prepare(r.job.Created)
 	if err != nil {
 		return nil, err
 	}

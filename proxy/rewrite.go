@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 
@@ -115,10 +114,6 @@ func rewriteOnce(c *call, r *Rewrite, g *guard) (int64, error) {
 	_, _, err = storeCopy(c, src, header)
 	return src.object.Size, err
 }
-
-// errUnguarded refuses to replace an object that is too long for one request,
-// because a client's write that comes in between would be lost.
-var errUnguarded = errors.New("proxy: the store has no conditions on a CompleteMultipartUpload, which the object needs; --unconditional rewrites it without")
 
 // rewrittenHeader returns the headers that a rewritten object keeps.
 func rewrittenHeader(c *call, src *copySource) (http.Header, error) {

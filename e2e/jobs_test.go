@@ -69,7 +69,7 @@ func TestJobs(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		g := r.gateway(t, false)
 		client, direct := sdkOf(t, g), r.direct(t)
-		bucket := "before"
+		bucket := bucketName("before")
 		makeBucket(t, direct, bucket)
 		hasTags, isConditional := may(t, "tags"), may(t, "conditions")
 		bodies := map[string]content{}

@@ -29,7 +29,7 @@ func rotateRoot(t *testing.T, r *rig) {
 	one := r.gateway(t, false)
 	two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)
 	clients := []*s3.Client{sdkOf(t, one), sdkOf(t, two)}
-	const bucket = "rotated"
+	bucket := bucketName("rotated")
 	makeBucket(t, clients[0], bucket)
 	setRule(t, clients[0], bucket, "")
 	bodies := map[string]content{"before": {1, 3*mib + 1}, "parts": {2, 11*mib + 5}}

@@ -29,12 +29,15 @@ type capability string
 
 const (
 	canChecksums    capability = "checksums of parts"
+	canComplete     capability = "conditions in CompleteMultipartUpload"
 	canConditions   capability = "conditional writes"
 	canCopyTags     capability = "tags in copies with other metadata"
 	canDirectories  capability = "bodies and metadata of keys that end in a slash"
 	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
+	canLocks        capability = "locks of objects"
 	canPartNumbers  capability = "GET of part 1 of any object"
+	canPartSizes    capability = "sizes of parts in HEAD"
 	canRangeSize    capability = "size of the object in the refusal of a range"
 	canRestart      capability = "restart by the tests"
 	canSignedChunks capability = "signed chunks"
@@ -43,12 +46,14 @@ const (
 	canUnderscores  capability = "names of metadata with an underscore"
 	canUploadTags   capability = "tags in CreateMultipartUpload"
 	canVersions     capability = "versions"
+	canVersionMatch capability = "conditional writes in buckets with versions"
 	canVersionParts capability = "multipart uploads into buckets with versions"
 )
 
 // probes try the capabilities directly in a bucket of a store. They return an
 // error if the store refuses what they try or does something else.
 var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket *string) error{
+	canComplete: tried(conditionsOfUploads),
 	canConditions: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		ctx := t.Context()
 		put := func(name, value string) error {
@@ -73,7 +78,15 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 	canChecksums:   tried(checksumsOfParts),
 	canETags:       tried(etagsOfUploads),
 	canPartNumbers: tried(partNumbers),
-	canRangeSize:   tried(sizeInRefusal),
+	canPartSizes: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		putAsIn(t, client, *bucket, "k", content{size: 5*mib + 1})
+		head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("k"), PartNumber: aws.Int32(1)})
+		if err == nil && *head.ContentLength != 5*mib {
+			err = fmt.Errorf("part 1 has %d bytes", *head.ContentLength)
+		}
+		return err
+	},
+	canRangeSize: tried(sizeInRefusal),
 	canCopyTags: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("source"), Tagging: aws.String("a=b")}); err != nil {
 			return nil //nolint:nilerr // a store without tags loses none
@@ -121,6 +134,26 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		}
 		return nil
 	},
+	canLocks: func(t *testing.T, _ *rig, client *s3.Client, _ *string) error {
+		bucket := bucketName("locks-" + strings.ToLower(rand.Text()[:12]))
+		if err := makeLocked(t.Context(), client, bucket); err != nil {
+			return err
+		}
+		in := &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("k"), Body: strings.NewReader("x"), ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatusOn}
+		if _, err := client.PutObject(t.Context(), in); err != nil {
+			return err
+		}
+		head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &bucket, Key: in.Key})
+		if err == nil && head.ObjectLockLegalHoldStatus != types.ObjectLockLegalHoldStatusOn {
+			err = errors.New("the legal hold is lost")
+		}
+		if _, off := client.PutObjectLegalHold(t.Context(), &s3.PutObjectLegalHoldInput{
+			Bucket: &bucket, Key: in.Key, LegalHold: &types.ObjectLockLegalHold{Status: types.ObjectLockLegalHoldStatusOff},
+		}); err == nil {
+			err = off
+		}
+		return err
+	},
 	canRestart: func(_ *testing.T, r *rig, _ *s3.Client, _ *string) error {
 		if r.store.Service == nil {
 			return errors.New("the tests did not start the store")
@@ -157,6 +190,18 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		}
 		return wantTag(t, client, bucket)
 	},
+	canVersionMatch: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		in := &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k")}
+		if _, err := client.PutObject(t.Context(), in); err != nil {
+			return err
+		}
+		in.IfMatch = aws.String(`"d41d8cd98f00b204e9800998ecf8427e"`) // of the empty object
+		_, err := client.PutObject(t.Context(), in)
+		return err
+	},
 	canVersionParts: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {
 			return err
@@ -188,6 +233,12 @@ func enableVersions(t *testing.T, client *s3.Client, bucket *string) error {
 	_, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
 		Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
 	})
+	return err
+}
+
+// makeLocked makes a bucket with versions and locks.
+func makeLocked(ctx context.Context, client *s3.Client, bucket string) error {
+	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
 	return err
 }
 
@@ -288,6 +339,37 @@ func partNumbers(ctx context.Context, _ *rig, client *s3.Client, bucket *string)
 		err = out.Body.Close()
 	}
 	return err
+}
+
+// conditionsOfUploads returns an error unless the store completes an upload only
+// if the object with the ETag of the condition is there.
+func conditionsOfUploads(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("complete")
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	created, err := client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	if err != nil {
+		return err
+	}
+	part, err := client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("part"),
+	})
+	if err != nil {
+		return err
+	}
+	complete := func(etag string) error {
+		_, err = client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+			Bucket: bucket, Key: key, UploadId: created.UploadId, IfMatch: &etag, MultipartUpload: &types.CompletedMultipartUpload{
+				Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag, ChecksumCRC32: part.ChecksumCRC32}},
+			},
+		})
+		return err
+	}
+	if complete(`"00000000000000000000000000000000"`) == nil {
+		return errors.New("If-Match is ignored")
+	}
+	return complete(`"d41d8cd98f00b204e9800998ecf8427e"`) // of the empty object
 }
 
 func sizeInRefusal(ctx context.Context, _ *rig, client *s3.Client, bucket *string) error {

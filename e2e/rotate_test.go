@@ -21,11 +21,15 @@ import (
 // two gateways. Then it retires the KES key.
 func TestRotateRoot(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	onStores(t, rotateRoot)
+}
+
+func rotateRoot(t *testing.T, r *rig) {
+	isConditional := may(t, "conditions")
 	one := r.gateway(t, false)
 	two := must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: one}))(t)
 	clients := []*s3.Client{sdkOf(t, one), sdkOf(t, two)}
-	const bucket = "rotated"
+	bucket := bucketName("rotated")
 	makeBucket(t, clients[0], bucket)
 	setRule(t, clients[0], bucket, "")
 	bodies := map[string]content{"before": {1, 3*mib + 1}, "parts": {2, 11*mib + 5}}
@@ -64,7 +68,7 @@ func TestRotateRoot(t *testing.T) {
 	}
 	for n := range 2 {
 		more()
-		t.Log(wantSSEGW(t, r, one, "rekey", "--root"))
+		t.Log(wantSSEGW(t, r, one, writing(isConditional, "rekey", "--root")...))
 		more() // most of it while the gateways have different roots
 		for _, g := range []*stack.Gateway{one, two} {
 			eventually(t, "the gateways to follow", func() error {
@@ -93,7 +97,7 @@ func TestRotateRoot(t *testing.T) {
 			t.Errorf("the inventory does not say %q", text)
 		}
 	}
-	retireKey(t, r, one, []*stack.Gateway{one, two}, bucket, bodies)
+	retireKey(t, r, one, []*stack.Gateway{one, two}, isConditional, bucket, bodies)
 }
 
 // crossReplicas writes an object and an upload through two gateways in turn,
@@ -146,7 +150,7 @@ func crossReplicas(ctx context.Context, a, b *s3.Client, bucket, key string, see
 // retireKey moves objects and roots to another KES key, and deletes the first
 // one in KES. Gateways that start afterwards read all. Of bodies without a size
 // only the header is known.
-func retireKey(t *testing.T, r *rig, old *stack.Gateway, running []*stack.Gateway, bucket string, bodies map[string]content) {
+func retireKey(t *testing.T, r *rig, old *stack.Gateway, running []*stack.Gateway, isConditional bool, bucket string, bodies map[string]content) {
 	t.Helper()
 	if err := r.kes.CreateKey(t.Context(), "second"); err != nil {
 		t.Fatal(err)
@@ -157,11 +161,11 @@ func retireKey(t *testing.T, r *rig, old *stack.Gateway, running []*stack.Gatewa
 			t.Fatal(err)
 		}
 	}
-	t.Log(wantSSEGW(t, r, next, "rekey", "--from", old.KeyName, "--key", "second", bucket))
+	t.Log(wantSSEGW(t, r, next, writing(isConditional, "rekey", "--from", old.KeyName, "--key", "second", bucket)...))
 	if out := wantSSEGW(t, r, next, "inventory", "--key", old.KeyName); !strings.Contains(out, "needed by the gateway's roots/") {
 		t.Errorf("before rekey --root: %s", out)
 	}
-	t.Log(wantSSEGW(t, r, next, "rekey", "--root"))
+	t.Log(wantSSEGW(t, r, next, writing(isConditional, "rekey", "--root")...))
 	if out := wantSSEGW(t, r, next, "inventory", "--key", old.KeyName); !strings.Contains(out, "nothing needs the key "+old.KeyName) {
 		t.Fatalf("after rekey --root: %s", out)
 	}

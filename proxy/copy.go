@@ -105,6 +105,7 @@ type copySource struct {
 	stored         http.Header // of the store's answer
 	total          int64       // stored bytes
 	can            upstream.Capabilities
+	listed         *s3.Entry      // its entry in an earlier listing; nil: none
 	tagged         bool           // the copy needs a PUT, because the store loses the tags of others
 	object         *object.Object // nil: the source is not sealed
 

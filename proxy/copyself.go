@@ -30,14 +30,21 @@ type guard struct {
 }
 
 // condition returns the If-Match for an object with these headers at the store.
-// It is empty if the store does not implement the condition: it answered so, or
-// it refused the condition although the object is unchanged.
-func (g *guard) condition(stored http.Header) string {
-	if !g.must && (g.missing || g.refused != nil && object.Same(g.refused, stored)) {
-		return ""
+// If the store has none (it answered so, or refused it although the object is
+// unchanged), it is empty, or the error is errUnguarded.
+func (g *guard) condition(stored http.Header) (string, error) {
+	switch isVain := g.missing || g.refused != nil && object.Same(g.refused, stored); {
+	case isVain && g.must:
+		return "", errUnguarded
+	case isVain:
+		return "", nil
 	}
-	return stored.Get("ETag")
+	return stored.Get("ETag"), nil
 }
+
+// errUnguarded refuses to replace an object without a condition, because a
+// client's write that comes in between would be lost.
+var errUnguarded = errors.New("proxy: the store has no conditions on the write that the object needs; --unconditional rewrites it without")
 
 // refuse records a status with which the store refused the condition. It
 // reports whether the copy has to start over. After a 409 another write is in
@@ -73,10 +80,12 @@ func destinationConditions(c *call, src *copySource, header http.Header, g *guar
 	}
 	header.Del("If-None-Match")
 	header.Del("If-Match")
-	if etag := g.condition(src.stored); etag != "" {
-		header.Set("If-Match", etag)
-		src.guard = g
+	etag, err := g.condition(src.stored)
+	if err != nil || etag == "" {
+		return err
 	}
+	header.Set("If-Match", etag)
+	src.guard = g
 	return nil
 }
 
@@ -142,8 +151,10 @@ func (s *copySource) setGuard(header http.Header) {
 // lose the tags of the copy, it is a PUT with tags, unless the body is too long
 // for that.
 func storeCopy(c *call, src *copySource, header http.Header) (http.Header, *upstream.CopyResult, error) {
-	if err := src.confirm(c.ctx()); err != nil {
-		return nil, nil, err
+	if !src.object.IsAsListed(src.listed, src.total) {
+		if err := src.confirm(c.ctx()); err != nil {
+			return nil, nil, err
+		}
 	}
 	if !src.can.Copies.Tags {
 		if err := restateTags(c, src, header); err != nil {

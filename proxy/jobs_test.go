@@ -30,8 +30,8 @@ func (g *testGateway) engine() *jobs.Engine {
 	return jobs.New(jobs.Config{
 		State: g.State, Upstream: g.Upstream, KMS: g.KMS, Log: g.Log,
 		Objects: jobs.Objects{
-			Rewrite: func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
-				return g.Rewrite(ctx, &Rewrite{Action: s3.Action(kind), Object: name, Choose: choose, Unconditional: unconditional, Pace: pace})
+			Rewrite: func(ctx context.Context, bucket string, listed *s3.Entry, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
+				return g.Rewrite(ctx, &Rewrite{Action: s3.Action(kind), Object: sealer.Binding{Bucket: bucket, Key: listed.Key}, Listed: listed, Choose: choose, Unconditional: unconditional, Pace: pace})
 			},
 			Access: g.OwnAccess, Rule: g.DefaultSealing,
 		},
@@ -167,14 +167,14 @@ type slowEngine struct {
 func (g *testGateway) slowEngine() *slowEngine {
 	s := &slowEngine{Engine: g.engine(), at: make(chan string), goOn: make(chan struct{})}
 	rewrite := s.Objects.Rewrite
-	s.Objects.Rewrite = func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
+	s.Objects.Rewrite = func(ctx context.Context, bucket string, listed *s3.Entry, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
 		select {
-		case s.at <- name.Key:
+		case s.at <- listed.Key:
 			<-s.goOn
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
-		return rewrite(ctx, name, kind, choose, unconditional, pace)
+		return rewrite(ctx, bucket, listed, kind, choose, unconditional, pace)
 	}
 	return s
 }

@@ -2,10 +2,8 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -32,6 +30,10 @@ type Rewrite struct {
 	// Unconditional allows the rewrite at a store without conditional writes,
 	// where it can replace a later write of a client's.
 	Unconditional bool
+
+	// Listed is the object's entry in a listing. Its metadata spares a HEAD;
+	// nil: there is none.
+	Listed *s3.Entry
 
 	// Pace wraps the body, if it passes the gateway; nil: it is not slowed
 	// down.
@@ -99,6 +101,7 @@ func rewriteOnce(c *call, r *Rewrite, g *guard) (int64, error) {
 	if err := destinationConditions(c, src, header, g); err != nil {
 		return 0, err
 	}
+	src.listed = r.Listed
 	if src.object == nil {
 		return src.total, sealInPlace(c, src, s, header, r.Pace)
 	}
@@ -112,20 +115,10 @@ func rewriteOnce(c *call, r *Rewrite, g *guard) (int64, error) {
 	return src.object.Size, err
 }
 
-// errUnguarded refuses to replace an object that is too long for one request,
-// because a client's write that comes in between would be lost.
-var errUnguarded = errors.New("proxy: the store has no conditions on a CompleteMultipartUpload, which the object needs; --unconditional rewrites it without")
-
 // rewrittenHeader returns the headers that a rewritten object keeps.
 func rewrittenHeader(c *call, src *copySource) (http.Header, error) {
 	header := copyHeader(c, src)
-	// Copies do not keep these by themselves.
-	upstream.PassHeaders(header, src.stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
-		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
-	if until, err := time.Parse(time.RFC3339, header.Get("X-Amz-Object-Lock-Retain-Until-Date")); err == nil && until.Before(time.Now()) {
-		header.Del("X-Amz-Object-Lock-Mode") // stores refuse a retention that is over
-		header.Del("X-Amz-Object-Lock-Retain-Until-Date")
-	}
+	upstream.KeepSettings(header, src.stored)
 	if c.gw.acls.None(c.ctx()) {
 		return header, nil
 	}

@@ -141,7 +141,9 @@ func newConsole(g *gateway, server *proxy.Server, store *upstream.Store, proxies
 		Address: func(r *http.Request) string { return upstream.OriginOf(r, proxies).Address },
 		Region:  cfg.Region, AutoEncryption: string(cfg.AutoEncryption), Version: version(), Store: cfg.UpstreamEndpoint.String(),
 		SealedOnly: string(cfg.SealedOnly), Log: g.log,
-		IsSecure: func(r *http.Request, onS3 bool) bool { return upstream.IsHTTPS(r, proxies) || onS3 && cfg.TLSTerminated },
+		IsSecure: func(r *http.Request, onS3 bool) bool {
+			return upstream.IsHTTPS(r, proxies) || onS3 && cfg.TLSTerminated
+		},
 	})
 }
 
@@ -159,9 +161,10 @@ func newJobs(g *gateway, server *proxy.Server, store *upstream.Store) *jobs.Engi
 	return jobs.New(jobs.Config{
 		State: g.state, Upstream: store, KMS: g.client, Log: g.log,
 		Objects: jobs.Objects{
-			Rewrite: func(ctx context.Context, name sealer.Binding, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
+			Rewrite: func(ctx context.Context, bucket string, listed *s3.Entry, kind jobs.Kind, choose jobs.Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error) {
 				return server.Rewrite(ctx, &proxy.Rewrite{
-					Action: s3.Action("Job:" + kind), Object: name, Choose: choose, Unconditional: unconditional, Pace: pace,
+					Action: s3.Action("Job:" + kind), Object: sealer.Binding{Bucket: bucket, Key: listed.Key}, Listed: listed,
+					Choose: choose, Unconditional: unconditional, Pace: pace,
 				})
 			},
 			Access: server.OwnAccess, Rule: server.DefaultSealing,

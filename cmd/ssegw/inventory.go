@@ -46,7 +46,7 @@ func (c *inventoryCommand) Run(ctx context.Context, out io.Writer) error {
 				Roots []rootUse     `json:"roots"`
 			}{j, needs, roots})
 		case c.CSV:
-			return writeCSV(out, j)
+			return writeCSV(out, j, roots[0].ID)
 		case c.Key != "":
 			return printNeeds(out, j, needs)
 		}
@@ -91,9 +91,11 @@ func (r rootUse) String() string {
 }
 
 // columns are those of CSV.
-var columns = []string{"bucket", "scheme", "kes_key", "root", "objects", "versions", "bytes", "parts"}
+var columns = []string{"bucket", "scheme", "kes_key", "root", "objects", "versions", "bytes", "parts", "present_root"}
 
-func writeCSV(out io.Writer, j *jobs.Job) error {
+// writeCSV writes the counts. The last column says whether the root is the
+// present one; it is empty where there is no root.
+func writeCSV(out io.Writer, j *jobs.Job, present string) error {
 	w := csv.NewWriter(out)
 	if err := w.Write(columns); err != nil {
 		return err
@@ -102,6 +104,11 @@ func writeCSV(out io.Writer, j *jobs.Job) error {
 		row := []string{u.Bucket, u.Scheme, u.Key, u.Root}
 		for _, n := range [...]int64{u.Objects, u.Versions, u.Bytes, u.Parts} {
 			row = append(row, strconv.FormatInt(n, 10))
+		}
+		if u.Root == "" {
+			row = append(row, "")
+		} else {
+			row = append(row, strconv.FormatBool(u.Root == present))
 		}
 		if err := w.Write(row); err != nil {
 			return err

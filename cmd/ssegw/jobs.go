@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,17 +30,22 @@ type jobFlags struct {
 }
 
 // settings writes the flags into the settings of a job.
-func (f *jobFlags) settings(s *jobs.Settings) error {
+func (f *jobFlags) settings(s *jobs.Settings) (err error) {
 	s.Parallel, s.ObjectsRate = f.Parallel, f.MaxObjects
 	if f.MaxBytes == "" {
 		return nil
 	}
-	rate, err := humanize.ParseBytes(strings.TrimSuffix(f.MaxBytes, "/s"))
-	if err != nil {
-		return fmt.Errorf("%w: --max-bytes: %w", errUsage, err)
+	s.BytesRate, err = parseRate(f.MaxBytes)
+	return err
+}
+
+// parseRate parses the value of --max-bytes.
+func parseRate(text string) (int64, error) {
+	rate, err := humanize.ParseBytes(strings.TrimSuffix(text, "/s"))
+	if err != nil || rate > math.MaxInt64 {
+		return 0, fmt.Errorf("%w: --max-bytes: %q is no size, such as 50MiB", errUsage, text)
 	}
-	s.BytesRate = int64(rate)
-	return nil
+	return int64(rate), nil
 }
 
 // scopeOf splits BUCKET[/PREFIX].
@@ -223,6 +229,7 @@ type jobsCommand struct {
 	Pause  jobsPauseCommand  `cmd:"" help:"Stop a job for now."`
 	Resume jobsResumeCommand `cmd:"" help:"Let a paused job go on, in a gateway or here (--here)."`
 	Cancel jobsCancelCommand `cmd:"" help:"End a job. What it has done stays."`
+	Pace   jobsPaceCommand   `cmd:"" help:"Change how fast a job is, also while it runs."`
 }
 
 type jobsListCommand struct {
@@ -311,5 +318,34 @@ func (c *jobsResumeCommand) Run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 		return verdict(j)
+	})
+}
+
+type jobsPaceCommand struct {
+	ID         string   `arg:"" help:"The job."`
+	Parallel   *int     `name:"parallel" placeholder:"N" help:"Objects to work on at one time; 0: as many as usual."`
+	MaxBytes   *string  `name:"max-bytes" placeholder:"SIZE" help:"Most bytes of bodies per second, such as 50MiB; 0: no limit."`
+	MaxObjects *float64 `name:"max-objects" placeholder:"N" help:"Most objects per second; 0: no limit."`
+}
+
+// Run changes the pace of a job.
+func (c *jobsPaceCommand) Run(ctx context.Context) error {
+	p := jobs.Pace{Parallel: c.Parallel, ObjectsRate: c.MaxObjects}
+	if c.MaxBytes != nil {
+		rate, err := parseRate(*c.MaxBytes)
+		if err != nil {
+			return err
+		}
+		p.BytesRate = &rate
+	}
+	if p == (jobs.Pace{}) {
+		return fmt.Errorf("%w: name --parallel, --max-bytes or --max-objects", errUsage)
+	}
+	return withEngine(ctx, func(e *jobs.Engine) error {
+		err := e.SetPace(ctx, c.ID, p)
+		if errors.Is(err, jobs.ErrInvalid) {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+		return err
 	})
 }

@@ -53,14 +53,7 @@ func (c *rekeyCommand) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f := jobs.Filter{Key: c.From, After: c.After, Before: c.Before}
-	now := time.Now().UTC()
-	if c.NewerThan > 0 {
-		f.After = now.Add(-c.NewerThan)
-	}
-	if c.OlderThan > 0 {
-		f.Before = now.Add(-c.OlderThan)
-	}
+	f := jobs.Filter{Key: c.From, After: c.After, Before: c.Before, NewerThan: c.NewerThan, OlderThan: c.OlderThan}
 	if f.Tags, err = pairs("--tag", c.Tag); err != nil {
 		return err
 	}

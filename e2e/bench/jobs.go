@@ -31,13 +31,17 @@ const (
 )
 
 // measureJobs compares encrypt with GET and PUT through the gateway, and rekey
-// with copies by the store itself.
+// with copies by the store itself. It also compares rekey with uploads of one
+// copied part by the store, the least that a conditional copy can be.
 func (r *rig) measureJobs(ctx context.Context, rounds int) error {
 	j := &jobBench{rig: r, direct: r.sdk(r.targets[0].client), through: r.sdk(r.through().client)}
 	if err := j.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\n### Jobs: %d objects of %d MiB, %d at a time\n\n| round | what | seconds | to | peak MiB | MiB between gateway and store |\n|--:|---|--:|--:|--:|--:|\n", jobObjects, jobSize/mib, jobParallel)
+	fmt.Printf("\n### Jobs: %d objects of %d MiB, %d at a time\n\n| round | what | seconds | to | CPU s: command or client | store | KES | peak MiB | MiB between gateway and store |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n", jobObjects, jobSize/mib, jobParallel)
+	if err := j.fill(ctx); err != nil {
+		return err
+	}
 	for round := range rounds {
 		if err := j.round(ctx, round+1); err != nil {
 			return err
@@ -87,16 +91,106 @@ func (j *jobBench) prepare(ctx context.Context) error {
 	return nil
 }
 
-// each calls f for each object and returns how long all took.
-func (j *jobBench) each(ctx context.Context, f func(ctx context.Context, key *string) error) (time.Duration, error) {
-	begin := time.Now()
+// cost is what something took.
+type cost struct {
+	took            time.Duration
+	own, store, kes time.Duration // CPU time of the command or the client, of the store, and of KES
+	peak            int64         // of the command's memory, in bytes
+}
+
+// measure calls f, which returns how long the work took. A command's own CPU
+// time and memory are up to f.
+func (j *jobBench) measure(f func(c *cost) error) (c cost, err error) {
+	before, err := j.cpu()
+	if err != nil {
+		return c, err
+	}
+	if err := f(&c); err != nil {
+		return c, err
+	}
+	after, err := j.cpu()
+	c.store, c.kes = after[0]-before[0], after[1]-before[1]
+	if c.own == 0 {
+		c.own = after[2] - before[2]
+	}
+	return c, err
+}
+
+// cpu returns the CPU times of the store, of KES and of this program.
+func (j *jobBench) cpu() (times [3]time.Duration, err error) {
+	for i, s := range [...]*stack.Service{j.store.Service, j.kes.Service} {
+		u, err := s.Usage()
+		if err != nil {
+			return times, err
+		}
+		times[i] = u.CPU
+	}
+	var own syscall.Rusage
+	err = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	times[2] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	return times, err
+}
+
+// each calls f for each object.
+func (j *jobBench) each(ctx context.Context, f func(ctx context.Context, key *string) error) (cost, error) {
+	return j.measure(func(c *cost) error {
+		begin := time.Now()
+		err := eachObject(ctx, f)
+		c.took = time.Since(begin)
+		return err
+	})
+}
+
+func eachObject(ctx context.Context, f func(ctx context.Context, key *string) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(jobParallel)
 	for i := range jobObjects {
 		g.Go(func() error { return f(ctx, aws.String(fmt.Sprint("k", i))) })
 	}
-	err := g.Wait()
-	return time.Since(begin), err
+	return g.Wait()
+}
+
+// fill stores the objects that the copies replace. Otherwise only rekey would
+// have to remove what it replaces.
+func (j *jobBench) fill(ctx context.Context) error {
+	body := make([]byte, jobSize)
+	for _, prefix := range []string{"copy-", "upload-", ""} {
+		if err := eachObject(ctx, func(ctx context.Context, key *string) error {
+			_, err := j.direct.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(otherBucket), Key: aws.String(prefix + *key), Body: bytes.NewReader(body)})
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copy has the store copy an object.
+func (j *jobBench) copy(ctx context.Context, key *string) error {
+	_, err := j.direct.CopyObject(ctx, &s3.CopyObjectInput{
+		Bucket: aws.String(otherBucket), Key: aws.String("copy-" + *key), CopySource: aws.String(jobBucket + "/" + *key),
+	})
+	return err
+}
+
+// upload has the store copy an object as a part of an upload.
+func (j *jobBench) upload(ctx context.Context, key *string) error {
+	bucket, to := aws.String(otherBucket), aws.String("upload-"+*key)
+	u, err := j.direct.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: to})
+	if err != nil {
+		return err
+	}
+	p, err := j.direct.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
+		Bucket: bucket, Key: to, UploadId: u.UploadId, PartNumber: aws.Int32(1), CopySource: aws.String(jobBucket + "/" + *key),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = j.direct.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: to, UploadId: u.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: p.CopyPartResult.ETag}}},
+	})
+	return err
 }
 
 func (j *jobBench) round(ctx context.Context, round int) error {
@@ -121,62 +215,76 @@ func (j *jobBench) round(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
-	row := func(what string, took time.Duration, ratio string, peak int64, moved float64) {
-		fmt.Printf("| %d | %s | %.2f | %s | %d | %.1f |\n", round, what, took.Seconds(), ratio, peak/mib, moved)
+	row := func(what string, c cost, ratio string, moved float64) {
+		fmt.Printf("| %d | %s | %.2f | %s | %.1f | %.1f | %.1f | %d | %.1f |\n", round, what, c.took.Seconds(), ratio,
+			c.own.Seconds(), c.store.Seconds(), c.kes.Seconds(), c.peak/mib, moved)
 	}
-	row("GET and PUT through the gateway", passed, "", 0, 0)
-	took, peak, err := j.job(ctx, "encrypt", "--keep-plain", jobBucket)
+	row("GET and PUT through the gateway", passed, "", 0)
+	sealed, err := j.job(ctx, "encrypt", "--keep-plain", jobBucket)
 	if err != nil {
 		return err
 	}
-	row("encrypt", took, fmt.Sprintf("%.2f of their rate", passed.Seconds()/took.Seconds()), peak, 0)
-	copied, err := j.each(ctx, func(ctx context.Context, key *string) error {
-		_, err := j.direct.CopyObject(ctx, &s3.CopyObjectInput{Bucket: other, Key: aws.String("copy-" + *key), CopySource: aws.String(jobBucket + "/" + *key)})
-		return err
-	})
+	row("encrypt", sealed, fmt.Sprintf("%.2f of their rate", passed.took.Seconds()/sealed.took.Seconds()), 0)
+	copied, err := j.each(ctx, j.copy)
 	if err != nil {
 		return err
 	}
-	row("copies by the store", copied, "", 0, 0)
-	if took, peak, err = j.job(ctx, "rekey", "--key", j.keys[1], jobBucket); err != nil {
+	row("copies by the store", copied, "", 0)
+	uploaded, err := j.each(ctx, j.upload)
+	if err != nil {
+		return err
+	}
+	ofCopies := func(c cost) string {
+		return fmt.Sprintf("%.2f of the copies' time", c.took.Seconds()/copied.took.Seconds())
+	}
+	row("uploads of a copied part by the store", uploaded, ofCopies(uploaded), 0)
+	rekeyed, err := j.job(ctx, "rekey", "--key", j.keys[1], jobBucket)
+	if err != nil {
 		return err
 	}
 	moved, err := j.count(ctx, "rekey", "--key", j.keys[0], jobBucket)
 	if err != nil {
 		return err
 	}
-	row("rekey", took, fmt.Sprintf("%.2f of their time", took.Seconds()/copied.Seconds()), peak, moved)
+	row("rekey", rekeyed, ofCopies(rekeyed), moved)
 	for _, args := range [][]string{{"verify", jobBucket}, {"verify", "--headers", jobBucket}, {"inventory", jobBucket}} {
-		if took, peak, err = j.job(ctx, args...); err != nil {
+		c, err := j.job(ctx, args...)
+		if err != nil {
 			return err
 		}
-		row(args[0]+" "+args[1], took, "", peak, 0)
+		row(args[0]+" "+args[1], c, "", 0)
 	}
 	return nil
 }
 
-// job runs a command and returns how long its job took, and the peak of the
-// process's memory in bytes.
-func (j *jobBench) job(ctx context.Context, args ...string) (time.Duration, int64, error) {
+// job runs a command and measures its job. The CPU time includes the start of
+// the process.
+func (j *jobBench) job(ctx context.Context, args ...string) (cost, error) {
+	return j.measure(func(c *cost) error { return j.measureJob(ctx, c, args) })
+}
+
+func (j *jobBench) measureJob(ctx context.Context, c *cost, args []string) error {
 	out, cmd, err := j.run(ctx, j.gateway.Env["SSEGW_UPSTREAM_ENDPOINT"], args)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	var job struct {
 		Created, Ended time.Time
 		Job            *struct{ Created, Ended time.Time }
 	}
 	if err := json.Unmarshal(out, &job); err != nil {
-		return 0, 0, err
+		return err
 	}
 	if job.Job != nil {
 		job.Created, job.Ended = job.Job.Created, job.Job.Ended
 	}
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
-		return 0, 0, errors.New("no memory figures on this system")
+		return errors.New("no memory figures on this system")
 	}
-	return job.Ended.Sub(job.Created), usage.Maxrss << 10, nil
+	c.took, c.peak = job.Ended.Sub(job.Created), usage.Maxrss<<10
+	c.own = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return nil
 }
 
 // count runs a command and returns how many MiB passed between the gateway and

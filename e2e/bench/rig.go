@@ -18,6 +18,7 @@ const storeDiscard = "discard"
 type rig struct {
 	stack   *stack.Stack
 	kes     *stack.KES
+	store   *stack.Store
 	gateway *stack.Gateway
 	targets []*target // direct, bare, gateway
 	closers []func() error
@@ -46,6 +47,7 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	if err != nil {
 		return r, err
 	}
+	r.store = store
 	if r.kes, err = r.stack.StartKES(ctx, stack.KESOptions{}); err != nil {
 		return r, err
 	}

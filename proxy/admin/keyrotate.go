@@ -217,6 +217,12 @@ func describeBatch(j *jobs.Job) ([]byte, error) {
 	if !s.Filter.Before.IsZero() {
 		f.CreatedBefore = s.Filter.Before.Format(time.RFC3339)
 	}
+	if age := s.Filter.NewerThan; age > 0 {
+		f.NewerThan = age.String()
+	}
+	if age := s.Filter.OlderThan; age > 0 {
+		f.OlderThan = age.String()
+	}
 	for _, p := range s.Filter.Tags {
 		f.Tags = append(f.Tags, rotatePair{p.Name, p.Value})
 	}

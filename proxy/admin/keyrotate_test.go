@@ -76,6 +76,16 @@ func TestParseBatch(t *testing.T) {
 	}
 }
 
+// TestDescribeAges: a job of the command line can have ages.
+func TestDescribeAges(t *testing.T) {
+	t.Parallel()
+	j := &jobs.Job{Kind: jobs.Rekey, Bucket: "photos", Settings: jobs.Settings{Key: "k", Filter: jobs.Filter{NewerThan: 72 * time.Hour, OlderThan: time.Minute}}}
+	file, err := describeBatch(j)
+	if err != nil || !strings.Contains(string(file), "newerThan: 72h0m0s") || !strings.Contains(string(file), "olderThan: 1m0s") {
+		t.Errorf("%s, %v", file, err)
+	}
+}
+
 // TestParseBatchRefuses: what the gateway cannot do is refused by name.
 func TestParseBatchRefuses(t *testing.T) {
 	t.Parallel()

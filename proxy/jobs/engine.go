@@ -37,12 +37,13 @@ type Config struct {
 // Objects is what the gateway does with single objects, with its own rights at
 // the store.
 type Objects struct {
-	// Rewrite seals an object in its place, as choose says. It returns the
-	// plaintext size in bytes. The error is that of choose, object.ErrChanged
-	// if the object keeps changing, or another one. Without conditional writes
-	// it does nothing unless unconditional is true. pace, unless nil, wraps a
-	// body that passes the gateway.
-	Rewrite func(ctx context.Context, name sealer.Binding, kind Kind, choose Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error)
+	// Rewrite seals the object of an entry of a listing of the bucket in its
+	// place, as choose says. It returns the plaintext size in bytes. The error
+	// is that of choose, object.ErrChanged if the object keeps changing, or
+	// another one. Without conditional writes it does nothing unless
+	// unconditional is true. pace, unless nil, wraps a body that passes the
+	// gateway.
+	Rewrite func(ctx context.Context, bucket string, listed *s3.Entry, kind Kind, choose Choose, unconditional bool, pace func(io.Reader) io.Reader) (int64, error)
 	// Access reads objects.
 	Access func() *object.Access
 	// Rule returns how the bucket's objects are sealed by default; nil: they
@@ -142,9 +143,20 @@ func (e *Engine) adjust(ctx context.Context, j *Job, s *Settings) error {
 		return nil
 	}
 	return e.change(ctx, j.ID, func(stored *Job) error {
-		set := &stored.Settings
-		set.Parallel, set.BytesRate, set.ObjectsRate = s.Parallel, s.BytesRate, s.ObjectsRate
+		stored.Settings.takePace(s)
 		return nil
+	})
+}
+
+// SetPace changes how fast a job may be. A process that runs the job follows
+// within Times.Beat.
+func (e *Engine) SetPace(ctx context.Context, id string, p Pace) error {
+	return e.change(ctx, id, func(j *Job) error {
+		if j.Status.Ended() {
+			return fmt.Errorf("%w: %s is %s", ErrEnded, id, j.Status)
+		}
+		p.apply(&j.Settings)
+		return j.check()
 	})
 }
 
@@ -152,7 +164,7 @@ func (e *Engine) adjust(ctx context.Context, j *Job, s *Settings) error {
 // many at one time, may differ.
 func sameWork(a, b *Settings) bool {
 	x, y := *a, *b
-	x.Parallel, x.BytesRate, x.ObjectsRate = y.Parallel, y.BytesRate, y.ObjectsRate
+	x.takePace(&y)
 	p, err := json.Marshal(x)
 	q, err2 := json.Marshal(y)
 	return err == nil && err2 == nil && bytes.Equal(p, q)

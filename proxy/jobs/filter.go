@@ -15,11 +15,17 @@ import (
 
 // Filter selects objects. All conditions that are set have to hold.
 type Filter struct {
-	Key      string    `json:"key,omitempty"`      // the KES key that the object is sealed under
-	After    time.Time `json:"after,omitzero"`     // last modified at this time or later
-	Before   time.Time `json:"before,omitzero"`    // last modified before this time
-	Tags     []Pair    `json:"tags,omitempty"`     // the object has one of these tags
-	Metadata []Pair    `json:"metadata,omitempty"` // it has one of these headers or user metadata
+	Key    string    `json:"key,omitempty"`   // the KES key that the object is sealed under
+	After  time.Time `json:"after,omitzero"`  // last modified at this time or later
+	Before time.Time `json:"before,omitzero"` // last modified before this time
+
+	// Ages count from Job.Created, in nanoseconds. So a command that is given
+	// again asks for the same.
+	NewerThan time.Duration `json:"newerThan,omitempty"` // younger than this
+	OlderThan time.Duration `json:"olderThan,omitempty"` // older than this
+
+	Tags     []Pair `json:"tags,omitempty"`     // the object has one of these tags
+	Metadata []Pair `json:"metadata,omitempty"` // it has one of these headers or user metadata
 }
 
 // Pair is a name and a pattern of its value, in which * stands for any
@@ -36,10 +42,11 @@ func (p Pair) matches(value string) bool {
 	return regexp.MustCompile(`(?s)^(?:` + pattern + `)$`).MatchString(value)
 }
 
-// filter is a Filter that was checked.
+// filter is a Filter that was checked, with times in the place of ages.
 type filter struct{ Filter }
 
-func (f Filter) prepare() (*filter, error) {
+// prepare checks the filter of a job that was created at a time.
+func (f Filter) prepare(created time.Time) (*filter, error) {
 	for _, p := range append(f.Tags, f.Metadata...) {
 		if p.Name == "" {
 			return nil, fmt.Errorf("%w: a filter has a value without a name", ErrInvalid)
@@ -51,6 +58,12 @@ func (f Filter) prepare() (*filter, error) {
 			return nil, err
 		}
 		f.Key = key
+	}
+	if at := created.Add(-f.NewerThan); f.NewerThan > 0 && at.After(f.After) {
+		f.After = at
+	}
+	if at := created.Add(-f.OlderThan); f.OlderThan > 0 && (f.Before.IsZero() || at.Before(f.Before)) {
+		f.Before = at
 	}
 	return &filter{f}, nil
 }

@@ -126,6 +126,9 @@ var (
 // DefaultParallel is how many objects a job works on at one time.
 const DefaultParallel = 16
 
+// maxParallel is the limit of Settings.Parallel.
+const maxParallel = 1000
+
 // Position is the last entry of the last page that is done.
 type Position struct {
 	Pass    int    `json:"pass,omitempty"` // Encrypt lists the bucket twice
@@ -174,8 +177,8 @@ func (j *Job) check() error {
 		return invalid("%q is no bucket", j.Bucket)
 	case s.Scheme != "" && s.Scheme != SchemeS3 && s.Scheme != SchemeKMS:
 		return invalid("the scheme %q is neither %s nor %s", s.Scheme, SchemeS3, SchemeKMS)
-	case s.Parallel < 0 || s.Parallel > 1000:
-		return invalid("%d objects at one time; 1 to 1000 are possible", s.Parallel)
+	case s.Parallel < 0 || s.Parallel > maxParallel:
+		return invalid("%d objects at one time; 1 to %d are possible", s.Parallel, maxParallel)
 	case s.BytesRate < 0 || !(s.ObjectsRate >= 0 && s.ObjectsRate < math.MaxInt32): // NaN is none of it
 		return invalid("a rate is negative, or too large")
 	case !(s.Sample >= 0 && s.Sample <= 1):

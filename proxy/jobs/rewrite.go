@@ -56,7 +56,7 @@ func (r *run) rewrite(ctx context.Context, e *s3.Entry, done Result, choose Choo
 			return nil, &because{ResultWould}
 		}
 	}
-	size, err := r.Objects.Rewrite(ctx, r.job.object(e), r.job.Kind, choose, r.job.Settings.Unconditional, r.pace.reader(ctx))
+	size, err := r.Objects.Rewrite(ctx, r.job.Bucket, e, r.job.Kind, choose, r.job.Settings.Unconditional, r.pace.reader(ctx))
 	if r.job.Settings.DryRun {
 		size = e.Size
 	}
@@ -238,7 +238,7 @@ func isKMSDown(err error) bool { return errors.Is(err, kms.ErrUnreachable) }
 
 // rekeyPasses seals data keys under the key of the settings.
 func (r *run) rekeyPasses(versions bool) ([]pass, error) {
-	f, err := r.job.Settings.Filter.prepare()
+	f, err := r.job.Settings.Filter.prepare(r.job.Created)
 	if err != nil {
 		return nil, err
 	}

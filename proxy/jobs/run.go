@@ -177,10 +177,14 @@ func (r *run) walk(ctx context.Context, p pass) error {
 		if err != nil {
 			return err
 		}
-		g, working := task.NewGroup(ctx, cmp.Or(r.job.Settings.Parallel, DefaultParallel))
+		g, working := task.NewGroup(ctx, maxParallel)
 		for i := range page.Entries {
 			e := &page.Entries[i]
+			if r.pace.begin(working) != nil {
+				break // g.Wait has the error
+			}
 			g.Go(func() error {
+				defer r.pace.end()
 				if err := r.pace.object(working); err != nil {
 					return err
 				}
@@ -396,6 +400,9 @@ func (r *run) merge(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.doc.ETag, r.job.Wanted, r.job.Beat = d.ETag, j.Wanted, max(r.job.Beat, j.Beat)
+	if r.job.Settings.takePace(&j.Settings) {
+		r.pace.set(&r.job.Settings)
+	}
 	return nil
 }
 

@@ -134,10 +134,7 @@ func (r *run) verifyBody(ctx context.Context, reader *object.Reader, o *object.O
 	if err != nil {
 		return err
 	}
-	if pace := r.pace.reader(ctx); pace != nil {
-		body = pace(body)
-	}
-	plain, err := o.OpenWhole(k, body, span)
+	plain, err := o.OpenWhole(k, r.pace.reader(ctx)(body), span)
 	if err == nil {
 		var n int64
 		if n, err = io.Copy(io.Discard, plain); err == nil && n != o.Size {

@@ -119,6 +119,18 @@ func (r *Reader) proveEntry(ctx context.Context, e *s3.Entry, told bool, asked f
 	return o, tag, err
 }
 
+// IsAsListed reports whether an earlier listing showed o as it is: the same
+// sealed header, ETag and size in stored bytes. Then o is not mixed of an
+// object and its successor, because a sealed header never returns once it is
+// replaced. Headers that do not belong to the sealed one are not compared.
+func (o *Object) IsAsListed(e *s3.Entry, size int64) bool {
+	if e == nil || e.Sealed == nil || o.Altered {
+		return false
+	}
+	listed, err := sealer.HeaderOf(e.Sealed)
+	return err == nil && sealer.HasHeader(o.Stored, listed) && strings.Trim(e.ETag, `"`) == strings.Trim(o.Stored.Get("ETag"), `"`) && e.Size == size
+}
+
 // headOrTail sends a HEAD of the object of an entry. If the ETag looks like
 // that of a multipart object, it sends a GET of the last bytes instead, which
 // may hold the part table.

@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
+
+	"ssegw/proxy/s3"
 )
 
 // maxACL is the largest ACL that is read, in bytes.
@@ -17,6 +20,17 @@ const maxACL = 256 << 10
 var grantHeaders = map[string]string{
 	"FULL_CONTROL": "X-Amz-Grant-Full-Control", "READ": "X-Amz-Grant-Read",
 	"READ_ACP": "X-Amz-Grant-Read-Acp", "WRITE_ACP": "X-Amz-Grant-Write-Acp",
+}
+
+// KeepSettings adds those settings of a stored object to the headers of a write
+// that copies do not keep by themselves.
+func KeepSettings(header, stored http.Header) {
+	PassHeaders(header, stored, s3.HeaderStorageClass, s3.HeaderWebsiteRedirect,
+		"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold")
+	if until, err := time.Parse(time.RFC3339, header.Get("X-Amz-Object-Lock-Retain-Until-Date")); err == nil && until.Before(time.Now()) {
+		header.Del("X-Amz-Object-Lock-Mode") // stores refuse a retention that is over
+		header.Del("X-Amz-Object-Lock-Retain-Until-Date")
+	}
 }
 
 // KeepGrants adds the grants of an object's ACL to the headers of a write that

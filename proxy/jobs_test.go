@@ -515,3 +515,56 @@ func TestJobsReadWholeListings(t *testing.T) {
 		t.Errorf("%s %s (-want +got):\n%s", j.Status, j.Error, diff)
 	}
 }
+
+// TestListOfPastJobs checks that a list reads no document of a job that has
+// ended twice, and sees what changes.
+func TestListOfPastJobs(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	first := g.runJob(&jobs.Job{Kind: jobs.Verify, Bucket: testBucket})
+	e := g.engine()
+	list := func(want ...string) (reads int) {
+		t.Helper()
+		g.upstream.forget()
+		all, err := e.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, j := range all {
+			got = append(got, string(j.Status)+" "+j.ID)
+			j.Status = "changed by the caller"
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("jobs (-want +got):\n%s", diff)
+		}
+		for _, r := range g.upstream.requests("/" + testStateBucket + "/" + jobs.Prefix) {
+			if r.Method == http.MethodGet {
+				reads++
+			}
+		}
+		return reads
+	}
+	done := "finished " + first.ID
+	if n := list(done); n != 1 {
+		t.Errorf("the first list reads %d documents", n)
+	}
+	if n := list(done); n != 0 {
+		t.Errorf("the second list reads %d documents", n)
+	}
+	next, err := e.Create(t.Context(), &jobs.Job{Kind: jobs.Inventory, Bucket: testBucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a job that has not ended can change
+		if n := list(done, "waiting "+next.ID); n != 1 {
+			t.Errorf("a list with a new job reads %d documents", n)
+		}
+	}
+	if err := e.Cancel(t.Context(), next.ID); err != nil {
+		t.Fatal(err)
+	}
+	list(done, "cancelled "+next.ID)
+}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -46,7 +44,7 @@ func (c *inventoryCommand) Run(ctx context.Context, out io.Writer) error {
 				Roots []rootUse     `json:"roots"`
 			}{j, needs, roots})
 		case c.CSV:
-			return writeCSV(out, j, roots[0].ID)
+			return j.WriteUses(out, roots[0].ID)
 		case c.Key != "":
 			return printNeeds(out, j, needs)
 		}
@@ -88,34 +86,6 @@ func (r rootUse) String() string {
 		what = "the present root"
 	}
 	return fmt.Sprintf("root %s, %s, has %d objects and %d older versions", r.ID, what, r.Objects, r.Versions)
-}
-
-// columns are those of CSV.
-var columns = []string{"bucket", "scheme", "kes_key", "root", "objects", "versions", "bytes", "parts", "present_root"}
-
-// writeCSV writes the counts. The last column says whether the root is the
-// present one; it is empty where there is no root.
-func writeCSV(out io.Writer, j *jobs.Job, present string) error {
-	w := csv.NewWriter(out)
-	if err := w.Write(columns); err != nil {
-		return err
-	}
-	for _, u := range j.Uses {
-		row := []string{u.Bucket, u.Scheme, u.Key, u.Root}
-		for _, n := range [...]int64{u.Objects, u.Versions, u.Bytes, u.Parts} {
-			row = append(row, strconv.FormatInt(n, 10))
-		}
-		if u.Root == "" {
-			row = append(row, "")
-		} else {
-			row = append(row, strconv.FormatBool(u.Root == present))
-		}
-		if err := w.Write(row); err != nil {
-			return err
-		}
-	}
-	w.Flush()
-	return w.Error()
 }
 
 // printInventory prints the counts.

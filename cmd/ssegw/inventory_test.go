@@ -16,7 +16,7 @@ func TestInventoryCSV(t *testing.T) {
 		{Bucket: "b", Scheme: jobs.Plain, Objects: 4},
 	}}
 	var out strings.Builder
-	if err := writeCSV(&out, j, "02"); err != nil {
+	if err := j.WriteUses(&out, "02"); err != nil {
 		t.Fatal(err)
 	}
 	const want = `bucket,scheme,kes_key,root,objects,versions,bytes,parts,present_root

@@ -324,6 +324,10 @@ func (s jobPages) jobTable(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	if j.Kind == jobs.Inventory {
+		_ = j.WriteUses(w, s.State.Root().ID.String()) // an error means that the browser has gone
+		return
+	}
 	c := csv.NewWriter(w)
 	rows := [][]string{{"result", "objects", "bytes", "key", "version", "why"}}
 	for _, result := range j.Results() {
@@ -332,9 +336,6 @@ func (s jobPages) jobTable(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, n := range j.Named {
 		rows = append(rows, []string{string(n.Result), "", "", n.Key, n.Version, n.Why})
-	}
-	for _, u := range j.Uses {
-		rows = append(rows, []string{u.Scheme, strconv.FormatInt(u.Objects+u.Versions, 10), strconv.FormatInt(u.Bytes, 10), u.Bucket, "", u.Key})
 	}
 	for i, row := range rows {
 		for k := range row {

@@ -68,6 +68,7 @@ type Engine struct {
 	id    string      // of this process
 	begun chan string // IDs for Serve
 	pages object.MetadataPages
+	past  past
 	seen  sync.Map // sighting of each document, by name
 	runs  sync.Map // IDs of the jobs that this process runs
 }
@@ -219,12 +220,16 @@ func (e *Engine) List(ctx context.Context) ([]*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex
-	var all []*Job
+	var mu sync.Mutex // guards read
+	var all, read []*Job
 	g, ctx := task.NewGroup(ctx, DefaultParallel)
-	for full := range found {
+	for full, etag := range found {
+		if j := e.past.find(full, etag); j != nil {
+			all = append(all, j)
+			continue
+		}
 		g.Go(func() error {
-			_, j, err := e.read(ctx, full[len(Prefix):])
+			d, j, err := e.read(ctx, full[len(Prefix):])
 			if errors.Is(err, ErrNoJob) {
 				return nil // removed meanwhile
 			}
@@ -235,13 +240,16 @@ func (e *Engine) List(ctx context.Context) ([]*Job, error) {
 			if err != nil {
 				return err
 			}
+			e.past.keep(d, j)
 			mu.Lock()
 			defer mu.Unlock()
-			all = append(all, j)
+			read = append(read, j)
 			return nil
 		})
 	}
 	err = g.Wait()
+	all = append(all, read...)
+	e.past.forgetExcept(found)
 	slices.SortFunc(all, func(a, b *Job) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID))
 	})

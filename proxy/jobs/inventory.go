@@ -3,11 +3,14 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -285,4 +288,33 @@ func (e *Engine) NeedsOf(ctx context.Context, j *Job, key string) ([]*Needs, err
 	}
 	slices.SortFunc(list, func(a, b *Needs) int { return cmp.Compare(a.Key, b.Key) })
 	return list, nil
+}
+
+// useColumns are those of the CSV of an inventory.
+var useColumns = []string{"bucket", "scheme", "kes_key", "root", "objects", "versions", "bytes", "parts", "present_root"}
+
+// WriteUses writes the counts of an inventory as CSV. present is the ID of the
+// present root. The last column says whether a root is that one; it is empty
+// where there is no root.
+func (j *Job) WriteUses(out io.Writer, present string) error {
+	w := csv.NewWriter(out)
+	if err := w.Write(useColumns); err != nil {
+		return err
+	}
+	for _, u := range j.Uses {
+		row := []string{u.Bucket, u.Scheme, u.Key, u.Root}
+		for _, n := range [...]int64{u.Objects, u.Versions, u.Bytes, u.Parts} {
+			row = append(row, strconv.FormatInt(n, 10))
+		}
+		if u.Root == "" {
+			row = append(row, "")
+		} else {
+			row = append(row, strconv.FormatBool(u.Root == present))
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
 }

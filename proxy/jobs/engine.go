@@ -68,9 +68,9 @@ type Engine struct {
 	id    string      // of this process
 	begun chan string // IDs for Serve
 	pages object.MetadataPages
-	past  past
-	seen  sync.Map // sighting of each document, by name
-	runs  sync.Map // IDs of the jobs that this process runs
+	past  past[Job] // those that have ended
+	seen  sync.Map  // sighting of each document, by name
+	runs  sync.Map  // IDs of the jobs that this process runs
 }
 
 // New returns an engine. It makes no request.
@@ -224,8 +224,8 @@ func (e *Engine) List(ctx context.Context) ([]*Job, error) {
 	var all, read []*Job
 	g, ctx := task.NewGroup(ctx, DefaultParallel)
 	for full, etag := range found {
-		if j := e.past.find(full, etag); j != nil {
-			all = append(all, j)
+		if j, ok := e.past.find(full, etag); ok {
+			all = append(all, &j)
 			continue
 		}
 		g.Go(func() error {
@@ -240,7 +240,9 @@ func (e *Engine) List(ctx context.Context) ([]*Job, error) {
 			if err != nil {
 				return err
 			}
-			e.past.keep(d, j)
+			if j.Status.Ended() {
+				e.past.keep(full, d.ETag, len(d.Plain), *j)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			read = append(read, j)

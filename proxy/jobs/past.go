@@ -1,63 +1,57 @@
 package jobs
 
-import (
-	"sync"
+import "sync"
 
-	"ssegw/proxy/state"
-)
-
-// past remembers jobs that have ended, so that a list of jobs does not read
-// them each time. They do not change, and the ETag of a document tells whether
-// it is the same one.
-type past struct {
+// past remembers what documents hold that do not change any more, so that a
+// list does not read them each time. The ETag of a document tells whether it is
+// the same one.
+type past[T any] struct {
 	mu    sync.Mutex
-	jobs  map[string]pastJob // by the name of the document
+	kept  map[string]pastDocument[T] // by the name of the document
 	bytes int
 }
 
-type pastJob struct {
+type pastDocument[T any] struct {
 	etag  string
-	job   *Job
+	value T
 	bytes int // of the document
 }
 
 const pastBytes = 32 << 20 // of documents
 
-// find returns a copy of a job whose document has an ETag, or nil.
-func (p *past) find(name, etag string) *Job {
+// find returns what a document with an ETag holds.
+func (p *past[T]) find(name, etag string) (value T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept, ok := p.jobs[name]
-	if !ok || kept.etag != etag {
-		return nil
+	d, ok := p.kept[name]
+	if !ok || d.etag != etag {
+		return value, false
 	}
-	j := *kept.job
-	return &j
+	return d.value, true
 }
 
-// keep remembers the job of a document, if it has ended and there is room.
-func (p *past) keep(d *state.Document, j *Job) {
+// keep remembers what a document of so many bytes holds, if there is room.
+func (p *past[T]) keep(name, etag string, bytes int, value T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !j.Status.Ended() || p.bytes+len(d.Plain) > pastBytes {
+	if p.bytes+bytes > pastBytes {
 		return
 	}
-	if p.jobs == nil {
-		p.jobs = map[string]pastJob{}
+	if p.kept == nil {
+		p.kept = map[string]pastDocument[T]{}
 	}
-	kept := *j
-	p.bytes += len(d.Plain) - p.jobs[d.Name].bytes
-	p.jobs[d.Name] = pastJob{d.ETag, &kept, len(d.Plain)}
+	p.bytes += bytes - p.kept[name].bytes
+	p.kept[name] = pastDocument[T]{etag, value, bytes}
 }
 
-// forgetExcept forgets the jobs whose documents are not in found.
-func (p *past) forgetExcept(found map[string]string) {
+// forgetExcept forgets the documents that are not in found.
+func (p *past[T]) forgetExcept(found map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name, kept := range p.jobs {
+	for name, d := range p.kept {
 		if _, ok := found[name]; !ok {
-			delete(p.jobs, name)
-			p.bytes -= kept.bytes
+			delete(p.kept, name)
+			p.bytes -= d.bytes
 		}
 	}
 }

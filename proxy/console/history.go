@@ -10,6 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"ssegw/kms"
+	"ssegw/proxy/task"
 )
 
 // history holds what the plots show: counters of the last hour, a sample every
@@ -63,7 +64,7 @@ func (h *history) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			h.take(now)
+			_ = task.Guard(func() error { h.take(now); return nil }) // a sample that cannot be taken is left out
 		}
 	}
 }

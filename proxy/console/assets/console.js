@@ -42,7 +42,7 @@ function drawPlots() {
     const plot = new uPlot({
       width: place.clientWidth, height: 150, padding: [8, 8, 0, 0],
       scales: { x: { range: () => [latest - 3600, latest] }, y: { range: (_, lo, hi) => [0, Math.max(hi, 1)] } },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 70, space: 28, values: (_, vs) => vs.map((v) => short(v, isBytes)) }],
+      axes: [{ ...axis, space: 70 }, { ...axis, size: 70, space: 28, ...(isBytes && { incrs: Array.from({ length: 50 }, (_, i) => 2 ** i) }), values: (_, vs) => vs.map((v) => short(v, isBytes)) }],
       series: [{ label: "at" }, ...names.map((_, i) => ({ label: labels[i], stroke: () => color("--plot-" + (i + 1)), width: 1.5, dash: [[], [6, 3], [2, 3]][i], points: { show: false }, value: (_, v) => short(v, isBytes) }))],
     }, [[], ...names.map(() => [])], place);
     plots.push({ plot, names, place });

@@ -297,7 +297,9 @@ func TestConsoleLooks(t *testing.T) {
 		b.size(1280, 900)
 	}
 
-	r.kes.Kill()
+	if err := r.kes.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	b.open("")
 	b.waitFor("KES gives no data keys")
 	b.shoot("overview-kes-down")
@@ -392,7 +394,9 @@ func TestConsoleLiveParts(t *testing.T) {
 	for _, part := range []string{"ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "htmx:"} {
 		b.expect(part)
 	}
-	g.Kill()
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
 	b.waitFor("Not up to date: the gateway has not answered since")
 }
 

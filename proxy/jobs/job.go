@@ -179,7 +179,7 @@ func (j *Job) check() error {
 		return invalid("the scheme %q is neither %s nor %s", s.Scheme, SchemeS3, SchemeKMS)
 	case s.Parallel < 0 || s.Parallel > maxParallel:
 		return invalid("%d objects at one time; 1 to %d are possible", s.Parallel, maxParallel)
-	case s.BytesRate < 0 || !(s.ObjectsRate >= 0 && s.ObjectsRate < math.MaxInt32): // NaN is none of it
+	case s.BytesRate < 0 || !(s.ObjectsRate >= 0 && s.ObjectsRate < math.MaxInt32): // false for NaN
 		return invalid("a rate is negative, or too large")
 	case !(s.Sample >= 0 && s.Sample <= 1):
 		return invalid("the sample %g is not between 0 and 1", s.Sample)

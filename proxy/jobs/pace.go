@@ -58,7 +58,7 @@ func newPace(s *Settings) *pace {
 	return p
 }
 
-// set changes the pace. Whoever waits waits by the new one.
+// set changes the pace, also for objects that wait already.
 func (p *pace) set(s *Settings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -205,15 +205,16 @@ func (b *browser) shoot(name string) {
 	}
 }
 
-// picture keeps a picture of the page, below the folder that
-// SSEGW_SCREENSHOTS names, or with the artifacts of the test.
+// pictures is the folder of pictures. They stay there, for people to look at.
+var pictures = filepath.Join("..", ".bin", "screenshots")
+
+// picture keeps a picture of the page.
 func (b *browser) picture(name string) {
 	b.t.Helper()
-	dir := os.Getenv("SSEGW_SCREENSHOTS")
-	if dir == "" {
-		dir = b.t.ArtifactDir()
+	if err := os.MkdirAll(pictures, 0o750); err != nil {
+		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), run(b, chromedp.FullScreenshot(100)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(pictures, name+".png"), run(b, chromedp.FullScreenshot(100)), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -83,8 +83,8 @@ func (c Prober) upload(ctx context.Context, name string, header http.Header) (up
 	return begun.UploadName, []upstream.SentPart{{Number: 1, Etag: strings.Trim(answer.Get("ETag"), `"`)}}, nil
 }
 
-// dropUpload aborts the upload of a probe, even if ctx has ended. An upload
-// without an ID is none.
+// dropUpload aborts the upload of a probe, even if ctx has ended. It does
+// nothing to an upload without an ID.
 func (c Prober) dropUpload(ctx context.Context, up upstream.UploadName) {
 	if up.ID == "" {
 		return

@@ -115,7 +115,9 @@ func (m *machine) sendMore(op model.Op) *model.Answer {
 	case model.Complete:
 		return m.complete(op)
 	case model.Abort:
-		return answerOf(m.g.do(m.upload(op.ID).request(http.MethodDelete, 0, nil)))
+		u := m.upload(op.ID)
+		u.read = nil // an Abort has no keys
+		return answerOf(m.g.do(u.request(http.MethodDelete, 0, nil)))
 	case model.ListParts:
 		return m.listParts(op)
 	case model.ListUploads:
@@ -132,7 +134,7 @@ func (m *machine) object(n model.Name, method string, body []byte, mode string, 
 	var r clientAnswer
 	if mode == presignedMode {
 		address := m.g.presignV4(method, s3.EscapePath(n.Bucket, n.Key), url.Values{}, pairs...)
-		r = m.g.presigned(method, address, body, pairs...)
+		r = m.g.presigned(method, address, body, notMoved(address, pairs)...)
 	} else {
 		c := clientRequest{method: method, path: pathOf(n), body: body, header: headers(pairs...), mode: mode}
 		if damaged {
@@ -143,6 +145,16 @@ func (m *machine) object(n model.Name, method string, body []byte, mode string, 
 	a := answerOf(r)
 	a.Headless = method == http.MethodHead
 	return a
+}
+
+// notMoved leaves out the headers that the presigner moved into the query.
+func notMoved(address string, pairs []string) (left []string) {
+	for p := range slices.Chunk(pairs, 2) {
+		if !strings.Contains(strings.ToLower(address), strings.ToLower(p[0])+"=") {
+			left = append(left, p...)
+		}
+	}
+	return left
 }
 
 // answerOf returns what the model compares of an answer.

@@ -145,15 +145,24 @@ func (m *machine) start() {
 // step has an operation carried out, and compares its answer with the model.
 func (m *machine) step(op model.Op) *model.Answer {
 	m.steps++
+	m.store.forget()
 	a := m.send(op)
 	m.Logf("%T%+v: %d %s", op, op, a.Status, a.Code)
 	if err := m.w.Step(op, a); err != nil {
-		m.Fatalf("%T%+v: %v", op, op, err)
+		m.Fatalf("%T%+v: %v; %.500s", op, op, err, text(a))
 	}
 	if a.ETag != "" && !slices.Contains(m.tags, a.ETag) {
 		m.tags = append(m.tags, a.ETag)
 	}
 	return a
+}
+
+// text is the document of an error.
+func text(a *model.Answer) []byte {
+	if a.Status < 400 {
+		return nil
+	}
+	return a.Body
 }
 
 // relearn looks at the objects whose ETag the model does not know.

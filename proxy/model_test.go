@@ -261,10 +261,12 @@ func (m *machine) deceive() {
 			continue
 		}
 		refuse := func(what string) {
-			op := model.Get{Name: n, Key: m.customerKey(n)}
-			if a := m.send(op); a.Status == 200 {
-				if err := m.w.Step(op, a); err != nil {
-					m.Fatalf("%v is served with %s: %v", n, what, err)
+			for _, head := range []bool{false, true} {
+				op := model.Get{Name: n, Key: m.customerKey(n), Head: head}
+				if a := m.send(op); a.Status == 200 {
+					if err := m.w.Step(op, a); err != nil {
+						m.Fatalf("%v is served with %s, HEAD: %t: %v", n, what, head, err)
+					}
 				}
 			}
 		}

@@ -67,20 +67,31 @@ func (g Get) Rights(w *World) []Right {
 	no.when(failed, 412, "PreconditionFailed")
 	no.when(!failed && g.If.NoneMatch != "" && matches(o, g.If.NoneMatch), 304, "")
 	size := int64(len(o.Body))
-	if g.Range == nil {
-		return no.or(g.served(w, o, 200, 0, size, ""))
+	if g.Range != nil && len(no) > 0 {
+		_, _, ok := g.Range.of(size)
+		no.when(!ok, 416, "InvalidRange")
 	}
-	first, length, ok := g.Range.of(size)
-	if !ok && g.Range.First < 0 && len(no) == 0 {
-		// The last bytes of nothing: Amazon S3 serves them, stores refuse them.
-		return []Right{g.served(w, o, 200, 0, 0, ""), {Status: 416, Code: "InvalidRange"}}
-	}
-	no.when(!ok, 416, "InvalidRange")
-	return no.or(g.served(w, o, 206, first, length, fmt.Sprintf("bytes %d-%d/%d", first, first+length-1, size)))
+	return no.or(g.served(w, o, size)...)
 }
 
-// served is an answer with some bytes of an object.
-func (g Get) served(w *World, o *Object, status int, first, length int64, span string) Right {
+// served are the right answers of a GET that is not refused.
+func (g Get) served(w *World, o *Object, size int64) []Right {
+	if g.Range == nil {
+		return []Right{g.bytes(w, o, 200, 0, size, "")}
+	}
+	first, length, ok := g.Range.of(size)
+	unsatisfiable := Right{Status: 416, Code: "InvalidRange"}
+	switch {
+	case ok:
+		return []Right{g.bytes(w, o, 206, first, length, fmt.Sprintf("bytes %d-%d/%d", first, first+length-1, size))}
+	case g.Range.First < 0: // the last bytes of nothing: Amazon S3 serves them, stores refuse them
+		return []Right{g.bytes(w, o, 200, 0, 0, ""), unsatisfiable}
+	}
+	return []Right{unsatisfiable}
+}
+
+// bytes is an answer with some bytes of an object.
+func (g Get) bytes(w *World, o *Object, status int, first, length int64, span string) Right {
 	return Right{Status: status, Check: func(a *Answer) error {
 		err := w.shows(o, a)
 		if a.Range != span || a.Size != length {

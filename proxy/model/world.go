@@ -190,11 +190,11 @@ func (r *refusals) when(reason bool, status int, code string) {
 }
 
 // or returns the refusals, or if there are none the success.
-func (r refusals) or(success Right) []Right {
+func (r refusals) or(success ...Right) []Right {
 	if len(r) > 0 {
 		return r
 	}
-	return []Right{success}
+	return success
 }
 
 // stands checks an ETag that stands for a body: no ETag ever stands for two. An

@@ -6,7 +6,7 @@ var mutations = []mutation{
 		"if err := c.object().StoreConditions(c.ctx(), header); err != nil {",
 		"header.Del(\"If-Match\")\n\tif err := c.object().StoreConditions(c.ctx(), header); err != nil {"}}},
 	{"a PUT whose If-Match is not translated", []edit{{"proxy/object/conditions.go",
-		"list[i] = stored", "list[i] = t"}}},
+		"list[i] = stored", "_, list[i] = stored, t"}}},
 	{"a copy without the conditions on its source", []edit{{"proxy/copy.go",
 		`s3.HeaderCopySourceIfMatch:       "If-Match",`, ""}}},
 	{"a delete without its condition on the size", []edit{{"proxy/object/conditions.go",

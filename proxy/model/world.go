@@ -2,7 +2,7 @@
 // encryption in memory, without network, clock and keys: each operation lists
 // the answers that are right in the present state, and what each of them
 // changes. Random histories run against it and the gateway; see
-// docs/adr/0022-model.md.
+// docs/adr/0022-model.md, and docs/ARCHITECTURE.md for the map of the module.
 //
 // The model leaves open what it cannot know. An ETag is taken from the first
 // answer that shows it, and must then be the same everywhere. Of several

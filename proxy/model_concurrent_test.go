@@ -68,6 +68,8 @@ const (
 	wasUnknown // the client does not know whether a write was carried out
 )
 
+func (o outcome) String() string { return [...]string{"done", "refused", "unknown"}[o] }
+
 // after returns the contents that an object can have after an event, none if
 // the event is impossible.
 func (e event) after(content int) []int {

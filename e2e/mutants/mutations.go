@@ -10,7 +10,7 @@ var mutations = []mutation{
 	{"a copy without the conditions on its source", []edit{{"proxy/copy.go",
 		`s3.HeaderCopySourceIfMatch:       "If-Match",`, ""}}},
 	{"a delete without its condition on the size", []edit{{"proxy/object/conditions.go",
-		"size != nil && *size != seen {", "false {"}}},
+		"size != nil && *size != seen {", "size != nil && *size != seen && false {"}}},
 	{"names that are not bound to objects", []edit{
 		{"sealer/key.go", ".u8(uint8(scheme)).lp(b.Bucket).lp(b.Key)", ".u8(uint8(scheme))"},
 		{"sealer/seal.go", "return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())", "return encoder(nil).bytes(h.encodeToFactsNonce())"}}},
@@ -51,6 +51,8 @@ var mutations = []mutation{
 	{"a checksum that is read after a copy replaced its source", []edit{{"proxy/copy.go",
 		"sums, err := src.Checksums(c.ctx(), src.object, 0) // the copy may replace the source\n\tif err != nil {\n\t\treturn err\n\t}\n\tanswer, result, err := storeCopy(c, src, header)\n\tif err != nil {\n\t\treturn err\n\t}\n",
 		"answer, result, err := storeCopy(c, src, header)\n\tif err != nil {\n\t\treturn err\n\t}\n\tsums, err := src.Checksums(c.ctx(), src.object, 0)\n\tif err != nil {\n\t\treturn err\n\t}\n"}}},
+	{"an update of the encryption that brings back a deleted object", []edit{{"proxy/copyself.go",
+		"return stored.Get(\"ETag\")\n", "return \"\"\n"}}},
 	{"a rekeying that forgets the scheme", []edit{{"proxy/jobs/rewrite.go",
 		"if scheme == sealer.SSES3.String() {\n\t\tif isPresent", "if scheme != \"\" {\n\t\tif isPresent"}}},
 }

@@ -21,7 +21,7 @@ var mutations = []mutation{
 	{"a Complete that takes another attempt", []edit{
 		{"proxy/assembly/choose.go", "return strings.Trim(p.Shown(), `\"`) == strings.Trim(etag, `\"`)", "return strings.Trim(etag, `\"`) != \"\""}}},
 	{"replaced attempts whose records stay", []edit{{"proxy/multipart.go",
-		"if err := c.gw.State.ForgetAttempts(c.ctx(), u, replaced); err != nil {", "if err := c.gw.State.ForgetAttempts(c.ctx(), u, nil); err != nil {"}}},
+		"if err := c.gw.State.ForgetAttempts(c.ctx(), u, replaced); err != nil {", "if err := c.gw.State.ForgetAttempts(c.ctx(), u, replaced[:0]); err != nil {"}}},
 	{"a Complete that repeats the answer to another", []edit{{"proxy/state/uploads.go",
 		"if d.ID != u.ID || d.Parts != upstream.HexSHA256(request) {", "if d.ID != u.ID {"}}},
 	{"a Complete that leaves records behind", []edit{{"proxy/completeagain.go",

@@ -8,7 +8,6 @@ type PutRule struct {
 	Rule   Rule
 }
 
-// Rights implements Op.
 func (p PutRule) Rights(w *World) []Right {
 	b := w.Buckets[p.Bucket]
 	rule := p.Rule
@@ -27,7 +26,6 @@ func (p PutRule) Rights(w *World) []Right {
 // DeleteRule is DeleteBucketEncryption.
 type DeleteRule struct{ Bucket string }
 
-// Rights implements Op.
 func (d DeleteRule) Rights(w *World) []Right {
 	return []Right{{Status: 204, Then: func(*Answer) {
 		b := w.Buckets[d.Bucket]
@@ -38,7 +36,6 @@ func (d DeleteRule) Rights(w *World) []Right {
 // GetRule is GetBucketEncryption.
 type GetRule struct{ Bucket string }
 
-// Rights implements Op.
 func (g GetRule) Rights(w *World) []Right {
 	rule := w.Buckets[g.Bucket].Rule
 	var no refusals
@@ -57,7 +54,6 @@ func (g GetRule) Rights(w *World) []Right {
 // stays.
 type EncryptJob struct{ Bucket string }
 
-// Rights implements Op.
 func (e EncryptJob) Rights(w *World) []Right {
 	b := w.Buckets[e.Bucket]
 	if b.Rule == nil {
@@ -81,7 +77,6 @@ func (e EncryptJob) Rights(w *World) []Right {
 // another key. Plaintext stays, and what is sealed under customers' keys.
 type RekeyJob struct{ Bucket, Key string }
 
-// Rights implements Op.
 func (r RekeyJob) Rights(w *World) []Right {
 	objects := w.Buckets[r.Bucket].Objects
 	var changed []Name
@@ -111,5 +106,4 @@ func counts(n int) func(*Answer) error {
 // notice nothing.
 type Restart struct{}
 
-// Rights implements Op.
 func (Restart) Rights(*World) []Right { return []Right{{Status: 200}} }

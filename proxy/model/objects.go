@@ -18,7 +18,6 @@ type Put struct {
 	Damaged bool // the body is not the one that was signed
 }
 
-// Rights implements Op.
 func (p Put) Rights(w *World) []Right {
 	o := &Object{Sealing: w.sealing(p.Bucket, p.Ask), Body: p.Body, Meta: metaOf(p.Meta), Tags: p.Tags}
 	var no refusals
@@ -38,7 +37,6 @@ type Plant struct {
 	Body Body
 }
 
-// Rights implements Op.
 func (p Plant) Rights(w *World) []Right {
 	return []Right{{Status: 200, Then: func(*Answer) {
 		w.put(p.Name, &Object{Body: p.Body, Meta: metaOf(nil), ETag: MD5(p.Body)})
@@ -54,7 +52,6 @@ type Get struct {
 	If    Condition
 }
 
-// Rights implements Op.
 func (g Get) Rights(w *World) []Right {
 	o := w.Object(g.Name)
 	if o == nil {
@@ -66,16 +63,16 @@ func (g Get) Rights(w *World) []Right {
 	refuseCustomer(&no, o, g.Key)
 	no.when(failed, 412, "PreconditionFailed")
 	no.when(!failed && g.If.NoneMatch != "" && matches(o, g.If.NoneMatch), 304, "")
-	size := int64(len(o.Body))
 	if g.Range != nil && len(no) > 0 {
-		_, _, ok := g.Range.of(size)
+		_, _, ok := g.Range.of(int64(len(o.Body)))
 		no.when(!ok, 416, "InvalidRange")
 	}
-	return no.or(g.served(w, o, size)...)
+	return no.or(g.served(w, o)...)
 }
 
 // served are the right answers of a GET that is not refused.
-func (g Get) served(w *World, o *Object, size int64) []Right {
+func (g Get) served(w *World, o *Object) []Right {
+	size := int64(len(o.Body))
 	if g.Range == nil {
 		return []Right{g.bytes(w, o, 200, 0, size, "")}
 	}
@@ -111,7 +108,6 @@ type Delete struct {
 	Size int64 // that the object must have; negative: any
 }
 
-// Rights implements Op.
 func (d Delete) Rights(w *World) []Right {
 	o := w.Object(d.Name)
 	var no refusals
@@ -126,7 +122,6 @@ type DeleteMany struct {
 	Keys   []string
 }
 
-// Rights implements Op.
 func (d DeleteMany) Rights(w *World) []Right {
 	return []Right{{Status: 200, Then: func(*Answer) {
 		for _, key := range d.Keys {
@@ -148,7 +143,6 @@ type Copy struct {
 	FromIf   Condition         // on the source
 }
 
-// Rights implements Op.
 func (c Copy) Rights(w *World) []Right {
 	from := w.Object(c.From)
 	if from == nil {
@@ -196,7 +190,6 @@ type Update struct {
 	Key string
 }
 
-// Rights implements Op.
 func (u Update) Rights(w *World) []Right {
 	o := w.Object(u.Name)
 	if o == nil {
@@ -224,7 +217,6 @@ type PutTags struct {
 	Tags map[string]string
 }
 
-// Rights implements Op.
 func (p PutTags) Rights(w *World) []Right {
 	o := w.Object(p.Name)
 	status := 200
@@ -243,7 +235,6 @@ func (p PutTags) Rights(w *World) []Right {
 // GetTags is GetObjectTagging.
 type GetTags struct{ Name }
 
-// Rights implements Op.
 func (g GetTags) Rights(w *World) []Right {
 	o := w.Object(g.Name)
 	var no refusals
@@ -262,7 +253,6 @@ type List struct {
 	Max                   int // entries
 }
 
-// Rights implements Op.
 func (l List) Rights(w *World) []Right {
 	return []Right{{Status: 200, Check: func(a *Answer) error {
 		objects := w.Buckets[l.Bucket].Objects

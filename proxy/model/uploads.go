@@ -67,7 +67,6 @@ type Create struct {
 	Ask  Sealing
 }
 
-// Rights implements Op.
 func (c Create) Rights(w *World) []Right {
 	s := w.sealing(c.Bucket, c.Ask)
 	var no refusals
@@ -96,7 +95,7 @@ func (w *World) attempt(u *Upload, number int, body Body) Right {
 			case u.Scheme != Plain && (w.attempts[a.ETag] || len(a.ETag) < 3):
 				return fmt.Errorf("the ETag %s is that of another attempt", a.ETag)
 			}
-			return u.Sealing.shown(a.Sealing)
+			return u.shown(a.Sealing)
 		},
 		Then: func(a *Answer) {
 			w.attempts[a.ETag] = true
@@ -112,7 +111,6 @@ type UploadPart struct {
 	Body   Body
 }
 
-// Rights implements Op.
 func (p UploadPart) Rights(w *World) []Right {
 	u := w.Uploads[p.ID]
 	var no refusals
@@ -131,7 +129,6 @@ type UploadPartCopy struct {
 	FromIf Condition
 }
 
-// Rights implements Op.
 func (p UploadPartCopy) Rights(w *World) []Right {
 	u, from := w.Uploads[p.ID], w.Object(p.From)
 	var no refusals
@@ -163,7 +160,6 @@ type Complete struct {
 	If     Condition
 }
 
-// Rights implements Op.
 func (c Complete) Rights(w *World) []Right {
 	u := w.Uploads[c.ID]
 	if u.Done != nil && slices.Equal(u.Done.Listed, c.Listed) {
@@ -203,7 +199,6 @@ func (c Complete) Rights(w *World) []Right {
 // Abort is AbortMultipartUpload.
 type Abort struct{ ID string }
 
-// Rights implements Op.
 func (b Abort) Rights(w *World) []Right {
 	u := w.Uploads[b.ID]
 	var no refusals
@@ -214,7 +209,6 @@ func (b Abort) Rights(w *World) []Right {
 // ListParts is ListParts.
 type ListParts struct{ ID string }
 
-// Rights implements Op.
 func (l ListParts) Rights(w *World) []Right {
 	u := w.Uploads[l.ID]
 	var no refusals
@@ -232,7 +226,6 @@ func (l ListParts) Rights(w *World) []Right {
 // ListUploads is ListMultipartUploads.
 type ListUploads struct{ Bucket string }
 
-// Rights implements Op.
 func (l ListUploads) Rights(w *World) []Right {
 	return []Right{{Status: 200, Check: func(a *Answer) error {
 		var want []Entry

@@ -216,7 +216,7 @@ func (w *World) stored(o *Object, a *Answer, single bool) error {
 	if single && o.Scheme == Plain && a.ETag != MD5(o.Body) {
 		return fmt.Errorf("the ETag is %s, not the MD5", a.ETag)
 	}
-	return errors.Join(w.stands(a.ETag, o.Body), o.Sealing.shown(a.Sealing))
+	return errors.Join(w.stands(a.ETag, o.Body), o.shown(a.Sealing))
 }
 
 // MD5 returns the ETag of a body in plaintext.
@@ -247,7 +247,7 @@ func (w *World) tagOf(o *Object, etag string) error {
 
 // shows checks what GET and HEAD show of an object besides its body.
 func (w *World) shows(o *Object, a *Answer) error {
-	err := errors.Join(w.tagOf(o, a.ETag), o.Sealing.shown(a.Sealing))
+	err := errors.Join(w.tagOf(o, a.ETag), o.shown(a.Sealing))
 	if !maps.Equal(a.Meta, o.Meta) {
 		err = errors.Join(err, fmt.Errorf("metadata %v, not %v", a.Meta, o.Meta))
 	}

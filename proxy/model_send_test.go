@@ -376,7 +376,7 @@ func (m *machine) complete(op model.Complete) *model.Answer {
 		a.Sealing = m.w.Uploads[op.ID].Sealing // a repeated answer, or SSE-C
 	}
 	if a.Status == 200 { // the records go after the answer
-		eventually(m.outer, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{state.DoneRecord}) })
+		eventually(m.alive, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{state.DoneRecord}) })
 	}
 	return a
 }

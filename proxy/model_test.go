@@ -240,7 +240,7 @@ func (m *machine) conclude() {
 		}
 	}
 	m.deceive()
-	eventually(m.outer, "the records of uploads to go", func() bool {
+	eventually(m.alive, "the records of uploads to go", func() bool {
 		left := m.g.records()
 		return len(left) == completed && !slices.ContainsFunc(left, func(name string) bool { return !strings.HasSuffix(name, "/"+state.DoneRecord) })
 	})

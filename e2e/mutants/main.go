@@ -2,7 +2,7 @@
 // and runs the reference model against each (TestModel), and then concurrent
 // histories (TestConcurrentHistories). A fault that neither finds is a gap. See docs/adr/0022-model.md.
 //
-//	mutants [-limit 2m] [-run regexp]
+//	mutants [-limit 2m] [-run regexp] [-check]
 package main
 
 import (
@@ -22,15 +22,16 @@ import (
 func main() {
 	limit := flag.Duration("limit", 2*time.Minute, "how long each of the two tests looks for one fault")
 	run := flag.String("run", "", "only faults whose name matches")
+	check := flag.Bool("check", false, "only see that the faults fit the source, and compile")
 	flag.Parse()
-	if err := mutate(*limit, *run); err != nil {
+	if err := mutate(*limit, *run, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
 // mutate tries all faults whose names match. It fails if one is not found.
-func mutate(limit time.Duration, run string) error {
+func mutate(limit time.Duration, run string, check bool) error {
 	match, err := regexp.Compile(run)
 	if err != nil {
 		return fmt.Errorf("-run: %w", err)
@@ -50,8 +51,11 @@ func mutate(limit time.Duration, run string) error {
 		}
 		tried++
 		began := time.Now()
-		found, err := m.try(dir, limit)
+		found, err := m.try(dir, limit, check)
 		verdict := "found"
+		if check {
+			verdict = "compiles"
+		}
 		if err != nil {
 			fmt.Println(err)
 		}
@@ -99,8 +103,8 @@ type mutation struct {
 // edit replaces a text that is there exactly once.
 type edit struct{ file, old, replacement string }
 
-// try reports whether the model finds the fault.
-func (m mutation) try(dir string, limit time.Duration) (found bool, err error) {
+// try reports whether a test finds the fault. With check it only compiles.
+func (m mutation) try(dir string, limit time.Duration, check bool) (found bool, err error) {
 	for _, e := range m.edits {
 		file := filepath.Join(dir, e.file)
 		before, err := os.ReadFile(file)
@@ -117,9 +121,15 @@ func (m mutation) try(dir string, limit time.Duration) (found bool, err error) {
 	}
 	program := filepath.Join(dir, "model.test")
 	build := exec.Command("go", "test", "-c", "-o", program, "./proxy")
+	if check {
+		build = exec.Command("go", "build", "./proxy/...")
+	}
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		return false, fmt.Errorf("the mutation does not compile: %s", out)
+	}
+	if check {
+		return true, nil
 	}
 	// A fault can make the gateway hang, which is found, too.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*limit+5*time.Minute)

@@ -14,8 +14,9 @@ STORES ?= all
 AUTO ?= off
 BENCH ?= .
 BENCHTIME ?= 1s
+LONG ?= 2m
 
-.PHONY: help build test vet unit reader tools e2e e2e-all stores large race lint fuzz bench s3suite functional gobench demo clean
+.PHONY: help build test vet unit reader tools model mutants e2e e2e-all stores large race lint fuzz bench s3suite functional gobench demo clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,13 @@ unit: ## unit tests, with the race detector if there is a C compiler (RACE= turn
 
 reader: ## the independent reader of the format, on all test vectors (`make unit` runs it too)
 	python3 docs/reader/ssegw_reader.py vectors sealer/testdata/vectors
+
+# `make unit` runs a few histories, always the same.
+model: ## random histories against the reference model, and concurrent ones, for LONG (2m) each; see docs/adr/0022-model.md
+	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ConcurrentHistories)$$' ./proxy
+
+mutants: ## put faults into the gateway, one by one, and see that the reference model finds them (MUTANTS=regexp)
+	@go -C e2e run ./mutants -run '$(MUTANTS)'
 
 tools: ## build KES, MinIO, mc and versitygw for e2e into .bin
 	@go -C e2e run ./tools kes minio mc versitygw

@@ -56,6 +56,7 @@ var packages = []struct {
 	{"proxy/sigv4", "", ""},
 	{"proxy/task", "", ""},
 	{"proxy/audit", "", ""},
+	{"proxy/model", "", ""},
 
 	{"kms/kmstest", "kms", ""},
 	{"proxy/upstream", "proxy/s3 proxy/task", ""},
@@ -68,7 +69,7 @@ var packages = []struct {
 	{"proxy/assembly", "sealer proxy/s3 proxy/sigv4 proxy/object proxy/payload proxy/state", ""},
 	{"proxy/rescue", "sealer proxy/s3 proxy/upstream proxy/object", ""},
 	{"proxy/jobs", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/state proxy/sse proxy/object", ""},
-	{"proxy", "kms sealer proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin"},
+	{"proxy", "kms sealer proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin proxy/model"},
 	{"proxy/admin", "kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs", "kms/kmstest"},
 
 	{"proxy/console", "kms sealer proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/task", "kms/kmstest"},
@@ -95,6 +96,7 @@ var denied = []struct {
 }{
 	{"sealer", "net net/http context time os", "a format has no network, no context, no clock and no files"},
 	{"proxy/s3", "os", "a vocabulary has no files"},
+	{"proxy/model", "net net/http context time os", "a specification has no network, no context, no clock and no files"},
 	{"proxy/sigv4", "os", "signatures have no files"},
 }
 

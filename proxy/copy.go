@@ -320,6 +320,10 @@ func copySealed(c *call, src *copySource, s *sse.Sealing, header http.Header) er
 	if err := reseal(c, src, s, header); err != nil {
 		return err
 	}
+	sums, err := src.Checksums(c.ctx(), src.object, 0) // the copy may replace the source
+	if err != nil {
+		return err
+	}
 	answer, result, err := storeCopy(c, src, header)
 	if err != nil {
 		return err
@@ -328,10 +332,6 @@ func copySealed(c *call, src *copySource, s *sse.Sealing, header http.Header) er
 	c.gw.caches.Remember(c.name(), result.ETag, src.total, src.object.Entry())
 	// The store's checksums cover sealed bytes.
 	result.Sums, result.SumType = nil, ""
-	sums, err := src.Checksums(c.ctx(), src.object, 0)
-	if err != nil {
-		return err
-	}
 	for _, sum := range sums {
 		result.SumType = object.ChecksumType(sum)
 		result.Sums = append(result.Sums, s3.NewChecksumElement(sum.Algorithm.String(), object.ChecksumValue(sum, src.object.PartCount())))

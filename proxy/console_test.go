@@ -804,7 +804,7 @@ func TestConsoleAssets(t *testing.T) {
 		_, page := c.get("")
 		time.Sleep(5 * time.Minute) // a page would renew the session now
 		links := regexp.MustCompile(`/console/(assets/[^"]+)`).FindAllStringSubmatch(page, -1)
-		if len(links) != 6 {
+		if len(links) != 7 {
 			t.Fatalf("%d assets", len(links))
 		}
 		for _, link := range links {

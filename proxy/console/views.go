@@ -23,7 +23,7 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-//go:embed assets/*.css assets/*.js
+//go:embed assets/*.css assets/*.js assets/LICENSES.md
 var assetFiles embed.FS
 
 // views are the parsed pages and the assets.
@@ -104,7 +104,9 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, name s
 	_, _ = w.Write(b.Bytes()) // an error means that the browser has gone
 }
 
-var assetTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+var assetTypes = map[string]string{
+	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".md": "text/plain; charset=utf-8",
+}
 
 // asset serves a file that pages load. Its URL changes with its content, so
 // browsers keep it.

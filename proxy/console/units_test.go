@@ -84,3 +84,15 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%d times, %d rates", len(p.Times), len(p.Series["good"]))
 	}
 }
+
+// TestAssetsAreSmall checks that a first visit is fast on a slow line.
+func TestAssetsAreSmall(t *testing.T) {
+	t.Parallel()
+	total := 0
+	for _, b := range newViews().assets {
+		total += len(b)
+	}
+	if total > 300_000 {
+		t.Errorf("%d bytes, want at most 300,000", total)
+	}
+}

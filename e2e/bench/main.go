@@ -95,6 +95,9 @@ func run(ctx context.Context, o options) (err error) {
 	if o.rounds < 1 {
 		return errors.New("-rounds must be at least 1")
 	}
+	if o.tls && (o.jobs || o.console) {
+		return errors.New("-tls does not go with -jobs and -console")
+	}
 	dir, err := os.MkdirTemp("", "ssegw-bench-")
 	if err != nil {
 		return err

@@ -70,13 +70,15 @@ func (req *Request) parseQuery(raw string) error {
 	if strings.Count(raw, "&") >= maxParameters {
 		return ErrInvalidArgument.Msg("Too many query parameters.")
 	}
+	req.SignedQuery, req.Query, req.Moved = url.Values{}, url.Values{}, http.Header{}
+	if raw == "" {
+		return nil
+	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return ErrInvalidURI.With(err)
 	}
 	req.SignedQuery = values
-	req.Query = url.Values{}
-	req.Moved = http.Header{}
 	isMoved := req.presigned()
 	for k, v := range values {
 		lower := field.Lower(k)

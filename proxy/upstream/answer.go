@@ -17,7 +17,7 @@ import (
 // mistake the answer to a read of its own for a failed condition of the client.
 func possible(r *http.Request, status int) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	ranged := r.Header.Get("Range") != "" || r.URL.Query().Has("partNumber")
+	ranged := r.Header.Get("Range") != "" || r.URL.RawQuery != "" && r.URL.Query().Has("partNumber")
 	switch status {
 	case http.StatusPartialContent:
 		return reads && ranged

@@ -3,7 +3,6 @@ package proxy
 import (
 	"encoding/xml"
 	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -36,14 +35,16 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) begin(status int) {
 	a.status = status
 	h := a.Header()
-	sent := http.Header{}
 	for name, values := range h {
-		if !upstream.IsCORS(name) || a.toPage {
-			sent[s3.Spelled(name)] = values
+		spelled := s3.Spelled(name) // of a name that was already spelled, it is the same
+		switch {
+		case upstream.IsCORS(name) && !a.toPage:
+			delete(h, name)
+		case spelled != name:
+			delete(h, name)
+			h[spelled] = values
 		}
 	}
-	clear(h)
-	maps.Copy(h, sent)
 }
 
 // Write sends p under a write deadline of its own. A client that stops reading

@@ -36,6 +36,7 @@ type call struct {
 	storeIDs     []zap.Field            // request IDs of the store's error, for the log
 	body         *payload.RollingReader // of in; nil: not read
 	freeDocument func()                 // releases the memory of the document; nil: none is held
+	kesKeys      *sse.Keys              // by keys; nil: not needed yet
 }
 
 // ctx returns the request's context. It ends when the client disconnects.
@@ -122,5 +123,8 @@ func (c *call) encryption() sse.Request {
 // keys returns the KES keys, limited to those that the client may use. Each use
 // is audited.
 func (c *call) keys() *sse.Keys {
-	return &sse.Keys{KMS: c.gw.KMS, Timeout: c.gw.times.kms, Allowed: c.checkKMSKey, Used: c.audit}
+	if c.kesKeys == nil {
+		c.kesKeys = &sse.Keys{KMS: c.gw.KMS, Timeout: c.gw.times.kms, Allowed: c.checkKMSKey, Used: c.audit}
+	}
+	return c.kesKeys
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 	"ssegw/sealer"
@@ -16,7 +17,7 @@ import (
 func checkHeaders(h http.Header, method string) error {
 	isRead := method == http.MethodGet || method == http.MethodHead
 	for name := range h {
-		name = strings.ToLower(name)
+		name = field.Lower(name)
 		switch {
 		case name == sealer.MetadataKey:
 			return s3.ErrInvalidArgument.Msg("The metadata name %s is reserved.", name)

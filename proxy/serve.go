@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
@@ -75,7 +76,7 @@ func readFirst(r io.Reader, p []byte) (int, error) {
 // object.
 func setObjectHeaders(c *call, r *object.Reader, o *object.Object, want object.Wanted, span object.Span) error {
 	var sums []sealer.Checksum
-	if want.Range == nil && strings.EqualFold(c.req.Header.Get(s3.HeaderChecksumMode), "ENABLED") {
+	if want.Range == nil && strings.EqualFold(field.Get(c.req.Header, s3.HeaderChecksumMode), "ENABLED") {
 		var err error
 		if sums, err = r.Checksums(c.ctx(), o, want.Part); err != nil {
 			return err
@@ -85,7 +86,7 @@ func setObjectHeaders(c *call, r *object.Reader, o *object.Object, want object.W
 	upstream.CopyAnswer(h, o.Stored, true)
 	object.SetUncovered(h, o.Stored, c.req.Key, o.Header.Size)
 	object.SetContent(h, o.Content)
-	h.Del(s3.HeaderPartsCount)
+	delete(h, field.Canonical(s3.HeaderPartsCount))
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Length", strconv.FormatInt(span.Length, 10))
 	h.Set("ETag", object.ShownTag(o.Stored))

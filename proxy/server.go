@@ -29,7 +29,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{
-		gw: s, in: r, id: id, log: s.Log.With(zap.String("request_id", id)),
+		gw: s, in: r, id: id, log: s.Log.WithLazy(zap.String("request_id", id)),
 		w: &answer{ResponseWriter: w, idle: s.IdleTimeout, toPage: r.Header.Get("Origin") != ""},
 	}
 	// net/http keeps the write deadline of the connection's previous request.
@@ -213,7 +213,7 @@ func (c *call) finish(start time.Time) {
 	took := time.Since(start)
 	c.gw.metrics.observe(action, c.w.status, took, c.in.ContentLength, c.w.bytes)
 	fields := []zap.Field{
-		zap.String("action", action), zap.String("bucket", bucket), zap.String("key", key),
+		zap.String("request_id", c.id), zap.String("action", action), zap.String("bucket", bucket), zap.String("key", key),
 		zap.Int("status", c.w.status), zap.Int64("bytes_out", c.w.bytes), zap.Duration("took", took),
 		zap.String("remote", c.in.RemoteAddr),
 	}
@@ -222,8 +222,8 @@ func (c *call) finish(start time.Time) {
 		fields = append(fields, zap.String("access_key", c.auth.AccessKey()))
 	}
 	if p != nil {
-		c.log.Info("request", append(fields, zap.Bool("aborted", true))...)
+		c.gw.Log.Info("request", append(fields, zap.Bool("aborted", true))...)
 		panic(http.ErrAbortHandler)
 	}
-	c.log.Info("request", fields...)
+	c.gw.Log.Info("request", fields...)
 }

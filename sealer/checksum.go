@@ -86,9 +86,8 @@ type Checksum struct {
 // ErrParams if an algorithm is unknown or occurs twice, or if a digest has the
 // wrong length.
 func sortChecksums(cs []Checksum) ([]Checksum, error) {
-	sorted := slices.SortedFunc(slices.Values(cs), func(a, b Checksum) int {
-		return cmp.Compare(a.Algorithm, b.Algorithm)
-	})
+	sorted := slices.Clone(cs)
+	slices.SortFunc(sorted, func(a, b Checksum) int { return cmp.Compare(a.Algorithm, b.Algorithm) })
 	for i, c := range sorted {
 		switch {
 		case !c.Algorithm.valid():

@@ -63,8 +63,10 @@ func InContent(name, key string, size int64) bool {
 // Digest returns the headers digest: the SHA-256 of all names and values, each
 // after its length, in the order of the names.
 func (c Content) Digest() [32]byte {
-	var e encoder
-	for _, name := range slices.Sorted(maps.Keys(c)) {
+	names := slices.AppendSeq(make([]string, 0, len(c)), maps.Keys(c))
+	slices.Sort(names)
+	e := make(encoder, 0, 256)
+	for _, name := range names {
 		e = e.lp(name).lp(c[name])
 	}
 	return sha256.Sum256(e)
@@ -75,6 +77,9 @@ func contentIn(form valueForm, headers map[string][]string, key string, size int
 	c := Content{}
 	own := HeaderNames(headers)
 	for name, lines := range headers {
+		if !mayBeContent(name) {
+			continue
+		}
 		name = strings.ToLower(name)
 		if slices.Contains(own, name) || !InContent(name, key, size) {
 			continue
@@ -84,6 +89,13 @@ func contentIn(form valueForm, headers map[string][]string, key string, size int
 		}
 	}
 	return c
+}
+
+// mayBeContent is true for user metadata and content headers. Unlike InContent
+// it allocates nothing, and most headers are neither.
+func mayBeContent(name string) bool {
+	isMetadata := len(name) >= len(metadataPrefix) && strings.EqualFold(name[:len(metadataPrefix)], metadataPrefix)
+	return isMetadata || slices.ContainsFunc(contentHeaders, func(h string) bool { return strings.EqualFold(h, name) })
 }
 
 // valueForm brings the value of a header into one of the forms of section 6.2.

@@ -163,13 +163,14 @@ func (h *Header) encodeToCommitment() encoder {
 	if h.Multipart {
 		size = unknownSize
 	}
-	return make(encoder, 0, maxHeader).
-		u8(version).u8(uint8(h.Scheme)).u8(h.flags()).u8(uint8(h.Cipher)).
-		bytes(h.ObjectID[:]).bytes(h.Nonce[:]).u64(size).
-		u8(uint8(len(h.KeyName))).bytes([]byte(h.KeyName)).
-		u16(uint16(len(h.SealedDataKey))).bytes(h.SealedDataKey).
-		u16(uint16(len(h.Context))).bytes(h.Context).
-		bytes(h.Commitment[:])
+	room := fixedHeader + len(h.KeyName) + len(h.SealedDataKey) + len(h.Context) + len(h.SealedFacts)
+	return make(encoder, 0, room). // of the whole header
+					u8(version).u8(uint8(h.Scheme)).u8(h.flags()).u8(uint8(h.Cipher)).
+					bytes(h.ObjectID[:]).bytes(h.Nonce[:]).u64(size).
+					u8(uint8(len(h.KeyName))).text(h.KeyName).
+					u16(uint16(len(h.SealedDataKey))).bytes(h.SealedDataKey).
+					u16(uint16(len(h.Context))).bytes(h.Context).
+					bytes(h.Commitment[:])
 }
 
 // encodeToFactsNonce returns the bytes that, after the binding, are

@@ -138,7 +138,7 @@ func factsKey(root *Root, id ID, nonce [16]byte) Key {
 }
 
 // info starts the info string of a derivation.
-func info(purpose string) encoder { return append(encoder(infoPrefix), purpose...) }
+func info(purpose string) encoder { return make(encoder, 0, 128).text(infoPrefix).text(purpose) }
 
 // derive is HKDF-SHA256.
 func derive(secret, salt []byte, info encoder, n int) []byte {

@@ -129,7 +129,8 @@ func sealHeader(k *ObjectKey, p *SealParams) (*Header, error) {
 
 // factsAAD returns the bytes authenticated by the sealed facts (section 4.2).
 func (h *Header) factsAAD(b Binding) []byte {
-	return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())
+	header := h.encodeToFactsNonce()
+	return make(encoder, 0, 8+len(b.Bucket)+len(b.Key)+len(header)).lp(b.Bucket).lp(b.Key).bytes(header)
 }
 
 // open verifies that the header belongs to the data key and the binding, and

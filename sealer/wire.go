@@ -14,6 +14,7 @@ func (e encoder) u16(v uint16) encoder   { return binary.BigEndian.AppendUint16(
 func (e encoder) u32(v uint32) encoder   { return binary.BigEndian.AppendUint32(e, v) }
 func (e encoder) u64(v uint64) encoder   { return binary.BigEndian.AppendUint64(e, v) }
 func (e encoder) bytes(b []byte) encoder { return append(e, b...) }
+func (e encoder) text(s string) encoder  { return append(e, s...) }
 
 // lp appends the length of s as u32, and s. Different lists of strings never
 // have the same encoding.

@@ -31,13 +31,22 @@ type bareProxy struct {
 	out *bufio.Reader
 }
 
-// startBare starts a bare proxy in front of the endpoint.
-func startBare(target string) (*bareProxy, error) {
+// bareOptions say what a bare proxy does.
+type bareOptions struct {
+	target string // URL of the store
+	seal   bool   // encrypt and decrypt bodies with sio
+	cert   string // file with the certificate to serve https with; "": http
+	key    string // file with its key
+	ca     string // file with the certificates to trust the store by; "": the system's
+}
+
+// startBare starts a bare proxy.
+func startBare(o bareOptions) (*bareProxy, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "-bare", target)
+	cmd := exec.Command(self, "-bare", o.target, fmt.Sprintf("-bare-seal=%t", o.seal), "-bare-cert", o.cert, "-bare-key", o.key, "-bare-ca", o.ca)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -56,6 +65,9 @@ func startBare(target string) (*bareProxy, error) {
 		return nil, errors.Join(fmt.Errorf("starting the bare proxy: %w", err), b.Close())
 	}
 	b.endpoint = "http://" + strings.TrimSpace(address)
+	if o.cert != "" {
+		b.endpoint = "https://" + strings.TrimSpace(address)
+	}
 	return b, nil
 }
 
@@ -83,8 +95,12 @@ func (b *bareProxy) Close() error {
 }
 
 // serveBare is the side of the bare proxy's process. It serves until in ends.
-func serveBare(target string, in io.Reader, out io.Writer) error {
-	to, err := url.Parse(target)
+func serveBare(o bareOptions, in io.Reader, out io.Writer) error {
+	handler, err := newBareHandler(o)
+	if err != nil {
+		return err
+	}
+	conf, err := bareTLS(o)
 	if err != nil {
 		return err
 	}
@@ -92,9 +108,15 @@ func serveBare(target string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: newBareHandler(to), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, TLSConfig: conf}
 	defer func() { _ = server.Close() }()
-	go func() { _ = server.Serve(l) }()
+	go func() {
+		if conf != nil {
+			_ = server.ServeTLS(l, "", "")
+			return
+		}
+		_ = server.Serve(l)
+	}()
 	if _, err := fmt.Fprintln(out, l.Addr()); err != nil {
 		return err
 	}
@@ -110,18 +132,33 @@ func serveBare(target string, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// newBareHandler changes neither path, query, host nor body, so that signatures
-// stay valid. Its buffers are as large as the gateway's.
-func newBareHandler(to *url.URL) http.Handler {
-	return &httputil.ReverseProxy{
-		Transport:  newTransport(),
+// newBareHandler changes neither path, query nor host, so that signatures stay
+// valid, and without o.seal no body. Its buffers are as large as the gateway's.
+func newBareHandler(o bareOptions) (http.Handler, error) {
+	to, err := url.Parse(o.target)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(o.ca, false)
+	if err != nil {
+		return nil, err
+	}
+	p := &httputil.ReverseProxy{
+		Transport:  transport,
 		BufferPool: bufferPool{},
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
 			r.Out.Host = r.In.Host
+			if o.seal {
+				sealBody(r)
+			}
 		},
 	}
+	if o.seal {
+		p.ModifyResponse = openAnswer
+	}
+	return p, nil
 }
 
 // bufferPool provides the pooled buffers to net/http/httputil.

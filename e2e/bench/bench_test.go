@@ -5,17 +5,23 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 )
 
-// TestThroughBareProxy sends objects through the bare proxy to a sink, as a
+// TestThroughBareProxy sends objects through bare proxies to a sink, as a
 // benchmark does, and checks that damage on the way is noticed.
 func TestThroughBareProxy(t *testing.T) {
+	for _, seal := range []bool{false, true} {
+		t.Run(fmt.Sprintf("seal=%t", seal), func(t *testing.T) { throughBareProxy(t, seal) })
+	}
+}
+
+func throughBareProxy(t *testing.T, seal bool) {
 	body := newContent(3<<20 + 17)
 	damaged := make([]byte, body.size)
 	if _, err := io.ReadFull(body.reader(), damaged); err != nil {
@@ -26,16 +32,19 @@ func TestThroughBareProxy(t *testing.T) {
 	s.buckets[bucket] = map[string]*object{"get/damaged": {data: damaged}}
 	store := httptest.NewServer(s)
 	defer store.Close()
-	to, err := url.Parse(store.URL)
+	handler, err := newBareHandler(bareOptions{target: store.URL, seal: seal})
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := httptest.NewServer(newBareHandler(to))
+	proxy := httptest.NewServer(handler)
 	defer proxy.Close()
 
-	c := newClient(proxy.URL, "key", "secret")
+	c, err := newClient(proxy.URL, "key", "secret", "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer c.transport.CloseIdleConnections()
-	if err := c.makeBucket(t.Context()); err != nil {
+	if err := c.makeBucket(t.Context(), bucket); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.put(t.Context(), "get/o", body); err != nil {
@@ -44,7 +53,16 @@ func TestThroughBareProxy(t *testing.T) {
 	if err := c.get(t.Context(), "get/o", body); err != nil {
 		t.Error(err)
 	}
-	if err := c.get(t.Context(), "get/damaged", body); !errors.Is(err, errContent) {
+	if err := c.getRange(t.Context(), "get/o", body, newContent(1<<20)); err != nil {
+		t.Error(err)
+	}
+	if err := c.head(t.Context(), "get/o"); err != nil {
+		t.Error(err)
+	}
+	if sealed := !bytes.HasPrefix(s.buckets[bucket]["get/o"].data, block[:100]); sealed != seal {
+		t.Errorf("sealed %t", sealed)
+	}
+	if err := c.get(t.Context(), "get/damaged", body); err == nil || !seal && !errors.Is(err, errContent) {
 		t.Errorf("a changed byte: %v", err)
 	}
 	if err := c.get(t.Context(), "get/other", body); err == nil || !strings.Contains(err.Error(), "NoSuchKey") {
@@ -74,7 +92,7 @@ func TestServeBare(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		defer out.Close()
-		done <- serveBare("http://127.0.0.1:1", in, out)
+		done <- serveBare(bareOptions{target: "http://127.0.0.1:1"}, in, out)
 	}()
 	b := &bareProxy{in: write, out: bufio.NewReader(read)}
 	address, err := b.out.ReadString('\n')
@@ -137,20 +155,22 @@ func TestResultsTable(t *testing.T) {
 	w := workload{name: "1 GiB", size: 1 << 30, requests: 2, parallel: 4}
 	of := func(name string, wall, cpu time.Duration) *result {
 		return &result{op: opPut, target: name, batches: []batch{
-			{wall: wall, cpu: cpu, latencies: []time.Duration{wall / 2, wall}},
+			{wall: wall, cpu: cpu, latencies: []time.Duration{wall / 2, wall}, calls: calls{store: 3}},
 		}}
 	}
 	got := resultsTable(w, []*result{
-		of("direct", time.Second, 0), of("bare proxy", 2*time.Second, time.Second), of("gateway", 4*time.Second, 3*time.Second),
+		of("direct", time.Second, 0), of(nameBare, 2*time.Second, time.Second), of(nameSio, 2*time.Second, 2*time.Second),
+		of("gateway", 4*time.Second, 3*time.Second),
 	})
 	const want = `
 ### 1 GiB, 4 at a time
 
-| operation | through | MB/s | of direct | p50 ms | p99 ms | CPU s/GiB | to bare |
-|---|---|--:|--:|--:|--:|--:|--:|
-| PUT | direct | 2147 | 1.00 | 1000 | 1000 | - | - |
-| PUT | bare proxy | 1074 | 0.50 | 2000 | 2000 | 0.50 | 1.00 |
-| PUT | gateway | 537 | 0.25 | 4000 | 4000 | 1.50 | 3.00 |
+| operation | through | MB/s | of direct | p50 ms | p99 ms | p99.9 ms | CPU s/GiB | to bare | to bare + sio | store | KES |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+| PUT | direct | 2147 | 1.00 | 1000 | 1000 | 1000 | - | - | - | 1.50 | 0.00 |
+| PUT | bare proxy | 1074 | 0.50 | 2000 | 2000 | 2000 | 0.50 | 1.00 | - | 1.50 | 0.00 |
+| PUT | bare proxy + sio | 1074 | 0.50 | 2000 | 2000 | 2000 | 1.00 | 2.00 | 1.00 | 1.50 | 0.00 |
+| PUT | gateway | 537 | 0.25 | 4000 | 4000 | 4000 | 1.50 | 3.00 | 1.50 | 1.50 | 0.00 |
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

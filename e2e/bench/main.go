@@ -1,14 +1,14 @@
 // Command bench measures what the gateway costs. It starts KES, a store, the
-// gateway and a bare reverse proxy as separate processes. In one run it puts
-// and gets objects in turns: directly, through the bare proxy and through the
-// gateway. It prints tables of throughput, latency and the CPU time that the
+// gateway and bare reverse proxies as separate processes. In one run it puts,
+// gets and lists objects in turns: directly, through the bare proxies, one of
+// which encrypts with sio, and through the gateway. It prints tables of throughput, latency and the CPU time that the
 // process in the middle used. Then it uploads and downloads eight large objects
 // in parallel and prints the gateway's peak of resident memory.
 //
 // Usage:
 //
-//	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|sse-s3]
-//	      [-memory=false] [-keys=false] [-profile DIR]
+//	bench [-store discard|versitygw|minio] [-rounds N] [-encryption sse-kms|bucket-keys|sse-s3]
+//	      [-tls] [-quick] [-memory=false] [-keys=false] [-profile DIR]
 //	bench -jobs -store minio|versitygw [-rounds N]
 //	bench -console -store minio|versitygw [-rounds N]
 //
@@ -45,6 +45,8 @@ type options struct {
 	rounds     int
 	memory     bool
 	keys       bool
+	tls        bool // https on both sides
+	quick      bool
 	jobs       bool
 	console    bool
 	profile    string // folder for CPU profiles; "" for none
@@ -53,21 +55,31 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.store, "store", storeDiscard, "the store: discard, versitygw or minio")
-	flag.StringVar(&o.encryption, "encryption", "sse-kms", "how the gateway seals: sse-kms or sse-s3")
+	flag.StringVar(&o.encryption, "encryption", "sse-kms", "how the gateway seals: sse-kms, bucket-keys (SSE-KMS with them) or sse-s3")
 	flag.IntVar(&o.rounds, "rounds", 5, "measured rounds of direct, bare, gateway")
 	flag.BoolVar(&o.memory, "memory", true, "measure memory under 8 x 1 GiB up and down")
 	flag.BoolVar(&o.keys, "keys", true, "measure data keys per second")
+	flag.BoolVar(&o.tls, "tls", false, "https from clients and to the store, and HTTP/2 to the gateway beside HTTP/1.1")
+	flag.BoolVar(&o.quick, "quick", false, "two short rounds, without memory and data keys: less than two minutes")
 	flag.BoolVar(&o.console, "console", false, "measure what viewers of the console cost, and nothing else")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs on whole buckets, and nothing else")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the gateway to this folder")
-	bare := flag.String("bare", "", "be the bare proxy to this URL (how the program starts itself)")
+	var bare bareOptions // how the program starts itself
+	flag.StringVar(&bare.target, "bare", "", "be the bare proxy to this URL")
+	flag.BoolVar(&bare.seal, "bare-seal", false, "encrypt and decrypt bodies with sio")
+	flag.StringVar(&bare.cert, "bare-cert", "", "file with a certificate to serve https with")
+	flag.StringVar(&bare.key, "bare-key", "", "file with its key")
+	flag.StringVar(&bare.ca, "bare-ca", "", "file with the certificates to trust the store by")
 	flag.Parse()
+	if o.quick {
+		o.rounds, o.memory, o.keys = 2, false, false
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *bare != "" {
-		err = serveBare(*bare, os.Stdin, os.Stdout)
+	if bare.target != "" {
+		err = serveBare(bare, os.Stdin, os.Stdout)
 	} else {
 		err = run(ctx, o)
 	}
@@ -82,6 +94,9 @@ func main() {
 func run(ctx context.Context, o options) (err error) {
 	if o.rounds < 1 {
 		return errors.New("-rounds must be at least 1")
+	}
+	if o.tls && (o.jobs || o.console) {
+		return errors.New("-tls does not go with -jobs and -console")
 	}
 	dir, err := os.MkdirTemp("", "ssegw-bench-")
 	if err != nil {
@@ -101,13 +116,21 @@ func run(ctx context.Context, o options) (err error) {
 	if o.jobs {
 		return rig.measureJobs(ctx, o.rounds)
 	}
-	for _, w := range []workload{large, small} {
+	for _, w := range []workload{large, parts, small} {
+		if o.quick {
+			w = w.quickly()
+		}
 		results, err := rig.measure(ctx, w, o.rounds)
 		if err != nil {
 			return err
 		}
 		fmt.Print(resultsTable(w, results))
 	}
+	results, err := rig.measureLists(ctx, o.rounds)
+	if err != nil {
+		return err
+	}
+	fmt.Print(resultsTable(lists, results))
 	if o.profile != "" {
 		if err := rig.profile(ctx, o.profile); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,22 +15,38 @@ import (
 // A workload is a number of equal requests, some of them in parallel.
 type workload struct {
 	name     string
-	size     int64 // bytes of each object
+	size     int64 // bytes of each object, or of its part that is read
+	whole    int64 // bytes of the object whose part is read; 0: all is read
 	requests int   // of one batch
 	parallel int
+	ops      []operation
 }
 
 var (
-	large = workload{name: "64 MiB", size: 64 << 20, requests: 12, parallel: 2}
-	small = workload{name: "4 KiB", size: 4 << 10, requests: 2000, parallel: 8}
+	large = workload{name: "64 MiB", size: 64 << 20, requests: 12, parallel: 2, ops: []operation{opPut, opGet}}
+	small = workload{name: "4 KiB", size: 4 << 10, requests: 4000, parallel: 8, ops: []operation{opPut, opGet, opHead}}
+	parts = workload{name: "1 MiB of 64 MiB", size: 1 << 20, whole: 64 << 20, requests: 400, parallel: 4, ops: []operation{opRange}}
 )
+
+// quickly returns w with few requests.
+func (w workload) quickly() workload {
+	w.requests = max(w.requests/2, 2*w.parallel)
+	return w
+}
+
+// readSize is the size in bytes of the object that is read.
+func (w workload) readSize() int64 { return max(w.size, w.whole) }
 
 // An operation is what the requests of a batch do.
 type operation string
 
 const (
-	opPut operation = "PUT"
-	opGet operation = "GET"
+	opPut   operation = "PUT"
+	opGet   operation = "GET"
+	opRange operation = "GET, range"
+	opHead  operation = "HEAD"
+	opCold  operation = "LIST, cold"
+	opWarm  operation = "LIST, warm"
 )
 
 // A batch holds the measurements of one workload's requests to one target.
@@ -37,6 +54,7 @@ type batch struct {
 	wall      time.Duration
 	cpu       time.Duration // of the process in the middle
 	latencies []time.Duration
+	calls     calls // made meanwhile
 }
 
 // A result holds all batches of one operation and target.
@@ -47,18 +65,18 @@ type result struct {
 }
 
 // measure runs the workload on all targets in turns. It runs rounds rounds
-// after one that does not count. Results are in the order PUT, GET and then of
-// the targets.
+// after one that does not count. Results are in the order of
+// the operations and then of the targets.
 func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, error) {
 	body := newContent(w.size)
 	var results []*result
-	for _, op := range []operation{opPut, opGet} {
+	for _, op := range w.ops {
 		for _, t := range r.targets {
 			results = append(results, &result{op: op, target: t.name})
 		}
 	}
 	for _, t := range r.targets {
-		if err := t.client.put(ctx, t.readKey(w), body); err != nil {
+		if err := t.client.put(ctx, t.readKey(w), newContent(w.readSize())); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
@@ -79,12 +97,12 @@ func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, e
 
 // readKey is the object that the target's GETs of a workload read.
 func (t *target) readKey(w workload) string {
-	return fmt.Sprintf("get/%s/%d", t.client.credentials.AccessKeyID, w.size)
+	return fmt.Sprintf("get/%s/%d", strings.NewReplacer(" ", "-", ",", "", "/", "").Replace(t.name), w.readSize())
 }
 
 // run makes one batch of requests.
 func (t *target) run(ctx context.Context, w workload, op operation, body content) (batch, error) {
-	before, err := t.used()
+	before, err := t.used(ctx)
 	if err != nil {
 		return batch{}, err
 	}
@@ -108,24 +126,34 @@ func (t *target) run(ctx context.Context, w workload, op operation, body content
 		return batch{}, err
 	}
 	b.wall = time.Since(start)
-	after, err := t.used()
-	b.cpu = after - before
+	after, err := t.used(ctx)
+	b.cpu, b.calls = after.cpu-before.cpu, after.calls.minus(before.calls)
 	return b, err
 }
 
 func (t *target) do(ctx context.Context, w workload, op operation, worker int, body content) error {
-	if op == opGet {
+	switch op {
+	case opGet:
 		return t.client.get(ctx, t.readKey(w), body)
+	case opRange:
+		return t.client.getRange(ctx, t.readKey(w), content{size: w.whole}, body)
+	case opHead:
+		return t.client.head(ctx, t.readKey(w))
 	}
 	return t.client.put(ctx, fmt.Sprintf("%s%s/%d-%d", discarded, t.client.credentials.AccessKeyID, w.size, worker), body)
 }
 
-// used returns the CPU time that the process in the middle has used so far.
-func (t *target) used() (time.Duration, error) {
-	if t.cpu == nil {
-		return 0, nil
+// used returns what the process in the middle has used so far.
+func (t *target) used(ctx context.Context) (u batch, err error) {
+	if t.calls != nil {
+		if u.calls, err = t.calls(ctx); err != nil {
+			return u, err
+		}
 	}
-	return t.cpu()
+	if t.cpu != nil {
+		u.cpu, err = t.cpu()
+	}
+	return u, err
 }
 
 // median returns the median of f over the batches.

@@ -42,7 +42,7 @@ func (r *rig) measureMemory(ctx context.Context) error {
 			return e
 		}
 		fmt.Printf("| %s | %d | %d | %d | %.0f | %.2f |\n", op, before.RSS/mib, after.PeakRSS/mib, memoryBound/mib,
-			byBytes.perSecond(b, huge), b.cpu.Seconds()/byBytes.amount(huge))
+			byBytes.perSecond(b, huge), b.cpu.Seconds()/byBytes.amount(b, huge))
 		if after.PeakRSS >= memoryBound {
 			err = fmt.Errorf("resident memory of the gateway reached %d MiB during %s", after.PeakRSS/mib, op)
 		}

@@ -15,8 +15,12 @@ const (
 
 // printHead prints what was measured, and where.
 func printHead(o options) {
-	fmt.Printf("store %s, %s, %d CPUs, %s, %s/%s, medians of %d rounds\n",
-		o.store, o.encryption, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.rounds)
+	protocol := "http"
+	if o.tls {
+		protocol = "https on both sides"
+	}
+	fmt.Printf("store %s, %s, %s, %d CPUs, %s, %s/%s, medians of %d rounds\n",
+		o.store, protocol, o.encryption, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.rounds)
 }
 
 // unit is the unit of a workload's figures: bytes if the cost depends on them,
@@ -24,7 +28,7 @@ func printHead(o options) {
 type unit struct {
 	rate, cost string
 	perSecond  func(b batch, w workload) float64
-	amount     func(w workload) float64 // amount of a batch in the unit of cost
+	amount     func(b batch, w workload) float64 // amount of a batch in the unit of cost
 	digits     int
 }
 
@@ -32,14 +36,14 @@ var (
 	byBytes = unit{
 		rate: "MB/s", cost: "CPU s/GiB", digits: 2,
 		perSecond: func(b batch, w workload) float64 {
-			return float64(w.size) * float64(w.requests) / mb / b.wall.Seconds()
+			return float64(w.size) * float64(len(b.latencies)) / mb / b.wall.Seconds()
 		},
-		amount: func(w workload) float64 { return float64(w.size) * float64(w.requests) / gib },
+		amount: func(b batch, w workload) float64 { return float64(w.size) * float64(len(b.latencies)) / gib },
 	}
 	byRequests = unit{
 		rate: "requests/s", cost: "CPU s/1,000", digits: 3,
-		perSecond: func(b batch, w workload) float64 { return float64(w.requests) / b.wall.Seconds() },
-		amount:    func(w workload) float64 { return float64(w.requests) / 1000 },
+		perSecond: func(b batch, _ workload) float64 { return float64(len(b.latencies)) / b.wall.Seconds() },
+		amount:    func(b batch, _ workload) float64 { return float64(len(b.latencies)) / 1000 },
 	}
 )
 
@@ -52,36 +56,44 @@ func unitOf(w workload) unit {
 }
 
 // resultsTable returns a table in Markdown. Results of one operation follow
-// each other: direct, bare proxy, gateway.
+// each other, in the order of the targets.
 func resultsTable(w workload, results []*result) string {
 	u := unitOf(w)
 	out := new(strings.Builder)
 	fmt.Fprintf(out, "\n### %s, %d at a time\n\n", w.name, w.parallel)
-	fmt.Fprintf(out, "| operation | through | %s | of direct | p50 ms | p99 ms | %s | to bare |\n", u.rate, u.cost)
-	fmt.Fprintf(out, "|---|---|--:|--:|--:|--:|--:|--:|\n")
-	var direct, bare float64
+	fmt.Fprintf(out, "| operation | through | %s | of direct | p50 ms | p99 ms | p99.9 ms | %s | to bare | to bare + sio | store | KES |\n", u.rate, u.cost)
+	fmt.Fprintf(out, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	var direct, bare, sio float64
 	var op operation
 	for _, r := range results {
 		rate := r.median(func(b batch) float64 { return u.perSecond(b, w) })
-		cost := r.median(func(b batch) float64 { return b.cpu.Seconds() / u.amount(w) })
+		cost := r.median(func(b batch) float64 { return b.cpu.Seconds() / u.amount(b, w) })
 		if r.op != op {
-			op, direct, bare = r.op, rate, 0
-		} else if bare == 0 {
-			bare = cost
+			op, direct, bare, sio = r.op, rate, 0, 0
 		}
-		fmt.Fprintf(out, "| %s | %s | %.0f | %.2f | %s | %s | %s |\n", r.op, r.target, rate, rate/direct,
-			milliseconds(r.percentile(50)), milliseconds(r.percentile(99)), costCells(cost, bare, u.digits))
+		switch r.target {
+		case nameBare:
+			bare = cost
+		case nameSio:
+			sio = cost
+		}
+		per := func(of func(calls) float64) float64 {
+			return r.median(func(b batch) float64 { return of(b.calls) / float64(len(b.latencies)) })
+		}
+		fmt.Fprintf(out, "| %s | %s | %.0f | %.2f | %s | %s | %s | %s | %s | %s | %.2f | %.2f |\n", r.op, r.target, rate, rate/direct,
+			milliseconds(r.percentile(50)), milliseconds(r.percentile(99)), milliseconds(r.percentile(99.9)),
+			ratioCell(cost, 1, u.digits), ratioCell(cost, bare, 2), ratioCell(cost, sio, 2),
+			per(func(c calls) float64 { return c.store }), per(func(c calls) float64 { return c.kes }))
 	}
 	return out.String()
 }
 
-// costCells returns the cells for the CPU time and its ratio to the bare
-// proxy's.
-func costCells(cost, bare float64, digits int) string {
-	if cost == 0 {
-		return "- | -"
+// ratioCell returns the cell for a cost as a multiple of another.
+func ratioCell(cost, of float64, digits int) string {
+	if cost == 0 || of == 0 {
+		return "-"
 	}
-	return fmt.Sprintf("%.*f | %.2f", digits, cost, cost/bare)
+	return fmt.Sprintf("%.*f", digits, cost/of)
 }
 
 func milliseconds(d time.Duration) string {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"ssegw/e2e/stack"
@@ -20,7 +22,9 @@ type rig struct {
 	kes     *stack.KES
 	store   *stack.Store
 	gateway *stack.Gateway
-	targets []*target // direct, bare, gateway
+	cert    stack.Certificate // of sink and bare proxies, with -tls
+	sink    *sink             // nil: another store
+	targets []*target         // direct, bare proxies, gateways
 	closers []func() error
 }
 
@@ -29,6 +33,7 @@ type target struct {
 	name   string
 	client *client
 	cpu    func() (time.Duration, error) // CPU time used by the process in the middle; nil if there is none
+	calls  func(context.Context) (calls, error)
 }
 
 // newRig starts everything, with files below dir, and makes the bucket.
@@ -43,7 +48,12 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	if r.stack, err = stack.New(dir); err != nil {
 		return r, err
 	}
-	store, err := r.startStore(ctx, o.store)
+	if o.tls {
+		if r.cert, err = stack.NewCertificate(dir, "bench"); err != nil {
+			return r, err
+		}
+	}
+	store, err := r.startStore(ctx, o)
 	if err != nil {
 		return r, err
 	}
@@ -52,25 +62,93 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 		return r, err
 	}
 	r.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
-		KES: []*stack.KES{r.kes}, Upstream: store, Env: map[string]string{"SSEGW_AUTO_ENCRYPTION": o.encryption},
+		KES: []*stack.KES{r.kes}, Upstream: store, TLS: o.tls, Env: gatewayEnv(o, store),
 	})
 	if err != nil {
 		return r, err
 	}
-	bare, err := startBare(store.Endpoint)
-	if err != nil {
+	if err := r.addTargets(o); err != nil {
 		return r, err
 	}
-	r.closers = append(r.closers, bare.Close)
-	r.targets = []*target{
-		{name: "direct", client: newClient(store.Endpoint, store.AccessKey, store.SecretKey)},
-		{name: "bare proxy", client: newClient(bare.endpoint, store.AccessKey, store.SecretKey), cpu: bare.cpu},
-		{name: "gateway", client: newClient(r.gateway.Endpoint, r.gateway.AccessKey, r.gateway.SecretKey), cpu: r.gatewayCPU},
-	}
-	if err := r.targets[0].client.makeBucket(ctx); err != nil {
+	if err := r.targets[0].client.makeBucket(ctx, bucket); err != nil {
 		return r, err
 	}
 	return r, r.checkSealing(ctx)
+}
+
+func gatewayEnv(o options, store *stack.Store) map[string]string {
+	env := map[string]string{"SSEGW_AUTO_ENCRYPTION": o.encryption}
+	if o.encryption == bucketKeys {
+		env["SSEGW_AUTO_ENCRYPTION"] = "sse-kms"
+	}
+	if o.tls {
+		env["SSEGW_HTTP2"] = "on" // clients choose
+		env["SSEGW_UPSTREAM_CAPATH"] = store.CAFile
+	}
+	return env
+}
+
+// bucketKeys is SSE-KMS with a data key that the objects of a bucket share.
+const bucketKeys = "bucket-keys"
+
+// addTargets makes the ways to the store. The bare proxy with sio changes
+// bodies without signing them again, which only the sink accepts.
+func (r *rig) addTargets(o options) error {
+	if err := r.addTarget("direct", r.store.Endpoint, r.store.CAFile, false, nil); err != nil {
+		return err
+	}
+	for _, seal := range []bool{false, true} {
+		if seal && r.sink == nil {
+			continue
+		}
+		bare, err := startBare(bareOptions{target: r.store.Endpoint, seal: seal, cert: r.cert.CertFile, key: r.cert.KeyFile, ca: r.store.CAFile})
+		if err != nil {
+			return err
+		}
+		r.closers = append(r.closers, bare.Close)
+		name := nameBare
+		if seal {
+			name = nameSio
+		}
+		if err := r.addTarget(name, bare.endpoint, r.cert.CertFile, false, bare.cpu); err != nil {
+			return err
+		}
+	}
+	if o.tls {
+		if err := r.addTarget("gateway, HTTP/2", r.gateway.Endpoint, r.gateway.CAFile, true, r.gatewayCPU); err != nil {
+			return err
+		}
+	}
+	if err := r.addTarget("gateway", r.gateway.Endpoint, r.gateway.CAFile, false, r.gatewayCPU); err != nil {
+		return err
+	}
+	if o.encryption == bucketKeys {
+		for _, t := range r.targets[len(r.targets)-2:] {
+			if strings.HasPrefix(t.name, "gateway") {
+				t.client.sealing = http.Header{"X-Amz-Server-Side-Encryption": {"aws:kms"}, "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled": {"true"}}
+			}
+		}
+	}
+	return nil
+}
+
+// Names of targets that others are compared with.
+const (
+	nameBare = "bare proxy"
+	nameSio  = "bare proxy + sio"
+)
+
+func (r *rig) addTarget(name, endpoint, ca string, http2 bool, cpu func() (time.Duration, error)) error {
+	accessKey, secretKey := r.store.AccessKey, r.store.SecretKey
+	if strings.HasPrefix(name, "gateway") {
+		accessKey, secretKey = r.gateway.AccessKey, r.gateway.SecretKey
+	}
+	c, err := newClient(endpoint, accessKey, secretKey, ca, http2)
+	if err != nil {
+		return err
+	}
+	r.targets = append(r.targets, &target{name: name, client: c, cpu: cpu, calls: r.calls})
+	return nil
 }
 
 // checkSealing checks that the gateway does the work to be measured: an object
@@ -93,17 +171,18 @@ func (r *rig) checkSealing(ctx context.Context) error {
 var errPlaintext = errors.New("it is the plaintext")
 
 // startStore starts the store of the given name.
-func (r *rig) startStore(ctx context.Context, name string) (*stack.Store, error) {
-	if name != storeDiscard {
-		return r.stack.StartStore(ctx, name, stack.StoreOptions{})
+func (r *rig) startStore(ctx context.Context, o options) (*stack.Store, error) {
+	if o.store != storeDiscard {
+		return r.stack.StartStore(ctx, o.store, stack.StoreOptions{TLS: o.tls})
 	}
-	s, err := startSink()
+	s, err := startSink(r.cert)
 	if err != nil {
 		return nil, err
 	}
+	r.sink = s
 	r.closers = append(r.closers, s.Close)
 	// The sink does not check signatures, so any credentials will do.
-	return &stack.Store{Endpoint: s.endpoint, AccessKey: "discard", SecretKey: "discard-secret"}, nil
+	return &stack.Store{Endpoint: s.endpoint, CAFile: r.cert.CertFile, AccessKey: "discard", SecretKey: "discard-secret"}, nil
 }
 
 // Close ends everything that the rig started.
@@ -125,6 +204,9 @@ func (r *rig) gatewayCPU() (time.Duration, error) {
 	u, err := r.gateway.Usage()
 	return u.CPU, err
 }
+
+// bare returns the target that uses the bare proxy.
+func (r *rig) bare() *target { return r.targets[1] }
 
 // through returns the target that uses the gateway.
 func (r *rig) through() *target { return r.targets[len(r.targets)-1] }

@@ -14,7 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"ssegw/e2e/stack"
 )
 
 // discarded is the prefix of keys that the sink does not keep. It still reads
@@ -27,6 +30,7 @@ const discarded = "put/"
 type sink struct {
 	endpoint string
 	server   *http.Server
+	requests atomic.Int64
 
 	mu      sync.Mutex
 	buckets map[string]map[string]*object
@@ -38,8 +42,9 @@ type object struct {
 	modified time.Time
 }
 
-// startSink starts a sink on a free loopback port.
-func startSink() (*sink, error) {
+// startSink starts a sink on a free loopback port, over https if there is a
+// certificate.
+func startSink(cert stack.Certificate) (*sink, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -47,7 +52,14 @@ func startSink() (*sink, error) {
 	s := newSink()
 	s.endpoint = "http://" + l.Addr().String()
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
-	go func() { _ = s.server.Serve(l) }()
+	if cert.CertFile == "" {
+		go func() { _ = s.server.Serve(l) }()
+		return s, nil
+	}
+	s.endpoint = "https://" + l.Addr().String()
+	s.server.Protocols = new(http.Protocols)
+	s.server.Protocols.SetHTTP1(true)
+	go func() { _ = s.server.ServeTLS(l, cert.CertFile, cert.KeyFile) }()
 	return s, nil
 }
 
@@ -57,12 +69,13 @@ func newSink() *sink { return &sink{buckets: make(map[string]map[string]*object)
 func (s *sink) Close() error { return s.server.Close() }
 
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if key == "" {
 		s.serveBucket(w, r, bucket)
 		return
 	}
-	if s.objects(bucket) == nil {
+	if !s.has(bucket) {
 		refuse(w, r, http.StatusNotFound, "NoSuchBucket")
 		return
 	}
@@ -79,6 +92,12 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		refuse(w, r, http.StatusNotImplemented, "NotImplemented")
 	}
+}
+
+func (s *sink) has(bucket string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buckets[bucket] != nil
 }
 
 // objects returns a copy of the bucket's table of objects, or nil if there is

@@ -36,7 +36,7 @@ func (s *Stack) startSeaweedFS(ctx context.Context, o StoreOptions) (*Store, err
 	// Relative paths keep the names of sockets short.
 	args := []string{
 		"-logtostderr=true", "server", "-dir", st.Dir, "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1",
-		"-master.volumeSizeLimitMB", "64", "-master.telemetry=false", "-volume.max", "0", "-volume.preStopSeconds", "0",
+		"-master.volumeSizeLimitMB", "64", "-master.telemetry=false", "-volume.max", "500", "-volume.preStopSeconds", "0",
 		"-filer", "-filer.localSocket", "filer.sock",
 		"-s3", "-s3.config", config, "-s3.localSocket", "s3.sock", "-s3.port.iceberg", "0", "-s3.port.lance", "0",
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
@@ -13,7 +14,7 @@ import (
 // those of a request to the store.
 func SetContent(h http.Header, c sealer.Content) {
 	for name, value := range c {
-		h.Set(name, s3.WireValue(name, value))
+		field.Set(h, name, s3.WireValue(name, value))
 	}
 }
 
@@ -22,13 +23,13 @@ func SetContent(h http.Header, c sealer.Content) {
 func SetUncovered(h, stored http.Header, key string, size int64) {
 	own := sealer.HeaderNames(stored)
 	for name, values := range stored {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		if slices.Contains(own, lower) || !s3.IsStored(lower) {
 			continue
 		}
 		v := strings.Trim(strings.Join(values, ","), " \t")
 		if v == "" || !sealer.InContent(lower, key, size) {
-			h.Set(lower, v)
+			field.Set(h, lower, v)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 	"ssegw/sealer"
@@ -19,7 +20,7 @@ import (
 // the sealed header can have.
 func Prepare(store *upstream.Store, sent, header http.Header, key string, sealed int) error {
 	for name := range sent {
-		if lower := strings.ToLower(name); sealer.IsPieceName(lower) {
+		if lower := field.Lower(name); sealer.IsPieceName(lower) {
 			return errReserved(lower)
 		}
 	}
@@ -50,7 +51,7 @@ func fits(header http.Header, sealed, limit int) error {
 		return s3.ErrMetadataTooLarge.Detail("Size", strconv.Itoa(size))
 	}
 	for name, values := range header {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		switch n := len(strings.Join(values, ",")); {
 		case !strings.HasPrefix(lower, s3.MetaPrefix):
 		case len(own) > 1 && sealer.IsPieceName(lower):
@@ -75,7 +76,7 @@ func SetHeader(store *upstream.Store, header http.Header, h *sealer.Header) erro
 		if name != sealer.MetadataKey && header.Get(name) != "" {
 			return errReserved(name)
 		}
-		header.Set(name, v)
+		field.Set(header, name, v)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sse"
 	"ssegw/proxy/upstream"
@@ -114,7 +115,7 @@ func (s *Stored) Sealed() bool { return IsSealed(s.Header) }
 
 // IsSealed reports whether the headers of a store's answer are those of a
 // sealed object.
-func IsSealed(h http.Header) bool { return h.Get(sealer.MetadataKey) != "" }
+func IsSealed(h http.Header) bool { return field.Get(h, sealer.MetadataKey) != "" }
 
 // Head sends a HeadObject.
 func (r *Reader) Head(ctx context.Context, req Request) (*Stored, error) {

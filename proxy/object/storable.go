@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 	"ssegw/sealer"
@@ -30,7 +31,7 @@ func Storable(altered upstream.Alterations, header http.Header, key string) erro
 		return err
 	}
 	for name, values := range header {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		if !s3.IsStored(lower) {
 			continue
 		}
@@ -56,7 +57,7 @@ func Storable(altered upstream.Alterations, header http.Header, key string) erro
 func hyphenate(signs string, header http.Header) error {
 	renamed := http.Header{}
 	for name, values := range header {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		if !strings.HasPrefix(lower, s3.MetaPrefix) || !strings.ContainsAny(lower, signs) {
 			continue
 		}

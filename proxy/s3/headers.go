@@ -2,10 +2,12 @@ package s3
 
 import (
 	"crypto/rand"
-	"encoding/hex"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+
+	"ssegw/proxy/field"
 )
 
 // Names of the headers that the gateway reads or writes, in lower case.
@@ -109,7 +111,7 @@ func isJoined(lower string) bool {
 
 // FirstValue returns the first value of a header, and whether it was sent.
 func FirstValue(h http.Header, name string) (string, bool) {
-	v := h.Values(name)
+	v := field.Values(h, name)
 	if len(v) == 0 {
 		return "", false
 	}
@@ -123,30 +125,30 @@ const SSEPrefix = "x-amz-server-side-encryption"
 // anyone but the owners of object and bucket read or write the object.
 func GrantsAccess(h http.Header) bool {
 	for name := range h {
-		if strings.HasPrefix(strings.ToLower(name), "x-amz-grant-") {
+		if strings.HasPrefix(field.Lower(name), "x-amz-grant-") {
 			return true
 		}
 	}
-	acl := h.Get(HeaderACL)
+	acl := field.Get(h, HeaderACL)
 	return acl != "" && !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl)
 }
 
 // Spelled returns a header's name as Amazon documents it. Some HTTP/1.1 clients
 // wrongly compare names case-sensitively.
 func Spelled(name string) string {
-	lower := strings.ToLower(name)
+	lower := field.Lower(name)
 	switch {
 	case lower == "etag":
 		return "ETag"
 	case strings.HasPrefix(lower, "x-amz-"), strings.HasPrefix(lower, "x-ssegw-"):
 		return lower
 	}
-	return http.CanonicalHeaderKey(name)
+	return field.Canonical(name)
 }
 
 // NewRequestID returns 16 random hexadecimal digits.
 func NewRequestID() string {
 	var b [8]byte
 	rand.Read(b[:])
-	return strings.ToUpper(hex.EncodeToString(b[:]))
+	return fmt.Sprintf("%X", b)
 }

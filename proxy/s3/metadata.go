@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"ssegw/proxy/field"
 )
 
 const (
@@ -26,7 +28,7 @@ var ContentHeaders = []string{
 
 // IsStored reports whether a store keeps the header with an object.
 func IsStored(name string) bool {
-	lower := strings.ToLower(name)
+	lower := field.Lower(name)
 	return strings.HasPrefix(lower, MetaPrefix) || slices.Contains(ContentHeaders, lower)
 }
 

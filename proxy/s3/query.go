@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"ssegw/proxy/field"
 )
 
 // maxParameters limits the query parameters of a request. No S3 operation has
@@ -58,7 +60,7 @@ func (req *Request) listsSigned(lower string) bool {
 // some headers by itself, such as the type of a text. A version 2 signature
 // covers the Content-Type that is sent and lists no headers.
 func (req *Request) overrides(k string) bool {
-	lower := strings.ToLower(k)
+	lower := field.Lower(k)
 	return req.SignedQuery.Has("X-Amz-Signature") && slices.Contains(movableContent, lower) && !req.listsSigned(lower)
 }
 
@@ -68,16 +70,18 @@ func (req *Request) parseQuery(raw string) error {
 	if strings.Count(raw, "&") >= maxParameters {
 		return ErrInvalidArgument.Msg("Too many query parameters.")
 	}
+	req.SignedQuery, req.Query, req.Moved = url.Values{}, url.Values{}, http.Header{}
+	if raw == "" {
+		return nil
+	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return ErrInvalidURI.With(err)
 	}
 	req.SignedQuery = values
-	req.Query = url.Values{}
-	req.Moved = http.Header{}
 	isMoved := req.presigned()
 	for k, v := range values {
-		lower := strings.ToLower(k)
+		lower := field.Lower(k)
 		switch {
 		case len(v) != 1:
 			return ErrInvalidArgument.Msg("Duplicate query parameter.")
@@ -104,7 +108,7 @@ func (req *Request) parseQuery(raw string) error {
 func (req *Request) movedHeaders() []string {
 	var moved []string
 	for k := range req.SignedQuery {
-		lower := strings.ToLower(k)
+		lower := field.Lower(k)
 		if strings.HasPrefix(lower, amzPrefix) && !slices.Contains(signatureKeys, lower) {
 			moved = append(moved, k)
 		}
@@ -124,7 +128,7 @@ func (req *Request) mergeHeaders(r *http.Request) error {
 		if len(v) < 2 {
 			continue
 		}
-		lower := strings.ToLower(k)
+		lower := field.Lower(k)
 		switch {
 		case isJoined(lower):
 			req.Header[k] = []string{strings.Join(v, ",")}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ssegw/proxy/field"
 )
 
 // canonicalRequest builds the canonical request from the decoded request ("Task
@@ -46,7 +48,11 @@ func canonicalRequest(r *Request, signed []string, payload string, text func(str
 // stringToSign returns the string to sign of a request ("Task 2").
 func stringToSign(c *credential, canonical string) string {
 	sum := sha256.Sum256([]byte(canonical))
-	return algorithmV4 + "\n" + c.time + "\n" + c.scope.String() + "\n" + hex.EncodeToString(sum[:])
+	b := make([]byte, 0, 256)
+	for _, part := range [...]string{algorithmV4, "\n", c.time, "\n", c.scope.date, "/", c.scope.region, "/", c.scope.service, "/", scopeTerminal, "\n"} {
+		b = append(b, part...)
+	}
+	return string(hex.AppendEncode(b, sum[:]))
 }
 
 // canonicalURI encodes the decoded path once. S3 neither cleans the path nor
@@ -104,7 +110,7 @@ func canonicalHeader(r *Request, name string, form func(string) string) (value s
 	case "content-length":
 		return strconv.FormatInt(r.ContentLength, 10), r.ContentLength >= 0
 	}
-	values := r.Header.Values(name)
+	values := field.Values(r.Header, name)
 	if len(values) == 0 {
 		values = r.moved(name)
 	}
@@ -126,7 +132,7 @@ func canonicalHeader(r *Request, name string, form func(string) string) (value s
 
 // moved returns the values of a header that a presigner moved into the query.
 func (r *Request) moved(name string) []string {
-	if values := r.Moved.Values(name); len(values) > 0 || !strings.HasPrefix(name, amzPrefix) {
+	if values := field.Values(r.Moved, name); len(values) > 0 || !strings.HasPrefix(name, amzPrefix) {
 		return values
 	}
 	for parameter, values := range r.Query {
@@ -224,7 +230,7 @@ func checkSigned(r *Request, signed []string) error {
 		unsigned = append(unsigned, "host")
 	}
 	for name := range r.Header {
-		if lower := strings.ToLower(name); isGuarded(lower) && !isSigned(lower) && !r.hasNoEffect(lower) {
+		if lower := field.Lower(name); isGuarded(lower) && !isSigned(lower) && !r.hasNoEffect(lower) {
 			unsigned = append(unsigned, lower)
 		}
 	}

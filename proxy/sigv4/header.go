@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ssegw/proxy/field"
 )
 
 // verifyHeader authenticates a request by its Authorization header.
@@ -31,7 +33,7 @@ func (v *Verifier) verifyHeader(w *view, authorization string) (*Auth, error) {
 	if err := checkSigned(w.request, signed); err != nil {
 		return nil, err
 	}
-	if len(w.request.Header.Values(headerContentSHA256)) == 0 {
+	if len(field.Values(w.request.Header, headerContentSHA256)) == 0 {
 		return nil, newError(CodeInvalidRequest, "Missing required header for this request: x-amz-content-sha256")
 	}
 	value, _, err := w.value(headerContentSHA256)
@@ -77,13 +79,12 @@ func parseAuthorization(value string) (*credential, []string, error) {
 // authorizationParts splits the text after the algorithm. It must have exactly
 // three components, each with a value.
 func authorizationParts(text string) (map[string]string, error) {
-	parts := map[string]string{}
-	list := strings.Split(text, ",")
-	if len(list) != 3 {
+	parts := make(map[string]string, 3)
+	if strings.Count(text, ",") != 2 {
 		return nil, byHeader.refuse("the authorization header requires three components: Credential, SignedHeaders, and " +
 			"Signature.")
 	}
-	for _, part := range list {
+	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		name, value, found := strings.Cut(part, "=")
 		if _, twice := parts[name]; twice || !found || value == "" {
@@ -102,7 +103,7 @@ func authorizationParts(text string) (map[string]string, error) {
 // requestTime returns the time at which a request with a signed header was
 // made: x-amz-date, or else Date.
 func requestTime(r *Request) (time.Time, error) {
-	if values := r.Header.Values(headerDate); len(values) > 0 {
+	if values := field.Values(r.Header, headerDate); len(values) > 0 {
 		if at, err := time.Parse(timeFormat, values[0]); err == nil && len(values) == 1 {
 			return at, nil
 		}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"ssegw/proxy/field"
 )
 
 // payloadMode is how a body is framed and signed.
@@ -209,7 +211,7 @@ func (w *view) presignedWithoutBody(name, algorithm string, digest []byte) bool 
 func (w *view) checksumNames() map[string]bool {
 	names := map[string]bool{}
 	add := func(name string) {
-		switch name = strings.ToLower(name); name {
+		switch name = field.Lower(name); name {
 		case checksumPrefix + "type", checksumPrefix + "algorithm", checksumPrefix + "mode":
 		default:
 			if strings.HasPrefix(name, checksumPrefix) {

@@ -2,6 +2,7 @@
 // it. It verifies requests signed in the Authorization header, in the query
 // string (presigned) and by a POST policy. It also decodes and verifies request
 // bodies. Optionally it verifies presigned requests of Signature Version 2.
+// [Signer] is the side of a client.
 //
 // Invariants:
 //
@@ -18,6 +19,7 @@
 //     that a consumer which stops at the declared length cannot miss a failure.
 //   - Secrets do not print. Signatures and digests are compared in constant
 //     time. An unknown access key costs as much work as a wrong signature.
+//     Signing keys are derived once for a secret and a scope.
 //   - Memory per body is constant: a 4 KiB buffer for framed bodies, none for
 //     plain ones.
 //
@@ -57,7 +59,8 @@ type Config struct {
 
 // Verifier verifies requests. It is safe for concurrent use.
 type Verifier struct {
-	cfg Config
+	cfg  Config
+	keys func(secret string, s scope) signingKey
 }
 
 // New returns a Verifier for cfg. It panics if cfg.Secret is nil, which is a
@@ -69,7 +72,7 @@ func New(cfg Config) *Verifier {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Verifier{cfg: cfg}
+	return &Verifier{cfg: cfg, keys: keyCache()}
 }
 
 // Request is the single parsed view of a client's request. Everything that is
@@ -185,7 +188,7 @@ func (v *Verifier) verifySignature(c *credential, stringsToSign ...string) (sign
 	if !known || secret == "" {
 		known, secret = false, dummySecret
 	}
-	key := deriveKey(secret, c.scope)
+	key := v.keys(secret, c.scope)
 	valid := false
 	for _, s := range stringsToSign {
 		if hmac.Equal([]byte(key.sign(s)), []byte(c.signature)) {

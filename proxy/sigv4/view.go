@@ -3,6 +3,8 @@ package sigv4
 import (
 	"slices"
 	"strings"
+
+	"ssegw/proxy/field"
 )
 
 // Names of the headers that this package uses, lower case.
@@ -46,7 +48,7 @@ func newView(r *Request) (*view, error) {
 		if name == paramV2AccessKey || name == paramV2Signature {
 			w.queryV2 = true
 		}
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		if !strings.HasPrefix(lower, amzPrefix) {
 			continue
 		}
@@ -63,7 +65,7 @@ func newView(r *Request) (*view, error) {
 
 // has reports whether the query has the parameter, in any case.
 func (w *view) has(name string) bool {
-	_, ok := w.amz[strings.ToLower(name)]
+	_, ok := w.amz[field.Lower(name)]
 	return ok
 }
 
@@ -79,7 +81,7 @@ func (w *view) header(name string) string {
 // value returns an x-amz-* value (name in lower case) from the headers or the
 // query. If there are several values, they must agree.
 func (w *view) value(name string) (value string, ok bool, err error) {
-	values := w.request.Header.Values(name)
+	values := field.Values(w.request.Header, name)
 	if moved, ok := w.amz[name]; ok {
 		values = append(slices.Clip(values), moved)
 	}

@@ -24,6 +24,9 @@ var Headers = map[string]HeaderSet{
 	s3.HeaderCopySourceSSECAlgorithm: HeadersSource, s3.HeaderCopySourceSSECKey: HeadersSource, s3.HeaderCopySourceSSECKeyMD5: HeadersSource,
 }
 
+// headerNames are the names of Headers, sorted.
+var headerNames = slices.Sorted(maps.Keys(Headers))
+
 // Honoured lists the headers that each operation honours. An operation that is
 // not listed honours none. A header that is not honoured is refused: if it were
 // ignored, its sender would take plaintext for encrypted.
@@ -50,7 +53,7 @@ func CheckHeaders(r s3.Route, h http.Header) error {
 	if r.Class == s3.Refuse {
 		return nil // it is refused later, with an error about the operation
 	}
-	for _, name := range slices.Sorted(maps.Keys(Headers)) {
+	for _, name := range headerNames {
 		if v, sent := s3.FirstValue(h, name); sent && Honoured[r.Action]&Headers[name] == 0 {
 			return s3.ErrArgument(name, v, name+" header is not supported for this operation.")
 		}

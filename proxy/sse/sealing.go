@@ -15,6 +15,7 @@ import (
 	"net/http"
 
 	"ssegw/kms"
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 	"ssegw/sealer"
 )
@@ -51,19 +52,19 @@ func (s Sealing) Format(f fmt.State, _ rune) {
 func (s *Sealing) SetHeaders(h http.Header) {
 	switch s.Scheme {
 	case sealer.SSES3:
-		h.Set(s3.HeaderSSE, s3.AES256)
+		field.Set(h, s3.HeaderSSE, s3.AES256)
 	case sealer.SSEKMS:
-		h.Set(s3.HeaderSSE, s3.AWSKMS)
-		h.Set(s3.HeaderSSEKeyID, arnPrefix+s.KeyName)
+		field.Set(h, s3.HeaderSSE, s3.AWSKMS)
+		field.Set(h, s3.HeaderSSEKeyID, arnPrefix+s.KeyName)
 		if s.Shared {
-			h.Set(s3.HeaderSSEBucketKey, "true")
+			field.Set(h, s3.HeaderSSEBucketKey, "true")
 		}
 		if len(s.Context) > 0 {
-			h.Set(s3.HeaderSSEContext, base64.StdEncoding.EncodeToString(s.Context))
+			field.Set(h, s3.HeaderSSEContext, base64.StdEncoding.EncodeToString(s.Context))
 		}
 	case sealer.SSEC:
-		h.Set(s3.HeaderSSECAlgorithm, s3.AES256)
-		h.Set(s3.HeaderSSECKeyMD5, s.keyMD5)
+		field.Set(h, s3.HeaderSSECAlgorithm, s3.AES256)
+		field.Set(h, s3.HeaderSSECKeyMD5, s.keyMD5)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 )
 
@@ -16,7 +17,7 @@ import (
 // mistake the answer to a read of its own for a failed condition of the client.
 func possible(r *http.Request, status int) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	ranged := r.Header.Get("Range") != "" || r.URL.Query().Has("partNumber")
+	ranged := r.Header.Get("Range") != "" || r.URL.RawQuery != "" && r.URL.Query().Has("partNumber")
 	switch status {
 	case http.StatusPartialContent:
 		return reads && ranged
@@ -40,7 +41,7 @@ var successes = []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, ht
 // object, or on the source of a copy.
 func hasCondition(h http.Header) bool {
 	for name := range h {
-		name = strings.ToLower(name)
+		name = field.Lower(name)
 		if strings.HasPrefix(name, "if-") || strings.HasPrefix(name, "x-amz-if-") || strings.HasPrefix(name, "x-amz-copy-source-if-") {
 			return true
 		}
@@ -91,6 +92,9 @@ func OwnFailed(doing string, err error) error {
 // AnswerOf returns the error that the store answered, hidden or not; nil if err
 // is no answer of the store.
 func AnswerOf(err error) *Error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e

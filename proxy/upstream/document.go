@@ -65,7 +65,7 @@ func MetadataQuery(query url.Values) url.Values {
 // Discard closes an answer whose body is not needed. It first reads a body of
 // up to 4 KiB, so that the connection can be reused.
 func Discard(resp *http.Response) {
-	if resp.ContentLength >= 0 && resp.ContentLength <= 4<<10 {
+	if resp.ContentLength > 0 && resp.ContentLength <= 4<<10 {
 		var rest [4 << 10]byte
 		for {
 			if _, err := resp.Body.Read(rest[:]); err != nil {

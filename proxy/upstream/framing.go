@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -206,8 +205,8 @@ func (h *heldReader) Read(p []byte) (int, error) {
 // Version 4 for Amazon S3). Call start before Read.
 type chunkSigner struct {
 	src       io.Reader
-	left      int64  // data bytes still to read from src
-	key       []byte // the signing key
+	left      int64 // data bytes still to read from src
+	sign      func(string) string
 	prefix    string // "AWS4-HMAC-SHA256-PAYLOAD\n" time "\n" scope "\n"
 	signature string // of the previous chunk
 	pending   []byte // of buffer: what was not read yet
@@ -227,17 +226,12 @@ func signedFrameSize(size int64) int64 {
 	return n
 }
 
-// start sets the signing key and takes the time and the first signature of the
-// chain from the headers of the signed request.
-func (c *chunkSigner) start(secret, region string, signed http.Header) {
+// start sets the function that signs with the request's key, and takes the time
+// and the first signature of the chain from the headers of the signed request.
+func (c *chunkSigner) start(sign func(string) string, region string, signed http.Header) {
 	at := signed.Get("X-Amz-Date")
 	date, _, _ := strings.Cut(at, "T")
-	mac := func(key []byte, data string) []byte {
-		h := hmac.New(sha256.New, key)
-		h.Write([]byte(data))
-		return h.Sum(nil)
-	}
-	c.key = mac(mac(mac(mac([]byte("AWS4"+secret), date), region), "s3"), "aws4_request")
+	c.sign = sign
 	c.prefix = "AWS4-HMAC-SHA256-PAYLOAD\n" + at + "\n" + date + "/" + region + "/s3/aws4_request\n"
 	_, c.signature, _ = strings.Cut(signed.Get("Authorization"), "Signature=")
 }
@@ -287,9 +281,7 @@ func (c *chunkSigner) next() error {
 		}
 	}
 	digest := sha256.Sum256(data)
-	h := hmac.New(sha256.New, c.key)
-	io.WriteString(h, c.prefix+c.signature+"\n"+emptySHA256+"\n"+hex.EncodeToString(digest[:]))
-	c.signature = hex.EncodeToString(h.Sum(nil))
+	c.signature = c.sign(c.prefix + c.signature + "\n" + emptySHA256 + "\n" + hex.EncodeToString(digest[:]))
 	head := fmt.Appendf(nil, "%x;chunk-signature=%s\r\n", size, c.signature)
 	copy(c.buffer[room-len(head):], head)
 	end := room + size

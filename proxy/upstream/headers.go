@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
 )
 
@@ -52,14 +53,14 @@ var errorHeaders = []string{
 
 // IsCORS reports whether a header is one of Cross-Origin Resource Sharing in
 // answers. name may be in any case.
-func IsCORS(name string) bool { return strings.HasPrefix(strings.ToLower(name), "access-control-") }
+func IsCORS(name string) bool { return strings.HasPrefix(field.Lower(name), "access-control-") }
 
 // RequestHeader returns a copy of the client's headers that go to the store.
 // Checksums, encryption headers and framing are not among them.
 func RequestHeader(in http.Header) http.Header {
 	out := http.Header{}
 	for name, values := range in {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		if requestHeaders[lower] || strings.HasPrefix(lower, s3.MetaPrefix) || slices.Contains(s3.ContentHeaders, lower) {
 			out[name] = slices.Clone(values)
 		}
@@ -93,7 +94,7 @@ func storedEncoding(in http.Header) string {
 // out checksums and encryption: the store's are about the sealed bytes.
 func CopyAnswer(dst, src http.Header, sealed bool) {
 	for name, values := range src {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		aboutBytes := strings.HasPrefix(lower, s3.SSEPrefix) || strings.HasPrefix(lower, s3.ChecksumPrefix)
 		if answerHeaders[lower] || IsCORS(lower) || aboutBytes && !sealed {
 			dst[name] = slices.Clone(values)
@@ -106,7 +107,7 @@ func CopyAnswer(dst, src http.Header, sealed bool) {
 func CopyObject(dst, src http.Header) {
 	CopyAnswer(dst, src, false)
 	for name, values := range src {
-		lower := strings.ToLower(name)
+		lower := field.Lower(name)
 		if slices.Contains(bodyHeaders, lower) || s3.IsStored(lower) {
 			dst[name] = slices.Clone(values)
 		}

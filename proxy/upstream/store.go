@@ -15,9 +15,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"ssegw/proxy/field"
 	"ssegw/proxy/s3"
+	"ssegw/proxy/sigv4"
 )
 
 // Values of x-amz-content-sha256 (Signature Version 4 for Amazon S3): the
@@ -76,12 +77,13 @@ type Config struct {
 // Store sends signed requests to the S3 store. It is safe for concurrent use.
 type Store struct {
 	endpoint    *url.URL
+	host        string // of the endpoint, as it is sent
 	region      string
 	credentials aws.CredentialsProvider
 	ordinary    http.RoundTripper
 	long        http.RoundTripper // for long bodies, which some stores only write once they have ended
 	patient     http.RoundTripper // for slow requests such as copies
-	signer      *v4.Signer
+	signer      *sigv4.Signer
 	framing     Framing                      // as configured
 	found       atomic.Pointer[Capabilities] // nil: not probed
 }
@@ -93,17 +95,26 @@ func New(cfg Config) *Store {
 	cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1) // further connections resume the session of the first
 	s := &Store{
 		endpoint:    cfg.Endpoint,
+		host:        hostOf(cfg.Endpoint),
 		region:      cfg.Region,
 		credentials: cfg.Credentials,
 		framing:     cfg.Framing,
 		ordinary:    newTransport(cfg, idle, min(idle, cmp.Or(cfg.AnswerTimeout, answerTimeout))),
 		long:        newTransport(cfg, idle, idle),
 		patient:     newTransport(cfg, copyFactor*idle, copyFactor*idle),
-		signer: v4.NewSigner(func(o *v4.SignerOptions) {
-			o.DisableURIPathEscaping = true
-		}),
+		signer:      sigv4.NewSigner(cfg.Region),
 	}
 	return s
+}
+
+// hostOf returns the Host header for an endpoint, without a default port, which
+// some clients leave out, and stores expect to be left out of the signature.
+func hostOf(endpoint *url.URL) string {
+	switch port := endpoint.Port(); endpoint.Scheme + ":" + port {
+	case "http:80", "https:443":
+		return strings.TrimSuffix(endpoint.Host, ":"+port)
+	}
+	return endpoint.Host
 }
 
 // Request is a request to the store. Its path is made from bucket and key
@@ -181,14 +192,14 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 	r := (&http.Request{
 		Method: o.Method,
 		URL:    &target,
-		Host:   target.Host,
+		Host:   c.store.host,
 		Header: o.Header,
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}
-	if v := r.Header.Get(s3.HeaderTagging); v != "" { // not all stores take a plus for a space
+	if v := field.Get(r.Header, s3.HeaderTagging); v != "" { // not all stores take a plus for a space
 		r.Header.Set(s3.HeaderTagging, strings.ReplaceAll(v, "+", "%20"))
 	}
 	// Otherwise net/http asks for gzip and decompresses it, which changes the
@@ -221,12 +232,13 @@ func (c Client) request(ctx context.Context, o Request) (*http.Request, error) {
 		return nil, fmt.Errorf("%w: retrieving its credentials: %w", ErrUnavailable, err)
 	}
 	now := time.Now()
-	if err := c.store.sign(ctx, creds, r, hash, now); err != nil {
+	more, err := c.store.sign(creds, r, hash, now)
+	if err != nil {
 		return nil, err
 	}
 	c.as.origin.setHeaders(r.Header) // not signed: a proxy before the store may append to them
 	if o.signed != nil {
-		o.signed.start(creds.SecretAccessKey, c.store.region, r.Header)
+		o.signed.start(more, c.store.region, r.Header)
 	}
 	return r, nil
 }

@@ -22,7 +22,7 @@ import (
 // request.
 func TestAnswerTimeouts(t *testing.T) {
 	t.Parallel()
-	s := New(Config{})
+	s := New(Config{Endpoint: &url.URL{Scheme: "http", Host: "store"}})
 	for name, tt := range map[string]struct {
 		o    Request
 		want time.Duration
@@ -159,5 +159,21 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	if n := resumed.Load(); n < calls-1 {
 		t.Errorf("%d of %d connections resumed the session", n, calls-1)
+	}
+}
+
+// TestHost: the Host header leaves out a default port, as clients do.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	for endpoint, want := range map[string]string{
+		"http://store": "store", "http://store:80": "store", "http://store:443": "store:443", "https://[::1]:443": "[::1]", "https://store:9000": "store:9000",
+	} {
+		u, err := url.Parse(endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hostOf(u); got != want {
+			t.Errorf("%s: %s, want %s", endpoint, got, want)
+		}
 	}
 }

@@ -18,6 +18,10 @@ const CopySize = 2*SealedUnit + 256
 // CopyBuffers holds buffers of CopySize bytes, as *[CopySize]byte.
 var CopyBuffers = sync.Pool{New: func() any { return new([CopySize]byte) }}
 
+// smallMessage is the size in bytes of a connection's buffers for headers. It
+// has room for a small object too, which then takes one system call.
+const smallMessage = 8 << 10
+
 // newTransport returns a transport to the store. It uses HTTP/1.1, because
 // large transfers need a connection for each body, and neither a proxy from the
 // environment nor gzip. It closes a connection that passes no byte for idle,
@@ -40,6 +44,8 @@ func newTransport(cfg Config, idle, answer time.Duration) *http.Transport {
 		ResponseHeaderTimeout: answer,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
+		ReadBufferSize:        smallMessage,
+		WriteBufferSize:       smallMessage,
 		MaxIdleConnsPerHost:   cmp.Or(cfg.MaxConns, 512), // all that were in use: a new one costs more than a small request
 		MaxConnsPerHost:       cfg.MaxConns,
 		IdleConnTimeout:       60 * time.Second,

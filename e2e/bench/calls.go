@@ -4,19 +4,21 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// calls counts requests to the store and to KES. The store's are known only of
-// the sink.
+// calls counts requests to the store and to KES. Those to the store are NaN
+// unless it is the sink, which counts them.
 type calls struct{ store, kes float64 }
 
 func (c calls) minus(o calls) calls { return calls{c.store - o.store, c.kes - o.kes} }
 
 // calls returns the requests so far.
 func (r *rig) calls(ctx context.Context) (c calls, err error) {
+	c.store = math.NaN()
 	if r.sink != nil {
 		c.store = float64(r.sink.requests.Load())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -80,10 +81,10 @@ func resultsTable(w workload, results []*result) string {
 		per := func(of func(calls) float64) float64 {
 			return r.median(func(b batch) float64 { return of(b.calls) / float64(len(b.latencies)) })
 		}
-		fmt.Fprintf(out, "| %s | %s | %.0f | %.2f | %s | %s | %s | %s | %s | %s | %.2f | %.2f |\n", r.op, r.target, rate, rate/direct,
+		fmt.Fprintf(out, "| %s | %s | %.0f | %.2f | %s | %s | %s | %s | %s | %s | %s | %.2f |\n", r.op, r.target, rate, rate/direct,
 			milliseconds(r.percentile(50)), milliseconds(r.percentile(99)), milliseconds(r.percentile(99.9)),
 			ratioCell(cost, 1, u.digits), ratioCell(cost, bare, 2), ratioCell(cost, sio, 2),
-			per(func(c calls) float64 { return c.store }), per(func(c calls) float64 { return c.kes }))
+			countCell(per(func(c calls) float64 { return c.store })), per(func(c calls) float64 { return c.kes }))
 	}
 	return out.String()
 }
@@ -94,6 +95,14 @@ func ratioCell(cost, of float64, digits int) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.*f", digits, cost/of)
+}
+
+// countCell returns the cell for a number that may not be known.
+func countCell(n float64) string {
+	if math.IsNaN(n) {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", n)
 }
 
 func milliseconds(d time.Duration) string {

@@ -166,7 +166,7 @@ func printJob(out io.Writer, j *jobs.Job) error {
 		fmt.Fprintf(w, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
 	line("job", "%s", j.ID)
-	line("scope", "%s", scopeText(j))
+	line("scope", "%s", j.Scope())
 	line("status", "%s", j.Status)
 	if j.Error != "" {
 		line("error", "%s", j.Error)
@@ -198,17 +198,6 @@ func printJob(out io.Writer, j *jobs.Job) error {
 		}
 	}
 	return nil
-}
-
-// scopeText is the scope of a job as its command takes it.
-func scopeText(j *jobs.Job) string {
-	switch {
-	case j.Bucket == "":
-		return "all buckets"
-	case j.Prefix == "":
-		return j.Bucket
-	}
-	return j.Bucket + "/" + j.Prefix
 }
 
 // namedLine is one line about an object that failed or was left out.
@@ -252,7 +241,7 @@ func (c *jobsListCommand) Run(ctx context.Context, out io.Writer) error {
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(w, "JOB\tSCOPE\tSTATUS\tOBJECTS\tFAILED OR LEFT OUT\tSTARTED")
 		for _, j := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", j.ID, printable(scopeText(j)), j.Status, j.Total().Objects, j.Incomplete(), j.Created.Format(time.RFC3339))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", j.ID, printable(j.Scope()), j.Status, j.Total().Objects, j.Incomplete(), j.Created.Format(time.RFC3339))
 		}
 		return w.Flush()
 	})

@@ -20,21 +20,9 @@ import (
 // jobPages serves the pages of jobs.
 type jobPages struct{ *Server }
 
-// scopeOf returns what a job works on.
-func scopeOf(j *jobs.Job) string {
-	switch {
-	case j.Bucket == "":
-		return "all buckets"
-	case j.Prefix == "":
-		return j.Bucket
-	}
-	return j.Bucket + "/" + j.Prefix
-}
-
 // jobView is a job as pages show it.
 type jobView struct {
 	*jobs.Job
-	Scope string
 }
 
 // Done returns how far a job is, in percent; -1: that is not known.
@@ -89,7 +77,7 @@ func (s jobPages) jobList(w http.ResponseWriter, r *http.Request) {
 	slices.SortFunc(all, func(a, b *jobs.Job) int { return b.Created.Compare(a.Created) })
 	var d jobListData
 	for _, j := range all[:min(len(all), maxRows)] {
-		d.Jobs = append(d.Jobs, &jobView{j, scopeOf(j)})
+		d.Jobs = append(d.Jobs, &jobView{j})
 	}
 	s.show(w, r, http.StatusOK, "jobs", &page{Title: "Jobs", Data: &d})
 }
@@ -244,14 +232,14 @@ func (s jobPages) jobPage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	d := &jobData{jobView: &jobView{j, scopeOf(j)}, Present: s.State.Root().ID.String()}
+	d := &jobData{jobView: &jobView{j}, Present: s.State.Root().ID.String()}
 	if j.Kind == jobs.Inventory && j.Status == jobs.Finished {
 		if d.Needs, err = s.Jobs.NeedsOf(r.Context(), j, ""); err != nil {
 			s.fail(w, r, err)
 			return
 		}
 	}
-	s.show(w, r, http.StatusOK, "jobs-one", &page{Title: title(string(j.Kind)) + " " + d.Scope, Data: d})
+	s.show(w, r, http.StatusOK, "jobs-one", &page{Title: title(string(j.Kind)) + " " + d.Scope(), Data: d})
 }
 
 func (s jobPages) cancelPage(w http.ResponseWriter, r *http.Request) {
@@ -260,7 +248,7 @@ func (s jobPages) cancelPage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.show(w, r, http.StatusOK, "jobs-cancel", &page{Title: "Cancel the job", Data: &jobView{j, scopeOf(j)}})
+	s.show(w, r, http.StatusOK, "jobs-cancel", &page{Title: "Cancel the job", Data: &jobView{j}})
 }
 
 // changeJob pauses, resumes or cancels a job, or starts the job of a dry run.

@@ -191,9 +191,9 @@ func (s overviewPages) jobsToMind(ctx context.Context) (list []attention) {
 	}
 	for _, j := range newest {
 		if j.Status.Ended() && j.Status != jobs.Cancelled && time.Since(j.Ended) < minded && (j.Status == jobs.Failed || j.Incomplete() > 0) {
-			text := fmt.Sprintf("The job %s of %s left out or failed at %s.", j.Kind, scopeOf(j), objects(j.Incomplete()))
+			text := fmt.Sprintf("The job %s of %s left out or failed at %s.", j.Kind, j.Scope(), objects(j.Incomplete()))
 			if j.Status == jobs.Failed {
-				text = fmt.Sprintf("The job %s of %s failed: %s.", j.Kind, scopeOf(j), j.Error)
+				text = fmt.Sprintf("The job %s of %s failed: %s.", j.Kind, j.Scope(), j.Error)
 			}
 			list = append(list, attention{Text: text, Remedy: "Its page names them.", Page: "jobs/" + j.ID})
 		}

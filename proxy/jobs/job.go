@@ -189,6 +189,17 @@ func (j *Job) check() error {
 	return nil
 }
 
+// Scope is what the job works on, for people.
+func (j *Job) Scope() string {
+	switch {
+	case j.Bucket == "":
+		return "all buckets"
+	case j.Prefix == "":
+		return j.Bucket
+	}
+	return j.Bucket + "/" + j.Prefix
+}
+
 // Count returns how many objects have a result so far.
 func (j *Job) Count(r Result) Tally {
 	done, ongoing := j.Counts[r], j.Ongoing[r]

@@ -10,7 +10,7 @@ import (
 // metrics are the metrics of Server. No label holds a bucket or a key.
 type metrics struct {
 	requests  *prometheus.CounterVec
-	bytes     *prometheus.CounterVec
+	in, out   prometheus.Counter // bytes of bodies
 	duration  *prometheus.HistogramVec
 	inFlight  prometheus.Gauge
 	panics    prometheus.Counter
@@ -24,7 +24,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ssegw_http_requests_total", Help: "Requests answered, by S3 operation and status.",
 		}, []string{"op", "code"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ssegw_http_bytes_total", Help: "Bytes of bodies, in from clients as declared, and out to them."}, []string{"direction"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "ssegw_http_request_duration_seconds", Help: "Time from request to the end of its answer, by S3 operation.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 11),
@@ -42,8 +41,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "ssegw_list_heads_total", Help: "Requests made to learn what a listing page shows of single entries.",
 		}),
 	}
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ssegw_http_bytes_total", Help: "Bytes of bodies, in from clients as declared, and out to them.",
+	}, []string{"direction"})
+	m.in, m.out = bytes.WithLabelValues("in"), bytes.WithLabelValues("out")
 	if r != nil {
-		r.MustRegister(m.requests, m.bytes, m.duration, m.inFlight, m.panics, m.integrity, m.listHeads)
+		r.MustRegister(m.requests, bytes, m.duration, m.inFlight, m.panics, m.integrity, m.listHeads)
 	}
 	return m
 }
@@ -51,8 +54,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 func (m *metrics) observe(action string, status int, took time.Duration, in, out int64) {
 	m.requests.WithLabelValues(action, strconv.Itoa(status)).Inc()
 	m.duration.WithLabelValues(action).Observe(took.Seconds())
-	m.bytes.WithLabelValues("in").Add(float64(max(in, 0)))
-	m.bytes.WithLabelValues("out").Add(float64(out))
+	m.in.Add(float64(max(in, 0)))
+	m.out.Add(float64(out))
 }
 
 // integrityFailed counts an object that the store returned altered.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -90,15 +92,22 @@ func TestListingRequests(t *testing.T) {
 			listing.cost(t, name+", by the writer again", writer, "single/", want["single/"], 1)
 
 			last = must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{Like: g}))(t)
-			fresh := sdkOf(t, last)
-			single, mixed := 2, 2+listedMultiparts
-			if r.name != stack.StoreMinIO {
+			fresh, document := keepDocument(sdkOf(t, last))
+			single, mixed := 2, 1+listedMultiparts // the gateway knows by then that the store lists metadata, and asks at once
+			switch {
+			case r.name != stack.StoreMinIO:
 				single, mixed = 2+listedSingles, 1+listedMultiparts+listedPlain
+			case name == "version 1":
+				mixed++ // it has no metadata
 			}
 			listing.cost(t, name+", at first", fresh, "single/", want["single/"], single)
 			listing.cost(t, name+", of other objects", fresh, "mixed/", want["mixed/"], mixed)
+			first := document()
 			listing.cost(t, name+", again", fresh, "single/", want["single/"], 1)
 			listing.cost(t, name+", of other objects again", fresh, "mixed/", want["mixed/"], 1)
+			if again := document(); again != first {
+				t.Errorf("%s: first\n%s\nand again\n%s", name, first, again)
+			}
 		}
 		if strings.HasSuffix(t.Name(), "minio") {
 			return // it lists metadata, so nothing is kept
@@ -155,6 +164,30 @@ func (l listingCost) cost(t *testing.T, what string, client *s3.Client, prefix s
 		}
 	}
 	t.Logf("%s of %d objects: %d requests to the store, %v", what, len(got), n, took.Round(time.Millisecond))
+}
+
+// keepDocument returns a client like the given one, and a function that returns
+// the last document that it got.
+func keepDocument(client *s3.Client) (*s3.Client, func() string) {
+	k := &keeper{client: client.Options().HTTPClient}
+	return s3.New(client.Options(), func(o *s3.Options) { o.HTTPClient = k }), func() string { return string(k.last) }
+}
+
+// keeper keeps the last document.
+type keeper struct {
+	client s3.HTTPClient
+	last   []byte
+}
+
+func (k *keeper) Do(r *http.Request) (*http.Response, error) {
+	resp, err := k.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	k.last, err = io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(k.last))
+	return resp, err
 }
 
 // fillListing stores sealed objects, and others behind the gateway's back. It

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -40,8 +41,10 @@ import (
 // takes turns through all three, and reports CPU time and allocations of a
 // request, and the ratio of the gateway to the floor, both without the ends.
 //
-// SMALL_PROFILE names a file for a CPU profile of the gateway's turns.
+// With SMALL_PROFILE only the gateway takes turns, and CPU profiles are written
+// to files that begin with that name.
 func BenchmarkSmall(b *testing.B) {
+	b.Cleanup(func(before int) func() { return func() { debug.SetGCPercent(before) } }(debug.SetGCPercent(400))) // as in ssegw
 	store := &cannedStore{answers: map[string][]byte{}}
 	address := store.listen(b)
 	g := newGateway(b, withRule(testBucket, state.Rule{Algorithm: s3.AWSKMS, BucketKey: true}),
@@ -68,14 +71,21 @@ func BenchmarkSmall(b *testing.B) {
 		request := signedRequest(b, method, "http://"+host+"/bucket/o", body)
 		dial(b, host).exchange(b, method, request) // the store's answer is kept
 		store.keep(method)
-		ways := []*way{{to: address}, {to: strings.TrimPrefix(floor.URL, "http://")}, {to: host, profiled: true}}
+		ends, bare, gateway := &way{to: address}, &way{to: strings.TrimPrefix(floor.URL, "http://")}, &way{to: host}
 		b.Run(strings.ToLower(method), func(b *testing.B) {
+			if name := os.Getenv("SMALL_PROFILE"); name != "" {
+				profile(b, name+"."+strings.ToLower(method))
+				for b.Loop() {
+					gateway.turn(b, method, request)
+				}
+				return
+			}
 			for b.Loop() {
-				for _, w := range ways {
+				for _, w := range []*way{ends, bare, gateway} {
 					w.turn(b, method, request)
 				}
 			}
-			ends, bare, gateway := ways[0].each(), ways[1].each(), ways[2].each()
+			ends, bare, gateway := ends.each(), bare.each(), gateway.each()
 			b.ReportMetric(bare.cpu-ends.cpu, "floor-µs")
 			b.ReportMetric(gateway.cpu-ends.cpu, "gateway-µs")
 			b.ReportMetric((gateway.cpu-ends.cpu)/(bare.cpu-ends.cpu), "ratio")
@@ -122,10 +132,9 @@ func signedRequest(b *testing.B, method, target string, body []byte) []byte {
 
 // A way is one way from the client to the store, and what its turns have cost.
 type way struct {
-	to       string
-	profiled bool
-	conns    []*rawConn
-	turns    []cost
+	to    string
+	conns []*rawConn
+	turns []cost
 }
 
 // cost is that of one request, or what this process has used.
@@ -143,18 +152,6 @@ func (w *way) turn(b *testing.B, method string, request []byte) {
 	for len(w.conns) < turnConns {
 		w.conns = append(w.conns, dial(b, w.to))
 	}
-	if name := os.Getenv("SMALL_PROFILE"); name != "" && w.profiled {
-		if len(w.turns) == 0 {
-			f, err := os.Create(name + "." + strings.ToLower(method))
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := pprof.StartCPUProfile(f); err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() { pprof.StopCPUProfile(); _ = f.Close() })
-		}
-	}
 	runtime.GC() // of what the others left
 	before := spent(b)
 	var all sync.WaitGroup
@@ -170,6 +167,19 @@ func (w *way) turn(b *testing.B, method string, request []byte) {
 	w.turns = append(w.turns, cost{
 		(after.cpu - before.cpu) / turnRequests, (after.allocs - before.allocs) / turnRequests, (after.bytes - before.bytes) / turnRequests,
 	})
+}
+
+// profile writes a CPU profile of the rest of b to a file.
+func profile(b *testing.B, name string) {
+	b.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { pprof.StopCPUProfile(); _ = f.Close() })
 }
 
 // each returns the cost of one request: the medians of all turns.

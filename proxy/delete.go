@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -67,29 +68,26 @@ func translateDelete(c *call, doc []byte) (translated []byte, changed bool, err 
 	}
 	edits := make([]s3.Edit, len(list.Entries))
 	access := c.access()
-	g, ctx := task.NewGroup(c.ctx(), pageLookups)
-	for i, e := range list.Entries {
-		var size *int64
+	err = task.Each(c.ctx(), pageLookups, len(edits), func(ctx context.Context, i int) error {
+		e, size := &list.Entries[i], (*int64)(nil)
 		if e.HasSize() {
 			size = &e.Size
 		}
 		wanted := object.EntityTags(e.ETag)
 		if size == nil && (len(wanted) != 1 || !object.HasSuffix(wanted[0])) {
-			continue
+			return nil
 		}
-		g.Go(func() error {
-			return c.withLookup(ctx, func() error {
-				r := access.At(s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
-				etag, stored, err := r.DeleteCondition(ctx, wanted, size)
-				edits[i].ETag = &etag
-				if size != nil {
-					edits[i].Size = &stored
-				}
-				return err
-			})
+		return c.withLookup(ctx, func() error {
+			r := access.At(s3.CopySource{Bucket: c.req.Bucket, Key: e.Key, VersionID: e.VersionID}, http.Header{})
+			etag, stored, err := r.DeleteCondition(ctx, wanted, size)
+			edits[i].ETag = &etag
+			if size != nil {
+				edits[i].Size = &stored
+			}
+			return err
 		})
-	}
-	if err := g.Wait(); err != nil {
+	})
+	if err != nil {
 		return nil, false, err
 	}
 	return list.Splice(func(i int) s3.Edit { return edits[i] }), true, nil

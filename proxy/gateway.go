@@ -97,7 +97,7 @@ type Server struct {
 	lookups        task.Share    // requests for single entries of listings and deletes
 	metrics        *metrics
 	caches         *object.Caches
-	pages          object.MetadataPages
+	pages          *object.MetadataPages
 	uploads        *state.ListedCache
 	subresources   *probe.Subresources
 	acls           *probe.ACLs
@@ -127,6 +127,7 @@ func New(cfg Config) *Server {
 		lookups:        task.NewShare(maxLookups, strangersLookups),
 		metrics:        newMetrics(cfg.Metrics),
 		caches:         object.NewCaches(),
+		pages:          object.NewMetadataPages(),
 		uploads:        state.NewListedCache(),
 		subresources:   &probe.Subresources{Prober: probe.Prober{Client: cfg.Upstream.Own(), Bucket: cfg.State.Bucket()}},
 		acls:           &probe.ACLs{Prober: probe.Prober{Client: cfg.Upstream.Own(), Bucket: cfg.State.Bucket()}},

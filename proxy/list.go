@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,17 +16,12 @@ import (
 // the store's page with plaintext sizes, ETags and checksums. It needs no KMS
 // unless a root is unknown.
 func listObjects(c *call) error {
-	resp, err := sendOn(c, outgoing(c))
+	resp, listing, err := fetchPage(c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	listing, err := upstream.ParseListing(resp.Body)
-	if err != nil {
-		return err
-	}
-	c.gw.pages.Learn(listing.Entries)
-	facts, err := listedFacts(c, listing.Entries)
+	facts, err := listedFacts(c, listing.Entries, c.gw.pages.Learn(listing.Entries))
 	if err != nil {
 		return err
 	}
@@ -35,8 +31,9 @@ func listObjects(c *call) error {
 
 // listedFacts returns what each entry of a page shows. Entries that are not
 // cached cost one more request for the page if the store sends metadata in
-// listings, and otherwise one request each.
-func listedFacts(c *call, entries []s3.Entry) ([]object.Entry, error) {
+// listings, and otherwise one request each. They cost nothing if told is true:
+// the page has metadata.
+func listedFacts(c *call, entries []s3.Entry, told bool) ([]object.Entry, error) {
 	facts := make([]object.Entry, len(entries))
 	var unknown []int
 	for i := range entries {
@@ -48,25 +45,19 @@ func listedFacts(c *call, entries []s3.Entry) ([]object.Entry, error) {
 			unknown = append(unknown, i)
 		}
 	}
-	if len(unknown) == 0 {
-		return facts, nil
+	c.gw.pages.Listed(c.req.Bucket, c.req.Query, len(unknown) < 2)
+	var detailed object.Details
+	if !told {
+		detailed = fetchMetadataPage(c, len(unknown))
 	}
-	detailed := fetchMetadataPage(c, len(unknown))
 	access := c.access()
-	g, ctx := task.NewGroup(c.ctx(), pageLookups)
-	for _, i := range unknown {
-		e := &entries[i]
-		if d, ok := detailed[listedState(e)]; ok {
-			e = d
-		}
-		g.Go(func() error {
-			return c.withLookup(ctx, func() (err error) {
-				facts[i], err = access.Of(c.req.Bucket, e).List(ctx, e, c.gw.pages.Tells(e), c.gw.metrics.listHeads.Inc)
-				return err
-			})
+	return facts, task.Each(c.ctx(), pageLookups, len(unknown), func(ctx context.Context, i int) error {
+		e := detailed.Of(&entries[unknown[i]])
+		return c.withLookup(ctx, func() (err error) {
+			facts[unknown[i]], err = access.Of(c.req.Bucket, e).List(ctx, e, c.gw.pages.Tells(e), c.gw.metrics.listHeads.Inc)
+			return err
 		})
-	}
-	return facts, g.Wait()
+	})
 }
 
 // sendRewritten answers with a document that the gateway has rewritten.

@@ -19,7 +19,6 @@ import (
 	"ssegw/proxy/s3"
 	"ssegw/proxy/sigv4"
 	"ssegw/proxy/upstream"
-	"ssegw/sealer"
 )
 
 // TestListCost counts the HEADs for a page. Objects that this gateway wrote
@@ -349,32 +348,46 @@ func TestListNullVersion(t *testing.T) {
 	}
 }
 
-// BenchmarkList makes a page of 1,000 sealed objects that are all known.
+// BenchmarkList makes a page of 1,000 sealed objects: warm from the caches, and
+// cold from the metadata that the store has listed.
 func BenchmarkList(b *testing.B) {
 	g := newGateway(b)
-	var doc bytes.Buffer
-	doc.WriteString("<ListBucketResult><Name>bucket</Name>")
+	g.upstream.detail = true
 	for i := range 1000 {
-		key, etag := fmt.Sprintf("directory/object-%08d", i), fmt.Sprintf("%032x", i)
-		fmt.Fprintf(&doc, "<Contents><Key>%s</Key><LastModified>2026-11-23T10:00:00.000Z</LastModified><ETag>&#34;%s&#34;</ETag><Size>1386</Size><StorageClass>STANDARD</StorageClass></Contents>", key, etag)
-		g.caches.Remember(sealer.Binding{Bucket: testBucket, Key: key}, etag, 1386, object.EntryOf(1354, []sealer.Checksum{{Algorithm: sealer.ChecksumCRC64NVME}}))
+		g.put(fmt.Sprintf("/bucket/directory/object-%08d", i), pattern(1354, 1), s3.HeaderSSE, s3.AES256).want(b, 200, "")
 	}
-	doc.WriteString("</ListBucketResult>")
-	c := &call{gw: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket}}
-	b.SetBytes(int64(doc.Len()))
-	b.ReportAllocs()
-	for b.Loop() {
-		listing, err := upstream.ParseListing(bytes.NewReader(doc.Bytes()))
-		if err != nil {
-			b.Fatal(err)
-		}
-		facts, err := listedFacts(c, listing.Entries)
-		if err != nil {
-			b.Fatal(err)
-		}
-		page := listing.Splice(func(i int) s3.Edit { return facts[i].Edit(&listing.Entries[i]) })
-		if bytes.Count(page, []byte("<Size>1354<")) != 1000 {
-			b.Fatal("another page")
-		}
+	c := &call{gw: g.Server, in: httptest.NewRequest(http.MethodGet, "/bucket", nil), req: &s3.Request{Bucket: testBucket, Query: url.Values{"metadata": {"true"}}}}
+	for _, tt := range []struct {
+		name, query string
+		cold        bool
+	}{{name: "warm", query: "list-type=2"}, {name: "cold", query: "list-type=2&metadata=true", cold: true}} {
+		var doc []byte
+		g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			next.ServeHTTP(&teeWriter{w, &doc}, r)
+		})
+		g.do(clientRequest{method: "GET", path: "/bucket", query: parseQuery(tt.query)}).want(b, 200, "")
+		b.Run(tt.name, func(b *testing.B) {
+			b.SetBytes(int64(len(doc)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if tt.cold {
+					b.StopTimer()
+					g.caches = object.NewCaches()
+					b.StartTimer()
+				}
+				listing, err := upstream.ParseListing(bytes.NewReader(doc))
+				if err != nil {
+					b.Fatal(err)
+				}
+				facts, err := listedFacts(c, listing.Entries, true)
+				if err != nil {
+					b.Fatal(err)
+				}
+				page := listing.Splice(func(i int) s3.Edit { return facts[i].Edit(&listing.Entries[i]) })
+				if bytes.Count(page, []byte("<Size>1354<")) != 1000 {
+					b.Fatal("another page")
+				}
+			}
+		})
 	}
 }

@@ -4,15 +4,45 @@ import (
 	"errors"
 	"net/http"
 
+	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/upstream"
 )
+
+// fetchPage requests the page that the client asks for. A page that the caches
+// will not know is requested with metadata, which the client does not see. If
+// that fails, it is requested as the client did.
+func fetchPage(c *call) (*http.Response, *s3.Listing, error) {
+	if c.store().IsGateway() && c.gw.pages.First(c.req.Bucket, c.req.Query) {
+		o := outgoing(c)
+		o.Query = upstream.MetadataQuery(o.Query)
+		if resp, page, err := readPage(c, o); err == nil {
+			page.HideMetadata()
+			return resp, page, nil
+		}
+	}
+	return readPage(c, outgoing(c))
+}
+
+// readPage returns a page. The caller closes the answer, whose body is read.
+func readPage(c *call, o upstream.Request) (*http.Response, *s3.Listing, error) {
+	resp, err := sendOn(c, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	page, err := upstream.ParseListing(resp.Body)
+	if err != nil {
+		_ = resp.Body.Close()
+		return nil, nil, err
+	}
+	return resp, page, nil
+}
 
 // fetchMetadataPage requests the page again with metadata, and returns its
 // entries. It returns nil if only one entry is unknown, because looking that up
 // also costs one request, and if the store sends no metadata. A failure does
 // not fail the listing: the entries are then looked up one by one.
-func fetchMetadataPage(c *call, unknown int) map[entryState]*s3.Entry {
+func fetchMetadataPage(c *call, unknown int) object.Details {
 	if unknown < 2 || c.req.Query.Get("metadata") == "true" || !c.gw.pages.WorthAsking() {
 		return nil
 	}
@@ -26,12 +56,7 @@ func fetchMetadataPage(c *call, unknown int) map[entryState]*s3.Entry {
 	if err != nil {
 		return nil
 	}
-	detailed := make(map[entryState]*s3.Entry, len(listing.Entries))
-	for i := range listing.Entries {
-		e := &listing.Entries[i]
-		detailed[listedState(e)] = e
-	}
-	return detailed
+	return object.DetailsOf(listing)
 }
 
 func fetchMetadata(c *call) (*s3.Listing, error) {
@@ -44,15 +69,3 @@ func fetchMetadata(c *call) (*s3.Listing, error) {
 	defer func() { _ = resp.Body.Close() }()
 	return upstream.ParseListing(resp.Body)
 }
-
-// MinIO's ListObjectsV2 and ListObjectVersions include metadata if asked with
-// metadata=true, for objects that the caller may read. Other stores ignore or
-// refuse the parameter.
-
-// entryState identifies one state of an object in listings.
-type entryState struct {
-	key, version, etag string
-	size               int64
-}
-
-func listedState(e *s3.Entry) entryState { return entryState{e.Key, e.VersionID, e.ETag, e.Size} }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/object"
 	"ssegw/proxy/s3"
@@ -292,4 +294,63 @@ func TestListMetadataAnonymous(t *testing.T) {
 	if got := wantListing(t, replica, "", sizes); !slices.Equal(got[:2], want[:2]) || len(got) > 3 {
 		t.Errorf("the page took %q, want %q", got, want)
 	}
+}
+
+// TestListMetadataFirst: once the store is known to list sealed headers, a page
+// that was not listed before takes one request. The client gets the same
+// document as without metadata.
+func TestListMetadataFirst(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.put("/bucket/plain", pattern(10, 1), "X-Amz-Meta-Colour", "red").want(t, 200, "")
+	for _, key := range []string{"a", "b", "c/d"} {
+		g.put("/bucket/"+key, pattern(20, 1), s3.HeaderSSE, s3.AES256, "X-Amz-Meta-Colour", "blue", "X-Amz-Tagging", "a=b").want(t, 200, "")
+	}
+	g.upstream.detail = true
+	replica := g.replica()
+	replica.list(testBucket, "list-type=2") // learns what the store sends
+	list := func(query string, anonymous bool, want ...string) []byte {
+		t.Helper()
+		replica.upstream.forget()
+		r := replica.do(clientRequest{method: "GET", path: "/bucket", query: parseQuery(query), anonymous: anonymous})
+		r.want(t, 200, "")
+		var got []string
+		for _, asked := range g.upstream.requests("/bucket") {
+			got = append(got, asked.Query.Encode())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q took %q, want %q", query, got, want)
+		}
+		return r.body
+	}
+	for query, want := range map[string]string{
+		"list-type=2&fetch-owner=true":      "fetch-owner=true&list-type=2&metadata=true",
+		"list-type=2&delimiter=%2F":         "delimiter=%2F&list-type=2&metadata=true",
+		"versions=&prefix=":                 "metadata=true&prefix=&versions=",
+		"list-type=2&encoding-type=url":     "encoding-type=url&list-type=2&metadata=true",
+		"list-type=2&max-keys=2":            "list-type=2&max-keys=2&metadata=true",
+		"list-type=2&max-keys=2&prefix=pla": "list-type=2&max-keys=2&metadata=true&prefix=pla",
+	} {
+		replica.caches = object.NewCaches()
+		query, _ = url.QueryUnescape(query)
+		first := list(query, false, want)
+		again := list(query, false, strings.Trim(strings.Replace("&"+want, "&metadata=true", "", 1), "&"))
+		if diff := cmp.Diff(string(again), string(first)); diff != "" {
+			t.Errorf("%q (-plain +metadata first):\n%s", query, diff)
+		}
+	}
+
+	// ListObjects has no metadata, and a page that fails is asked for again.
+	list("prefix=pl", false, "prefix=pl")
+	g.upstream.on(http.MethodGet, "/bucket", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Has("metadata") {
+			answerWith(403, "AccessDenied")(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	list("list-type=2&prefix=pl", false, "list-type=2&metadata=true&prefix=pl", "list-type=2&prefix=pl")
+	g.upstream.unhook()
+	g.upstream.public = map[string]bool{testBucket: true}
+	list("list-type=2&prefix=pla", true, "list-type=2&prefix=pla")
 }

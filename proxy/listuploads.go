@@ -56,21 +56,17 @@ func listMultipartUploads(c *call) error {
 // tells, or what the store tells if there is none.
 func shownUploads(c *call, entries []s3.Entry) ([]state.Listed, error) {
 	shown := make([]state.Listed, len(entries))
-	g, ctx := task.NewGroup(c.ctx(), pageLookups)
-	for i, e := range entries {
-		u := &state.Upload{Bucket: c.req.Bucket, Key: e.Key, ID: e.UploadID}
+	return shown, task.Each(c.ctx(), pageLookups, len(entries), func(ctx context.Context, i int) error {
+		u := &state.Upload{Bucket: c.req.Bucket, Key: entries[i].Key, ID: entries[i].UploadID}
 		if s, ok := c.gw.uploads.Get(u); ok {
 			shown[i] = s
-			continue
+			return nil
 		}
-		g.Go(func() error {
-			return c.withLookup(ctx, func() (err error) {
-				shown[i], err = recordOf(c, ctx, u)
-				return err
-			})
+		return c.withLookup(ctx, func() (err error) {
+			shown[i], err = recordOf(c, ctx, u)
+			return err
 		})
-	}
-	return shown, g.Wait()
+	})
 }
 
 // recordOf looks up the record of an upload that the store lists. A record that

@@ -46,7 +46,8 @@ type Entry struct {
 	etag      element
 	upload    element
 	checksums []element // ChecksumAlgorithm, ChecksumType
-	own       []element // the gateway's own metadata
+	own       []element // to remove: the gateway's own metadata
+	details   []element // what a page without metadata would not have
 }
 
 // listRoots maps the root of each known listing to the names of its entries.
@@ -76,11 +77,19 @@ func ParseDelete(doc []byte) (*Listing, error) {
 }
 
 func parseEntries(doc []byte, roots map[string][]string) (*Listing, error) {
-	p := listingParser{list: &Listing{doc: doc}}
+	p := listingParser{list: &Listing{doc: doc}, leafs: make([]element, 0, len(doc)/48)}
 	if err := walk(doc, maxListingDepth, p.visit); err != nil {
 		return nil, err
 	}
 	return p.finish(roots)
+}
+
+// HideMetadata makes Splice remove everything that the store sent because of
+// metadata=true.
+func (l *Listing) HideMetadata() {
+	for i := range l.Entries {
+		l.Entries[i].own = l.Entries[i].details
+	}
 }
 
 // HasSize reports whether the entry has a size.
@@ -183,6 +192,9 @@ func (l *Listing) read(e *Entry, k *entryElement) (err error) {
 		case "UserMetadata":
 			e.HasMetadata = true
 			e.readOwn(l.doc, c, k.own)
+			e.details = append(e.details, c)
+		case "UserTags", "Internal":
+			e.details = append(e.details, c)
 		}
 		if err != nil {
 			return err

@@ -89,8 +89,13 @@ func isXMLChar(r rune) bool {
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= utf8.MaxRune
 }
 
-// entities decodes the named references of XML without a document type.
-var entities = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&apos;", "'", "&amp;", "&")
+// entities are the named references of XML without a document type.
+var entities = [...]struct {
+	reference []byte
+	character rune
+}{
+	{[]byte("&quot;"), '"'}, {[]byte("&amp;"), '&'}, {[]byte("&lt;"), '<'}, {[]byte("&gt;"), '>'}, {[]byte("&apos;"), '\''},
+}
 
 // text returns the character data of an element that contains no other
 // elements. It also decodes references to control characters, which XML 1.0
@@ -102,22 +107,30 @@ func text(content []byte) string {
 	if bytes.IndexByte(content, '&') < 0 {
 		return string(content)
 	}
-	var b strings.Builder
+	b := make([]byte, 0, len(content))
 	for {
-		i := bytes.Index(content, []byte("&#"))
+		i := bytes.IndexByte(content, '&')
 		if i < 0 {
-			break
+			return string(append(b, content...))
 		}
-		b.WriteString(entities.Replace(string(content[:i])))
-		r, n := reference(content[i:])
+		b, content = append(b, content[:i]...), content[i:]
+		r, n := reference(content)
 		if n == 0 {
-			r, n = '&', 1 // unreachable for documents that walk has accepted
+			r, n = namedReference(content)
 		}
-		b.WriteRune(r)
-		content = content[i+n:]
+		b, content = utf8.AppendRune(b, r), content[n:]
 	}
-	b.WriteString(entities.Replace(string(content)))
-	return b.String()
+}
+
+// namedReference decodes the named reference of XML without a document type at
+// the start of s, which begins with '&'. n is its length.
+func namedReference(s []byte) (r rune, n int) {
+	for _, e := range entities {
+		if bytes.HasPrefix(s, e.reference) {
+			return e.character, len(e.reference)
+		}
+	}
+	return '&', 1 // unreachable for documents that walk has accepted
 }
 
 // markedText is text for content with comments or CDATA sections.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,6 +58,29 @@ func (g Group) Go(f func() error) { g.all.Go(func() error { return Guard(f) }) }
 
 // Wait waits for all functions and returns their first error.
 func (g Group) Wait() error { return g.all.Wait() }
+
+// Each calls f for the numbers from 0 to n-1, for at most limit of them at a
+// time, and returns the first error. The context of f ends with it. A goroutine
+// makes one call after the other, because new goroutines would have to grow
+// their stacks first.
+func Each(ctx context.Context, limit, n int, f func(ctx context.Context, i int) error) error {
+	g, ctx := NewGroup(ctx, limit)
+	var last atomic.Int64
+	for range min(limit, n) {
+		g.Go(func() error {
+			for i := last.Add(1); i <= int64(n); i = last.Add(1) {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err := f(ctx, int(i-1)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
 
 // Pause waits for d. It returns true after d, and false as soon as ctx ends.
 func Pause(ctx context.Context, d time.Duration) bool {

@@ -57,4 +57,3 @@ func TestEach(t *testing.T) {
 		t.Errorf("a panic: %v", err)
 	}
 }
-

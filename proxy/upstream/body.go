@@ -1,9 +1,11 @@
 package upstream
 
 import (
+	"bytes"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net/http"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -55,6 +57,27 @@ type guardedBody struct {
 	buf   *[CopySize]byte // holds begun
 	begun []byte          // read by begin
 	err   error           // that came with it
+}
+
+// wholeBody is the size in bytes up to which a body is read before the request
+// is sent. With up to 2 KiB of headers it fits into smallMessage.
+const wholeBody = smallMessage - 2<<10
+
+// whole reads the body and gives it to r as bytes in memory. net/http sends
+// those with the headers. It sends the headers of other bodies first, alone.
+func (b *guardedBody) whole(r *http.Request) error {
+	sent := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(b, sent); err == io.EOF || err == io.ErrUnexpectedEOF {
+		return ErrSourceSize
+	} else if err != nil {
+		return err
+	}
+	if err := ExpectEnd(b); err != nil {
+		return err
+	}
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sent)), nil }
+	r.Body, _ = r.GetBody()
+	return nil
 }
 
 // begin reads the first bytes before the request is sent. A body that fails

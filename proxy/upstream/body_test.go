@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -63,4 +65,64 @@ func TestBodyFailsEarly(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSmallBodyAtOnce: a small body in any framing goes out with its headers in
+// one write. If it fails, or has another length, nothing is sent.
+func TestSmallBodyAtOnce(t *testing.T) {
+	t.Parallel()
+	var arrived atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		arrived.Store(n)
+	}))
+	defer server.Close()
+	endpoint, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writes atomic.Int64
+	store := New(Config{Endpoint: endpoint, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return writeCounter{c, &writes}, err
+	}}).Anonymous(nil)
+	for _, f := range []Framing{FramingTrailer, FramingSigned, FramingPlain} {
+		for name, tt := range map[string]struct {
+			src    io.Reader
+			size   int64
+			writes int64
+		}{
+			"1":             {strings.NewReader("x"), 1, 1},
+			"4 KiB":         {strings.NewReader(strings.Repeat("x", 4<<10)), 4 << 10, 1},
+			"byte by byte":  {iotest.OneByteReader(strings.NewReader(strings.Repeat("x", 4<<10))), 4 << 10, 1},
+			"fails":         {io.MultiReader(strings.NewReader("xxx"), iotest.ErrReader(errSource)), 10, 0},
+			"fails at last": {io.MultiReader(strings.NewReader("xxx"), iotest.ErrReader(errSource)), 3, 0},
+			"short":         {strings.NewReader("xxx"), 4, 0},
+			"long":          {strings.NewReader("xxx"), 2, 0},
+		} {
+			writes.Store(0)
+			o := Request{Method: http.MethodPut, Bucket: "b", Key: "k", Header: http.Header{}}
+			o.Frame(tt.src, tt.size, f, nil)
+			if f == FramingSigned {
+				o.signed.sign = func(string) string { return strings.Repeat("0", 64) }
+			}
+			_, err := store.Exec(t.Context(), o)
+			if (err == nil) != (tt.writes > 0) || writes.Load() != tt.writes {
+				t.Errorf("%v, %s: %d writes, want %d: %v", f, name, writes.Load(), tt.writes, err)
+			}
+			if err == nil && arrived.Load() != o.Size {
+				t.Errorf("%v, %s: %d bytes arrived, want %d", f, name, arrived.Load(), o.Size)
+			}
+		}
+	}
+}
+
+type writeCounter struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c writeCounter) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
 }

@@ -145,7 +145,10 @@ func (c Client) Do(ctx context.Context, o Request) (*http.Response, error) {
 		return nil, err
 	}
 	body, hasBody := r.Body.(*guardedBody)
-	if hasBody && o.begun {
+	switch {
+	case hasBody && o.Size <= wholeBody:
+		err = body.whole(r)
+	case hasBody && o.begun:
 		err = body.begin()
 	}
 	var resp *http.Response

@@ -164,36 +164,75 @@ func TestCallsAreServedInOrder(t *testing.T) {
 	})
 }
 
-// A request that gets no answer from an endpoint that answers others is given
-// up after Patience, and is not the endpoint's fault.
+// A request that gets no answer from endpoints that answer others is sent again,
+// and is not an endpoint's fault. Its caller has an answer within a second.
+func TestLostRequest(t *testing.T) {
+	t.Parallel()
+	for _, endpoints := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			servers, client, logs := cluster(t, endpoints, attempt)
+			dk := sealedKey(t, client, kms.Context{"b": "b/k"})
+			for _, s := range servers {
+				s.SetFault(kmstest.Fault{Hang: true, Times: 1, Ops: decrypt})
+			}
+			start := time.Now()
+			err := besideOthers(t, client, func() error {
+				_, err := client.Unseal(t.Context(), dk.KeyName, dk.Sealed, kms.Context{"b": "b/k"})
+				return err
+			})
+			if took := time.Since(start); err != nil || took > time.Second {
+				t.Errorf("%d endpoints: after %v: %v", endpoints, took, err)
+			}
+			if n := logs.Len(); n != 0 || client.Endpoints()[0].Open {
+				t.Errorf("an endpoint was blamed: %v", logs.All())
+			}
+		})
+	}
+}
+
+// A request that gets no answer although it is sent again is given up after
+// Patience.
 func TestPatienceEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers, client, logs := cluster(t, 1, attempt)
-		servers[0].SetFault(kmstest.Fault{Hang: true, Times: 1, Ops: generate})
-		start, lost := time.Now(), make(chan error)
-		go func() { lost <- generateKey(t.Context(), client) }()
-		eventually(t, "the first request", func() bool { return servers[0].Requests(kmstest.OpGenerate) == 1 })
-		for {
-			select {
-			case err := <-lost:
-				if took := time.Since(start); took < kms.DefaultPatience || took > kms.DefaultPatience+time.Second {
-					t.Errorf("given up after %v", took)
-				}
-				if !errors.Is(err, kms.ErrUnreachable) {
-					t.Errorf("got %v, want ErrUnreachable", err)
-				}
-				if n := logs.Len(); n != 0 || client.Endpoints()[0].Open {
-					t.Errorf("the endpoint was blamed: %v", logs.All())
-				}
-				return
-			case <-time.After(100 * time.Millisecond):
-				if err := generateKey(t.Context(), client); err != nil {
-					t.Fatal(err)
-				}
-			}
+		dk := sealedKey(t, client, kms.Context{"b": "b/k"})
+		servers[0].SetFault(kmstest.Fault{Hang: true, Ops: decrypt})
+		start := time.Now()
+		err := besideOthers(t, client, func() error {
+			_, err := client.Unseal(t.Context(), dk.KeyName, dk.Sealed, kms.Context{"b": "b/k"})
+			return err
+		})
+		if took := time.Since(start); took < kms.DefaultPatience || took > kms.DefaultPatience+time.Second {
+			t.Errorf("given up after %v", took)
+		}
+		if !errors.Is(err, kms.ErrUnreachable) {
+			t.Errorf("got %v, want ErrUnreachable", err)
+		}
+		if n := logs.Len(); n != 0 || client.Endpoints()[0].Open {
+			t.Errorf("the endpoint was blamed: %v", logs.All())
+		}
+		if asked := servers[0].Requests(kmstest.OpDecrypt); asked != 3 {
+			t.Errorf("asked %d times", asked)
 		}
 	})
+}
+
+// besideOthers makes a call, and generates data keys until it ends.
+func besideOthers(t *testing.T, client *kms.Client, call func() error) error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- call() }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(100 * time.Millisecond):
+			if err := generateKey(t.Context(), client); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // When an endpoint hangs, its calls go to another one even without hedges. They

@@ -13,7 +13,10 @@ import (
 	"ssegw/kms/kmstest"
 )
 
-var generate = []kmstest.Op{kmstest.OpGenerate}
+var (
+	generate = []kmstest.Op{kmstest.OpGenerate}
+	decrypt  = []kmstest.Op{kmstest.OpDecrypt}
+)
 
 // generateKey makes one call.
 func generateKey(ctx context.Context, client *kms.Client) error {

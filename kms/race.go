@@ -117,13 +117,17 @@ func (p *pool) hedgeAfter() time.Duration {
 // requests probes of the failed ones and tries again later. It ignores
 // endpoints that failed for being slow, which cannot help a slow call. It also
 // tries again later if the budget for hedges is used up: the endpoints that
-// work on the call may have failed by then.
+// work on the call may have failed by then. If all endpoints were asked, it asks
+// one again, because a request can get lost.
 func (r *race) hedge(timer *time.Timer) {
 	if r.hedges == maxHedges {
 		return
 	}
 	r.pool.mu.Lock()
 	next, lost := firstWell(r.left), r.lost()
+	if len(r.left) == 0 {
+		next = r.again()
+	}
 	if next == nil {
 		for _, e := range r.left {
 			if !e.health.slow {
@@ -140,9 +144,22 @@ func (r *race) hedge(timer *time.Timer) {
 		if !lost {
 			next.counters.hedges.Add(1)
 		}
-	case len(r.left) > 0:
+	case len(r.running) > 0:
 		timer.Reset(minHedge)
 	}
+}
+
+// again returns the endpoint that was asked last, if its breaker is closed and
+// it has had the time of an attempt. The caller holds pool.mu.
+func (r *race) again() *endpoint {
+	if len(r.running) == 0 {
+		return nil
+	}
+	last := r.running[len(r.running)-1]
+	if last.endpoint.health.open || time.Since(last.start) < r.pool.attempt {
+		return nil
+	}
+	return last.endpoint
 }
 
 // lost reports whether all endpoints that work on the call have failed others,
@@ -199,7 +216,7 @@ func (r *race) won(res result) answer {
 	winner := res.attempt
 	r.pool.answered(winner.endpoint)
 	for _, a := range r.running {
-		if a.start.Before(winner.start) && time.Since(a.start) >= a.hedge {
+		if a.endpoint != winner.endpoint && a.start.Before(winner.start) && time.Since(a.start) >= a.hedge {
 			r.pool.struck(a.endpoint, a.era)
 		}
 	}

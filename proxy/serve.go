@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"ssegw/proxy/field"
 	"ssegw/proxy/object"
@@ -33,7 +34,8 @@ func serveSealed(c *call, r *object.Reader, o *object.Object, want object.Wanted
 		return r.BodyError(err)
 	}
 	buf := upstream.CopyBuffers.Get().(*[upstream.CopySize]byte)
-	defer upstream.CopyBuffers.Put(buf)
+	free := sync.OnceFunc(func() { upstream.CopyBuffers.Put(buf) })
+	defer free()
 	n, err := readFirst(plain, buf[:])
 	if err != nil && err != io.EOF {
 		return r.BodyError(err)
@@ -46,6 +48,7 @@ func serveSealed(c *call, r *object.Reader, o *object.Object, want object.Wanted
 	if _, err := c.w.Write(buf[:n]); err != nil {
 		return fmt.Errorf("proxy: writing to the client: %w", err)
 	}
+	free() // the client may be slow
 	if ended {
 		return nil
 	}

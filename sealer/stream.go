@@ -113,6 +113,7 @@ func dareConfig(key *Key, c Cipher, sequence uint32) sio.Config {
 // would continue, and leave a gap in the plaintext.
 type sealReader struct {
 	sealed io.Reader
+	at     int64 // sealed bytes returned
 	left   int64 // sealed bytes to come
 	err    error
 }
@@ -133,7 +134,8 @@ func (r *sealReader) Read(p []byte) (int, error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
 	}
-	n, err := r.sealed.Read(p)
+	n, err := r.sealed.Read(restOf(p, r.at, sealedPackageSize))
+	r.at += int64(n)
 	r.left -= int64(n)
 	if err == io.EOF {
 		recycle(r.sealed)
@@ -143,6 +145,17 @@ func (r *sealReader) Read(p []byte) (int, error) {
 	}
 	r.err = err
 	return n, err
+}
+
+// restOf shortens p, if a package was returned in part, so that the rest of it
+// fits. A caller that waits for the first byte of a package then gets the
+// others without waiting for the next package, and sio uses p for whole
+// packages again.
+func restOf(p []byte, at, size int64) []byte {
+	if in := at % size; in > 0 {
+		return p[:min(int64(len(p)), size-in)]
+	}
+	return p
 }
 
 // recycle makes sio return its buffer to its pool. It does so only when it is
@@ -205,6 +218,7 @@ func readSome(src io.Reader, p []byte) (int, error) {
 // errors final. After some errors sio would continue with the next package.
 type openReader struct {
 	opened io.Reader
+	at     int64 // plaintext dropped and returned, from the start of a package
 	skip   int64 // plaintext to drop
 	left   int64 // plaintext to return
 	err    error
@@ -238,13 +252,16 @@ func (r *openReader) Read(p []byte) (int, error) {
 	for r.skip > 0 {
 		// Until something is returned in p, it can be used as scratch space.
 		n, err := r.opened.Read(p[:min(int64(len(p)), r.skip)])
+		r.at += int64(n)
 		r.skip -= int64(n)
 		if err != nil {
 			return 0, r.fail(err)
 		}
 	}
 	// Reading no more than requested keeps sio inside the extent.
-	n, err := r.opened.Read(p[:min(int64(len(p)), r.left)])
+	p = restOf(p[:min(int64(len(p)), r.left)], r.at, PackageSize)
+	n, err := r.opened.Read(p)
+	r.at += int64(n)
 	r.left -= int64(n)
 	switch {
 	case r.left == 0:

@@ -45,8 +45,12 @@ func (f Framing) String() string {
 // last one (docs/FORMAT.md). Chunks and buffers hold whole packages.
 const SealedUnit = 64<<10 + 32
 
-// frameChunk is the data length in bytes of a chunk of FramingTrailer.
-const frameChunk = 16 * SealedUnit
+// frameChunk is the data length in bytes of a chunk of FramingTrailer, and
+// frameHead more than its head has.
+const (
+	frameChunk = 16 * SealedUnit
+	frameHead  = 64
+)
 
 // signedChunk is the data length in bytes of a chunk of FramingSigned. Its
 // signature precedes its data, so the whole chunk is buffered.
@@ -121,16 +125,27 @@ func (f *trailerFrame) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next starts the next chunk, or ends the body after the last one.
+// next starts the next chunk, or ends the body after the last one. It waits for
+// the first byte of the chunk: whoever waits with a small buffer does not get
+// the head of a chunk alone.
 func (f *trailerFrame) next() error {
 	head := ""
 	if f.opened {
 		head = "\r\n"
 	}
 	if f.left > 0 {
+		var first [1]byte
+		if _, err := io.ReadFull(f.src, first[:]); err != nil {
+			return sourceError(err)
+		}
+		if f.sum != nil {
+			f.sum.Write(first[:])
+		}
 		f.chunk = min(f.left, frameChunk)
 		f.opened = true
-		f.pending = fmt.Appendf(nil, "%s%x\r\n", head, f.chunk)
+		f.pending = append(fmt.Appendf(nil, "%s%x\r\n", head, f.chunk), first[0])
+		f.chunk--
+		f.left--
 		return nil
 	}
 	if err := ExpectEnd(f.src); err != nil {

@@ -102,28 +102,3 @@ func (c *bodyConn) stop() { c.end.Do(func() { close(c.ended) }) }
 func (c *bodyConn) ReadFrom(r io.Reader) (int64, error) {
 	return CopyBody(c, r)
 }
-
-// CopyBody copies src to dst through a buffer of CopySize bytes. Unlike io.Copy
-// it never uses WriteTo or ReadFrom. It returns the number of bytes written and
-// the first error that is not io.EOF.
-func CopyBody(dst io.Writer, src io.Reader) (int64, error) {
-	buf := CopyBuffers.Get().(*[CopySize]byte)
-	defer CopyBuffers.Put(buf)
-	var written int64
-	for {
-		n, err := src.Read(buf[:])
-		if n > 0 {
-			m, werr := dst.Write(buf[:n])
-			written += int64(m)
-			if werr != nil {
-				return written, werr
-			}
-		}
-		if err == io.EOF {
-			return written, nil
-		}
-		if err != nil {
-			return written, err
-		}
-	}
-}

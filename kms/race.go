@@ -117,8 +117,8 @@ func (p *pool) hedgeAfter() time.Duration {
 // requests probes of the failed ones and tries again later. It ignores
 // endpoints that failed for being slow, which cannot help a slow call. It also
 // tries again later if the budget for hedges is used up: the endpoints that
-// work on the call may have failed by then. If all endpoints were asked, it asks
-// one again, because a request can get lost.
+// work on the call may have failed by then. If all endpoints were asked, it
+// asks one again, because a request can get lost.
 func (r *race) hedge(timer *time.Timer) {
 	if r.hedges == maxHedges {
 		return

@@ -17,7 +17,7 @@ type calls struct{ store, kes float64 }
 func (c calls) minus(o calls) calls { return calls{c.store - o.store, c.kes - o.kes} }
 
 // calls returns the requests so far.
-func (r *rig) calls(ctx context.Context) (c calls, err error) {
+func (r *side) calls(ctx context.Context) (c calls, err error) {
 	c.store = math.NaN()
 	if r.sink != nil {
 		c.store = float64(r.sink.requests.Load())

@@ -32,7 +32,7 @@ const (
 
 // measureConsole reads small objects with and without viewers of the console,
 // in turn, and shows the CPU time of a gateway that is idle.
-func (r *rig) measureConsole(ctx context.Context, rounds int) error {
+func (r *side) measureConsole(ctx context.Context, rounds int) error {
 	client := r.sdk(r.through().client)
 	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(consoleBucket)}); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (r *rig) measureConsole(ctx context.Context, rounds int) error {
 }
 
 // idle shows the CPU time of the gateway while nobody uses it.
-func (r *rig) idle(ctx context.Context) error {
+func (r *side) idle(ctx context.Context) error {
 	before, err := r.gateway.Usage()
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (r *rig) idle(ctx context.Context) error {
 }
 
 // readWatched reads for one phase, watched by n viewers, and prints a row.
-func (r *rig) readWatched(ctx context.Context, client *s3.Client, round, n int) error {
+func (r *side) readWatched(ctx context.Context, client *s3.Client, round, n int) error {
 	phase, cancel := context.WithTimeout(ctx, consolePhase)
 	defer cancel()
 	watching, watched := errgroup.WithContext(phase)

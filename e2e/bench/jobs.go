@@ -33,8 +33,8 @@ const (
 // measureJobs compares encrypt with GET and PUT through the gateway, and rekey
 // with copies by the store itself. It also compares rekey with uploads of one
 // copied part by the store, the least that a conditional copy can be.
-func (r *rig) measureJobs(ctx context.Context, rounds int) error {
-	j := &jobBench{rig: r, direct: r.sdk(r.targets[0].client), through: r.sdk(r.through().client)}
+func (r *side) measureJobs(ctx context.Context, rounds int) error {
+	j := &jobBench{side: r, direct: r.sdk(r.targets[0].client), through: r.sdk(r.through().client)}
 	if err := j.prepare(ctx); err != nil {
 		return err
 	}
@@ -52,13 +52,13 @@ func (r *rig) measureJobs(ctx context.Context, rounds int) error {
 
 // jobBench measures jobs.
 type jobBench struct {
-	*rig
+	*side
 	direct, through *s3.Client
 	counter         *stack.Counter
 	keys            [2]string // KES keys; each round goes from the first to the second
 }
 
-func (r *rig) sdk(c *client) *s3.Client {
+func (r *side) sdk(c *client) *s3.Client {
 	return s3.New(stack.SDKOptions(c.endpoint, c.credentials.AccessKeyID, c.credentials.SecretAccessKey))
 }
 

@@ -23,7 +23,7 @@ var lists = workload{name: fmt.Sprintf("pages of %d objects", listed), size: lis
 // measureLists lists pages of sealed objects. Another gateway writes them, a
 // bucket for each round, so a first listing is cold: the measured gateway has
 // never seen the objects.
-func (r *rig) measureLists(ctx context.Context, rounds int) ([]*result, error) {
+func (r *side) measureLists(ctx context.Context, rounds int) ([]*result, error) {
 	writer, err := r.startWriter(ctx)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (r *rig) measureLists(ctx context.Context, rounds int) ([]*result, error) {
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", lists.name, round+1, rounds)
 		name := fmt.Sprintf("list-%d", round)
-		if err := r.targets[0].client.makeBucket(ctx, name); err != nil {
+		if err := r.through().makeBucket(ctx, name, schemes[2].rule); err != nil {
 			return nil, err
 		}
 		if err := fill(ctx, writer, name); err != nil {
@@ -60,7 +60,7 @@ func (r *rig) measureLists(ctx context.Context, rounds int) ([]*result, error) {
 }
 
 // startWriter starts a gateway like the measured one.
-func (r *rig) startWriter(ctx context.Context) (*client, error) {
+func (r *side) startWriter(ctx context.Context) (*client, error) {
 	g, err := r.stack.StartGateway(ctx, stack.GatewayOptions{Like: r.gateway})
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func fill(ctx context.Context, c *client, bucket string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(small.parallel)
 	for i := range listed {
-		g.Go(func() error { return c.putIn(ctx, bucket, fmt.Sprintf("o%04d", i), body) })
+		g.Go(func() error { return c.put(ctx, request{bucket: bucket, key: fmt.Sprintf("o%04d", i)}, body) })
 	}
 	return g.Wait()
 }

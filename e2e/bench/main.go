@@ -35,12 +35,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
 // options are the command-line options.
 type options struct {
 	store      string
+	what       string
 	encryption string
 	rounds     int
 	memory     bool
@@ -55,6 +57,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.store, "store", storeDiscard, "the store: discard, versitygw or minio")
+	flag.StringVar(&o.what, "what", "all", "what")
 	flag.StringVar(&o.encryption, "encryption", "sse-kms", "how the gateway seals: sse-kms, bucket-keys (SSE-KMS with them) or sse-s3")
 	flag.IntVar(&o.rounds, "rounds", 5, "measured rounds of direct, bare, gateway")
 	flag.BoolVar(&o.memory, "memory", true, "measure memory under 8 x 1 GiB up and down")
@@ -110,39 +113,28 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, rig.Close()) }()
 
 	printHead(o)
-	if o.console {
-		return rig.measureConsole(ctx, o.rounds)
-	}
-	if o.jobs {
-		return rig.measureJobs(ctx, o.rounds)
-	}
-	for _, w := range []workload{large, parts, small} {
-		if o.quick {
-			w = w.quickly()
-		}
-		results, err := rig.measure(ctx, w, o.rounds)
-		if err != nil {
+	for _, what := range strings.Split(o.what, ",") {
+		if err := rig.measureWhat(ctx, what); err != nil {
 			return err
 		}
-		fmt.Print(resultsTable(w, results))
 	}
-	results, err := rig.measureLists(ctx, o.rounds)
+	return nil
+}
+
+func (r *rig) measureWhat(ctx context.Context, what string) error {
+	if what == "burst" {
+		return r.measureBursts(ctx)
+	}
+	if what == "held" {
+		return r.measureHeld(ctx)
+	}
+	s, err := r.side(ctx, r.options.tls)
 	if err != nil {
 		return err
 	}
-	fmt.Print(resultsTable(lists, results))
-	if o.profile != "" {
-		if err := rig.profile(ctx, o.profile); err != nil {
-			return err
-		}
+	switch what {
+	case "overload":
+		return s.measureOverload(ctx)
 	}
-	if o.memory {
-		if err := rig.measureMemory(ctx); err != nil {
-			return err
-		}
-	}
-	if o.keys {
-		return rig.measureKeys(ctx)
-	}
-	return nil
+	return errors.New("-what: unknown")
 }

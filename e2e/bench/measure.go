@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ type result struct {
 // measure runs the workload on all targets in turns. It runs rounds rounds
 // after one that does not count. Results are in the order of
 // the operations and then of the targets.
-func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, error) {
+func (r *side) measure(ctx context.Context, w workload, rounds int) ([]*result, error) {
 	body := newContent(w.size)
 	var results []*result
 	for _, op := range w.ops {
@@ -96,8 +97,8 @@ func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, e
 }
 
 // readKey is the object that the target's GETs of a workload read.
-func (t *target) readKey(w workload) string {
-	return fmt.Sprintf("get/%s/%d", strings.NewReplacer(" ", "-", ",", "", "/", "").Replace(t.name), w.readSize())
+func (t *target) readKey(w workload) request {
+	return request{bucket: sseKMS.bucket(), key: fmt.Sprintf("get/%s/%d", strings.NewReplacer(" ", "-", ",", "", "/", "").Replace(t.name), w.readSize())}
 }
 
 // run makes one batch of requests.
@@ -136,11 +137,15 @@ func (t *target) do(ctx context.Context, w workload, op operation, worker int, b
 	case opGet:
 		return t.client.get(ctx, t.readKey(w), body)
 	case opRange:
-		return t.client.getRange(ctx, t.readKey(w), content{size: w.whole}, body)
+		r := t.readKey(w)
+		r.header = middle(w.whole, w.size)
+		return t.client.get(ctx, r, body)
 	case opHead:
-		return t.client.head(ctx, t.readKey(w))
+		r := t.readKey(w)
+		r.method = http.MethodHead
+		return t.client.call(ctx, r)
 	}
-	return t.client.put(ctx, fmt.Sprintf("%s%s/%d-%d", discarded, t.client.credentials.AccessKeyID, w.size, worker), body)
+	return t.client.put(ctx, request{bucket: sseKMS.bucket(), key: fmt.Sprintf("%s%s/%d-%d", discarded, t.client.credentials.AccessKeyID, w.size, worker)}, body)
 }
 
 // used returns what the process in the middle has used so far.
@@ -177,4 +182,11 @@ func (r *result) percentile(p float64) time.Duration {
 	}
 	slices.Sort(all)
 	return all[min(int(float64(len(all))*p/100), len(all)-1)]
+}
+
+// middle returns the Range header for length bytes in the middle of an object,
+// from a multiple of the content's block on.
+func middle(size, length int64) http.Header {
+	first := size / 2 / int64(len(block)) * int64(len(block))
+	return http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", first, first+length-1)}}
 }

@@ -16,7 +16,7 @@ const memoryBound = 150 * mib
 // measureMemory prints the peak of the gateway's resident memory while huge
 // objects are uploaded, and while they are downloaded. It returns an error if a
 // peak exceeds the limit.
-func (r *rig) measureMemory(ctx context.Context) error {
+func (r *side) measureMemory(ctx context.Context) error {
 	t, body := r.through(), newContent(huge.size)
 	if err := t.client.put(ctx, t.readKey(huge), body); err != nil {
 		return err

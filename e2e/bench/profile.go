@@ -17,7 +17,7 @@ const profileTime = 6 * time.Second
 
 // profile writes CPU profiles of the gateway, DIR/put.pprof and DIR/get.pprof,
 // taken while large objects pass through it.
-func (r *rig) profile(ctx context.Context, dir string) error {
+func (r *side) profile(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (r *rig) profile(ctx context.Context, dir string) error {
 }
 
 // profileUnder fetches a profile while batches of the workload run.
-func (r *rig) profileUnder(ctx context.Context, w workload, op operation, body content, path string) error {
+func (r *side) profileUnder(ctx context.Context, w workload, op operation, body content, path string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -59,7 +59,7 @@ func (r *rig) profileUnder(ctx context.Context, w workload, op operation, body c
 	return g.Wait()
 }
 
-func (r *rig) fetchProfile(ctx context.Context, path string) (err error) {
+func (r *side) fetchProfile(ctx context.Context, path string) (err error) {
 	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", r.gateway.AdminEndpoint, int(profileTime.Seconds()))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -23,7 +23,7 @@ type Usage struct {
 
 // Usage reads the process's figures from /proc. It only works on Linux.
 func (s *Service) Usage() (Usage, error) {
-	pid, err := s.pid()
+	pid, err := s.PID()
 	if err != nil {
 		return Usage{}, err
 	}
@@ -47,14 +47,16 @@ func (s *Service) Usage() (Usage, error) {
 
 // ResetPeak makes PeakRSS start again from the current size.
 func (s *Service) ResetPeak() error {
-	pid, err := s.pid()
+	pid, err := s.PID()
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-func (s *Service) pid() (int, error) {
+// PID returns the number of the service's process. It returns [ErrExited] if
+// there is none.
+func (s *Service) PID() (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.proc == nil {

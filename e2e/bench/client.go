@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -188,6 +187,22 @@ func (c *client) call(ctx context.Context, r request) error {
 // send sends one request. The status of the answer is below 300; otherwise the
 // error is an [*answerError]. The caller closes the body of the answer.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	req, err := c.sign(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 300 {
+		return nil, refused(r, resp)
+	}
+	return resp, nil
+}
+
+// sign makes a signed request.
+func (c *client) sign(ctx context.Context, r request) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.endpoint+"/"+r.bucket+"/"+r.key, nil)
 	if err != nil {
 		return nil, err
@@ -207,25 +222,16 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err := c.signer.SignHTTP(ctx, c.credentials, req, unsignedPayload, "s3", stack.Region, time.Now()); err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= 300 {
-		return nil, refused(r, resp)
-	}
-	return resp, nil
+	return req, nil
 }
 
 // refused returns the error of an answer and closes it.
 func refused(r request, resp *http.Response) *answerError {
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	var document struct{ Code string }
-	_ = xml.Unmarshal(text, &document) // an answer without a document has no code
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	return &answerError{
-		status: resp.StatusCode, code: document.Code, after: time.Duration(seconds) * time.Second,
+		status: resp.StatusCode, code: errorCode(text), after: time.Duration(seconds) * time.Second,
 		what: fmt.Sprintf("%s /%s/%s: %s %s", r.method, r.bucket, r.key, resp.Status, strings.TrimSpace(string(text[:min(len(text), 1024)]))),
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,8 +19,9 @@ import (
 // after their beginning, and downloads that are read slowly.
 const (
 	heldRequests = 1000
-	heldSize     = 8 << 20  // bytes of each object
-	heldBegin    = 2 << 20  // bytes of an upload before its pause
+	heldAtOnce   = 32      // that begin at the same time
+	heldSize     = 8 << 20 // bytes of each object
+	heldBegin    = 2 << 20 // bytes of an upload before its pause
 	heldTime     = 10 * time.Second
 	slowPiece    = 64 << 10 // bytes of a download, a second
 
@@ -47,7 +51,7 @@ func (r *rig) measureHeld(ctx context.Context) error {
 			do   func(ctx context.Context, begun func(), release <-chan struct{}) error
 		}{{"uploads, paused", s.heldUpload}, {"downloads, 64 KiB/s", hold}} {
 			fmt.Fprintf(os.Stderr, "held: %s, %s\n", row.name, protocol(tls))
-			h, err := s.hold(ctx, row.do)
+			h, err := s.hold(ctx, row.name+", "+protocol(tls), row.do)
 			if err != nil {
 				return fmt.Errorf("%s: %w", row.name, err)
 			}
@@ -72,8 +76,8 @@ type holding struct {
 }
 
 // hold makes many requests that wait, releases them after heldTime, and watches
-// the memory. do calls begun when it waits for release.
-func (s *side) hold(ctx context.Context, do func(ctx context.Context, begun func(), release <-chan struct{}) error) (h holding, err error) {
+// the memory. do calls begun, once or more, when it waits for release.
+func (s *side) hold(ctx context.Context, name string, do func(ctx context.Context, begun func(), release <-chan struct{}) error) (h holding, err error) {
 	s.through().client.transport.CloseIdleConnections()
 	if err := s.gateway.ResetPeak(); err != nil {
 		return h, err
@@ -84,9 +88,13 @@ func (s *side) hold(ctx context.Context, do func(ctx context.Context, begun func
 	}
 	h.before = u.RSS
 	begun, release := make(chan struct{}, heldRequests), make(chan struct{})
+	beginning := make(chan struct{}, heldAtOnce)
 	g, gctx := errgroup.WithContext(ctx)
 	for range heldRequests {
-		g.Go(func() error { return do(gctx, func() { begun <- struct{}{} }, release) })
+		g.Go(func() error {
+			beginning <- struct{}{}
+			return do(gctx, sync.OnceFunc(func() { <-beginning; begun <- struct{}{} }), release)
+		})
 	}
 	g.Go(func() error {
 		defer close(release)
@@ -99,8 +107,10 @@ func (s *side) hold(ctx context.Context, do func(ctx context.Context, begun func
 		}
 		time.Sleep(heldTime)
 		u, err := s.gateway.Usage()
-		h.held = u.RSS
-		return err
+		if h.held = u.RSS; err != nil || s.options.profile == "" {
+			return err
+		}
+		return s.fetchPprof(ctx, "heap", filepath.Join(s.options.profile, fmt.Sprintf("held-%s.pprof", strings.NewReplacer(" ", "-", ",", "", "/", "").Replace(name))))
 	})
 	if err := g.Wait(); err != nil {
 		return h, err
@@ -168,12 +178,8 @@ func (s *side) slowDownloads(ctx context.Context) (func(ctx context.Context, beg
 	}
 	client.transport.DisableKeepAlives = true
 	return func(ctx context.Context, begun func(), release <-chan struct{}) error {
-		var once bool
 		slow := func() {
-			if !once {
-				begun()
-				once = true
-			}
+			begun()
 			select {
 			case <-release:
 			case <-ctx.Done():

@@ -129,18 +129,6 @@ func (l *load) rate() float64 { return float64(l.goodput) / l.length.Seconds() }
 // exceed.
 func (l *load) percentile(p float64) time.Duration { return percentile(l.served, p) }
 
-// failures returns how many attempts had no answer, or an error that is not
-// SlowDown.
-func (l *load) failures() int {
-	n := 0
-	for name, count := range l.answers {
-		if name != "served" && name != slowDown {
-			n += count
-		}
-	}
-	return n
-}
-
 const slowDown = "503 SlowDown"
 
 // percentile returns the element of all, in order, that p percent do not

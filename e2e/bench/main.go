@@ -110,7 +110,12 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rig.Close()) }()
+	defer func() {
+		if err != nil {
+			fmt.Fprint(os.Stderr, rig.stack.Logs(4<<10))
+		}
+		err = errors.Join(err, rig.Close())
+	}()
 
 	printHead(o)
 	for _, what := range strings.Split(o.what, ",") {

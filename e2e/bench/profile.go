@@ -59,8 +59,14 @@ func (r *side) profileUnder(ctx context.Context, w workload, op operation, body 
 	return g.Wait()
 }
 
+// fetchProfile writes a CPU profile of the gateway to a file.
 func (r *side) fetchProfile(ctx context.Context, path string) (err error) {
-	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", r.gateway.AdminEndpoint, int(profileTime.Seconds()))
+	return r.fetchPprof(ctx, fmt.Sprintf("profile?seconds=%d", int(profileTime.Seconds())), path)
+}
+
+// fetchPprof writes what the gateway answers below /debug/pprof/ to a file.
+func (r *side) fetchPprof(ctx context.Context, what, path string) error {
+	url := r.gateway.AdminEndpoint + "/debug/pprof/" + what
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

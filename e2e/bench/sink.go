@@ -123,12 +123,12 @@ func (s *sink) serveBucket(w http.ResponseWriter, r *http.Request, bucket string
 	case objects == nil:
 		refuse(w, r, http.StatusNotFound, "NoSuchBucket")
 	case r.Method == http.MethodGet:
-		listObjects(w, bucket, objects)
+		listObjects(w, bucket, r.URL.Query().Get("prefix"), objects)
 	}
 }
 
-// listObjects answers ListObjectsV2 with all objects in one page.
-func listObjects(w http.ResponseWriter, bucket string, objects map[string]*object) {
+// listObjects answers ListObjectsV2 with all objects of a prefix in one page.
+func listObjects(w http.ResponseWriter, bucket, prefix string, objects map[string]*object) {
 	type contents struct {
 		Key, LastModified, ETag, StorageClass string
 		Size                                  int
@@ -136,11 +136,13 @@ func listObjects(w http.ResponseWriter, bucket string, objects map[string]*objec
 	page := struct {
 		XMLName     xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListBucketResult"`
 		Name        string
+		Prefix      string
 		KeyCount    int
 		MaxKeys     int
 		IsTruncated bool
 		Contents    []contents
-	}{Name: bucket, KeyCount: len(objects), MaxKeys: 1000}
+	}{Name: bucket, Prefix: prefix, MaxKeys: 1000}
+	maps.DeleteFunc(objects, func(key string, _ *object) bool { return !strings.HasPrefix(key, prefix) })
 	for _, key := range slices.Sorted(maps.Keys(objects)) {
 		o := objects[key]
 		page.Contents = append(page.Contents, contents{
@@ -148,6 +150,7 @@ func listObjects(w http.ResponseWriter, bucket string, objects map[string]*objec
 			LastModified: o.modified.UTC().Format("2006-01-02T15:04:05.000Z"),
 		})
 	}
+	page.KeyCount = len(page.Contents)
 	w.Header().Set("Content-Type", "application/xml")
 	_ = xml.NewEncoder(w).Encode(page) // an error means that the client has gone
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -55,6 +56,7 @@ func releaseMemory(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			if r.due(readMemory()) {
+				runtime.GC() // pools keep their buffers until the second collection
 				debug.FreeOSMemory()
 				r.released(readMemory())
 			}

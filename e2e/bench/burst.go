@@ -18,8 +18,8 @@ var (
 // measureBursts prints what becomes of bursts of uploads with a data key for
 // each object. It returns an error if one was refused.
 func (r *rig) measureBursts(ctx context.Context) error {
-	fmt.Printf("\n### Bursts of uploads, %s, %d each\n\n", sseKMS, r.options.rounds)
-	fmt.Print("| protocol | uploads at once | size | served | not served | p50 ms | p99 ms | all served after ms |\n|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(r.out, "\n### Bursts of uploads, %s, %d each\n\n", sseKMS, r.options.rounds)
+	fmt.Fprint(r.out, "| protocol | uploads at once | size | served | not served | p50 ms | p99 ms | all served after ms |\n|---|--:|--:|--:|--:|--:|--:|--:|\n")
 	refused := 0
 	for _, n := range burstUploads {
 		for _, size := range burstSizes {
@@ -30,14 +30,14 @@ func (r *rig) measureBursts(ctx context.Context) error {
 				}
 				fmt.Fprintf(os.Stderr, "bursts: %d uploads of %d KiB, %s\n", n, size>>10, protocol(tls))
 				l := s.bursts(ctx, n, size)
-				fmt.Printf("| %s | %d | %d KiB | %d | %s | %s | %s | %s |\n", protocol(tls), n, size>>10, len(l.served), l.refusals(),
+				fmt.Fprintf(r.out, "| %s | %d | %d KiB | %d | %s | %s | %s | %s |\n", protocol(tls), n, size>>10, len(l.served), l.refusals(),
 					milliseconds(l.percentile(50)), milliseconds(l.percentile(99)), milliseconds(l.length))
 				refused += n*r.options.rounds - len(l.served)
 			}
 		}
 	}
 	if refused > 0 {
-		return fmt.Errorf("%d uploads of bursts were not served", refused)
+		return fmt.Errorf("%w: %d uploads of bursts were not served", errLimit, refused)
 	}
 	return ctx.Err()
 }

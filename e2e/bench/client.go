@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -25,8 +27,6 @@ import (
 )
 
 const (
-	unsignedPayload = "UNSIGNED-PAYLOAD"
-
 	// bufferSize is the length in bytes of this program's buffers for bodies.
 	// It is large, so that client, sink and bare proxy cost little.
 	bufferSize = 128 << 10
@@ -37,8 +37,7 @@ var (
 	buffers    = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 )
 
-// client sends signed S3 requests with unsigned bodies, which is the least work
-// for a client over http. It is safe for concurrent use.
+// client sends signed S3 requests. It is safe for concurrent use.
 type client struct {
 	endpoint    string
 	credentials aws.Credentials
@@ -113,6 +112,7 @@ type request struct {
 	key      string
 	query    string      // without the question mark
 	header   http.Header // further headers
+	payload  payload     // of the body; "": unsigned
 	body     content
 	reader   io.Reader // of the body; nil: the content's own
 	document string    // the body, if it is not "" and body is empty
@@ -173,6 +173,16 @@ func (c *client) list(ctx context.Context, bucket string, n int) error {
 	return err
 }
 
+// document sends a request and decodes the document of the answer.
+func (c *client) document(ctx context.Context, r request, into any) error {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return xml.NewDecoder(resp.Body).Decode(into)
+}
+
 // call sends a request and reads the answer to its end.
 func (c *client) call(ctx context.Context, r request) error {
 	resp, err := c.send(ctx, r)
@@ -209,18 +219,35 @@ func (c *client) sign(ctx context.Context, r request) (*http.Request, error) {
 	}
 	req.URL.RawQuery = r.query
 	maps.Copy(req.Header, r.header)
+	reader, hash, now := r.reader, string(cmp.Or(r.payload, unsigned)), time.Now()
+	var frame func(secretKey string, at time.Time) io.Reader
 	switch {
 	case r.body.size > 0:
-		if r.reader == nil {
-			r.reader = r.body.reader()
+		if reader == nil {
+			reader = r.body.reader()
 		}
-		req.Body, req.ContentLength = io.NopCloser(r.reader), r.body.size
+		req.ContentLength = r.body.size
+		switch r.payload {
+		case signed:
+			hash = r.body.sha256()
+		case signedChunks, trailer:
+			frame = r.payload.frame(req, r.body, reader)
+		}
 	case r.document != "":
-		req.Body, req.ContentLength = io.NopCloser(strings.NewReader(r.document)), int64(len(r.document))
+		reader, req.ContentLength = strings.NewReader(r.document), int64(len(r.document))
+		fallthrough
+	default:
+		hash = string(unsigned)
 	}
-	req.Header.Set("X-Amz-Content-Sha256", unsignedPayload)
-	if err := c.signer.SignHTTP(ctx, c.credentials, req, unsignedPayload, "s3", stack.Region, time.Now()); err != nil {
+	req.Header.Set("X-Amz-Content-Sha256", hash)
+	if err := c.signer.SignHTTP(ctx, c.credentials, req, hash, "s3", stack.Region, now); err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if frame != nil {
+		reader = frame(c.credentials.SecretAccessKey, now)
+	}
+	if reader != nil {
+		req.Body = io.NopCloser(reader)
 	}
 	return req, nil
 }

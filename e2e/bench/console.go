@@ -32,7 +32,7 @@ const (
 
 // measureConsole reads small objects with and without viewers of the console,
 // in turn, and shows the CPU time of a gateway that is idle.
-func (r *side) measureConsole(ctx context.Context, rounds int) error {
+func (r *side) measureConsole(ctx context.Context) error {
 	client := r.sdk(r.through().client)
 	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(consoleBucket)}); err != nil {
 		return err
@@ -47,8 +47,8 @@ func (r *side) measureConsole(ctx context.Context, rounds int) error {
 	if err := r.idle(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\n### Console: GET of 4 KiB, %d in flight, with %d viewers\n\n| round | viewers | requests/s | p50 ms | p99 ms | gateway CPU s |\n|--:|--:|--:|--:|--:|--:|\n", consoleWorkers, viewers)
-	for round := range rounds {
+	fmt.Fprintf(r.out, "\n### Console: GET of 4 KiB, %d in flight, with %d viewers\n\n| round | viewers | requests/s | p50 ms | p99 ms | gateway CPU s |\n|--:|--:|--:|--:|--:|--:|\n", consoleWorkers, viewers)
+	for round := range r.options.rounds {
 		order := []int{0, viewers}
 		if round%2 == 1 {
 			slices.Reverse(order)
@@ -74,7 +74,7 @@ func (r *side) idle(ctx context.Context) error {
 	case <-time.After(consolePhase):
 	}
 	after, err := r.gateway.Usage()
-	fmt.Printf("\nAn idle gateway used %d ms of CPU time in %v.\n", (after.CPU - before.CPU).Milliseconds(), consolePhase)
+	fmt.Fprintf(r.out, "\nAn idle gateway used %d ms of CPU time in %v.\n", (after.CPU - before.CPU).Milliseconds(), consolePhase)
 	return err
 }
 
@@ -122,7 +122,7 @@ func (r *side) readWatched(ctx context.Context, client *s3.Client, round, n int)
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(took...)))
 	at := func(p int) float64 { return float64(all[len(all)*p/100].Microseconds()) / 1000 }
-	fmt.Printf("| %d | %d | %.0f | %.2f | %.2f | %.2f |\n", round, n, float64(len(all))/consolePhase.Seconds(), at(50), at(99), (after.CPU - before.CPU).Seconds())
+	fmt.Fprintf(r.out, "| %d | %d | %.0f | %.2f | %.2f | %.2f |\n", round, n, float64(len(all))/consolePhase.Seconds(), at(50), at(99), (after.CPU - before.CPU).Seconds())
 	return nil
 }
 

@@ -59,13 +59,13 @@ func (s *side) measureOverload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n### Overload, PUT of %d KiB, %s, %s\n\n", overloadSize>>10, sseKMS, protocol(s.tls))
-	fmt.Print(overloadHead)
+	fmt.Fprintf(s.out, "\n### Overload, PUT of %d KiB, %s, %s\n\n", overloadSize>>10, sseKMS, protocol(s.tls))
+	fmt.Fprint(s.out, overloadHead)
 	row := func(name string, l *load, run func(*load)) error {
 		fmt.Fprintf(os.Stderr, "overload: %s, for %v\n", name, l.length)
 		w, err := s.watch(ctx, func() { run(l) })
 		if err == nil {
-			fmt.Print(overloadRow(name, l, peak, w))
+			fmt.Fprint(s.out, overloadRow(name, l, peak, w))
 		}
 		return err
 	}
@@ -164,7 +164,7 @@ func (s *side) watch(ctx context.Context, f func()) (w watched, err error) {
 				return w, err
 			}
 			w.memory = append(w.memory, u.RSS)
-			if _, err := s.calls(ctx); err != nil {
+			if _, err := scrape(ctx, s.gateway.AdminEndpoint+"/metrics"); err != nil {
 				return w, err
 			}
 		}

@@ -15,19 +15,17 @@ import (
 // profileTime is how long a CPU profile of the gateway lasts.
 const profileTime = 6 * time.Second
 
-// profile writes CPU profiles of the gateway, DIR/put.pprof and DIR/get.pprof,
-// taken while large objects pass through it.
+// profile writes CPU profiles of the gateway under uploads and downloads of
+// small and large objects to a folder.
 func (r *side) profile(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	for _, w := range []workload{large, small} {
-		body := newContent(w.size)
+	for _, size := range []int64{64 * mib, 4 * kib} {
 		for _, op := range []operation{opPut, opGet} {
-			name := strings.ReplaceAll(strings.ToLower(fmt.Sprintf("%s-%s.pprof", op, w.name)), " ", "")
+			w := workload{op: op, size: size}
+			w.complete(false)
+			name := strings.ReplaceAll(strings.ToLower(w.name()), " ", "-") + ".pprof"
 			fmt.Fprintln(os.Stderr, "profiling:", name)
-			if err := r.profileUnder(ctx, w, op, body, filepath.Join(dir, name)); err != nil {
-				return fmt.Errorf("profiling %s: %w", op, err)
+			if err := r.profileUnder(ctx, w, filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("profiling %s: %w", w.name(), err)
 			}
 		}
 	}
@@ -35,7 +33,7 @@ func (r *side) profile(ctx context.Context, dir string) error {
 }
 
 // profileUnder fetches a profile while batches of the workload run.
-func (r *side) profileUnder(ctx context.Context, w workload, op operation, body content, path string) error {
+func (r *side) profileUnder(ctx context.Context, w workload, path string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -51,7 +49,7 @@ func (r *side) profileUnder(ctx context.Context, w workload, op operation, body 
 				return nil
 			default:
 			}
-			if _, err := r.through().run(ctx, w, op, body); err != nil {
+			if _, err := r.through().run(ctx, w, 0, profileTime/10); err != nil {
 				return err
 			}
 		}

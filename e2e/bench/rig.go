@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 
@@ -17,13 +19,15 @@ type rig struct {
 	kes     *stack.KES
 	dir     string
 	options options
-	sides   map[bool]*side // by whether they speak https
+	sides   map[sideKind]*side
 	closers []func() error
+	out     io.Writer // for tables
+	results []*result // of measureCost
 }
 
 // newRig starts KES, with files below dir.
 func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
-	r = &rig{dir: dir, options: o, sides: make(map[bool]*side)}
+	r = &rig{dir: dir, options: o, sides: make(map[sideKind]*side), out: os.Stdout}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -37,16 +41,27 @@ func newRig(ctx context.Context, dir string, o options) (r *rig, err error) {
 	return r, err
 }
 
-// side returns the side that speaks http or https. The first call starts it.
-func (r *rig) side(ctx context.Context, tls bool) (*side, error) {
-	if s := r.sides[tls]; s != nil {
+// A sideKind tells sides apart.
+type sideKind struct {
+	store string
+	tls   bool
+}
+
+// side returns the side of the options' store that speaks http or https.
+func (r *rig) side(ctx context.Context, tls bool) (*side, error) { return r.sideOf(ctx, "", tls) }
+
+// sideOf returns the side of a store; "" means the options' one. The first call
+// starts it.
+func (r *rig) sideOf(ctx context.Context, store string, tls bool) (*side, error) {
+	kind := sideKind{cmp.Or(store, r.options.store), tls}
+	if s := r.sides[kind]; s != nil {
 		return s, nil
 	}
-	s, err := startSide(ctx, r, tls)
+	s, err := startSide(ctx, r, kind)
 	if err != nil {
-		return nil, fmt.Errorf("starting the side of %s: %w", protocol(tls), err)
+		return nil, fmt.Errorf("starting the side of %s over %s: %w", kind.store, protocol(tls), err)
 	}
-	r.sides[tls] = s
+	r.sides[kind] = s
 	return s, nil
 }
 
@@ -96,10 +111,15 @@ var schemes = []struct {
 }
 
 // bucket returns the bucket of a scheme.
-func (s scheme) bucket() string {
-	for _, row := range schemes {
+func (s scheme) bucket() string { return schemes[s.index()].bucket }
+
+// rule returns the rule of a scheme.
+func (s scheme) rule() string { return schemes[s.index()].rule }
+
+func (s scheme) index() int {
+	for i, row := range schemes {
 		if row.scheme == s {
-			return row.bucket
+			return i
 		}
 	}
 	panic("no such scheme: " + string(s))

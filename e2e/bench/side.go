@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"strings"
 
 	"ssegw/e2e/stack"
 )
@@ -17,20 +17,21 @@ const storeDiscard = "discard"
 // speak https.
 type side struct {
 	*rig
-	tls     bool
-	store   *stack.Store
+	sideKind
+	server  *stack.Store
 	gateway *stack.Gateway
 	cert    stack.Certificate // of the sink and the bare proxies, with https
 	sink    *sink             // nil: another store
 	targets []*target
+	writer  *target // another gateway, which writes what is listed cold; see fillPages
 }
 
 // A target is one way to the store.
 type target struct {
-	name   string
-	client *client
-	cpu    func() (time.Duration, error) // CPU time used by the process in the middle; nil if there is none
-	calls  func(context.Context) (calls, error)
+	name    string
+	client  *client
+	process process // in the middle; nil: none, or it is not known
+	sink    *sink   // that counts requests; nil: none
 }
 
 // Names of targets.
@@ -38,35 +39,34 @@ const (
 	nameDirect  = "direct"
 	nameBare    = "bare proxy"
 	nameSio     = "bare proxy + sio"
+	nameOther   = "other gateway"
 	nameHTTP2   = "gateway, HTTP/2"
 	nameGateway = "gateway"
 )
 
 // startSide starts a side and makes a bucket for each scheme.
-func startSide(ctx context.Context, r *rig, tls bool) (*side, error) {
-	s := &side{rig: r, tls: tls}
+func startSide(ctx context.Context, r *rig, kind sideKind) (*side, error) {
+	s := &side{rig: r, sideKind: kind}
 	var err error
-	if tls {
+	if s.tls {
 		if s.cert, err = stack.NewCertificate(r.dir, "bench"); err != nil {
 			return nil, err
 		}
 	}
-	if s.store, err = s.startStore(ctx); err != nil {
+	if s.server, err = s.startStore(ctx); err != nil {
 		return nil, err
 	}
 	s.gateway, err = r.stack.StartGateway(ctx, stack.GatewayOptions{
-		KES: []*stack.KES{r.kes}, Upstream: s.store, TLS: tls, Env: s.gatewayEnv(),
+		KES: []*stack.KES{r.kes}, Upstream: s.server, TLS: s.tls, Env: s.gatewayEnv(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.addTargets(); err != nil {
+	if err := s.addTargets(ctx); err != nil {
 		return nil, err
 	}
-	for _, row := range schemes {
-		if err := s.through().makeBucket(ctx, row.bucket, row.rule); err != nil {
-			return nil, err
-		}
+	if err := s.through().makeBuckets(ctx); err != nil {
+		return nil, err
 	}
 	return s, s.checkSealing(ctx)
 }
@@ -78,14 +78,14 @@ func (s *side) gatewayEnv() map[string]string {
 	}
 	return map[string]string{
 		"SSEGW_HTTP2":           "on", // clients choose
-		"SSEGW_UPSTREAM_CAPATH": s.store.CAFile,
+		"SSEGW_UPSTREAM_CAPATH": s.server.CAFile,
 	}
 }
 
-// startStore starts the store that the options name.
+// startStore starts the store of the side.
 func (s *side) startStore(ctx context.Context) (*stack.Store, error) {
-	if s.options.store != storeDiscard {
-		return s.stack.StartStore(ctx, s.options.store, stack.StoreOptions{TLS: s.tls})
+	if s.store != storeDiscard {
+		return s.stack.StartStore(ctx, s.store, stack.StoreOptions{TLS: s.tls})
 	}
 	var err error
 	if s.sink, err = startSink(s.cert); err != nil {
@@ -98,8 +98,9 @@ func (s *side) startStore(ctx context.Context) (*stack.Store, error) {
 
 // addTargets makes the ways to the store. The bare proxy with sio changes
 // bodies without signing them again, which only the sink accepts.
-func (s *side) addTargets() error {
-	if err := s.addTarget(nameDirect, s.store.Endpoint, s.store.CAFile, false, nil); err != nil {
+func (s *side) addTargets(ctx context.Context) error {
+	store := login{s.server.Endpoint, s.server.AccessKey, s.server.SecretKey, s.server.CAFile}
+	if err := s.addTarget(nameDirect, store, false, nil); err != nil {
 		return err
 	}
 	for _, name := range []string{nameBare, nameSio} {
@@ -107,35 +108,73 @@ func (s *side) addTargets() error {
 			continue
 		}
 		bare, err := startBare(bareOptions{
-			target: s.store.Endpoint, seal: name == nameSio, cert: s.cert.CertFile, key: s.cert.KeyFile, ca: s.store.CAFile,
+			target: s.server.Endpoint, seal: name == nameSio, cert: s.cert.CertFile, key: s.cert.KeyFile, ca: s.server.CAFile,
 		})
 		if err != nil {
 			return err
 		}
 		s.closers = append(s.closers, bare.Close)
-		if err := s.addTarget(name, bare.endpoint, s.cert.CertFile, false, bare.cpu); err != nil {
+		if err := s.addTarget(name, login{bare.endpoint, store.accessKey, store.secretKey, s.cert.CertFile}, false, bare); err != nil {
 			return err
 		}
+	}
+	if err := s.addOther(ctx); err != nil {
+		return err
+	}
+	gateway := login{s.gateway.Endpoint, s.gateway.AccessKey, s.gateway.SecretKey, s.gateway.CAFile}
+	process, err := newGatewayProcess(ctx, s.gateway)
+	if err != nil {
+		return err
 	}
 	if s.tls {
-		if err := s.addTarget(nameHTTP2, s.gateway.Endpoint, s.gateway.CAFile, true, s.gatewayCPU); err != nil {
+		if err := s.addTarget(nameHTTP2, gateway, true, process); err != nil {
 			return err
 		}
 	}
-	return s.addTarget(nameGateway, s.gateway.Endpoint, s.gateway.CAFile, false, s.gatewayCPU)
+	return s.addTarget(nameGateway, gateway, false, process)
 }
 
-func (s *side) addTarget(name, endpoint, ca string, http2 bool, cpu func() (time.Duration, error)) error {
-	accessKey, secretKey := s.store.AccessKey, s.store.SecretKey
-	if name == nameGateway || name == nameHTTP2 {
-		accessKey, secretKey = s.gateway.AccessKey, s.gateway.SecretKey
-	}
-	c, err := newClient(endpoint, accessKey, secretKey, ca, http2)
+// login is how to reach a server.
+type login struct{ endpoint, accessKey, secretKey, caFile string }
+
+func (s *side) addTarget(name string, to login, http2 bool, p process) error {
+	c, err := newClient(to.endpoint, to.accessKey, to.secretKey, to.caFile, http2)
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, func() error { c.transport.CloseIdleConnections(); return nil })
-	s.targets = append(s.targets, &target{name: name, client: c, cpu: cpu, calls: s.calls})
+	t := &target{name: name, client: c, process: p}
+	if name != nameOther {
+		t.sink = s.sink
+	}
+	s.targets = append(s.targets, t)
+	return nil
+}
+
+// addOther adds the gateway that the options name by its URL, to the side of
+// its protocol, and makes its buckets.
+func (s *side) addOther(ctx context.Context) error {
+	o := s.options.other
+	if o.endpoint == "" || s.store != s.options.store || strings.HasPrefix(o.endpoint, "https:") != s.tls {
+		return nil
+	}
+	var p process
+	if s.options.otherPID != 0 {
+		p = otherProcess(s.options.otherPID)
+	}
+	if err := s.addTarget(nameOther, o, false, p); err != nil {
+		return err
+	}
+	return s.target(nameOther).makeBuckets(ctx)
+}
+
+// makeBuckets makes a bucket for each scheme.
+func (t *target) makeBuckets(ctx context.Context) error {
+	for _, row := range schemes {
+		if err := t.makeBucket(ctx, row.bucket, row.rule); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
 	return nil
 }
 
@@ -160,13 +199,15 @@ func (s *side) checkSealing(ctx context.Context) error {
 
 var errPlaintext = errors.New("it is the plaintext")
 
-func (s *side) gatewayCPU() (time.Duration, error) {
-	u, err := s.gateway.Usage()
-	return u.CPU, err
+// target returns the target of a name, or nil if the side does not have it.
+func (s *side) target(name string) *target {
+	for _, t := range s.targets {
+		if t.name == name {
+			return t
+		}
+	}
+	return nil
 }
 
-// bare returns the target that uses the bare proxy.
-func (s *side) bare() *target { return s.targets[1] }
-
 // through returns the target that uses the gateway.
-func (s *side) through() *target { return s.targets[len(s.targets)-1] }
+func (s *side) through() *target { return s.target(nameGateway) }

@@ -1,0 +1,3 @@
+package main
+
+func writePlots(dir string, results []*result) error { return nil }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -348,6 +349,30 @@ func TestDocumentHasChapters(t *testing.T) {
 		if _, err := replaceChapter(text, m.name, nil); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestPlots(t *testing.T) {
+	var results []*result
+	for _, g := range groups() {
+		for i, w := range g.workloads {
+			for j, way := range w.ways {
+				results = append(results, resultOf(w, way, time.Duration(i+j+1)*time.Millisecond, usage{cpu: float64(i + j + 1)}))
+			}
+		}
+	}
+	dir := t.TempDir()
+	if err := writePlots(dir, results); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plots {
+		svg, err := os.ReadFile(filepath.Join(dir, p.file))
+		if err != nil || !bytes.Contains(svg, []byte("<svg")) || !bytes.Contains(svg, []byte("gateway")) {
+			t.Errorf("%s: %.100q, %v", p.file, svg, err)
+		}
+	}
+	if err := writePlots(dir, nil); !errors.Is(err, errNothing) {
+		t.Errorf("no results: %v", err)
 	}
 }
 

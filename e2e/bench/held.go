@@ -78,7 +78,6 @@ type holding struct {
 // hold makes many requests that wait, releases them after heldTime, and watches
 // the memory. do calls begun, once or more, when it waits for release.
 func (s *side) hold(ctx context.Context, name string, do func(ctx context.Context, begun func(), release <-chan struct{}) error) (h holding, err error) {
-	s.through().client.transport.CloseIdleConnections()
 	if err := s.gateway.ResetPeak(); err != nil {
 		return h, err
 	}
@@ -119,6 +118,7 @@ func (s *side) hold(ctx context.Context, name string, do func(ctx context.Contex
 	if err := g.Wait(); err != nil {
 		return h, err
 	}
+	s.through().client.transport.CloseIdleConnections()
 	end := time.Now()
 	for h.gone = 0; h.gone < settleTime; h.gone = time.Since(end) {
 		if u, err = s.gateway.Usage(); err != nil {

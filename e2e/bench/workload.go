@@ -11,6 +11,7 @@ import (
 
 // A workload is many equal requests, some of them at the same time.
 type workload struct {
+	group    string // its table
 	op       operation
 	size     int64 // bytes of each object
 	scheme   scheme
@@ -55,6 +56,13 @@ type group struct {
 	workloads []workload
 }
 
+// Names of groups that plots show.
+const (
+	groupHTTP     = "Base points, http"
+	groupHTTPS    = "Base points, https on both sides"
+	groupInFlight = "Requests at a time"
+)
+
 // groups returns everything that is measured. A full cross product would take
 // days. So each dimension varies by itself, around base points that are
 // measured with both protocols: bucket keys, unsigned payloads, and as many
@@ -84,8 +92,8 @@ func groups() []group {
 	}
 	middling := []workload{{op: opPut, size: mib}, {op: opGet, size: mib}}
 	all := []group{
-		{"Base points, http", true, base},
-		{"Base points, https on both sides", true, vary(base, []bool{true}, func(w *workload, tls bool) {
+		{groupHTTP, true, base},
+		{groupHTTPS, true, vary(base, []bool{true}, func(w *workload, tls bool) {
 			if w.tls = tls; w.goal.most == 1.00 {
 				w.goal.most = 1.05
 			}
@@ -93,10 +101,11 @@ func groups() []group {
 		{"How objects are sealed", false, vary(slices.Concat(small, large), []scheme{plain, sseS3, sseKMS, bucketKeys, sseC}, func(w *workload, s scheme) { w.scheme = s })},
 		{"How bodies are signed", false, vary([]workload{small[0], large[0]}, []payload{unsigned, signed, signedChunks, trailer}, func(w *workload, p payload) { w.payload = p })},
 		{"In front of MinIO", false, vary(slices.Concat(small, large, lists), []string{stack.StoreMinIO}, func(w *workload, s string) { w.store = s })},
-		{"Requests at a time", false, vary(slices.Concat(small, middling), []int{1, 8, 64, 512}, func(w *workload, n int) { w.parallel = n })},
+		{groupInFlight, false, vary(slices.Concat(small, middling), []int{1, 8, 64, 512}, func(w *workload, n int) { w.parallel = n })},
 	}
 	for i, g := range all {
 		for j := range g.workloads {
+			g.workloads[j].group = g.name
 			g.workloads[j].complete(i > 1)
 		}
 	}

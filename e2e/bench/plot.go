@@ -69,8 +69,24 @@ func newPlot(title, x, y string) *plot.Plot {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Label.TextStyle.Color, a.Tick.Color, a.Tick.Label.Color = ink, ink, ink, ink
 	}
+	p.Y.Tick.Marker = plot.TickerFunc(shortTicks)
 	p.Legend.Top, p.Legend.Padding, p.Legend.ThumbnailWidth = true, vg.Points(4), vg.Points(14)
 	return p
+}
+
+// gap is room between a legend's text and its sign, for fonts that are wider
+// than the one that the plot was made for.
+const gap = "   "
+
+// shortTicks labels an axis without superfluous digits.
+func shortTicks(least, most float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(least, most)
+	for i, t := range ticks {
+		if t.Label != "" {
+			ticks[i].Label = fmt.Sprintf("%.4g", t.Value)
+		}
+	}
+	return ticks
 }
 
 // bars adds a group of bars for each series. NaN is drawn as no bar.
@@ -90,7 +106,7 @@ func bars(p *plot.Plot, names, series []string, value func(series, name int) flo
 		b.Color, b.LineStyle.Width = colours[s%len(colours)], 0
 		b.Offset = width * vg.Length(float64(s)-float64(len(series)-1)/2)
 		p.Add(b)
-		p.Legend.Add(series[s], b)
+		p.Legend.Add(series[s]+gap, b)
 	}
 	p.NominalX(names...)
 	p.Y.Min = 0
@@ -129,7 +145,7 @@ func plotCPU(results []*result) (*plot.Plot, error) {
 		return nil, err
 	}
 	p.Add(floor)
-	p.Legend.Add("floor", floor)
+	p.Legend.Add("floor"+gap, floor)
 	return p, nil
 }
 
@@ -183,7 +199,7 @@ func plotInFlight(results []*result) (*plot.Plot, error) {
 		line.Color, points.Color = colours[i%len(colours)], colours[i%len(colours)]
 		line.Width = vg.Points(2)
 		p.Add(line, points)
-		p.Legend.Add(name, line)
+		p.Legend.Add(name+gap, line)
 	}
 	p.Y.Min = 0
 	p.Y.Max *= 1.35

@@ -307,7 +307,7 @@ func TestRawClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close()
+	defer raw.close()
 	for range 2 {
 		if err := raw.do(t.Context()); err != nil {
 			t.Fatal(err)

@@ -26,7 +26,7 @@ const (
 	slowPiece    = 64 << 10 // bytes of a download, a second
 
 	heldBound    = 0.15 * mib // resident bytes for each request
-	settledBound = 32 * mib   // resident bytes that may stay after a burst
+	settledBound = 64 * mib   // resident bytes that may stay after a burst, while connections to the store are kept
 	settleTime   = time.Minute
 )
 

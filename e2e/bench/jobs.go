@@ -33,16 +33,16 @@ const (
 // measureJobs compares encrypt with GET and PUT through the gateway, and rekey
 // with copies by the store itself. It also compares rekey with uploads of one
 // copied part by the store, the least that a conditional copy can be.
-func (r *side) measureJobs(ctx context.Context) error {
-	j := &jobBench{side: r, direct: r.sdk(r.targets[0].client), through: r.sdk(r.through().client)}
+func (s *side) measureJobs(ctx context.Context) error {
+	j := &jobBench{side: s, direct: s.sdk(s.targets[0].client), through: s.sdk(s.through().client)}
 	if err := j.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.out, "\n### Jobs: %d objects of %d MiB, %d at a time\n\n| round | what | seconds | to | CPU s: command or client | store | KES | peak MiB | MiB between gateway and store |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n", jobObjects, jobSize/mib, jobParallel)
+	fmt.Fprintf(s.out, "\n### Jobs: %d objects of %d MiB, %d at a time\n\n| round | what | seconds | to | CPU s: command or client | store | KES | peak MiB | MiB between gateway and store |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n", jobObjects, jobSize/mib, jobParallel)
 	if err := j.fill(ctx); err != nil {
 		return err
 	}
-	for round := range r.options.rounds {
+	for round := range s.options.rounds {
 		if err := j.round(ctx, round+1); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ type jobBench struct {
 	keys            [2]string // KES keys; each round goes from the first to the second
 }
 
-func (r *side) sdk(c *client) *s3.Client {
+func (s *side) sdk(c *client) *s3.Client {
 	return s3.New(stack.SDKOptions(c.endpoint, c.credentials.AccessKeyID, c.credentials.SecretAccessKey))
 }
 

@@ -54,7 +54,7 @@ func (s *side) measureOverload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.close()
 	peak, clients, err := s.findPeak(ctx, client.do)
 	if err != nil {
 		return err

@@ -17,14 +17,14 @@ const profileTime = 6 * time.Second
 
 // profile writes CPU profiles of the gateway under uploads and downloads of
 // small and large objects to a folder.
-func (r *side) profile(ctx context.Context, dir string) error {
+func (s *side) profile(ctx context.Context, dir string) error {
 	for _, size := range []int64{64 * mib, 4 * kib} {
 		for _, op := range []operation{opPut, opGet} {
 			w := workload{op: op, size: size}
 			w.complete(false)
 			name := strings.ReplaceAll(strings.ToLower(w.name()), " ", "-") + ".pprof"
 			fmt.Fprintln(os.Stderr, "profiling:", name)
-			if err := r.profileUnder(ctx, w, filepath.Join(dir, name)); err != nil {
+			if err := s.profileUnder(ctx, w, filepath.Join(dir, name)); err != nil {
 				return fmt.Errorf("profiling %s: %w", w.name(), err)
 			}
 		}
@@ -33,14 +33,14 @@ func (r *side) profile(ctx context.Context, dir string) error {
 }
 
 // profileUnder fetches a profile while batches of the workload run.
-func (r *side) profileUnder(ctx context.Context, w workload, path string) error {
+func (s *side) profileUnder(ctx context.Context, w workload, path string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	g.Go(func() error {
 		defer close(done)
-		return r.fetchProfile(ctx, path)
+		return s.fetchProfile(ctx, path)
 	})
 	g.Go(func() error {
 		for {
@@ -49,7 +49,7 @@ func (r *side) profileUnder(ctx context.Context, w workload, path string) error 
 				return nil
 			default:
 			}
-			if _, err := r.through().run(ctx, w, 0, profileTime/10); err != nil {
+			if _, err := s.through().run(ctx, w, 0, profileTime/10); err != nil {
 				return err
 			}
 		}
@@ -58,13 +58,13 @@ func (r *side) profileUnder(ctx context.Context, w workload, path string) error 
 }
 
 // fetchProfile writes a CPU profile of the gateway to a file.
-func (r *side) fetchProfile(ctx context.Context, path string) (err error) {
-	return r.fetchPprof(ctx, fmt.Sprintf("profile?seconds=%d", int(profileTime.Seconds())), path)
+func (s *side) fetchProfile(ctx context.Context, path string) (err error) {
+	return s.fetchPprof(ctx, fmt.Sprintf("profile?seconds=%d", int(profileTime.Seconds())), path)
 }
 
 // fetchPprof writes what the gateway answers below /debug/pprof/ to a file.
-func (r *side) fetchPprof(ctx context.Context, what, path string) error {
-	url := r.gateway.AdminEndpoint + "/debug/pprof/" + what
+func (s *side) fetchPprof(ctx context.Context, what, path string) error {
+	url := s.gateway.AdminEndpoint + "/debug/pprof/" + what
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

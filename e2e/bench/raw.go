@@ -112,15 +112,14 @@ func (c *rawClient) connect(ctx context.Context) (*rawConn, error) {
 	return &rawConn{conn, bufio.NewReader(conn)}, nil
 }
 
-// Close closes the idle connections.
-func (c *rawClient) Close() error {
+// close closes the idle connections.
+func (c *rawClient) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, conn := range c.idle {
 		_ = conn.Close()
 	}
 	c.idle = nil
-	return nil
 }
 
 // errorCode returns the code of an S3 error document, "" if it is none.

@@ -72,7 +72,7 @@ func newGatewayProcess(ctx context.Context, g *stack.Gateway) (*gatewayProcess, 
 }
 
 func (p *gatewayProcess) usage(ctx context.Context, reset bool) (usage, error) {
-	u, err := processUsage(p.Service.PID, reset)
+	u, err := processUsage(p.PID, reset)
 	if err != nil {
 		return u, err
 	}

@@ -7,7 +7,7 @@
 // Usage:
 //
 //	bench [-what LIST] [-store discard|versitygw|minio] [-rounds N] [-quick]
-//	      [-update] [-profile DIR]
+//	      [-update] [-profile DIR] [-set NAME=VALUE ...]
 //	      [-gateway URL [-gateway-ca FILE] [-gateway-pid PID]]
 //	bench -what jobs|console -store minio|versitygw [-rounds N]
 //
@@ -48,9 +48,10 @@ type options struct {
 	rounds   int
 	quick    bool
 	update   bool
-	profile  string // folder for profiles; "" for none
-	other    login  // of the second gateway; no endpoint: there is none
-	otherPID int    // its process; 0: not known
+	profile  string            // folder for profiles; "" for none
+	settings map[string]string // further settings of the gateway
+	other    login             // of the second gateway; no endpoint: there is none
+	otherPID int               // its process; 0: not known
 }
 
 // measurements are what -what can list, in the order of a full run.
@@ -88,6 +89,7 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "only the base points of cost, two short rounds: less than two minutes")
 	flag.BoolVar(&o.update, "update", false, "write the tables and plots into docs/PERFORMANCE.md")
 	flag.StringVar(&o.profile, "profile", "", "write profiles of the gateway to this folder")
+	flag.Func("set", "a setting of the gateway, NAME=VALUE; may be repeated", o.set)
 	flag.StringVar(&o.other.endpoint, "gateway", "", "URL of a second gateway to measure beside ours")
 	flag.StringVar(&o.other.caFile, "gateway-ca", "", "file with the certificates to trust it by")
 	flag.IntVar(&o.otherPID, "gateway-pid", 0, "its process on this machine, for CPU time and memory")
@@ -113,6 +115,19 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// set adds a setting of the gateway.
+func (o *options) set(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok {
+		return fmt.Errorf("%w: a setting is NAME=VALUE", errOptions)
+	}
+	if o.settings == nil {
+		o.settings = make(map[string]string)
+	}
+	o.settings[name] = value
+	return nil
 }
 
 // names lists the measurements.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"ssegw/e2e/stack"
@@ -73,13 +74,15 @@ func startSide(ctx context.Context, r *rig, kind sideKind) (*side, error) {
 
 // gatewayEnv returns the gateway's settings. Buckets have rules of their own.
 func (s *side) gatewayEnv() map[string]string {
-	if !s.tls {
-		return map[string]string{"SSEGW_TLS_TERMINATED": "true"} // SSE-C over http
+	env := map[string]string{"SSEGW_TLS_TERMINATED": "true"} // SSE-C over http
+	if s.tls {
+		env = map[string]string{
+			"SSEGW_HTTP2":           "on", // clients choose
+			"SSEGW_UPSTREAM_CAPATH": s.server.CAFile,
+		}
 	}
-	return map[string]string{
-		"SSEGW_HTTP2":           "on", // clients choose
-		"SSEGW_UPSTREAM_CAPATH": s.server.CAFile,
-	}
+	maps.Copy(env, s.options.settings)
+	return env
 }
 
 // startStore starts the store of the side.

@@ -388,6 +388,12 @@ func TestOptions(t *testing.T) {
 	if err := o.check(); err != nil || !o.wants("cost", false) || o.wants("held", false) {
 		t.Errorf("%+v, %v", o, err)
 	}
+	if err := o.set("SSEGW_LOG_LEVEL=warn"); err != nil || o.settings["SSEGW_LOG_LEVEL"] != "warn" {
+		t.Errorf("settings %v, %v", o.settings, err)
+	}
+	if err := o.set("SSEGW_LOG_LEVEL"); !errors.Is(err, errOptions) {
+		t.Errorf("a setting without a value: %v", err)
+	}
 	o = options{rounds: 1}
 	if err := o.check(); err != nil || !o.wants("held", false) || o.wants("jobs", true) {
 		t.Errorf("%+v, %v", o, err)

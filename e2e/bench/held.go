@@ -135,8 +135,12 @@ func (s *side) hold(ctx context.Context, name string, do func(ctx context.Contex
 
 // heldUpload uploads an object and pauses after its beginning.
 func (s *side) heldUpload(ctx context.Context, begun func(), release <-chan struct{}) error {
+	return heldUpload(ctx, s.through().client, begun, release)
+}
+
+func heldUpload(ctx context.Context, c *client, begun func(), release <-chan struct{}) error {
 	body := content{size: heldSize}
-	return s.through().client.call(ctx, request{
+	return c.call(ctx, request{
 		method: http.MethodPut, bucket: sseKMS.bucket(), key: discarded + "held", body: body,
 		reader: &pausedReader{Reader: body.reader(), left: heldBegin, pause: func() { begun(); <-release }},
 	})

@@ -84,7 +84,10 @@ func (s *side) measureOverload(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return row("the peak again", newLoad(peakTime, 1, client.do), again)
+	if err := row("the peak again", newLoad(peakTime, 1, client.do), again); err != nil {
+		return err
+	}
+	return s.measureRefusals(ctx)
 }
 
 // findPeak returns a new load, and the fewest clients that reach nearly the

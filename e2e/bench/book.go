@@ -26,6 +26,9 @@ func (b *book) open(name string) {
 	b.chapters[name] = b.current
 }
 
+// drop forgets a chapter.
+func (b *book) drop(name string) { delete(b.chapters, name) }
+
 // Write adds to the current chapter.
 func (b *book) Write(p []byte) (int, error) {
 	b.current.Write(p)

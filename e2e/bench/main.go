@@ -174,8 +174,8 @@ func (o options) wants(name string, alone bool) bool {
 	return strings.Contains(","+o.what+",", ","+name+",")
 }
 
-// run measures in a temporary directory and removes it afterwards. A limit that
-// is exceeded does not end the run.
+// run measures in a temporary directory and removes it afterwards. A
+// measurement that fails does not end the run.
 func run(ctx context.Context, o options) (err error) {
 	if err := o.check(); err != nil {
 		return err
@@ -205,11 +205,17 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		book.open(m.name)
 		printHead(book, o)
-		if err := m.measure(ctx, rig); errors.Is(err, errLimit) {
-			missed = append(missed, err)
-		} else if err != nil {
-			fmt.Fprint(os.Stderr, rig.stack.Logs(4<<10))
-			return fmt.Errorf("%s: %w", m.name, err)
+		err := m.measure(ctx, rig)
+		if err == nil {
+			continue
+		}
+		missed = append(missed, fmt.Errorf("%s: %w", m.name, err))
+		if !errors.Is(err, errLimit) {
+			fmt.Fprintf(os.Stderr, "%s%s failed: %v\n", rig.stack.Logs(4<<10), m.name, err)
+			book.drop(m.name)
+		}
+		if ctx.Err() != nil {
+			return errors.Join(missed...)
 		}
 	}
 	if o.update {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -38,7 +39,7 @@ func limitMemory(ctx context.Context, log *zap.Logger) {
 
 const (
 	// releaseInterval is how often the gateway looks whether memory can be
-	// released. Garbage of a burst is gone after at most two looks.
+	// released. Garbage of a burst is gone after at most three looks.
 	releaseInterval = 20 * time.Second
 	// minRelease is how many bytes make it worth collecting garbage.
 	minRelease = 32 << 20
@@ -51,10 +52,12 @@ func releaseMemory(ctx context.Context) {
 	ticker := time.NewTicker(releaseInterval)
 	defer ticker.Stop()
 	var r releaser
+	r.due(readMemory()) // before any burst
 	for {
 		select {
 		case <-ticker.C:
 			if r.due(readMemory()) {
+				runtime.GC() // pools keep their buffers until the second collection
 				debug.FreeOSMemory()
 				r.released(readMemory())
 			}
@@ -84,20 +87,29 @@ func readMemory() memory {
 
 // releaser decides when to release memory.
 type releaser struct {
-	least     uint64 // held since the last release
+	least     uint64 // held at any look
 	allocated uint64 // at the last look
+	rest      bool   // the last look released memory
 }
 
-// due reports whether the heap has grown since the last release, and what was
-// allocated since the last look is little in comparison: a busy gateway would
-// need the memory again at once.
+// due reports whether much more is held than at the best time so far, and
+// little of it was allocated since the last look: a busy gateway would need the
+// memory again at once. Whether what is held is garbage is known only
+// afterwards. What was in use last time, such as the buffers of requests that
+// waited for their clients, may be garbage now. So due does not remember it,
+// but rests for a look after each release, to cost little.
 func (r *releaser) due(m memory) bool {
-	recent := m.allocated - r.allocated
-	r.allocated = m.allocated
+	recent, rest := m.allocated-r.allocated, r.rest
+	if r.allocated == 0 {
+		r.least = m.held // the first look
+	}
+	r.allocated, r.rest = m.allocated, false
 	r.least = min(r.least, m.held)
 	excess := m.held - r.least
-	return excess >= minRelease && recent < excess/4
+	return !rest && excess >= minRelease && recent < excess/4
 }
 
 // released takes note of what is left after a release.
-func (r *releaser) released(m memory) { r.least, r.allocated = m.held, m.allocated }
+func (r *releaser) released(m memory) {
+	r.least, r.allocated, r.rest = min(r.least, m.held), m.allocated, true
+}

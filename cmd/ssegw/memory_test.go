@@ -25,11 +25,14 @@ func TestReleaser(t *testing.T) {
 		{300, 76, false, 0, "it still goes on"},
 		{300, 1, true, 40, "the burst is over"},
 		{45, 5, false, 0, "there is nothing to release"},
-		{71, 6, false, 0, "little has come since"},
+		{51, 6, false, 0, "little has come since"},
 		{72, 1, true, 72, "much has come since, and it turns out to be in use"},
-		{75, 1, false, 0, "what is in use is not looked for again"},
-		{30, 1, false, 0, "the collector has run"},
-		{70, 1, true, 30, "the heap has grown since then"},
+		{75, 1, false, 0, "it rests for a look"},
+		{75, 1, true, 30, "what was in use is garbage now"},
+		{75, 1, false, 0, "it rests again"},
+		{40, 1, false, 0, "the collector has run"},
+		{70, 20, false, 0, "the heap grows"},
+		{70, 1, true, 30, "it has grown and is quiet"},
 	} {
 		now.held, now.allocated = step.held<<20, now.allocated+step.allocated<<20
 		if due := r.due(now); due != step.due {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"strconv"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,8 +21,8 @@ import (
 
 // bareProxy is this program running as a bare reverse proxy. It shows what a Go
 // process in the middle costs that neither verifies nor seals. It ends when its
-// standard input ends. It answers each line of its input with the CPU time that
-// it has used, in nanoseconds.
+// standard input ends. It answers each line of its input with its CPU time so
+// far, in nanoseconds, and how many objects it has allocated.
 type bareProxy struct {
 	endpoint string
 	cmd      *exec.Cmd
@@ -71,22 +72,28 @@ func startBare(o bareOptions) (*bareProxy, error) {
 	return b, nil
 }
 
-// cpu returns the user and system time that the proxy has used.
-func (b *bareProxy) cpu() (time.Duration, error) {
+// usage asks the proxy for its CPU time and its allocations.
+func (b *bareProxy) usage(_ context.Context, reset bool) (usage, error) {
+	u, err := processUsage(func() (int, error) { return b.cmd.Process.Pid, nil }, reset)
+	if err != nil {
+		return u, err
+	}
+	cpu, allocs, err := b.ask()
+	u.cpu, u.allocs, u.kes = cpu.Seconds(), float64(allocs), 0
+	return u, err
+}
+
+// ask returns what the proxy says about itself.
+func (b *bareProxy) ask() (cpu time.Duration, allocs uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, err := io.WriteString(b.in, "cpu\n"); err != nil {
-		return 0, fmt.Errorf("asking the bare proxy: %w", err)
+	if _, err := io.WriteString(b.in, "usage\n"); err != nil {
+		return 0, 0, fmt.Errorf("asking the bare proxy: %w", err)
 	}
-	line, err := b.out.ReadString('\n')
-	if err != nil {
-		return 0, fmt.Errorf("asking the bare proxy: %w", err)
+	if _, err := fmt.Fscanln(b.out, &cpu, &allocs); err != nil {
+		return 0, 0, fmt.Errorf("asking the bare proxy: %w", err)
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("asking the bare proxy: %w", err)
-	}
-	return time.Duration(n), nil
+	return cpu, allocs, nil
 }
 
 // Close ends the proxy.
@@ -121,11 +128,13 @@ func serveBare(o bareOptions, in io.Reader, out io.Writer) error {
 		return err
 	}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		var usage syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		var used syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
 			return fmt.Errorf("reading the own usage: %w", err)
 		}
-		if _, err := fmt.Fprintln(out, usage.Utime.Nano()+usage.Stime.Nano()); err != nil {
+		allocs := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+		metrics.Read(allocs)
+		if _, err := fmt.Fprintln(out, used.Utime.Nano()+used.Stime.Nano(), allocs[0].Value.Uint64()); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -13,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,9 +27,6 @@ import (
 )
 
 const (
-	bucket          = "bench"
-	unsignedPayload = "UNSIGNED-PAYLOAD"
-
 	// bufferSize is the length in bytes of this program's buffers for bodies.
 	// It is large, so that client, sink and bare proxy cost little.
 	bufferSize = 128 << 10
@@ -37,14 +37,12 @@ var (
 	buffers    = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 )
 
-// client sends signed S3 requests with unsigned bodies, which is the least work
-// for a client over http. It is safe for concurrent use.
+// client sends signed S3 requests. It is safe for concurrent use.
 type client struct {
 	endpoint    string
 	credentials aws.Credentials
 	signer      *v4.Signer
 	transport   *http.Transport
-	sealing     http.Header // of each PUT of an object
 }
 
 // newClient returns a client of an endpoint. ca is a file with the certificates
@@ -72,7 +70,7 @@ func newTransport(ca string, http2 bool) (*http.Transport, error) {
 			return largeWrites{c}, err
 		},
 		DisableCompression:  true,
-		MaxIdleConnsPerHost: 64,
+		MaxIdleConnsPerHost: 8192,
 	}
 	if http2 {
 		t.Protocols = new(http.Protocols)
@@ -107,52 +105,63 @@ func copyLarge(dst io.Writer, src io.Reader) (int64, error) {
 // errContent means that an object has changed since it was stored.
 var errContent = errors.New("bench: object changed")
 
-// makeBucket makes a bucket.
-func (c *client) makeBucket(ctx context.Context, bucket string) error {
-	resp, err := c.send(ctx, http.MethodPut, bucket, "", "", content{})
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+// A request is what a client sends.
+type request struct {
+	method   string
+	bucket   string
+	key      string
+	query    string      // without the question mark
+	header   http.Header // further headers
+	payload  payload     // of the body; "": unsigned
+	body     content
+	reader   io.Reader // of the body; nil: the content's own
+	document string    // the body, if it is not "" and body is empty
 }
+
+// An answerError is an answer that refuses a request.
+type answerError struct {
+	status int
+	code   string        // of S3, "" if there is none
+	after  time.Duration // when the client should try again, 0 if the answer does not tell
+	what   string
+}
+
+func (e *answerError) Error() string { return e.what }
 
 // put stores an object.
-func (c *client) put(ctx context.Context, key string, body content) error {
-	return c.putIn(ctx, bucket, key, body)
+func (c *client) put(ctx context.Context, r request, body content) error {
+	r.method, r.body = http.MethodPut, body
+	return c.call(ctx, r)
 }
 
-func (c *client) putIn(ctx context.Context, bucket, key string, body content) error {
-	resp, err := c.send(ctx, http.MethodPut, bucket, key, "", body)
+// get reads an object, or a range of it, and compares it with the expected
+// content.
+func (c *client) get(ctx context.Context, r request, want content) error {
+	return c.getThrough(ctx, r, want, func(body io.Reader) io.Reader { return body })
+}
+
+// getThrough is get with a reader between the answer and the comparison.
+func (c *client) getThrough(ctx context.Context, r request, want content, through func(io.Reader) io.Reader) error {
+	r.method = http.MethodGet
+	resp, err := c.send(ctx, r)
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
-}
-
-// get reads an object and compares it with the expected content.
-func (c *client) get(ctx context.Context, key string, want content) error {
-	return c.read(ctx, key, "", want)
-}
-
-// getRange reads the middle of an object of the size of whole, with the length
-// of want, which begins at a multiple of the content's block.
-func (c *client) getRange(ctx context.Context, key string, whole, want content) error {
-	first := whole.size / 2 / int64(len(block)) * int64(len(block))
-	return c.read(ctx, key, fmt.Sprintf("bytes=%d-%d", first, first+want.size-1), want)
-}
-
-// head asks for the headers of an object.
-func (c *client) head(ctx context.Context, key string) error {
-	resp, err := c.send(ctx, http.MethodHead, bucket, key, "", content{})
+	defer resp.Body.Close()
+	sum := crc32.New(castagnoli)
+	n, err := copyLarge(sum, through(resp.Body))
 	if err != nil {
-		return err
+		return fmt.Errorf("reading %s: %w", r.key, err)
 	}
-	return resp.Body.Close()
+	if n != want.size || sum.Sum32() != want.sum {
+		return fmt.Errorf("%w: %s has %d bytes with CRC32C %08x, want %d with %08x", errContent, r.key, n, sum.Sum32(), want.size, want.sum)
+	}
+	return nil
 }
 
 // list lists a bucket of n objects.
 func (c *client) list(ctx context.Context, bucket string, n int) error {
-	resp, err := c.send(ctx, http.MethodGet, bucket, "?list-type=2", "", content{})
+	resp, err := c.send(ctx, request{method: http.MethodGet, bucket: bucket, query: "list-type=2"})
 	if err != nil {
 		return err
 	}
@@ -164,52 +173,92 @@ func (c *client) list(ctx context.Context, bucket string, n int) error {
 	return err
 }
 
-func (c *client) read(ctx context.Context, key, ranged string, want content) error {
-	resp, err := c.send(ctx, http.MethodGet, bucket, key, ranged, content{})
+// document sends a request and decodes the document of the answer.
+func (c *client) document(ctx context.Context, r request, into any) error {
+	resp, err := c.send(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	sum := crc32.New(castagnoli)
-	n, err := copyLarge(sum, resp.Body)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", key, err)
-	}
-	if n != want.size || sum.Sum32() != want.sum {
-		return fmt.Errorf("%w: %s has %d bytes with CRC32C %08x, want %d with %08x", errContent, key, n, sum.Sum32(), want.size, want.sum)
-	}
-	return nil
+	return xml.NewDecoder(resp.Body).Decode(into)
 }
 
-// send sends one request, with a Range header unless ranged is "". key may end
-// in a query. The status of the answer is 200 or 206. The caller closes its
-// body.
-func (c *client) send(ctx context.Context, method, bucket, key, ranged string, body content) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.endpoint+"/"+bucket+"/"+key, nil)
+// call sends a request and reads the answer to its end.
+func (c *client) call(ctx context.Context, r request) error {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// send sends one request. The status of the answer is below 300; otherwise the
+// error is an [*answerError]. The caller closes the body of the answer.
+func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	req, err := c.sign(ctx, r)
 	if err != nil {
 		return nil, err
-	}
-	if body.size > 0 {
-		req.Body, req.ContentLength = io.NopCloser(body.reader()), body.size
-	}
-	req.Header.Set("X-Amz-Content-Sha256", unsignedPayload)
-	if body.size > 0 {
-		maps.Copy(req.Header, c.sealing)
-	}
-	if ranged != "" {
-		req.Header.Set("Range", ranged)
-	}
-	if err := c.signer.SignHTTP(ctx, c.credentials, req, unsignedPayload, "s3", stack.Region, time.Now()); err != nil {
-		return nil, fmt.Errorf("signing: %w", err)
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
-		return nil, fmt.Errorf("%s %s: %s %s", method, req.URL.Path, resp.Status, strings.TrimSpace(string(text)))
+	if resp.StatusCode >= 300 {
+		return nil, refused(r, resp)
 	}
 	return resp, nil
+}
+
+// sign makes a signed request.
+func (c *client) sign(ctx context.Context, r request) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, c.endpoint+"/"+r.bucket+"/"+r.key, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.URL.RawQuery = r.query
+	maps.Copy(req.Header, r.header)
+	reader, hash, now := r.reader, string(cmp.Or(r.payload, unsigned)), time.Now()
+	var frame func(secretKey string, at time.Time) io.Reader
+	switch {
+	case r.body.size > 0:
+		if reader == nil {
+			reader = r.body.reader()
+		}
+		req.ContentLength = r.body.size
+		switch r.payload {
+		case signed:
+			hash = r.body.sha256()
+		case signedChunks, trailer:
+			frame = r.payload.frame(req, r.body, reader)
+		}
+	case r.document != "":
+		reader, req.ContentLength = strings.NewReader(r.document), int64(len(r.document))
+		fallthrough
+	default:
+		hash = string(unsigned)
+	}
+	req.Header.Set("X-Amz-Content-Sha256", hash)
+	if err := c.signer.SignHTTP(ctx, c.credentials, req, hash, "s3", stack.Region, now); err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if frame != nil {
+		reader = frame(c.credentials.SecretAccessKey, now)
+	}
+	if reader != nil {
+		req.Body = io.NopCloser(reader)
+	}
+	return req, nil
+}
+
+// refused returns the error of an answer and closes it.
+func refused(r request, resp *http.Response) *answerError {
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	return &answerError{
+		status: resp.StatusCode, code: errorCode(text), after: time.Duration(seconds) * time.Second,
+		what: fmt.Sprintf("%s /%s/%s: %s %s", r.method, r.bucket, r.key, resp.Status, strings.TrimSpace(string(text[:min(len(text), 1024)]))),
+	}
 }

@@ -32,8 +32,8 @@ const (
 
 // measureConsole reads small objects with and without viewers of the console,
 // in turn, and shows the CPU time of a gateway that is idle.
-func (r *rig) measureConsole(ctx context.Context, rounds int) error {
-	client := r.sdk(r.through().client)
+func (s *side) measureConsole(ctx context.Context) error {
+	client := s.sdk(s.through().client)
 	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(consoleBucket)}); err != nil {
 		return err
 	}
@@ -44,17 +44,17 @@ func (r *rig) measureConsole(ctx context.Context, rounds int) error {
 			return err
 		}
 	}
-	if err := r.idle(ctx); err != nil {
+	if err := s.idle(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\n### Console: GET of 4 KiB, %d in flight, with %d viewers\n\n| round | viewers | requests/s | p50 ms | p99 ms | gateway CPU s |\n|--:|--:|--:|--:|--:|--:|\n", consoleWorkers, viewers)
-	for round := range rounds {
+	fmt.Fprintf(s.out, "\n### Console: GET of 4 KiB, %d in flight, with %d viewers\n\n| round | viewers | requests/s | p50 ms | p99 ms | gateway CPU s |\n|--:|--:|--:|--:|--:|--:|\n", consoleWorkers, viewers)
+	for round := range s.options.rounds {
 		order := []int{0, viewers}
 		if round%2 == 1 {
 			slices.Reverse(order)
 		}
 		for _, n := range order {
-			if err := r.readWatched(ctx, client, round+1, n); err != nil {
+			if err := s.readWatched(ctx, client, round+1, n); err != nil {
 				return err
 			}
 		}
@@ -63,8 +63,8 @@ func (r *rig) measureConsole(ctx context.Context, rounds int) error {
 }
 
 // idle shows the CPU time of the gateway while nobody uses it.
-func (r *rig) idle(ctx context.Context) error {
-	before, err := r.gateway.Usage()
+func (s *side) idle(ctx context.Context) error {
+	before, err := s.gateway.Usage()
 	if err != nil {
 		return err
 	}
@@ -73,20 +73,20 @@ func (r *rig) idle(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(consolePhase):
 	}
-	after, err := r.gateway.Usage()
-	fmt.Printf("\nAn idle gateway used %d ms of CPU time in %v.\n", (after.CPU - before.CPU).Milliseconds(), consolePhase)
+	after, err := s.gateway.Usage()
+	fmt.Fprintf(s.out, "\nAn idle gateway used %d ms of CPU time in %v.\n", (after.CPU - before.CPU).Milliseconds(), consolePhase)
 	return err
 }
 
 // readWatched reads for one phase, watched by n viewers, and prints a row.
-func (r *rig) readWatched(ctx context.Context, client *s3.Client, round, n int) error {
+func (s *side) readWatched(ctx context.Context, client *s3.Client, round, n int) error {
 	phase, cancel := context.WithTimeout(ctx, consolePhase)
 	defer cancel()
 	watching, watched := errgroup.WithContext(phase)
 	for i := range n {
-		watching.Go(func() error { return watch(watched, r.gateway, i) })
+		watching.Go(func() error { return watch(watched, s.gateway, i) })
 	}
-	before, err := r.gateway.Usage()
+	before, err := s.gateway.Usage()
 	if err != nil {
 		return err
 	}
@@ -116,13 +116,13 @@ func (r *rig) readWatched(ctx context.Context, client *s3.Client, round, n int) 
 	if err := watching.Wait(); err != nil {
 		return err
 	}
-	after, err := r.gateway.Usage()
+	after, err := s.gateway.Usage()
 	if err != nil {
 		return err
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(took...)))
 	at := func(p int) float64 { return float64(all[len(all)*p/100].Microseconds()) / 1000 }
-	fmt.Printf("| %d | %d | %.0f | %.2f | %.2f | %.2f |\n", round, n, float64(len(all))/consolePhase.Seconds(), at(50), at(99), (after.CPU - before.CPU).Seconds())
+	fmt.Fprintf(s.out, "| %d | %d | %.0f | %.2f | %.2f | %.2f |\n", round, n, float64(len(all))/consolePhase.Seconds(), at(50), at(99), (after.CPU - before.CPU).Seconds())
 	return nil
 }
 

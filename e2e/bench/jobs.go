@@ -33,16 +33,16 @@ const (
 // measureJobs compares encrypt with GET and PUT through the gateway, and rekey
 // with copies by the store itself. It also compares rekey with uploads of one
 // copied part by the store, the least that a conditional copy can be.
-func (r *rig) measureJobs(ctx context.Context, rounds int) error {
-	j := &jobBench{rig: r, direct: r.sdk(r.targets[0].client), through: r.sdk(r.through().client)}
+func (s *side) measureJobs(ctx context.Context) error {
+	j := &jobBench{side: s, direct: s.sdk(s.targets[0].client), through: s.sdk(s.through().client)}
 	if err := j.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\n### Jobs: %d objects of %d MiB, %d at a time\n\n| round | what | seconds | to | CPU s: command or client | store | KES | peak MiB | MiB between gateway and store |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n", jobObjects, jobSize/mib, jobParallel)
+	fmt.Fprintf(s.out, "\n### Jobs: %d objects of %d MiB, %d at a time\n\n| round | what | seconds | to | CPU s: command or client | store | KES | peak MiB | MiB between gateway and store |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n", jobObjects, jobSize/mib, jobParallel)
 	if err := j.fill(ctx); err != nil {
 		return err
 	}
-	for round := range rounds {
+	for round := range s.options.rounds {
 		if err := j.round(ctx, round+1); err != nil {
 			return err
 		}
@@ -52,13 +52,13 @@ func (r *rig) measureJobs(ctx context.Context, rounds int) error {
 
 // jobBench measures jobs.
 type jobBench struct {
-	*rig
+	*side
 	direct, through *s3.Client
 	counter         *stack.Counter
 	keys            [2]string // KES keys; each round goes from the first to the second
 }
 
-func (r *rig) sdk(c *client) *s3.Client {
+func (s *side) sdk(c *client) *s3.Client {
 	return s3.New(stack.SDKOptions(c.endpoint, c.credentials.AccessKeyID, c.credentials.SecretAccessKey))
 }
 
@@ -118,7 +118,7 @@ func (j *jobBench) measure(f func(c *cost) error) (c cost, err error) {
 
 // cpu returns the CPU times of the store, of KES and of this program.
 func (j *jobBench) cpu() (times [3]time.Duration, err error) {
-	for i, s := range [...]*stack.Service{j.store.Service, j.kes.Service} {
+	for i, s := range [...]*stack.Service{j.server.Service, j.kes.Service} {
 		u, err := s.Usage()
 		if err != nil {
 			return times, err
@@ -216,7 +216,7 @@ func (j *jobBench) round(ctx context.Context, round int) error {
 		return err
 	}
 	row := func(what string, c cost, ratio string, moved float64) {
-		fmt.Printf("| %d | %s | %.2f | %s | %.1f | %.1f | %.1f | %d | %.1f |\n", round, what, c.took.Seconds(), ratio,
+		fmt.Fprintf(j.out, "| %d | %s | %.2f | %s | %.1f | %.1f | %.1f | %d | %.1f |\n", round, what, c.took.Seconds(), ratio,
 			c.own.Seconds(), c.store.Seconds(), c.kes.Seconds(), c.peak/mib, moved)
 	}
 	row("GET and PUT through the gateway", passed, "", 0)

@@ -29,7 +29,7 @@ func (r *rig) measureKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(table)
+	fmt.Fprint(r.out, table)
 	return nil
 }
 

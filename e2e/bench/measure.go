@@ -5,155 +5,147 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// A workload is a number of equal requests, some of them in parallel.
-type workload struct {
-	name     string
-	size     int64 // bytes of each object, or of its part that is read
-	whole    int64 // bytes of the object whose part is read; 0: all is read
-	requests int   // of one batch
-	parallel int
-	ops      []operation
-}
-
-var (
-	large = workload{name: "64 MiB", size: 64 << 20, requests: 12, parallel: 2, ops: []operation{opPut, opGet}}
-	small = workload{name: "4 KiB", size: 4 << 10, requests: 4000, parallel: 8, ops: []operation{opPut, opGet, opHead}}
-	parts = workload{name: "1 MiB of 64 MiB", size: 1 << 20, whole: 64 << 20, requests: 400, parallel: 4, ops: []operation{opRange}}
-)
-
-// quickly returns w with few requests.
-func (w workload) quickly() workload {
-	w.requests = max(w.requests/2, 2*w.parallel)
-	return w
-}
-
-// readSize is the size in bytes of the object that is read.
-func (w workload) readSize() int64 { return max(w.size, w.whole) }
-
-// An operation is what the requests of a batch do.
-type operation string
-
-const (
-	opPut   operation = "PUT"
-	opGet   operation = "GET"
-	opRange operation = "GET, range"
-	opHead  operation = "HEAD"
-	opCold  operation = "LIST, cold"
-	opWarm  operation = "LIST, warm"
-)
-
-// A batch holds the measurements of one workload's requests to one target.
+// A batch holds the measurements of a workload's requests to one target.
 type batch struct {
 	wall      time.Duration
-	cpu       time.Duration // of the process in the middle
 	latencies []time.Duration
-	calls     calls // made meanwhile
+	used      usage // by the process in the middle
 }
 
-// A result holds all batches of one operation and target.
+// A result holds all batches of one workload and target.
 type result struct {
-	op      operation
+	workload
 	target  string
 	batches []batch
 }
 
-// measure runs the workload on all targets in turns. It runs rounds rounds
-// after one that does not count. Results are in the order of
-// the operations and then of the targets.
-func (r *rig) measure(ctx context.Context, w workload, rounds int) ([]*result, error) {
-	body := newContent(w.size)
-	var results []*result
-	for _, op := range w.ops {
-		for _, t := range r.targets {
-			results = append(results, &result{op: op, target: t.name})
-		}
+// measureCost measures the groups round by round: each round runs every
+// workload through every target in turn. Round 0 does not count: it fills
+// pools, caches and connections.
+func (r *rig) measureCost(ctx context.Context) error {
+	all := groups()
+	if r.options.quick {
+		all = slices.DeleteFunc(all, func(g group) bool { return !g.quick })
 	}
-	for _, t := range r.targets {
-		if err := t.client.put(ctx, t.readKey(w), newContent(w.readSize())); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.name, err)
-		}
-	}
-	for round := range rounds + 1 {
-		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", w.name, round, rounds)
-		for i, res := range results {
-			b, err := r.targets[i%len(r.targets)].run(ctx, w, res.op, body)
+	results := make([][]*result, len(all))
+	for i, g := range all {
+		for _, w := range g.workloads {
+			of, err := r.prepare(ctx, w)
 			if err != nil {
-				return nil, fmt.Errorf("%s %s: %w", res.target, res.op, err)
+				return err
 			}
-			if round > 0 { // the first round fills pools, caches and connections
-				res.batches = append(res.batches, b)
+			results[i] = append(results[i], of...)
+		}
+	}
+	for round := range r.options.rounds + 1 {
+		if err := r.fillPages(ctx, round); err != nil {
+			return err
+		}
+		for i, g := range all {
+			fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", g.name, round, r.options.rounds)
+			for _, res := range results[i] {
+				if err := r.runBatch(ctx, res, round); err != nil {
+					return fmt.Errorf("%s, %s, %s: %w", res.name(), protocol(res.tls), res.target, err)
+				}
 			}
 		}
+	}
+	for i, g := range all {
+		fmt.Fprint(r.out, costTable(g.name, results[i]))
+	}
+	r.results = slices.Concat(results...)
+	fmt.Fprint(r.out, ratioTable(r.results))
+	if r.options.profile == "" {
+		return nil
+	}
+	s, err := r.side(ctx, false)
+	if err != nil {
+		return err
+	}
+	return s.profile(ctx, r.options.profile)
+}
+
+// prepare stores what the workload reads, and returns its empty results.
+func (r *rig) prepare(ctx context.Context, w workload) ([]*result, error) {
+	s, err := r.sideOf(ctx, w.store, w.tls)
+	if err != nil {
+		return nil, err
+	}
+	var results []*result
+	for _, name := range w.ways {
+		t := s.target(name)
+		if t == nil {
+			continue // this side does not have it
+		}
+		if err := t.prepare(ctx, w); err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", w.name(), name, err)
+		}
+		results = append(results, &result{workload: w, target: name})
 	}
 	return results, nil
 }
 
-// readKey is the object that the target's GETs of a workload read.
-func (t *target) readKey(w workload) string {
-	return fmt.Sprintf("get/%s/%d", strings.NewReplacer(" ", "-", ",", "", "/", "").Replace(t.name), w.readSize())
+// runBatch adds a batch to a result, unless the round is 0.
+func (r *rig) runBatch(ctx context.Context, res *result, round int) error {
+	s, err := r.sideOf(ctx, res.store, res.tls)
+	if err != nil {
+		return err
+	}
+	length := res.length(r.options.quick)
+	if res.op.name == opCold.name {
+		length = 0 // only the first listing of a page is cold
+	}
+	b, err := s.target(res.target).run(ctx, res.workload, round, length)
+	if err == nil && round > 0 {
+		res.batches = append(res.batches, b)
+	}
+	return err
 }
 
-// run makes one batch of requests.
-func (t *target) run(ctx context.Context, w workload, op operation, body content) (batch, error) {
-	before, err := t.used(ctx)
-	if err != nil {
-		return batch{}, err
+// run makes requests for some time, at least one of each worker.
+func (t *target) run(ctx context.Context, w workload, round int, length time.Duration) (b batch, err error) {
+	size := w.size
+	if w.op.part > 0 {
+		size = w.op.part
 	}
-	b := batch{latencies: make([]time.Duration, w.requests)}
-	var next atomic.Int64
+	body := contentOf(size)
+	before, err := t.usage(ctx, true)
+	if err != nil {
+		return b, err
+	}
+	took := make([][]time.Duration, w.parallel)
+	var over atomic.Bool
 	g, gctx := errgroup.WithContext(ctx)
 	start := time.Now()
+	timer := time.AfterFunc(length, func() { over.Store(true) })
+	defer timer.Stop()
 	for worker := range w.parallel {
 		g.Go(func() error {
-			for i := next.Add(1) - 1; i < int64(w.requests); i = next.Add(1) - 1 {
+			for {
 				begin := time.Now()
-				if err := t.do(gctx, w, op, worker, body); err != nil {
+				if err := w.op.do(gctx, job{t, w, worker, body, round}); err != nil {
 					return err
 				}
-				b.latencies[i] = time.Since(begin)
+				took[worker] = append(took[worker], time.Since(begin))
+				if length == 0 || over.Load() {
+					return nil
+				}
 			}
-			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return batch{}, err
+		return b, err
 	}
-	b.wall = time.Since(start)
-	after, err := t.used(ctx)
-	b.cpu, b.calls = after.cpu-before.cpu, after.calls.minus(before.calls)
+	b.wall, b.latencies = time.Since(start), slices.Concat(took...)
+	after, err := t.usage(ctx, false)
+	b.used = after.since(before)
 	return b, err
-}
-
-func (t *target) do(ctx context.Context, w workload, op operation, worker int, body content) error {
-	switch op {
-	case opGet:
-		return t.client.get(ctx, t.readKey(w), body)
-	case opRange:
-		return t.client.getRange(ctx, t.readKey(w), content{size: w.whole}, body)
-	case opHead:
-		return t.client.head(ctx, t.readKey(w))
-	}
-	return t.client.put(ctx, fmt.Sprintf("%s%s/%d-%d", discarded, t.client.credentials.AccessKeyID, w.size, worker), body)
-}
-
-// used returns what the process in the middle has used so far.
-func (t *target) used(ctx context.Context) (u batch, err error) {
-	if t.calls != nil {
-		if u.calls, err = t.calls(ctx); err != nil {
-			return u, err
-		}
-	}
-	if t.cpu != nil {
-		u.cpu, err = t.cpu()
-	}
-	return u, err
 }
 
 // median returns the median of f over the batches.
@@ -175,6 +167,5 @@ func (r *result) percentile(p float64) time.Duration {
 	for _, b := range r.batches {
 		all = append(all, b.latencies...)
 	}
-	slices.Sort(all)
-	return all[min(int(float64(len(all))*p/100), len(all)-1)]
+	return percentile(all, p)
 }

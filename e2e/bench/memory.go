@@ -6,46 +6,36 @@ import (
 	"os"
 )
 
-// huge is the workload for measuring memory.
-var huge = workload{name: "1 GiB", size: 1 << 30, requests: 8, parallel: 8}
-
-// memoryBound is the largest resident memory that the gateway may have, in
-// bytes.
-const memoryBound = 150 * mib
+// Memory is measured with huge objects.
+const (
+	hugeSize    = 1 << 30   // bytes of each
+	hugeObjects = 8         // at a time
+	memoryBound = 150 * mib // the largest resident memory that the gateway may have
+)
 
 // measureMemory prints the peak of the gateway's resident memory while huge
 // objects are uploaded, and while they are downloaded. It returns an error if a
 // peak exceeds the limit.
-func (r *rig) measureMemory(ctx context.Context) error {
-	t, body := r.through(), newContent(huge.size)
-	if err := t.client.put(ctx, t.readKey(huge), body); err != nil {
-		return err
-	}
-	fmt.Printf("\n### Gateway memory, %s, %d at a time\n\n", huge.name, huge.parallel)
-	fmt.Print("| operation | resident before, MiB | peak, MiB | bound, MiB | MB/s | CPU s/GiB |\n|---|--:|--:|--:|--:|--:|\n")
-	var err error
-	for _, op := range []operation{opPut, opGet} {
-		fmt.Fprintf(os.Stderr, "memory: %d x %s %s\n", huge.requests, huge.name, op)
-		if e := r.gateway.ResetPeak(); e != nil {
-			return e
+func (s *side) measureMemory(ctx context.Context) error {
+	fmt.Fprintf(s.out, "\n### Gateway memory, 1 GiB, %d at a time\n\n", hugeObjects)
+	fmt.Fprint(s.out, "| operation | peak, MiB | bound, MiB | MiB/s | CPU s/GiB |\n|---|--:|--:|--:|--:|\n")
+	var missed error
+	for _, w := range []workload{{op: opPut, size: hugeSize, parallel: hugeObjects}, {op: opGet, size: hugeSize, parallel: hugeObjects}} {
+		w.complete(false)
+		fmt.Fprintf(os.Stderr, "memory: %d x %s\n", hugeObjects, w.name())
+		t := s.through()
+		if err := t.prepare(ctx, w); err != nil {
+			return err
 		}
-		before, e := r.gateway.Usage()
-		if e != nil {
-			return e
+		b, err := t.run(ctx, w, 0, 0)
+		if err != nil {
+			return err
 		}
-		b, e := t.run(ctx, huge, op, body)
-		if e != nil {
-			return e
-		}
-		after, e := r.gateway.Usage()
-		if e != nil {
-			return e
-		}
-		fmt.Printf("| %s | %d | %d | %d | %.0f | %.2f |\n", op, before.RSS/mib, after.PeakRSS/mib, memoryBound/mib,
-			byBytes.perSecond(b, huge), b.cpu.Seconds()/byBytes.amount(b, huge))
-		if after.PeakRSS >= memoryBound {
-			err = fmt.Errorf("resident memory of the gateway reached %d MiB during %s", after.PeakRSS/mib, op)
+		fmt.Fprintf(s.out, "| %s | %.0f | %d | %.0f | %.2f |\n", w.op.name, b.used.peak/mib, memoryBound/mib,
+			float64(len(b.latencies)*hugeSize)/mib/b.wall.Seconds(), b.used.cpu/float64(len(b.latencies)))
+		if b.used.peak >= memoryBound {
+			missed = fmt.Errorf("%w: resident memory of the gateway reached %.0f MiB during %s", errLimit, b.used.peak/mib, w.name())
 		}
 	}
-	return err
+	return missed
 }

@@ -15,19 +15,17 @@ import (
 // profileTime is how long a CPU profile of the gateway lasts.
 const profileTime = 6 * time.Second
 
-// profile writes CPU profiles of the gateway, DIR/put.pprof and DIR/get.pprof,
-// taken while large objects pass through it.
-func (r *rig) profile(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	for _, w := range []workload{large, small} {
-		body := newContent(w.size)
+// profile writes CPU profiles of the gateway under uploads and downloads of
+// small and large objects to a folder.
+func (s *side) profile(ctx context.Context, dir string) error {
+	for _, size := range []int64{64 * mib, 4 * kib} {
 		for _, op := range []operation{opPut, opGet} {
-			name := strings.ReplaceAll(strings.ToLower(fmt.Sprintf("%s-%s.pprof", op, w.name)), " ", "")
+			w := workload{op: op, size: size}
+			w.complete(false)
+			name := strings.ReplaceAll(strings.ToLower(w.name()), " ", "-") + ".pprof"
 			fmt.Fprintln(os.Stderr, "profiling:", name)
-			if err := r.profileUnder(ctx, w, op, body, filepath.Join(dir, name)); err != nil {
-				return fmt.Errorf("profiling %s: %w", op, err)
+			if err := s.profileUnder(ctx, w, filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("profiling %s: %w", w.name(), err)
 			}
 		}
 	}
@@ -35,14 +33,14 @@ func (r *rig) profile(ctx context.Context, dir string) error {
 }
 
 // profileUnder fetches a profile while batches of the workload run.
-func (r *rig) profileUnder(ctx context.Context, w workload, op operation, body content, path string) error {
+func (s *side) profileUnder(ctx context.Context, w workload, path string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	g.Go(func() error {
 		defer close(done)
-		return r.fetchProfile(ctx, path)
+		return s.fetchProfile(ctx, path)
 	})
 	g.Go(func() error {
 		for {
@@ -51,7 +49,7 @@ func (r *rig) profileUnder(ctx context.Context, w workload, op operation, body c
 				return nil
 			default:
 			}
-			if _, err := r.through().run(ctx, w, op, body); err != nil {
+			if _, err := s.through().run(ctx, w, 0, profileTime/10); err != nil {
 				return err
 			}
 		}
@@ -59,8 +57,14 @@ func (r *rig) profileUnder(ctx context.Context, w workload, op operation, body c
 	return g.Wait()
 }
 
-func (r *rig) fetchProfile(ctx context.Context, path string) (err error) {
-	url := fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", r.gateway.AdminEndpoint, int(profileTime.Seconds()))
+// fetchProfile writes a CPU profile of the gateway to a file.
+func (s *side) fetchProfile(ctx context.Context, path string) (err error) {
+	return s.fetchPprof(ctx, fmt.Sprintf("profile?seconds=%d", int(profileTime.Seconds())), path)
+}
+
+// fetchPprof writes what the gateway answers below /debug/pprof/ to a file.
+func (s *side) fetchPprof(ctx context.Context, what, path string) error {
+	url := s.gateway.AdminEndpoint + "/debug/pprof/" + what
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

@@ -2,107 +2,119 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"runtime"
 	"strings"
 	"time"
 )
 
-const (
-	gib = 1 << 30
-	mib = 1 << 20
-	mb  = 1e6
-)
-
 // printHead prints what was measured, and where.
-func printHead(o options) {
-	protocol := "http"
-	if o.tls {
-		protocol = "https on both sides"
-	}
-	fmt.Printf("store %s, %s, %s, %d CPUs, %s, %s/%s, medians of %d rounds\n",
-		o.store, protocol, o.encryption, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.rounds)
+func printHead(out io.Writer, o options) {
+	fmt.Fprintf(out, "Store %s, %d CPUs, %s, %s/%s, medians of %d rounds.\n",
+		o.store, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.rounds)
 }
 
-// unit is the unit of a workload's figures: bytes if the cost depends on them,
-// otherwise requests.
-type unit struct {
-	rate, cost string
-	perSecond  func(b batch, w workload) float64
-	amount     func(b batch, w workload) float64 // amount of a batch in the unit of cost
-	digits     int
-}
-
-var (
-	byBytes = unit{
-		rate: "MB/s", cost: "CPU s/GiB", digits: 2,
-		perSecond: func(b batch, w workload) float64 {
-			return float64(w.size) * float64(len(b.latencies)) / mb / b.wall.Seconds()
-		},
-		amount: func(b batch, w workload) float64 { return float64(w.size) * float64(len(b.latencies)) / gib },
+// costTable returns the table of a group in Markdown.
+func costTable(name string, results []*result) string {
+	head := []string{"what", "through"}
+	for _, m := range costMetrics {
+		head = append(head, m.name)
 	}
-	byRequests = unit{
-		rate: "requests/s", cost: "CPU s/1,000", digits: 3,
-		perSecond: func(b batch, _ workload) float64 { return float64(len(b.latencies)) / b.wall.Seconds() },
-		amount:    func(b batch, _ workload) float64 { return float64(len(b.latencies)) / 1000 },
-	}
-)
-
-// unitOf returns the unit of a workload.
-func unitOf(w workload) unit {
-	if w.size >= mib {
-		return byBytes
-	}
-	return byRequests
-}
-
-// resultsTable returns a table in Markdown. Results of one operation follow
-// each other, in the order of the targets.
-func resultsTable(w workload, results []*result) string {
-	u := unitOf(w)
-	out := new(strings.Builder)
-	fmt.Fprintf(out, "\n### %s, %d at a time\n\n", w.name, w.parallel)
-	fmt.Fprintf(out, "| operation | through | %s | of direct | p50 ms | p99 ms | p99.9 ms | %s | to bare | to bare + sio | store | KES |\n", u.rate, u.cost)
-	fmt.Fprintf(out, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	var direct, bare, sio float64
-	var op operation
+	out := tableHead(name, 2, head)
 	for _, r := range results {
-		rate := r.median(func(b batch) float64 { return u.perSecond(b, w) })
-		cost := r.median(func(b batch) float64 { return b.cpu.Seconds() / u.amount(b, w) })
-		if r.op != op {
-			op, direct, bare, sio = r.op, rate, 0, 0
+		row := []string{r.name(), r.target}
+		for _, m := range costMetrics {
+			row = append(row, cell(m.of(r), m.digits))
 		}
-		switch r.target {
-		case nameBare:
-			bare = cost
-		case nameSio:
-			sio = cost
-		}
-		per := func(of func(calls) float64) float64 {
-			return r.median(func(b batch) float64 { return of(b.calls) / float64(len(b.latencies)) })
-		}
-		fmt.Fprintf(out, "| %s | %s | %.0f | %.2f | %s | %s | %s | %s | %s | %s | %s | %.2f |\n", r.op, r.target, rate, rate/direct,
-			milliseconds(r.percentile(50)), milliseconds(r.percentile(99)), milliseconds(r.percentile(99.9)),
-			ratioCell(cost, 1, u.digits), ratioCell(cost, bare, 2), ratioCell(cost, sio, 2),
-			countCell(per(func(c calls) float64 { return c.store })), per(func(c calls) float64 { return c.kes }))
+		tableRow(out, row)
 	}
 	return out.String()
 }
 
-// ratioCell returns the cell for a cost as a multiple of another.
-func ratioCell(cost, of float64, digits int) string {
-	if cost == 0 || of == 0 {
-		return "-"
+// ratioTable returns the table of the gateway's figures as multiples of the
+// floor's, with goals.
+func ratioTable(results []*result) string {
+	head := []string{"what", "protocol", "floor"}
+	for _, m := range ratioMetrics {
+		head = append(head, strings.TrimSuffix(strings.TrimSuffix(m.name, " ms"), " s/1,000"))
 	}
-	return fmt.Sprintf("%.*f", digits, cost/of)
+	out := tableHead("The gateway, in multiples of its floor", 3, append(head, "goal"))
+	for _, c := range comparisons(results) {
+		row := []string{c.gateway.name(), c.protocol(), c.floor.target}
+		for _, m := range ratioMetrics {
+			row = append(row, cell(c.ratio(m), 2))
+		}
+		tableRow(out, append(row, c.verdict()))
+	}
+	return out.String()
 }
 
-// countCell returns the cell for a number that may not be known.
-func countCell(n float64) string {
-	if math.IsNaN(n) {
+// A comparison is the gateway beside its floor.
+type comparison struct{ gateway, floor *result }
+
+// comparisons pairs results of the gateway with those of their floors. The
+// results of one workload follow one another, with the gateway's last.
+func comparisons(results []*result) []comparison {
+	var out []comparison
+	var floor, bare *result
+	for _, r := range results {
+		switch r.target {
+		case r.floor:
+			floor = r
+		case nameBare:
+			bare = r
+		case nameHTTP2, nameGateway:
+			of := floor
+			if of == nil {
+				of = bare // no sio in front of a real store
+			}
+			out = append(out, comparison{r, of})
+			if r.target == nameGateway {
+				floor, bare = nil, nil
+			}
+		}
+	}
+	return out
+}
+
+func (c comparison) protocol() string {
+	if c.gateway.target == nameHTTP2 {
+		return "https, HTTP/2"
+	}
+	return protocol(c.gateway.tls)
+}
+
+func (c comparison) ratio(m metric) float64 { return m.of(c.gateway) / m.of(c.floor) }
+
+// verdict tells whether the goal is reached.
+func (c comparison) verdict() string {
+	g := c.gateway.goal
+	if g.most == 0 || c.gateway.target != nameGateway || c.floor.target != c.gateway.floor {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", n)
+	what, of := "CPU", metricCPU
+	if g.ofLatency {
+		what, of = "p50", metricP50
+	}
+	verdict := "reached"
+	if ratio := c.ratio(of); math.IsNaN(ratio) || math.Round(ratio*100) > math.Round(g.most*100) {
+		verdict = "missed"
+	}
+	return fmt.Sprintf("%s %.2f: %s", what, g.most, verdict)
+}
+
+// tableHead begins a table, whose first columns hold text.
+func tableHead(name string, texts int, columns []string) *strings.Builder {
+	out := new(strings.Builder)
+	fmt.Fprintf(out, "\n### %s\n\n", name)
+	tableRow(out, columns)
+	out.WriteString("|" + strings.Repeat("---|", texts) + strings.Repeat("--:|", len(columns)-texts) + "\n")
+	return out
+}
+
+func tableRow(out io.Writer, cells []string) {
+	fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | "))
 }
 
 func milliseconds(d time.Duration) string {

@@ -34,10 +34,14 @@ type sink struct {
 
 	mu      sync.Mutex
 	buckets map[string]map[string]*object
+	uploads map[string]*sinkUpload // by ID
+	started int                    // uploads so far
 }
 
+// object is an object or a part of an upload.
 type object struct {
-	data     []byte
+	data     []byte // nil: not kept
+	size     int64
 	header   http.Header // content headers, metadata, ETag
 	modified time.Time
 }
@@ -63,7 +67,9 @@ func startSink(cert stack.Certificate) (*sink, error) {
 	return s, nil
 }
 
-func newSink() *sink { return &sink{buckets: make(map[string]map[string]*object)} }
+func newSink() *sink {
+	return &sink{buckets: make(map[string]map[string]*object), uploads: make(map[string]*sinkUpload)}
+}
 
 // Close ends the sink and its connections.
 func (s *sink) Close() error { return s.server.Close() }
@@ -79,8 +85,15 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusNotFound, "NoSuchBucket")
 		return
 	}
+	if s.serveUpload(w, r, bucket, key) {
+		return
+	}
 	switch r.Method {
 	case http.MethodPut:
+		if r.Header.Get("X-Amz-Copy-Source") != "" {
+			s.copyObject(w, r, bucket, key)
+			return
+		}
 		s.putObject(w, r, bucket, key)
 	case http.MethodGet, http.MethodHead:
 		s.getObject(w, r, bucket, key)
@@ -117,18 +130,25 @@ func (s *sink) serveBucket(w http.ResponseWriter, r *http.Request, bucket string
 		s.mu.Unlock()
 		return
 	}
+	if r.Method == http.MethodPost {
+		s.deleteObjects(w, r, bucket)
+		return
+	}
 	objects := s.objects(bucket)
 	switch {
 	case bucket == "": // a check whether the store answers
 	case objects == nil:
 		refuse(w, r, http.StatusNotFound, "NoSuchBucket")
 	case r.Method == http.MethodGet:
-		listObjects(w, bucket, objects)
+		listObjects(w, bucket, r.URL.Query().Get("prefix"), objects)
 	}
 }
 
-// listObjects answers ListObjectsV2 with all objects in one page.
-func listObjects(w http.ResponseWriter, bucket string, objects map[string]*object) {
+// listTime is the form of times in documents.
+const listTime = "2006-01-02T15:04:05.000Z"
+
+// listObjects answers ListObjectsV2 with all objects of a prefix in one page.
+func listObjects(w http.ResponseWriter, bucket, prefix string, objects map[string]*object) {
 	type contents struct {
 		Key, LastModified, ETag, StorageClass string
 		Size                                  int
@@ -136,55 +156,74 @@ func listObjects(w http.ResponseWriter, bucket string, objects map[string]*objec
 	page := struct {
 		XMLName     xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListBucketResult"`
 		Name        string
+		Prefix      string
 		KeyCount    int
 		MaxKeys     int
 		IsTruncated bool
 		Contents    []contents
-	}{Name: bucket, KeyCount: len(objects), MaxKeys: 1000}
+	}{Name: bucket, Prefix: prefix, MaxKeys: 1000}
+	maps.DeleteFunc(objects, func(key string, _ *object) bool { return !strings.HasPrefix(key, prefix) })
 	for _, key := range slices.Sorted(maps.Keys(objects)) {
 		o := objects[key]
 		page.Contents = append(page.Contents, contents{
 			Key: key, Size: len(o.data), ETag: o.header.Get("ETag"), StorageClass: "STANDARD",
-			LastModified: o.modified.UTC().Format("2006-01-02T15:04:05.000Z"),
+			LastModified: o.modified.UTC().Format(listTime),
 		})
 	}
+	page.KeyCount = len(page.Contents)
 	w.Header().Set("Content-Type", "application/xml")
 	_ = xml.NewEncoder(w).Encode(page) // an error means that the client has gone
 }
 
 func (s *sink) putObject(w http.ResponseWriter, r *http.Request, bucket, key string) {
 	s.mu.Lock()
-	old := s.buckets[bucket][key]
+	refused := s.refusesWrite(r, bucket, key)
 	s.mu.Unlock()
-	if r.Header.Get("If-None-Match") == "*" && old != nil ||
-		r.Header.Get("If-Match") != "" && (old == nil || old.header.Get("ETag") != r.Header.Get("If-Match")) {
+	if refused {
 		refuse(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
 		return
 	}
+	keep := !strings.HasPrefix(key, discarded)
+	o, ok := readObject(w, r, keep)
+	if !ok {
+		return
+	}
+	w.Header().Set("ETag", o.header.Get("ETag"))
+	if keep || o.size == 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.buckets[bucket][key] = o
+	}
+}
+
+// refusesWrite reports whether the conditions of a write do not hold. The
+// caller holds s.mu.
+func (s *sink) refusesWrite(r *http.Request, bucket, key string) bool {
+	old := s.buckets[bucket][key]
+	match := r.Header.Get("If-Match")
+	return r.Header.Get("If-None-Match") == "*" && old != nil || match != "" && (old == nil || old.header.Get("ETag") != match)
+}
+
+// readObject reads and verifies the body of a PUT. It answers the request and
+// reports false if it cannot. Headers and data of an object that is not kept
+// are discarded, except for its ETag.
+func readObject(w http.ResponseWriter, r *http.Request, keep bool) (*object, bool) {
 	body, err := openBody(r)
 	if err != nil {
 		refuse(w, r, http.StatusNotImplemented, "NotImplemented")
-		return
+		return nil, false
 	}
-	var data []byte
-	if !strings.HasPrefix(key, discarded) {
-		data = make([]byte, body.size)
+	o := &object{size: body.size, modified: time.Now(), header: make(http.Header)}
+	if keep {
+		o.data, o.header = make([]byte, body.size), keptHeaders(r.Header)
 	}
-	sum, err := body.read(data)
+	sum, err := body.read(o.data)
 	if err != nil {
 		refuse(w, r, http.StatusBadRequest, "BadDigest")
-		return
+		return nil, false
 	}
-	etag := fmt.Sprintf(`"%08x%024x"`, sum, body.size)
-	w.Header().Set("ETag", etag)
-	if data == nil && body.size > 0 {
-		return
-	}
-	o := &object{data: data, header: keptHeaders(r.Header), modified: time.Now()}
-	o.header.Set("ETag", etag)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.buckets[bucket][key] = o
+	o.header.Set("ETag", fmt.Sprintf(`"%08x%024x"`, sum, body.size))
+	return o, true
 }
 
 // keptHeaders returns the headers of a PUT that a GET returns.

@@ -56,7 +56,7 @@ func TestSinkVerifiesChunkedBodies(t *testing.T) {
 				s := newSink()
 				do(s, http.MethodPut, "/b", "", nil)
 				got := do(s, http.MethodPut, "/b/"+prefix+"o", tt.body, http.Header{
-					"X-Amz-Content-Sha256":         {trailerPayload},
+					"X-Amz-Content-Sha256":         {string(trailer)},
 					"X-Amz-Trailer":                {trailerName},
 					"X-Amz-Decoded-Content-Length": {strconv.Itoa(tt.size)},
 				})
@@ -77,7 +77,7 @@ func TestSinkVerifiesChunkedBodies(t *testing.T) {
 func TestSinkRefusesOtherFramings(t *testing.T) {
 	s := newSink()
 	do(s, http.MethodPut, "/b", "", nil)
-	for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", trailerPayload} {
+	for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", string(trailer)} {
 		got := do(s, http.MethodPut, "/b/o", "0\r\n\r\n", http.Header{"X-Amz-Content-Sha256": {payload}})
 		if got.Code != http.StatusNotImplemented {
 			t.Errorf("%s without a CRC32C trailer: status %d", payload, got.Code)

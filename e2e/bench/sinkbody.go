@@ -19,16 +19,17 @@ var (
 )
 
 const (
-	trailerPayload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-	trailerName    = "x-amz-checksum-crc32c"
-	maxChunkLine   = 4 << 10 // bytes
+	trailerName  = "x-amz-checksum-crc32c"
+	maxChunkLine = 4 << 10 // bytes
 )
 
-// sinkBody is the body of a PUT: plain, or aws-chunked with a CRC32C trailer.
+// sinkBody is the body of a PUT: plain, or aws-chunked, with a CRC32C trailer or
+// with signatures, which are not verified.
 type sinkBody struct {
 	raw     *bufio.Reader
 	size    int64 // decoded bytes
 	chunked bool
+	trailed bool // the chunks end with a trailer
 	sum     uint32
 }
 
@@ -38,7 +39,13 @@ func openBody(r *http.Request) (*sinkBody, error) {
 	b := &sinkBody{raw: bufio.NewReaderSize(r.Body, maxChunkLine), size: r.ContentLength}
 	payload := r.Header.Get("X-Amz-Content-Sha256")
 	switch {
-	case payload == trailerPayload && r.Header.Get("X-Amz-Trailer") == trailerName:
+	case payload == string(trailer) && r.Header.Get("X-Amz-Trailer") == trailerName:
+		size, err := strconv.ParseInt(r.Header.Get("X-Amz-Decoded-Content-Length"), 10, 64)
+		if err != nil {
+			return nil, errFraming
+		}
+		b.size, b.chunked, b.trailed = size, true, true
+	case payload == string(signedChunks):
 		size, err := strconv.ParseInt(r.Header.Get("X-Amz-Decoded-Content-Length"), 10, 64)
 		if err != nil {
 			return nil, errFraming
@@ -67,7 +74,8 @@ func (b *sinkBody) read(data []byte) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
-		n, err := strconv.ParseInt(line, 16, 64)
+		digits, _, _ := strings.Cut(line, ";")
+		n, err := strconv.ParseInt(digits, 16, 64)
 		if err != nil || n < 0 || n > left {
 			return 0, fmt.Errorf("%w: chunk %q", errBody, line)
 		}
@@ -115,6 +123,9 @@ func (b *sinkBody) readTrailer(left int64) error {
 	line, err := b.line()
 	if err != nil || left > 0 {
 		return errors.Join(errBody, err)
+	}
+	if !b.trailed {
+		return nil
 	}
 	value, ok := strings.CutPrefix(line, trailerName+":")
 	digest, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))

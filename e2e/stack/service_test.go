@@ -89,7 +89,7 @@ func TestChildrenDieWithParent(t *testing.T) {
 		if err := svc.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		pid, err := svc.pid()
+		pid, err := svc.PID()
 		fmt.Println("child", pid, err)
 		select {}
 	}

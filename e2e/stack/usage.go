@@ -21,40 +21,55 @@ type Usage struct {
 	CPU     time.Duration // user and system time
 }
 
-// Usage reads the process's figures from /proc. It only works on Linux.
+// Usage returns what the service's process uses; see [UsageOf].
 func (s *Service) Usage() (Usage, error) {
-	pid, err := s.pid()
+	pid, err := s.PID()
 	if err != nil {
 		return Usage{}, err
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	u, err := UsageOf(pid)
 	if err != nil {
-		return Usage{}, fmt.Errorf("stack: usage of %s: %w", s.Name(), err)
+		err = fmt.Errorf("%s: %w", s.Name(), err)
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return Usage{}, fmt.Errorf("stack: usage of %s: %w", s.Name(), err)
-	}
-	u := Usage{}
-	if u.RSS, u.PeakRSS, err = parseStatus(status); err != nil {
-		return Usage{}, fmt.Errorf("stack: usage of %s: %w", s.Name(), err)
-	}
-	if u.CPU, err = parseStat(stat); err != nil {
-		return Usage{}, fmt.Errorf("stack: usage of %s: %w", s.Name(), err)
-	}
-	return u, nil
+	return u, err
 }
 
 // ResetPeak makes PeakRSS start again from the current size.
 func (s *Service) ResetPeak() error {
-	pid, err := s.pid()
+	pid, err := s.PID()
 	if err != nil {
 		return err
 	}
+	return ResetPeakOf(pid)
+}
+
+// UsageOf reads the figures of a process from /proc. It only works on Linux.
+func UsageOf(pid int) (u Usage, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return Usage{}, fmt.Errorf("stack: usage of a process: %w", err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return Usage{}, fmt.Errorf("stack: usage of a process: %w", err)
+	}
+	if u.RSS, u.PeakRSS, err = parseStatus(status); err != nil {
+		return Usage{}, fmt.Errorf("stack: usage of process %d: %w", pid, err)
+	}
+	if u.CPU, err = parseStat(stat); err != nil {
+		return Usage{}, fmt.Errorf("stack: usage of process %d: %w", pid, err)
+	}
+	return u, nil
+}
+
+// ResetPeakOf is [Service.ResetPeak] for any process of the same user.
+func ResetPeakOf(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-func (s *Service) pid() (int, error) {
+// PID returns the number of the service's process. It returns [ErrExited] if
+// there is none.
+func (s *Service) PID() (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.proc == nil {

@@ -82,6 +82,27 @@ func TestStrangersPlaces(t *testing.T) {
 	}
 }
 
+// TestFullIsCheap: with all places taken and nobody allowed to wait, a request is
+// refused before it is parsed and verified, with one line in the log.
+func TestFullIsCheap(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.places = task.NewPlaces(1, 0)
+	bad := clientRequest{method: "GET", path: "/bucket/k", anonymous: true, header: headers("Authorization", "AWS4-HMAC-SHA256 nonsense")}
+	g.do(bad).want(t, 400, "AuthorizationHeaderMalformed")
+	g.started(clientRequest{method: "PUT", path: "/bucket/k", body: pattern(1000, 1)}, 10)
+	eventually(t, "the place to be taken", func() bool { n, _ := g.places.Taken(); return n == 1 })
+	lines := g.logs.Len()
+	r := g.do(bad)
+	r.want(t, 503, "SlowDown")
+	if r.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	if n := g.logs.Len() - lines; n != 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
 // TestVerifiedFormLeavesStrangers: once its policy is verified, a form counts
 // as a request with a credential.
 func TestVerifiedFormLeavesStrangers(t *testing.T) {

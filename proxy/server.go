@@ -15,6 +15,7 @@ import (
 	"ssegw/proxy/sigv4"
 	"ssegw/proxy/sse"
 	"ssegw/proxy/state"
+	"ssegw/proxy/task"
 	"ssegw/proxy/upstream"
 )
 
@@ -64,6 +65,9 @@ func (s *Server) isOperators(r *http.Request) bool {
 
 // serve parses, authenticates and checks the request, then runs its handler.
 func (c *call) serve() (err error) {
+	if c.gw.places.Full() { // most of an overload must cost little
+		return task.ErrFull
+	}
 	if c.in.ContentLength == 0 && strings.EqualFold(c.in.Header.Get("Expect"), "100-continue") {
 		// net/http sends no 100 Continue for an empty body, only the final
 		// status. botocore takes that for the interim answer and misreads the
@@ -160,7 +164,7 @@ func (c *call) fail(err error) {
 		c.gw.metrics.panics.Inc()
 		c.log.Error("panic", zap.Error(p), zap.ByteString("stack", p.PanicStack()))
 	}
-	if e.Status >= 500 || errors.Is(err, object.ErrIntegrity) || errors.Is(err, state.ErrRecord) {
+	if e.Status >= 500 && !errors.Is(err, task.ErrFull) || errors.Is(err, object.ErrIntegrity) || errors.Is(err, state.ErrRecord) {
 		c.log.Error("request failed", zap.String("code", e.Code), zap.Error(err))
 	}
 	s3.WriteError(c.w, c.in, e, c.id)

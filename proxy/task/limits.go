@@ -88,6 +88,14 @@ func (p *Places) Enter(ctx context.Context, strange bool) (*Place, error) {
 	return nil, err
 }
 
+// Full reports whether Enter would refuse even a request with a credential at
+// once.
+func (p *Places) Full() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken == p.known.most && (p.wait == 0 || p.known.waiting.Len() >= p.known.most)
+}
+
 func (p *Places) line(strange bool) *line {
 	if strange {
 		return &p.strangers

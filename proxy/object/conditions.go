@@ -19,13 +19,13 @@ import (
 // the store's "X" or a real "X-1", of an object with one part.
 
 // EntityTags splits the value of If-Match or If-None-Match into its entity
-// tags, without quotes.
+// tags, without quotes. The tag "" is that of no object.
 func EntityTags(value string) []string {
 	var out []string
 	for t := range strings.SplitSeq(value, ",") {
 		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
-		if t = strings.Trim(t, `"`); t != "" {
-			out = append(out, t)
+		if t != "" {
+			out = append(out, strings.Trim(t, `"`))
 		}
 	}
 	return out

@@ -58,7 +58,7 @@ func getObjectAttributes(c *call) error {
 // not know the operation refuses it, or answers with the object.
 func plainAttributes(c *call, head *object.Stored, asked []string) error {
 	resp, err := sendOn(c, outgoing(c))
-	if err != nil && !isUnknownOperation(err) {
+	if err != nil && !upstream.IsUnknown(err) {
 		return err
 	}
 	if err == nil {
@@ -70,12 +70,6 @@ func plainAttributes(c *call, head *object.Stored, asked []string) error {
 	}
 	upstream.PassHeaders(c.w.Header(), head.Header, "Last-Modified", s3.HeaderVersionID)
 	return c.w.sendXML(http.StatusOK, mainAttributes(head.Header, head.Size, asked))
-}
-
-// isUnknownOperation reports whether the store may not know an operation.
-func isUnknownOperation(err error) bool {
-	status := upstream.StatusOf(err)
-	return status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed
 }
 
 // askedAttributes reads x-amz-object-attributes.
@@ -109,7 +103,7 @@ func refusedAttributes(c *call, r *object.Reader, err error) error {
 	case refused == nil:
 		_ = resp.Body.Close() // it was created meanwhile; this answer would show its sealed size
 		return err
-	case isUnknownOperation(refused) && upstream.StatusOf(refused) != upstream.StatusOf(err):
+	case upstream.IsUnknown(refused) && upstream.StatusOf(refused) != upstream.StatusOf(err):
 		return r.Explain(c.ctx(), err)
 	}
 	return refused

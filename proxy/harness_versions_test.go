@@ -206,8 +206,12 @@ func (u *memUpstream) serveTags(w http.ResponseWriter, r *http.Request, next htt
 
 // deleteMany is DeleteObjects.
 func (u *memUpstream) deleteMany(w http.ResponseWriter, r *http.Request, next http.Handler, bucket string) {
-	next.ServeHTTP(httptest.NewRecorder(), r) // verifies and keeps the document
 	u.mu.Lock()
+	before := maps.Clone(u.buckets[bucket])
+	u.mu.Unlock()
+	next.ServeHTTP(httptest.NewRecorder(), r) // verifies and keeps the document, and deletes without versions
+	u.mu.Lock()
+	u.buckets[bucket] = before
 	var doc struct {
 		Object []struct{ Key, VersionId string }
 	}

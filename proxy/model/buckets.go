@@ -40,6 +40,8 @@ func reaches(op Op) (buckets []string, reads, root bool) {
 		return []string{op.Bucket}, true, false
 	case Put:
 		return []string{op.Bucket}, false, false
+	case PutTags:
+		return []string{op.Bucket}, false, false
 	case Delete:
 		return []string{op.Bucket}, false, false
 	case Copy:

@@ -31,6 +31,7 @@ var suite = map[string][]capability{
 	"TestMCEncrypt":              nil,
 	"TestMigratingBucket":        nil,
 	"TestMigration":              {canRestart},
+	"TestModel":                  {canRestart},
 	"TestMultipartReplicas":      nil,
 	"TestRandomWrites":           nil,
 	"TestRefusedUploads":         {canRestart},

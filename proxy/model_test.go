@@ -95,7 +95,7 @@ var modelConfig = runner.Config{
 			"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
 		},
 	},
-	Buckets: modelBuckets, OtherKey: otherModelKey, NoKey: missingModelKey,
+	Buckets: modelBuckets, Objects: []string{"k", "a//b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey,
 	Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 	Parts: []int{5, 0, 999, 1000, 1001, 65536, 70_000, 5 << 20},
 }
@@ -226,10 +226,10 @@ func memNow() time.Time { return time.Now().UTC().Truncate(time.Second) }
 func (m *modelGateway) Look(bucket string) (all []runner.Stored) {
 	m.store.mu.Lock()
 	defer m.store.mu.Unlock()
-	for _, key := range runner.Keys {
+	for _, key := range modelConfig.Objects {
 		for _, o := range m.store.all(bucket, key) {
 			all = append(all, runner.Stored{
-				Key: key, Marker: o.marker, Sealed: !o.marker && isSealed(o), ETag: o.etag, Body: func() []byte { return o.body },
+				Key: key, Version: o.id, Marker: o.marker, Sealed: !o.marker && isSealed(o), ETag: o.etag, Body: func() []byte { return o.body },
 			})
 		}
 	}

@@ -22,7 +22,7 @@ func chance(t *rapid.T, what string, oneIn int) bool {
 func (m *Machine) drawBucket(t *rapid.T) string { return pick(t, "bucket", m.Buckets...) }
 
 func (m *Machine) drawName(t *rapid.T) model.Name {
-	return model.Name{Bucket: m.drawBucket(t), Key: pick(t, "key", Keys...)}
+	return model.Name{Bucket: m.drawBucket(t), Key: pick(t, "key", m.Objects...)}
 }
 
 // drawObject draws the name of an object, if there is one.
@@ -287,10 +287,12 @@ func (m *Machine) drawDelete(t *rapid.T) {
 
 func (m *Machine) drawDeleteMany(t *rapid.T) {
 	op := model.DeleteMany{Bucket: m.drawBucket(t)}
-	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom(Keys), 1, 3, rapid.ID[string]).Draw(t, "keys") {
+	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom(m.Objects), 1, 3, rapid.ID[string]).Draw(t, "keys") {
 		op.Objects = append(op.Objects, model.Name{Bucket: op.Bucket, Key: key})
 	}
-	if n := m.drawVersion(t); n.Version != "" && n.Bucket == op.Bucket {
+	n := m.drawVersion(t)
+	isSame := func(o model.Name) bool { return o.Key == n.Key } // S3 does not order the deletes
+	if n.Version != "" && n.Bucket == op.Bucket && !slices.ContainsFunc(op.Objects, isSame) {
 		op.Objects = append(op.Objects, n)
 	}
 	m.Step(op)

@@ -6,6 +6,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,12 +47,11 @@ type Store interface {
 
 // Stored is a version of an object, or a delete marker, at the store.
 type Stored struct {
-	Key    string
-	Marker bool
-	Latest bool
-	Sealed bool
-	Body   func() []byte
-	ETag   string
+	Key, Version string // Version is "" for null
+	Marker       bool
+	Sealed       bool
+	Body         func() []byte
+	ETag         string
 }
 
 // Request is a request of a client, before it is framed and signed.
@@ -96,15 +96,13 @@ type Response struct {
 type Config struct {
 	model.Config
 	Buckets  []string
+	Objects  []string // keys of objects; few of them make operations meet
 	OtherKey string // of the KMS
 	NoKey    string // that the KMS does not have
 	Sizes    []int  // of bodies
 	Parts    []int  // of bodies of parts
 	Looks    int    // the store is looked at after one operation of so many
 }
-
-// Keys are the keys of objects. Few keys make operations meet.
-var Keys = []string{"k", "a//b", "ä ☃", "p+q"}
 
 // Machine runs one history.
 type Machine struct {
@@ -167,7 +165,7 @@ func (m *Machine) relearn() {
 // Names returns the names of all objects.
 func (m *Machine) Names() (all []model.Name) {
 	for _, bucket := range m.Buckets {
-		for _, key := range Keys {
+		for _, key := range m.Objects {
 			if n := (model.Name{Bucket: bucket, Key: key}); m.World.Object(n) != nil {
 				all = append(all, n)
 			}
@@ -183,7 +181,7 @@ func (m *Machine) Versions() (all []model.Name) {
 		if m.World.Buckets[bucket].Versioning == "" {
 			continue
 		}
-		for _, key := range Keys {
+		for _, key := range m.Objects {
 			for _, o := range m.World.Buckets[bucket].Objects[key] {
 				if o.Version != "" {
 					all = append(all, model.Name{Bucket: bucket, Key: key, Version: o.Version})
@@ -210,27 +208,30 @@ func (m *Machine) Inspect() {
 }
 
 func (m *Machine) inspect(bucket string, found []Stored) {
-	byKey := map[string][]Stored{}
+	byName := map[model.Name]Stored{}
 	for _, s := range found {
-		byKey[s.Key] = append(byKey[s.Key], s)
+		byName[model.Name{Bucket: bucket, Key: s.Key, Version: cmp.Or(s.Version, "null")}] = s
 	}
-	for _, key := range Keys {
-		right := m.World.Buckets[bucket].Objects[key]
-		if len(byKey[key]) != len(right) {
-			m.Fatalf("the store has %d versions of %s/%s, not %d", len(byKey[key]), bucket, key, len(right))
-		}
-		for i, s := range byKey[key] {
-			o := right[i]
-			switch {
+	n := 0
+	for _, key := range m.Objects {
+		for _, o := range m.World.Buckets[bucket].Objects[key] {
+			n++
+			name := model.Name{Bucket: bucket, Key: key, Version: o.Version}
+			switch s, ok := byName[name]; {
+			case !ok:
+				m.Fatalf("the store does not have %v", name)
 			case s.Marker != o.Marker:
-				m.Fatalf("%s/%s, version %d: marker %t at the store", bucket, key, i, s.Marker)
+				m.Fatalf("%v is a marker at the store: %t", name, s.Marker)
 			case s.Marker:
 			case s.Sealed != (o.Scheme != model.Plain):
-				m.Fatalf("%s/%s is sealed: %t; its scheme is %q", bucket, key, s.Sealed, o.Scheme)
+				m.Fatalf("%v is sealed: %t; its scheme is %q", name, s.Sealed, o.Scheme)
 			case s.Sealed:
 				m.searchPlaintext(s, o.Body)
 			}
 		}
+	}
+	if n != len(found) {
+		m.Fatalf("the store has %d versions in %s, not %d", len(found), bucket, n)
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 type capability string
 
 const (
+	canAbortOnce    capability = "an error for the second abort of an upload"
 	canChecksums    capability = "checksums of parts"
 	canComplete     capability = "conditions in CompleteMultipartUpload"
 	canConditions   capability = "conditional writes"
@@ -35,6 +36,8 @@ const (
 	canDirectories  capability = "bodies and metadata of keys that end in a slash"
 	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
+	canMarkMissing  capability = "delete markers of missing objects"
+	canNullVersions capability = "versions named null"
 	canLocks        capability = "locks of objects"
 	canPartNumbers  capability = "GET of part 1 of any object"
 	canPartSizes    capability = "sizes of parts in HEAD"
@@ -207,6 +210,44 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 			return err
 		}
 		return uploadProbe(t, client, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: aws.String("k")})
+	},
+	canAbortOnce: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		created, err := client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+		if err != nil {
+			return err
+		}
+		in := &s3.AbortMultipartUploadInput{Bucket: bucket, Key: key, UploadId: created.UploadId}
+		if _, err := client.AbortMultipartUpload(t.Context(), in); err != nil {
+			return err
+		}
+		if _, err := client.AbortMultipartUpload(t.Context(), in); err == nil {
+			return errors.New("it is aborted again")
+		}
+		return nil
+	},
+	canMarkMissing: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String("missing")}); err != nil {
+			return err
+		}
+		page, err := client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: bucket})
+		if err == nil && len(page.DeleteMarkers) != 1 {
+			err = errors.New("no delete marker")
+		}
+		return err
+	},
+	canNullVersions: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k")}); err != nil {
+			return err
+		}
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		_, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("k"), VersionId: aws.String("null")})
+		return err
 	},
 	canVersions: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {

@@ -114,8 +114,9 @@ func newModelRig(t *testing.T, r *rig) *modelRig {
 				"reader":  {Buckets: modelBuckets, Keys: []string{m.g.KeyName, otherModelKey}, ReadOnly: true},
 				"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
 			},
+			Store: model.Store{AbortsAgain: !may(t, "abort-once"), MarksOnce: !may(t, "mark-missing")},
 		},
-		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20,
+		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20, Slow: 6, NoNull: !may(t, "null"),
 		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
 	}

@@ -95,7 +95,7 @@ var modelConfig = runner.Config{
 			"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
 		},
 	},
-	Buckets: modelBuckets, Objects: []string{"k", "a//b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey,
+	Buckets: modelBuckets, Objects: []string{"k", "a//b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Slow: 2,
 	Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 	Parts: []int{5, 0, 999, 1000, 1001, 65536, 70_000, 5 << 20},
 }

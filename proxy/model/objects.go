@@ -145,10 +145,9 @@ func (d Delete) Rights(w *World) []Right {
 	var no refusals
 	d.If.refuseWrite(&no, o)
 	no.when(d.Size >= 0 && (o == nil || d.Size != int64(len(o.Body))), 412, "PreconditionFailed")
-	kept := w.Buckets[d.Bucket].Versioning != "" && d.Version == ""
 	return no.or(Right{Status: 204,
 		Check: func(a *Answer) error {
-			if !kept {
+			if !w.marks(d.Name) {
 				return nil
 			}
 			return w.marked(d.Bucket, a.Marker, a.Version)
@@ -172,7 +171,6 @@ type DeleteMany struct {
 }
 
 func (d DeleteMany) Rights(w *World) []Right {
-	marks := func(n Name) bool { return n.Version == "" && w.Buckets[d.Bucket].Versioning != "" }
 	found := func(a *Answer, n Name) *Entry {
 		for i, e := range a.Entries {
 			if e.Key == n.Key && e.ID == n.Version {
@@ -187,7 +185,7 @@ func (d DeleteMany) Rights(w *World) []Right {
 				switch e := found(a, n); {
 				case e == nil:
 					err = fmt.Errorf("%v is not among the deleted %v", n, a.Entries)
-				case marks(n):
+				case w.marks(n):
 					err = errors.Join(err, w.marked(d.Bucket, e.Marker, e.Created))
 				}
 			}

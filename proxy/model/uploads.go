@@ -214,7 +214,11 @@ func (b Abort) Rights(w *World) []Right {
 	u := w.Uploads[b.ID]
 	var no refusals
 	refuseEnded(&no, u)
-	return no.or(Right{Status: 204, Then: func(*Answer) { u.Ended = true }})
+	done := Right{Status: 204, Then: func(*Answer) { u.Ended = true }}
+	if u.Ended && u.Scheme == Plain && w.Config.Store.AbortsAgain {
+		return []Right{done}
+	}
+	return no.or(done)
 }
 
 // ListParts is ListParts.

@@ -47,7 +47,10 @@ type Limit struct {
 }
 
 // Store is what the store does in another way than Amazon S3.
-type Store struct{}
+type Store struct {
+	AbortsAgain bool // an upload that has ended can be aborted
+	MarksOnce   bool // a delete of what is not there leaves no delete marker
+}
 
 // Bucket is a bucket and its rule.
 type Bucket struct {
@@ -191,9 +194,15 @@ func (w *World) remove(n Name, marker string) {
 		w.drop(n.Bucket, n.Key, n.Version)
 	case b.Versioning == "":
 		w.drop(n.Bucket, n.Key, null)
-	default:
+	case w.marks(n):
 		w.put(n, &Object{Marker: true}, marker)
 	}
+}
+
+// marks reports whether a delete makes a delete marker.
+func (w *World) marks(n Name) bool {
+	there := w.Object(n) != nil || !w.Config.Store.MarksOnce
+	return n.Version == "" && w.Buckets[n.Bucket].Versioning != "" && there
 }
 
 // named checks the version that the answer to a write shows.

@@ -56,18 +56,18 @@ func ConditionsOf(h http.Header) Conditions {
 }
 
 // set writes the conditions into a header for the store, a shown "X-1" as "X"
-// unless literal. Stores do not understand lists: these are left to Check, and
-// with them the date condition that they take precedence over (RFC 9110,
-// section 13.2.2).
+// unless literal. Stores do not understand lists, and not all of them the "*"
+// of an If-Match: these are left to Check, and with them the date condition
+// that they take precedence over (RFC 9110, section 13.2.2).
 func (c Conditions) set(h http.Header, literal bool) {
 	for _, p := range [...]struct {
 		name, date string
 		tags       []string
 	}{{"If-Match", "If-Unmodified-Since", c.Match}, {"If-None-Match", "If-Modified-Since", c.NoneMatch}} {
-		switch len(p.tags) {
-		case 0:
+		switch {
+		case len(p.tags) == 0:
 			h.Del(p.name)
-		case 1:
+		case len(p.tags) == 1 && (p.name != "If-Match" || p.tags[0] != "*"):
 			tag := p.tags[0]
 			if base, ok := withoutSuffix(tag); ok && !literal {
 				tag = base

@@ -212,11 +212,12 @@ func (m *Machine) actions() map[string]func(*rapid.T) {
 		"GetRule":       func(t *rapid.T) { m.Step(model.GetRule{Bucket: m.drawBucket(t)}) },
 		"Encrypt":       m.drawEncrypt,
 		"Rekey": func(t *rapid.T) {
+			m.rarely(t)
 			m.Step(model.RekeyJob{Bucket: m.drawBucket(t), Key: pick(t, "key", m.OtherKey, m.DefaultKey)})
 			m.relearn()
 		},
-		"Verify":  func(t *rapid.T) { m.Step(model.VerifyJob{Bucket: m.drawBucket(t)}) },
-		"Restart": func(*rapid.T) { m.Step(model.Restart{}) },
+		"Verify":  func(t *rapid.T) { m.rarely(t); m.Step(model.VerifyJob{Bucket: m.drawBucket(t)}) },
+		"Restart": func(t *rapid.T) { m.rarely(t); m.Step(model.Restart{}) },
 		"Create":  m.drawCreate, "UploadPart": m.drawPart, "UploadPart again": m.drawPart, "UploadPartCopy": m.drawPartCopy,
 		"Complete": m.drawComplete,
 		"Abort": func(t *rapid.T) {
@@ -234,6 +235,13 @@ func (m *Machine) actions() map[string]func(*rapid.T) {
 func (m *Machine) look() {
 	if m.Steps%max(m.Looks, 1) == 0 {
 		m.Inspect()
+	}
+}
+
+// rarely skips most of what takes long.
+func (m *Machine) rarely(t *rapid.T) {
+	if !chance(t, "slow", m.Slow) {
+		t.Skip("it takes long")
 	}
 }
 
@@ -328,10 +336,14 @@ func (m *Machine) drawUpdate(t *rapid.T) {
 }
 
 func (m *Machine) drawList(t *rapid.T) {
-	m.by(t, model.List{
+	op := model.List{
 		Bucket: m.drawBucket(t), Prefix: pick(t, "prefix", "", "a/", "ä"),
 		After: pick(t, "after", "", "a", "k"), Max: pick(t, "max", 1000, 1, 2), Versions: chance(t, "versions", 3),
-	})
+	}
+	if op.After != "" {
+		op.After = op.Prefix + op.After // some stores insist
+	}
+	m.by(t, op)
 }
 
 func (m *Machine) drawVersioning(t *rapid.T) {

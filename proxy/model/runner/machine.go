@@ -102,6 +102,8 @@ type Config struct {
 	Sizes    []int  // of bodies
 	Parts    []int  // of bodies of parts
 	Looks    int    // the store is looked at after one operation of so many
+	Slow     int    // one job or restart of so many drawn ones is carried out
+	NoNull   bool   // the store does not find the version null by its ID
 }
 
 // Machine runs one history.
@@ -183,7 +185,7 @@ func (m *Machine) Versions() (all []model.Name) {
 		}
 		for _, key := range m.Objects {
 			for _, o := range m.World.Buckets[bucket].Objects[key] {
-				if o.Version != "" {
+				if o.Version != "" && (o.Version != "null" || !m.NoNull) {
 					all = append(all, model.Name{Bucket: bucket, Key: key, Version: o.Version})
 				}
 			}

@@ -33,11 +33,14 @@ const (
 	canComplete     capability = "conditions in CompleteMultipartUpload"
 	canConditions   capability = "conditional writes"
 	canCopyTags     capability = "tags in copies with other metadata"
+	canDeleteMatch  capability = "If-Match in deletes of missing objects"
 	canDirectories  capability = "bodies and metadata of keys that end in a slash"
 	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
 	canMarkMissing  capability = "delete markers of missing objects"
+	canMatchAbsent  capability = "If-None-Match with an ETag in writes"
 	canNullVersions capability = "versions named null"
+	canListTagged   capability = "ETags in listings after a change of tags"
 	canLocks        capability = "locks of objects"
 	canPartNumbers  capability = "GET of part 1 of any object"
 	canPartSizes    capability = "sizes of parts in HEAD"
@@ -226,6 +229,20 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		}
 		return nil
 	},
+	canDeleteMatch: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		// A store that ignores the condition everywhere leaves it to the gateway.
+		key, none := aws.String("k"), aws.String(`"00000000000000000000000000000000"`)
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key, IfMatch: none}); err == nil {
+			return nil
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String("missing"), IfMatch: none}); err == nil {
+			return errors.New("it succeeds")
+		}
+		return nil
+	},
 	canMarkMissing: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {
 			return err
@@ -237,6 +254,25 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		if err == nil && len(page.DeleteMarkers) != 1 {
 			err = errors.New("no delete marker")
 		}
+		return err
+	},
+	canListTagged: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		if _, err := client.DeleteObjectTagging(t.Context(), &s3.DeleteObjectTaggingInput{Bucket: bucket, Key: key}); err != nil {
+			return nil //nolint:nilerr // a store without tags changes none
+		}
+		page, err := client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: bucket})
+		if err == nil && (len(page.Contents) != 1 || strings.Trim(aws.ToString(page.Contents[0].ETag), `"`) == "") {
+			err = errors.New("the ETag is lost")
+		}
+		return err
+	},
+	canMatchAbsent: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		in := &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k"), IfNoneMatch: aws.String(`"00000000000000000000000000000000"`)}
+		_, err := client.PutObject(t.Context(), in)
 		return err
 	},
 	canNullVersions: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {

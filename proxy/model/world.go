@@ -48,8 +48,11 @@ type Limit struct {
 
 // Store is what the store does in another way than Amazon S3.
 type Store struct {
-	AbortsAgain bool // an upload that has ended can be aborted
-	MarksOnce   bool // a delete of what is not there leaves no delete marker
+	AbortsAgain    bool // an upload that has ended can be aborted
+	MarksOnce      bool // a delete of what is not there leaves no delete marker
+	CompletesBlind bool // the answer to a Complete in plaintext has no ETag
+	DeletesNothing bool // a delete of what is not there succeeds under an If-Match
+	LosesListed    bool // a listing has no ETag of an object whose tags were changed
 }
 
 // Bucket is a bucket and its rule.

@@ -180,6 +180,9 @@ func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error 
 	for _, name := range [...]string{"If-Match", "If-None-Match"} {
 		value := header.Get(name)
 		list := EntityTags(value)
+		if name == "If-Match" && value != "" && strings.Join(list, "") == "" {
+			return s3.ErrPreconditionFailed // "" is the ETag of no object, and some stores ignore it
+		}
 		if value == "" || slices.Equal(list, []string{"*"}) || !slices.ContainsFunc(list, HasSuffix) {
 			continue
 		}
@@ -213,9 +216,6 @@ func (r *Reader) CheckIgnored(ctx context.Context, header http.Header, can upstr
 	mustExist := header.Get("If-Match") != "" && (!can.Missing || len(c.Match) > 0)
 	if !mustExist && len(c.NoneMatch) == 0 {
 		return nil
-	}
-	if mustExist && len(EntityTags(header.Get("If-Match"))) == 0 && can.Match == upstream.TagNone {
-		return s3.ErrPreconditionFailed // "" is the ETag of no object
 	}
 	answer, err := r.current(ctx)
 	switch {

@@ -130,6 +130,15 @@ func (m *Machine) drawCondition(t *rapid.T, n model.Name) (c model.Condition) {
 	return c
 }
 
+// drawWriteCondition is drawCondition for a write.
+func (m *Machine) drawWriteCondition(t *rapid.T, n model.Name) model.Condition {
+	c := m.drawCondition(t, n)
+	if c.NoneMatch != "" && m.NoAbsent {
+		c.NoneMatch = "*"
+	}
+	return c
+}
+
 // drawKey draws the customer's key of a read: mostly the right one.
 func (m *Machine) drawKey(t *rapid.T, n model.Name) string {
 	if chance(t, "some key", 10) {
@@ -256,7 +265,7 @@ func (m *Machine) by(t *rapid.T, op model.Op) {
 func (m *Machine) drawPut(t *rapid.T) {
 	n := m.drawName(t)
 	op := model.Put{
-		Name: n, Body: m.drawBody(t, m.Sizes), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t), Sum: drawSum(t), If: m.drawCondition(t, n),
+		Name: n, Body: m.drawBody(t, m.Sizes), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t), Sum: drawSum(t), If: m.drawWriteCondition(t, n),
 	}
 	mode := pick(t, "mode", modes...)
 	switch {
@@ -315,7 +324,7 @@ func (m *Machine) drawCopySelf(t *rapid.T) {
 
 func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 	op := model.Copy{
-		From: from, To: to, Ask: m.drawAsk(t), Key: m.drawKey(t, from), If: m.drawCondition(t, to), FromIf: m.drawCondition(t, from),
+		From: from, To: to, Ask: m.drawAsk(t), Key: m.drawKey(t, from), If: m.drawWriteCondition(t, to), FromIf: m.drawCondition(t, from),
 	}
 	if chance(t, "another checksum", 6) {
 		op.Sum = drawSum(t)
@@ -377,6 +386,9 @@ func (m *Machine) drawEncrypt(t *rapid.T) {
 
 func (m *Machine) drawCreate(t *rapid.T) {
 	op := model.Create{Name: m.drawName(t), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t)}
+	if m.NoUploadTags && op.Ask.Scheme == model.Plain && m.World.Buckets[op.Bucket].Rule == nil {
+		op.Tags = nil
+	}
 	if chance(t, "announced", 3) {
 		op.Sum = drawSum(t)
 		op.Composite = op.Sum == "SHA1" || op.Sum == "SHA256" || (op.Sum == "CRC32" || op.Sum == "CRC32C") && chance(t, "composite", 2)
@@ -414,5 +426,5 @@ func (m *Machine) drawPartCopy(t *rapid.T) {
 
 func (m *Machine) drawComplete(t *rapid.T) {
 	u := m.drawUpload(t)
-	m.Step(model.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawCondition(t, u.Name)})
+	m.Step(model.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawWriteCondition(t, u.Name)})
 }

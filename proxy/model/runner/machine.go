@@ -95,15 +95,17 @@ type Response struct {
 // Config is how histories are drawn.
 type Config struct {
 	model.Config
-	Buckets  []string
-	Objects  []string // keys of objects; few of them make operations meet
-	OtherKey string // of the KMS
-	NoKey    string // that the KMS does not have
-	Sizes    []int  // of bodies
-	Parts    []int  // of bodies of parts
-	Looks    int    // the store is looked at after one operation of so many
-	Slow     int    // one job or restart of so many drawn ones is carried out
-	NoNull   bool   // the store does not find the version null by its ID
+	Buckets      []string
+	Objects      []string // keys of objects; few of them make operations meet
+	OtherKey     string   // of the KMS
+	NoKey        string   // that the KMS does not have
+	Sizes        []int    // of bodies
+	Parts        []int    // of bodies of parts
+	Looks        int      // the store is looked at after one operation of so many
+	Slow         int      // one job or restart of so many drawn ones is carried out
+	NoAbsent     bool     // the store refuses the If-None-Match of a write, unless it is "*"
+	NoUploadTags bool     // the store loses the tags of an upload in plaintext
+	NoNull       bool     // the store does not find the version null by its ID
 }
 
 // Machine runs one history.

@@ -33,11 +33,14 @@ const (
 	canComplete     capability = "conditions in CompleteMultipartUpload"
 	canConditions   capability = "conditional writes"
 	canCopyTags     capability = "tags in copies with other metadata"
+	canCopyVersion  capability = "versions in the answers to copies"
+	canListEnd      capability = "the end of listings of versions"
 	canDeleteMatch  capability = "If-Match in deletes of missing objects"
 	canDirectories  capability = "bodies and metadata of keys that end in a slash"
 	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
 	canMarkMissing  capability = "delete markers of missing objects"
+	canMarkNull     capability = "delete markers in answers of buckets with suspended versions"
 	canMatchAbsent  capability = "If-None-Match with an ETag in writes"
 	canNullVersions capability = "versions named null"
 	canListTagged   capability = "ETags in listings after a change of tags"
@@ -242,6 +245,47 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 			return errors.New("it succeeds")
 		}
 		return nil
+	},
+	canCopyVersion: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k")}); err != nil {
+			return err
+		}
+		out, err := client.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copy"), CopySource: aws.String(*bucket + "/k")})
+		if err == nil && aws.ToString(out.VersionId) == "" {
+			err = errors.New("no version ID")
+		}
+		return err
+	},
+	canListEnd: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		for _, key := range []string{"a", "b", "c"} {
+			if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: &key}); err != nil {
+				return err
+			}
+		}
+		page, err := client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: bucket, Prefix: aws.String("b"), MaxKeys: aws.Int32(1)})
+		if err == nil && aws.ToBool(page.IsTruncated) {
+			err = errors.New("it goes on")
+		}
+		return err
+	},
+	canMarkNull: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+			Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusSuspended},
+		}); err != nil {
+			return err
+		}
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		out, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key})
+		if err == nil && !aws.ToBool(out.DeleteMarker) {
+			err = errors.New("no delete marker")
+		}
+		return err
 	},
 	canMarkMissing: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {

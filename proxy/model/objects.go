@@ -161,7 +161,7 @@ func (d Delete) Rights(w *World) []Right {
 
 // marked checks what an answer shows of a new delete marker.
 func (w *World) marked(bucket string, marker bool, version string) error {
-	if !marker {
+	if quiet := w.Config.Store.QuietMarkers && w.Buckets[bucket].Versioning == Suspended; !marker && !quiet {
 		return errors.New("no delete marker")
 	}
 	return w.named(bucket, version)
@@ -332,7 +332,7 @@ func (l List) Rights(w *World) []Right {
 				}
 			}
 		}
-		truncated := len(right) > l.Max
+		truncated := len(right) > l.Max || len(right) == l.Max && l.Versions && a.Truncated && w.Config.Store.Truncates
 		right = right[:min(len(right), l.Max)]
 		if len(a.Entries) != len(right) || a.Truncated != truncated {
 			return fmt.Errorf("%v, truncated: %t; right are %v, truncated: %t", a.Entries, a.Truncated, right, truncated)

@@ -49,10 +49,12 @@ type Limit struct {
 // Store is what the store does in another way than Amazon S3.
 type Store struct {
 	AbortsAgain    bool // an upload that has ended can be aborted
-	MarksOnce      bool // a delete of what is not there leaves no delete marker
+	QuietMarkers   bool // the answer to a delete does not tell of a marker without an ID of its own
 	CompletesBlind bool // the answer to a Complete in plaintext has no ETag
 	DeletesNothing bool // a delete of what is not there succeeds under an If-Match
 	LosesListed    bool // a listing has no ETag of an object whose tags were changed
+	QuietCopies    bool // the answer to a copy names no version
+	Truncates      bool // a listing of versions that ends with the page may say that there is more
 }
 
 // Bucket is a bucket and its rule.
@@ -204,13 +206,15 @@ func (w *World) remove(n Name, marker string) {
 
 // marks reports whether a delete makes a delete marker.
 func (w *World) marks(n Name) bool {
-	there := w.Object(n) != nil || !w.Config.Store.MarksOnce
-	return n.Version == "" && w.Buckets[n.Bucket].Versioning != "" && there
+	return n.Version == "" && w.Buckets[n.Bucket].Versioning != ""
 }
 
 // named checks the version that the answer to a write shows.
 func (w *World) named(bucket, version string) error {
 	keeps := w.Buckets[bucket].Versioning == Enabled
+	if version == "" && w.Config.Store.QuietCopies {
+		return nil
+	}
 	if keeps && (version == "" || version == null || w.versions[version]) || !keeps && version != "" && version != null {
 		return fmt.Errorf("the version is %q", version)
 	}

@@ -292,6 +292,9 @@ func (m *Machine) drawAttributes(t *rapid.T) {
 
 func (m *Machine) drawDelete(t *rapid.T) {
 	n := m.drawVersion(t)
+	if !m.canDelete(n) {
+		t.Skip("the store has its own way")
+	}
 	op := model.Delete{Name: n, Size: -1}
 	if n.Version == "" && chance(t, "If-Match", 3) {
 		op.If.Match = m.drawTag(t, n)
@@ -305,14 +308,24 @@ func (m *Machine) drawDelete(t *rapid.T) {
 func (m *Machine) drawDeleteMany(t *rapid.T) {
 	op := model.DeleteMany{Bucket: m.drawBucket(t)}
 	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom(m.Objects), 1, 3, rapid.ID[string]).Draw(t, "keys") {
-		op.Objects = append(op.Objects, model.Name{Bucket: op.Bucket, Key: key})
+		if n := (model.Name{Bucket: op.Bucket, Key: key}); m.canDelete(n) {
+			op.Objects = append(op.Objects, n)
+		}
 	}
 	n := m.drawVersion(t)
 	isSame := func(o model.Name) bool { return o.Key == n.Key } // S3 does not order the deletes
 	if n.Version != "" && n.Bucket == op.Bucket && !slices.ContainsFunc(op.Objects, isSame) {
 		op.Objects = append(op.Objects, n)
 	}
+	if len(op.Objects) == 0 {
+		t.Skip("nothing to delete")
+	}
 	m.Step(op)
+}
+
+// canDelete reports whether the store makes of a delete what the model says.
+func (m *Machine) canDelete(n model.Name) bool {
+	return !m.NoMarks || n.Version != "" || m.World.Object(n) != nil || m.World.Buckets[n.Bucket].Versioning == ""
 }
 
 func (m *Machine) drawCopy(t *rapid.T) { m.copyTo(t, m.drawVersion(t), m.drawName(t)) }
@@ -336,6 +349,7 @@ func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 		op.Retag, op.Tags = true, drawTags(t)
 	}
 	m.by(t, op)
+	m.relearn()
 }
 
 func (m *Machine) drawUpdate(t *rapid.T) {
@@ -427,4 +441,5 @@ func (m *Machine) drawPartCopy(t *rapid.T) {
 func (m *Machine) drawComplete(t *rapid.T) {
 	u := m.drawUpload(t)
 	m.Step(model.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawWriteCondition(t, u.Name)})
+	m.relearn()
 }

@@ -105,6 +105,7 @@ type Config struct {
 	Slow         int      // one job or restart of so many drawn ones is carried out
 	NoAbsent     bool     // the store refuses the If-None-Match of a write, unless it is "*"
 	NoUploadTags bool     // the store loses the tags of an upload in plaintext
+	NoMarks      bool     // the store makes no delete marker of an object that is not there
 	NoNull       bool     // the store does not find the version null by its ID
 }
 
@@ -160,7 +161,7 @@ func text(a *model.Answer) []byte {
 // relearn looks at the objects whose ETag or version the model does not know.
 func (m *Machine) relearn() {
 	for _, n := range m.Names() {
-		if o := m.World.Object(n); o.ETag == "" {
+		if o := m.World.Object(n); o.ETag == "" || o.Version == "" {
 			m.Step(model.Get{Name: n, Head: true, Key: m.CustomerKey(n), Sums: true})
 		}
 	}

@@ -58,6 +58,7 @@ var suite = map[string][]capability{
 	"TestMigration/locks-match":          {canVersionMatch},
 	"TestMigration/tags":                 {canTags},
 	"TestModel/abort-once":               {canAbortOnce},
+	"TestModel/copy-tags":                {canCopyTags},
 	"TestModel/copy-version":             {canCopyVersion},
 	"TestModel/list-end":                 {canListEnd},
 	"TestModel/delete-missing":           {canDeleteMatch},

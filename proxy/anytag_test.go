@@ -25,5 +25,7 @@ func TestAnyTag(t *testing.T) {
 		g.head("/bucket/k", "If-Match", "*").want(t, 200, "")
 		g.put("/bucket/copy", nil, s3.HeaderCopySource, "bucket/k", s3.HeaderCopySourceIfMatch, "*").want(t, 200, "")
 		g.get("/bucket/none", "If-Match", "*").want(t, 404, "NoSuchKey")
+		g.delete("/bucket/k", "If-Match", "*").want(t, 204, "")
+		g.get("/bucket/k").want(t, 404, "NoSuchKey")
 	}
 }

@@ -348,8 +348,18 @@ func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 	if chance(t, "retag", 3) {
 		op.Retag, op.Tags = true, drawTags(t)
 	}
+	if o := m.World.Object(from); m.NoCopyTags && o != nil && o.Scheme == model.Plain && m.isPlain(to.Bucket, op.Ask) {
+		if op.Tags, op.Retag = nil, false; len(o.Tags) > 0 {
+			t.Skip("the store loses the tags")
+		}
+	}
 	m.by(t, op)
 	m.relearn()
+}
+
+// isPlain reports whether nothing asks for the encryption of a write.
+func (m *Machine) isPlain(bucket string, ask model.Sealing) bool {
+	return ask.Scheme == model.Plain && m.World.Buckets[bucket].Rule == nil
 }
 
 func (m *Machine) drawUpdate(t *rapid.T) {
@@ -400,7 +410,7 @@ func (m *Machine) drawEncrypt(t *rapid.T) {
 
 func (m *Machine) drawCreate(t *rapid.T) {
 	op := model.Create{Name: m.drawName(t), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t)}
-	if m.NoUploadTags && op.Ask.Scheme == model.Plain && m.World.Buckets[op.Bucket].Rule == nil {
+	if m.NoUploadTags && m.isPlain(op.Bucket, op.Ask) {
 		op.Tags = nil
 	}
 	if chance(t, "announced", 3) {

@@ -106,6 +106,7 @@ type Config struct {
 	NoAbsent     bool     // the store refuses the If-None-Match of a write, unless it is "*"
 	NoUploadTags bool     // the store loses the tags of an upload in plaintext
 	NoMarks      bool     // the store makes no delete marker of an object that is not there
+	NoCopyTags   bool     // the store loses the tags of copies in plaintext
 	NoNull       bool     // the store does not find the version null by its ID
 }
 

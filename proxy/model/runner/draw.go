@@ -348,6 +348,9 @@ func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 	if chance(t, "retag", 3) {
 		op.Retag, op.Tags = true, drawTags(t)
 	}
+	if m.NoSelfSums && from == to && !op.Replace {
+		op.Sum = ""
+	}
 	if o := m.World.Object(from); m.NoCopyTags && o != nil && o.Scheme == model.Plain && m.isPlain(to.Bucket, op.Ask) {
 		if op.Tags, op.Retag = nil, false; len(o.Tags) > 0 {
 			t.Skip("the store loses the tags")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 
 	"pgregory.net/rapid"
 
@@ -18,7 +19,7 @@ import (
 // witness knows what clients tried to write.
 type witness struct {
 	contents map[model.Name][]content
-	attempts map[string]model.Body // parts by upload, number and ETag
+	attempts map[string][]model.Body // what a part can be, by upload, number and ETag
 }
 
 type content struct {
@@ -32,7 +33,7 @@ func attempt(id string, l model.Listed) string { return fmt.Sprint(id, " ", l.Nu
 // RunLied draws and runs a history before a store that lies. Its buckets are
 // sealed-only.
 func (m *Machine) RunLied() {
-	m.lied = &witness{contents: map[model.Name][]content{}, attempts: map[string]model.Body{}}
+	m.lied = &witness{contents: map[model.Name][]content{}, attempts: map[string][]model.Body{}}
 	m.Repeat(m.liedActions())
 }
 
@@ -63,18 +64,32 @@ func (m *Machine) believe(op model.Op, a *model.Answer) error {
 			w.add(op.To, c)
 		}
 	case model.UploadPart:
-		w.attempts[attempt(op.ID, model.Listed{Number: op.Number, ETag: a.ETag})] = op.Body
-	case model.Complete:
-		var body model.Body
-		for _, l := range op.Listed {
-			part, ok := w.attempts[attempt(op.ID, l)]
-			if !ok {
-				return nil // part of a copy, or of nothing: what is made of it is not known
+		name := attempt(op.ID, model.Listed{Number: op.Number, ETag: a.ETag})
+		w.attempts[name] = append(w.attempts[name], op.Body)
+	case model.UploadPartCopy:
+		name := attempt(op.ID, model.Listed{Number: op.Number, ETag: a.ETag})
+		for _, c := range w.contents[op.From] {
+			if op.Range == nil {
+				w.attempts[name] = append(w.attempts[name], c.body)
+			} else if op.Range.Last < int64(len(c.body)) {
+				w.attempts[name] = append(w.attempts[name], c.body[op.Range.First:op.Range.Last+1])
 			}
-			body = append(body, part...)
+		}
+	case model.Complete:
+		bodies := []model.Body{nil}
+		for _, l := range op.Listed {
+			var longer []model.Body
+			for _, body := range bodies {
+				for _, part := range w.attempts[attempt(op.ID, l)] {
+					longer = append(longer, slices.Concat(body, part))
+				}
+			}
+			bodies = longer
 		}
 		u := m.World.Uploads[op.ID]
-		w.add(u.Name, content{body, u.Meta})
+		for _, body := range bodies {
+			w.add(u.Name, content{body, u.Meta})
+		}
 	case model.Get:
 		if a.Status == 200 || a.Status == 206 {
 			return w.wrote(op, a)
@@ -113,7 +128,9 @@ func (m *Machine) Tried(each func(body []byte)) {
 			each(c.body)
 		}
 	}
-	for _, body := range m.lied.attempts {
-		each(body)
+	for _, bodies := range m.lied.attempts {
+		for _, body := range bodies {
+			each(body)
+		}
 	}
 }

@@ -120,7 +120,7 @@ func newModelRig(t *testing.T, r *rig) *modelRig {
 				Truncates: !may(t, "list-end"),
 			},
 		},
-		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20, Slow: 6, NoCopyTags: !may(t, "copy-tags"), NoSelfSums: !may(t, "self-sums"), NoMarks: !may(t, "mark-missing"), NoNull: !may(t, "null"), NoAbsent: !may(t, "match-absent"), NoUploadTags: !may(t, "upload-tags"),
+		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20, Slow: 6, Unordered: true, NoCopyTags: !may(t, "copy-tags"), NoSelfSums: !may(t, "self-sums"), NoMarks: !may(t, "mark-missing"), NoNull: !may(t, "null"), NoAbsent: !may(t, "match-absent"), NoUploadTags: !may(t, "upload-tags"),
 		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
 	}
@@ -145,7 +145,9 @@ func (m *modelRig) history(t *rapid.T) *runner.Machine {
 	return h
 }
 
-// clear deletes a bucket with the gateway, and so its rule.
+// clear deletes a bucket with the gateway, and so its rule. MinIO sometimes
+// keeps a bucket that lists no version any more; the next history does not use
+// it.
 func (m *modelRig) clear(bucket string) {
 	name := m.name(bucket)
 	client := sdkOf(m.T, m.g)
@@ -161,7 +163,7 @@ func (m *modelRig) clear(bucket string) {
 	for _, v := range page.DeleteMarkers {
 		remove(v.Key, v.VersionId)
 	}
-	if _, err := client.DeleteBucket(m.Context(), &s3.DeleteBucketInput{Bucket: &name}); err != nil {
+	if _, err := client.DeleteBucket(m.Context(), &s3.DeleteBucketInput{Bucket: &name}); err != nil && !hasCode(err, "BucketNotEmpty") {
 		m.Fatal(err)
 	}
 }

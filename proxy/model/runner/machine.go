@@ -108,6 +108,7 @@ type Config struct {
 	NoMarks      bool     // the store makes no delete marker of an object that is not there
 	NoCopyTags   bool     // the store loses the tags of copies in plaintext
 	NoSelfSums   bool     // the store refuses to copy plaintext onto itself for another checksum
+	Unordered    bool     // the store lists versions and delete markers apart
 	NoNull       bool     // the store does not find the version null by its ID
 }
 

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"crypto/md5" //nolint:gosec // of customers' keys
 	"encoding/base64"
 	"encoding/xml"
@@ -532,6 +533,12 @@ func (s sender) list(op model.List) *model.Answer {
 		if marker || e.XMLName.Local == "Version" {
 			a.Entries = append(a.Entries, model.Entry{Key: e.Key, ID: e.VersionId, ETag: e.ETag, Size: e.Size, Latest: e.IsLatest, Marker: marker})
 		}
+	}
+	if op.Versions && s.Unordered {
+		age := func(e model.Entry) int {
+			return slices.IndexFunc(s.World.Buckets[op.Bucket].Objects[e.Key], func(o *model.Object) bool { return o.Version == e.ID })
+		}
+		slices.SortStableFunc(a.Entries, func(a, b model.Entry) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(age(b), age(a))) })
 	}
 	return a
 }

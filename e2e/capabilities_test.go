@@ -41,7 +41,7 @@ const (
 	canListETags    capability = "ETags of objects in listings of versions"
 	canMarkMissing  capability = "delete markers of missing objects"
 	canMarkNull     capability = "delete markers in answers of buckets with suspended versions"
-	canMarkerTags   capability = "MethodNotAllowed for the tags of a delete marker"
+	canMarkerTags   capability = "MethodNotAllowed for tags and attributes of a delete marker"
 	canSelfSums     capability = "copies of an object onto itself for another checksum"
 	canMatchAbsent  capability = "If-None-Match with an ETag in writes"
 	canNullVersions capability = "versions named null"
@@ -302,10 +302,13 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 			return err
 		}
 		_, err = client.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: bucket, Key: key, VersionId: out.VersionId})
-		if hasCode(err, "MethodNotAllowed") {
+		_, other := client.GetObjectAttributes(t.Context(), &s3.GetObjectAttributesInput{
+			Bucket: bucket, Key: key, VersionId: out.VersionId, ObjectAttributes: []types.ObjectAttributes{types.ObjectAttributesEtag},
+		})
+		if hasCode(err, "MethodNotAllowed") && hasCode(other, "MethodNotAllowed") {
 			return nil
 		}
-		return fmt.Errorf("the answer is %w", err)
+		return fmt.Errorf("the answers are %w, %w", err, other)
 	},
 	canSelfSums: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		key := aws.String("k")

@@ -160,7 +160,7 @@ func (w *World) find(no *refusals, n Name) *Object {
 		no.when(true, 404, "NoSuchVersion")
 	case o != nil && o.Marker && n.Version != "":
 		no.when(true, 405, "MethodNotAllowed")
-		no.when(w.Config.Store.HidesMarkers, 404, "NoSuchKey")
+		no.when(w.Config.Store.HidesMarkers, 404, "*")
 	default:
 		no.when(o == nil || o.Marker, 404, "NoSuchKey")
 	}

@@ -340,7 +340,7 @@ func (l List) Rights(w *World) []Right {
 		for i, e := range a.Entries {
 			o := objects[i]
 			var err error
-			if !o.Marker && (e.ETag != "" || !w.Config.Store.LosesListed) {
+			if !o.Marker && (len(e.ETag) > 2 || !w.Config.Store.LosesListed) {
 				err = w.tagOf(o, e.ETag)
 			}
 			if l.Versions {

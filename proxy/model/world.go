@@ -52,7 +52,7 @@ type Store struct {
 	QuietMarkers   bool // the answer to a delete does not tell of a marker without an ID of its own
 	CompletesBlind bool // the answer to a Complete in plaintext has no ETag
 	DeletesNothing bool // a delete of what is not there succeeds under an If-Match
-	HidesMarkers   bool // an operation on a delete marker by its ID may be that on a missing object
+	HidesMarkers   bool // an operation on a marker, or on a missing version, may be that on a missing object
 	LosesListed    bool // a listing has no ETag of an object whose tags were changed
 	QuietCopies    bool // the answer to a copy names no version
 	Truncates      bool // a listing of versions that ends with the page may say that there is more
@@ -158,6 +158,7 @@ func (w *World) find(no *refusals, n Name) *Object {
 	switch {
 	case o == nil && n.Version != "":
 		no.when(true, 404, "NoSuchVersion")
+		no.when(w.Config.Store.HidesMarkers, 404, "*")
 	case o != nil && o.Marker && n.Version != "":
 		no.when(true, 405, "MethodNotAllowed")
 		no.when(w.Config.Store.HidesMarkers, 404, "*")

@@ -29,6 +29,7 @@ type capability string
 
 const (
 	canAbortOnce    capability = "an error for the second abort of an upload"
+	canBareParts    capability = "parts without the checksum that their upload announced"
 	canChecksums    capability = "checksums of parts"
 	canComplete     capability = "conditions in CompleteMultipartUpload"
 	canConditions   capability = "conditional writes"
@@ -318,6 +319,19 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		_, err := client.CopyObject(t.Context(), &s3.CopyObjectInput{
 			Bucket: bucket, Key: key, CopySource: aws.String(*bucket + "/k"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
 		})
+		return err
+	},
+	canBareParts: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		created, err := client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{
+			Bucket: bucket, Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
+		})
+		if err != nil {
+			return err
+		}
+		_, err = client.UploadPart(t.Context(), &s3.UploadPartInput{
+			Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("part"),
+		}, func(o *s3.Options) { o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired })
 		return err
 	},
 	canMarkMissing: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {

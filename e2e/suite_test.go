@@ -61,6 +61,7 @@ var suite = map[string][]capability{
 	"TestModel/copy-tags":                {canCopyTags},
 	"TestModel/marker-tags":              {canMarkerTags},
 	"TestModel/self-sums":                {canSelfSums},
+	"TestModel/bare-parts":               {canBareParts},
 	"TestModel/copy-version":             {canCopyVersion},
 	"TestModel/list-end":                 {canListEnd},
 	"TestModel/delete-missing":           {canDeleteMatch},

@@ -439,6 +439,9 @@ func (m *Machine) drawPart(t *rapid.T) {
 	if chance(t, "another checksum", 5) {
 		op.Sum = drawSum(t)
 	}
+	if m.NoBareParts && u.Scheme == model.Plain && op.Sum == "" {
+		op.Sum = u.Sum
+	}
 	m.Step(op)
 }
 

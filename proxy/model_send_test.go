@@ -375,7 +375,7 @@ func (m *machine) complete(op model.Complete) *model.Answer {
 	if a.Status == 200 && a.Sealing.Scheme == model.Plain {
 		a.Sealing = m.w.Uploads[op.ID].Sealing // a repeated answer, or SSE-C
 	}
-	if a.Status == 200 { // the records go after the answer
+	if a.Status == 200 && m.shots == 0 { // the records go after the answer, or if the gateway is killed, by a sweep
 		eventually(m.alive, "the records of an upload to go", func() bool { return slices.Equal(u.records(), []string{state.DoneRecord}) })
 	}
 	return a

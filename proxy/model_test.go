@@ -76,10 +76,10 @@ var (
 
 // machine runs one history.
 type machine struct {
-	*rapid.T
+	rapid.TB
 	outer *testing.T
 	g     *testGateway
-	alive *scope // of g
+	alive *life // of g
 	store *memUpstream
 	kes   *kmstest.Server
 	w     *model.World
@@ -88,6 +88,8 @@ type machine struct {
 	tags  []string // ETags seen, of objects
 	ids   []string // of uploads, in order
 	safe  map[string]bool
+	doom  *crash // of the next operation; nil: none
+	shots int    // gateways that were killed
 }
 
 // scope is the life of a part of a history. What fails in it fails the history,
@@ -113,10 +115,18 @@ func (s *scope) end() {
 
 // modelHistory runs one history, and returns how many operations it had.
 func modelHistory(outer *testing.T, t *rapid.T, kes *kmstest.Server) int {
+	m, end := newMachine(outer, t, kes)
+	defer end()
+	t.Repeat(m.actions())
+	m.conclude()
+	return m.steps
+}
+
+// newMachine returns a machine with empty buckets. The caller ends it.
+func newMachine(outer *testing.T, t rapid.TB, kes *kmstest.Server) (*machine, func()) {
 	all := &scope{TB: outer}
-	defer all.end()
 	m := &machine{
-		T: t, outer: outer, kes: kes, store: newMemUpstream(all), safe: map[string]bool{},
+		TB: t, outer: outer, kes: kes, store: newMemUpstream(all), safe: map[string]bool{},
 		w: model.New(model.Config{
 			DefaultKey: kmstest.DefaultKey, MinPart: smallestPart,
 			Keys: map[string]bool{kmstest.DefaultKey: true, otherModelKey: true},
@@ -127,10 +137,10 @@ func modelHistory(outer *testing.T, t *rapid.T, kes *kmstest.Server) int {
 		m.store.makeBucket(name)
 	}
 	m.start()
-	defer func() { m.alive.end() }()
-	t.Repeat(m.actions())
-	m.conclude()
-	return m.steps
+	return m, func() {
+		m.alive.end()
+		all.end()
+	}
 }
 
 // start starts a gateway in place of the one before.
@@ -138,12 +148,15 @@ func (m *machine) start() {
 	if m.alive != nil {
 		m.alive.end()
 	}
-	m.alive = &scope{TB: m.outer}
-	m.g = newGateway(m.alive, withUpstream(m.store), withKES(m.kes), withConfig(func(c *Config) { c.TLSTerminated, c.PresignedV2 = true, true })).withSmallParts()
+	m.alive = newLife(m.outer)
+	m.g = newGateway(m.alive, withUpstream(m.store), withKES(m.kes), withUpstreamConfig(m.alive.connect), withConfig(func(c *Config) { c.TLSTerminated, c.PresignedV2 = true, true })).withSmallParts()
 }
 
 // step has an operation carried out, and compares its answer with the model.
 func (m *machine) step(op model.Op) *model.Answer {
+	if m.doom != nil && m.crashed(op) {
+		return &model.Answer{}
+	}
 	m.steps++
 	m.store.forget()
 	a := m.send(op)
@@ -218,6 +231,7 @@ func (m *machine) searchPlaintext(stored *memObject, body []byte) {
 // conclude reads everything once more, ends what is under way, and looks for
 // remains.
 func (m *machine) conclude() {
+	m.doom = nil
 	for _, n := range m.names() {
 		key := m.customerKey(n)
 		m.step(model.Get{Name: n, Key: key})
@@ -240,6 +254,10 @@ func (m *machine) conclude() {
 		}
 	}
 	m.deceive()
+	if m.shots > 0 {
+		completed = 0
+		m.sweep()
+	}
 	eventually(m.alive, "the records of uploads to go", func() bool {
 		left := m.g.records()
 		return len(left) == completed && !slices.ContainsFunc(left, func(name string) bool { return !strings.HasSuffix(name, "/"+state.DoneRecord) })

@@ -289,7 +289,7 @@ func copyAtStore(c *call, src *copySource, query url.Values, header http.Header)
 	if err == nil && !src.isGuarded() {
 		err = src.confirm(c.ctx()) // the store may have copied a successor
 	}
-	if err != nil && !isConditional(header) {
+	if err != nil && !object.IsConditional(header) {
 		err = sourceChanged(err)
 	}
 	return answer, result, err

@@ -89,12 +89,6 @@ func destinationConditions(c *call, src *copySource, header http.Header, g *guar
 	return nil
 }
 
-// isConditional reports whether a write has conditions on the object that it
-// replaces.
-func isConditional(header http.Header) bool {
-	return header.Get("If-Match") != "" || header.Get("If-None-Match") != ""
-}
-
 // guardError returns object.ErrChanged if err refuses the guard's condition,
 // which the client did not send. Other errors stay.
 func (s *copySource) guardError(err error) error {
@@ -172,12 +166,12 @@ func copyStored(c *call, src *copySource, header http.Header) (answer http.Heade
 	switch {
 	case src.tagged && src.total > 0:
 		answer, err = copyThrough(c, src, header)
-	case !isSelfCopy(c, src) && !isConditional(header) && src.isGuarded() && src.can.Copies.Replace && src.total <= c.gw.bounds.maxCopy:
+	case !isSelfCopy(c, src) && !object.IsConditional(header) && src.isGuarded() && src.can.Copies.Replace && src.total <= c.gw.bounds.maxCopy:
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
 		return copyAtStore(c, src, nil, header)
 	case src.total == 0:
 		answer, err = copyEmpty(c, src, header)
-	case isConditional(header) && src.can.Put.Honoured() && !src.can.Complete.Honoured() && src.total <= maxPut:
+	case object.IsConditional(header) && src.can.Put.Honoured() && !src.can.Complete.Honoured() && src.total <= maxPut:
 		answer, err = copyThrough(c, src, header)
 	default:
 		answer, err = copyParts(c, src, header)

@@ -144,6 +144,9 @@ func (m *machine) drawListed(t *rapid.T, u *model.Upload) (all []model.Listed) {
 	if len(all) == 0 {
 		t.Skip("no parts")
 	}
+	if len(m.tags) > 0 && chance(t, "a swapped attempt", 6) {
+		all[rapid.IntRange(0, len(all)-1).Draw(t, "which")].ETag = pick(t, "ETag", m.tags...)
+	}
 	if len(all) > 1 && chance(t, "in disorder", 10) {
 		slices.Reverse(all)
 	}

@@ -73,6 +73,7 @@ type gatewaySetup struct {
 	rules    map[string]state.Rule
 	roots    time.Duration // between two looks for old roots
 	like     *state.State  // that this gateway replaces
+	times    func(*state.Times)
 }
 
 type gatewayOption func(*gatewaySetup)
@@ -121,6 +122,9 @@ func withKMS(edit func(*kms.Config)) gatewayOption { return func(s *gatewaySetup
 func withRule(bucket string, r state.Rule) gatewayOption {
 	return func(s *gatewaySetup) { s.rules[bucket] = r }
 }
+
+// withTimes changes the times of the state, which are very long.
+func withTimes(edit func(*state.Times)) gatewayOption { return func(s *gatewaySetup) { s.times = edit } }
 
 // freshRoots makes the state look for old roots at each unknown root.
 func freshRoots() gatewayOption { return func(s *gatewaySetup) { s.roots = 0 } }
@@ -186,6 +190,9 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 			Retry: 10 * time.Millisecond, Open: giveUp, Probe: giveUp, Look: giveUp, Poll: time.Hour, MaxAge: time.Hour, Stale: time.Hour, Roots: s.roots,
 			Save: time.Hour, Last: giveUp,
 		}
+	}
+	if s.times != nil {
+		s.times(&states.Times)
 	}
 	s.config.State = state.New(states)
 	g.states = states

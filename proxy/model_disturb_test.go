@@ -23,6 +23,8 @@ import (
 // start starts a gateway at a place. It replaces the one there if that is old,
 // as a restart in place does.
 func (h *history) start(at int, old *testGateway) {
+	h.starting.Store(true)
+	defer h.starting.Store(false)
 	l := newLife(h.t)
 	g := newGateway(l, withUpstream(h.store), withKES(h.kes), withUpstreamConfig(l.connect), withTimes(func(times *state.Times) {
 		times.MaxAge, times.Stale = 0, 0 // rules are as fresh as objects

@@ -401,7 +401,8 @@ func (m *machine) refuses(op model.Op, a *model.Answer) bool {
 func (m *machine) resolve(op model.Op, a *model.Answer) {
 	old := m.w
 	worlds := []*model.World{old}
-	if after := m.carriedOut(op); after != nil {
+	after := m.carriedOut(op)
+	if after != nil {
 		worlds = append(worlds, after)
 	}
 	switch op := plainOp(op).(type) {
@@ -412,8 +413,8 @@ func (m *machine) resolve(op model.Op, a *model.Answer) {
 	case model.DeleteMany, model.EncryptJob, model.RekeyJob:
 		worlds = m.mixtures(worlds)
 	}
-	if a.Status >= 200 && a.Status < 300 { // what a client was told stays
-		worlds = worlds[1:2]
+	if a.Status >= 200 && a.Status < 300 && after != nil { // what a client was told stays
+		worlds = []*model.World{after}
 	}
 	var wrong []error
 	for _, w := range worlds {

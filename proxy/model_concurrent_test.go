@@ -22,7 +22,7 @@ import (
 
 // TestConcurrentHistories runs clients through two gateways on one store, which
 // loses answers and cuts connections, as KES does. Meanwhile gateways are killed
-// and restarted in place, and jobs run. What clients see of each object, and of
+// and restarted in place, and jobs run. The store's clock differs from theirs. What clients see of each object, and of
 // a bucket's rule, must be what they could have seen one after another.
 // SSEGW_MODEL says for how long other histories run, as in TestModel. The
 // scheduling is not part of a seed.
@@ -149,6 +149,7 @@ var concurrentRules = [][]byte{nil, encryptionDoc(s3.AES256, ""), encryptionDoc(
 
 func concurrentHistory(t *testing.T, seed uint64) int {
 	h := newHistory(t)
+	h.store.ahead = time.Duration(int64(seed%3)-1) * 10 * time.Minute
 	h.store.on("", "/", h.faults(seed))
 	var clients, others sync.WaitGroup
 	for i := range historyClients {

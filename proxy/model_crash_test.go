@@ -86,6 +86,7 @@ func randomCrashes(t *testing.T, kes *kmstest.Server, long time.Duration) (opera
 			rapid.Check(t, func(r *rapid.T) {
 				m, end := newMachine(t, r, kes)
 				defer end()
+				m.store.ahead = drawAhead(r)
 				actions := m.actions()
 				actions["Crash"] = func(t *rapid.T) {
 					m.doom = &crash{at: rapid.IntRange(0, 15).Draw(t, "request"), persisted: rapid.Bool().Draw(t, "persisted")}

@@ -14,6 +14,11 @@ import (
 // memNow is the time that the in-memory store gives an object.
 func memNow() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
+// drawAhead draws how much the store's clock is ahead of the gateway's.
+func drawAhead(t *rapid.T) time.Duration {
+	return pick(t, "ahead", 0, 10*time.Minute, -10*time.Minute)
+}
+
 // pick draws one of several values. Shorter histories have the first.
 func pick[T any](t *rapid.T, what string, values ...T) T {
 	return values[rapid.IntRange(0, len(values)-1).Draw(t, what)]

@@ -117,6 +117,7 @@ func (s *scope) end() {
 func modelHistory(outer *testing.T, t *rapid.T, kes *kmstest.Server) int {
 	m, end := newMachine(outer, t, kes)
 	defer end()
+	m.store.ahead = drawAhead(t)
 	t.Repeat(m.actions())
 	m.conclude()
 	return m.steps

@@ -55,4 +55,11 @@ var mutations = []mutation{
 		"return stored.Get(\"ETag\"), nil\n", "return \"\", nil\n"}}},
 	{"a rekeying that forgets the scheme", []edit{{"proxy/jobs/rewrite.go",
 		"if scheme == sealer.SSES3.String() {\n\t\tif isPresent", "if scheme != \"\" {\n\t\tif isPresent"}}},
+	{"a Complete that removes its record before its answer is saved", []edit{{"proxy/completeagain.go",
+		"kept := c.gw.State.SaveAnswer(ctx, u, d)\n\tif kept == nil {\n\t\tkept = c.gw.State.ForgetUpload(ctx, u)",
+		"kept := c.gw.State.ForgetUpload(ctx, u)\n\tif kept == nil {\n\t\tkept = c.gw.State.SaveAnswer(ctx, u, d)"}}},
+	{"a Complete that does not find its object", []edit{{"proxy/complete.go",
+		"again := upstream.IsNoUpload(err)\n", "again := false\n"}}},
+	{"a replica that does not look for rules", []edit{{"proxy/state/rules.go",
+		"if came.Sub(s.checked) > maxAge {", "if came.Sub(s.checked) > maxAge+time.Hour {"}}},
 }

@@ -41,8 +41,8 @@ reader: ## the independent reader of the format, on all test vectors (`make unit
 	python3 docs/reader/ssegw_reader.py vectors sealer/testdata/vectors
 
 # `make unit` runs a few histories, always the same.
-model: ## random histories against the reference model, and concurrent ones, for LONG (2m) each; see docs/adr/0022-model.md
-	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ConcurrentHistories)$$' ./proxy
+model: ## random, concurrent and killed histories against the reference model, for LONG (2m) each; see docs/adr/0022-model.md
+	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ConcurrentHistories|Crashes)$$' ./proxy
 
 mutants: ## put faults into the gateway, one by one, and see that the reference model finds them (MUTANTS=regexp)
 	@go -C e2e run ./mutants -run '$(MUTANTS)'

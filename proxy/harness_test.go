@@ -124,7 +124,9 @@ func withRule(bucket string, r state.Rule) gatewayOption {
 }
 
 // withTimes changes the times of the state, which are very long.
-func withTimes(edit func(*state.Times)) gatewayOption { return func(s *gatewaySetup) { s.times = edit } }
+func withTimes(edit func(*state.Times)) gatewayOption {
+	return func(s *gatewaySetup) { s.times = edit }
+}
 
 // freshRoots makes the state look for old roots at each unknown root.
 func freshRoots() gatewayOption { return func(s *gatewaySetup) { s.roots = 0 } }

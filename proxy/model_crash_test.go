@@ -38,7 +38,7 @@ func TestCrashes(t *testing.T) {
 			for _, persisted := range []bool{false, true} {
 				t.Run(fmt.Sprint(c.name, ", persisted ", persisted), func(t *testing.T) {
 					t.Parallel()
-					for at, struck := 0, true; struck; at++ {
+					for at, struck := 0, true; struck && isWorthwhile(at, persisted); at++ {
 						m, end := newMachine(t, &quiet{TB: t}, kes)
 						op := c.prepare(m)
 						m.doom = &crash{at: at, persisted: persisted}
@@ -56,6 +56,13 @@ func TestCrashes(t *testing.T) {
 		operations.Add(int64(randomCrashes(t, kes, long)))
 	}
 	t.Logf("%d operations", operations.Load())
+}
+
+// isWorthwhile reports whether a crash differs from others. A request that the
+// store does not get leaves what the lost answer of the one before leaves. The
+// gateway differs only by that answer, so that is left to long runs.
+func isWorthwhile(at int, persisted bool) bool {
+	return persisted || at == 0 || os.Getenv("SSEGW_MODEL") != ""
 }
 
 // quiet is a test that shows what it logs only if it fails.
@@ -648,7 +655,7 @@ func TestCrashedStart(t *testing.T) {
 		for _, persisted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("first %t, persisted %t", isFirst, persisted), func(t *testing.T) {
 				t.Parallel()
-				for at, struck := 0, true; struck; at++ {
+				for at, struck := 0, true; struck && isWorthwhile(at, persisted); at++ {
 					struck = crashedStart(t, kes, isFirst, at, persisted)
 				}
 			})
@@ -702,7 +709,7 @@ func TestCrashedDeleteBucket(t *testing.T) {
 	t.Parallel()
 	kes := kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))
 	for _, persisted := range []bool{false, true} {
-		for at, struck := 0, true; struck; at++ {
+		for at, struck := 0, true; struck && isWorthwhile(at, persisted); at++ {
 			struck = crashedDeleteBucket(t, kes, at, persisted)
 		}
 	}

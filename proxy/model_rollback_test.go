@@ -108,7 +108,7 @@ func (m *machine) rightOrNothing(what string, complete model.Complete, old bool)
 			return false
 		}
 		if err := m.w.Step(op, a); err != nil {
-			m.TB.(*quiet).TB.Errorf("%s: %T%+v: %v", what, op, op, err)
+			m.Errorf("%s: %T%+v: %v", what, op, op, err)
 		}
 		return true
 	}
@@ -120,16 +120,16 @@ func (m *machine) rightOrNothing(what string, complete model.Complete, old bool)
 	a := m.send(put)
 	stored := m.store.look(put.Bucket, put.Key)
 	if stored != nil && !isSealed(stored) && !old {
-		m.TB.(*quiet).TB.Errorf("%s: a PUT in plaintext: %d", what, a.Status)
+		m.Errorf("%s: a PUT in plaintext: %d", what, a.Status)
 	}
 	if a = m.send(complete); a.Status != 200 {
 		return false
 	}
 	if err := m.w.Step(complete, a); err != nil {
-		m.TB.(*quiet).TB.Errorf("%s: %T: %v", what, complete, err)
+		m.Errorf("%s: %T: %v", what, complete, err)
 	}
 	if n := m.w.Uploads[complete.ID].Name; !check(model.Get{Name: n}) || !isSealed(m.store.look(n.Bucket, n.Key)) {
-		m.TB.(*quiet).TB.Errorf("%s: the completed object is not served, or not sealed", what)
+		m.Errorf("%s: the completed object is not served, or not sealed", what)
 	}
 	return true
 }

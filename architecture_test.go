@@ -58,6 +58,7 @@ var packages = []struct {
 	{"proxy/task", "", ""},
 	{"proxy/audit", "", ""},
 	{"proxy/model", "", ""},
+	{"proxy/model/runner", "proxy/model", ""},
 
 	{"kms/kmstest", "kms", ""},
 	{"proxy/upstream", "proxy/field proxy/s3 proxy/sigv4 proxy/task", ""},
@@ -70,7 +71,7 @@ var packages = []struct {
 	{"proxy/assembly", "sealer proxy/s3 proxy/sigv4 proxy/object proxy/payload proxy/state", ""},
 	{"proxy/rescue", "sealer proxy/s3 proxy/upstream proxy/object", ""},
 	{"proxy/jobs", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/state proxy/sse proxy/object", ""},
-	{"proxy", "kms sealer proxy/field proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin proxy/model"},
+	{"proxy", "kms sealer proxy/field proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin proxy/model proxy/model/runner"},
 	{"proxy/admin", "kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs", "kms/kmstest"},
 
 	{"proxy/console", "kms sealer proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/task", "kms/kmstest"},

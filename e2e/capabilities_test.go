@@ -28,13 +28,22 @@ import (
 type capability string
 
 const (
+	canAbortOnce    capability = "an error for the second abort of an upload"
 	canChecksums    capability = "checksums of parts"
 	canComplete     capability = "conditions in CompleteMultipartUpload"
 	canConditions   capability = "conditional writes"
 	canCopyTags     capability = "tags in copies with other metadata"
+	canCopyVersion  capability = "versions in the answers to copies"
+	canListEnd      capability = "the end of listings of versions"
+	canDeleteMatch  capability = "If-Match in deletes of missing objects"
 	canDirectories  capability = "bodies and metadata of keys that end in a slash"
 	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
+	canMarkMissing  capability = "delete markers of missing objects"
+	canMarkNull     capability = "delete markers in answers of buckets with suspended versions"
+	canMatchAbsent  capability = "If-None-Match with an ETag in writes"
+	canNullVersions capability = "versions named null"
+	canListTagged   capability = "ETags in listings after a change of tags"
 	canLocks        capability = "locks of objects"
 	canPartNumbers  capability = "GET of part 1 of any object"
 	canPartSizes    capability = "sizes of parts in HEAD"
@@ -207,6 +216,118 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 			return err
 		}
 		return uploadProbe(t, client, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: aws.String("k")})
+	},
+	canAbortOnce: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		created, err := client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+		if err != nil {
+			return err
+		}
+		in := &s3.AbortMultipartUploadInput{Bucket: bucket, Key: key, UploadId: created.UploadId}
+		if _, err := client.AbortMultipartUpload(t.Context(), in); err != nil {
+			return err
+		}
+		if _, err := client.AbortMultipartUpload(t.Context(), in); err == nil {
+			return errors.New("it is aborted again")
+		}
+		return nil
+	},
+	canDeleteMatch: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		// A store that ignores the condition everywhere leaves it to the gateway.
+		key, none := aws.String("k"), aws.String(`"00000000000000000000000000000000"`)
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key, IfMatch: none}); err == nil {
+			return nil
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String("missing"), IfMatch: none}); err == nil {
+			return errors.New("it succeeds")
+		}
+		return nil
+	},
+	canCopyVersion: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k")}); err != nil {
+			return err
+		}
+		out, err := client.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copy"), CopySource: aws.String(*bucket + "/k")})
+		if err == nil && aws.ToString(out.VersionId) == "" {
+			err = errors.New("no version ID")
+		}
+		return err
+	},
+	canListEnd: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		for _, key := range []string{"a", "b", "c"} {
+			if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: &key}); err != nil {
+				return err
+			}
+		}
+		page, err := client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: bucket, Prefix: aws.String("b"), MaxKeys: aws.Int32(1)})
+		if err == nil && aws.ToBool(page.IsTruncated) {
+			err = errors.New("it goes on")
+		}
+		return err
+	},
+	canMarkNull: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+			Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusSuspended},
+		}); err != nil {
+			return err
+		}
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		out, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key})
+		if err == nil && !aws.ToBool(out.DeleteMarker) {
+			err = errors.New("no delete marker")
+		}
+		return err
+	},
+	canMarkMissing: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String("missing")}); err != nil {
+			return err
+		}
+		page, err := client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: bucket})
+		if err == nil && len(page.DeleteMarkers) != 1 {
+			err = errors.New("no delete marker")
+		}
+		return err
+	},
+	canListTagged: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		if _, err := client.DeleteObjectTagging(t.Context(), &s3.DeleteObjectTaggingInput{Bucket: bucket, Key: key}); err != nil {
+			return nil //nolint:nilerr // a store without tags changes none
+		}
+		page, err := client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: bucket})
+		if err == nil && (len(page.Contents) != 1 || strings.Trim(aws.ToString(page.Contents[0].ETag), `"`) == "") {
+			err = errors.New("the ETag is lost")
+		}
+		return err
+	},
+	canMatchAbsent: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		in := &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k"), IfNoneMatch: aws.String(`"00000000000000000000000000000000"`)}
+		_, err := client.PutObject(t.Context(), in)
+		return err
+	},
+	canNullVersions: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: aws.String("k")}); err != nil {
+			return err
+		}
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		_, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: bucket, Key: aws.String("k"), VersionId: aws.String("null")})
+		return err
 	},
 	canVersions: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {

@@ -23,7 +23,7 @@ func getObjectAttributes(c *call) error {
 	r := c.object()
 	head, err := r.Head(c.ctx(), object.Request{})
 	if err != nil {
-		return refusedAttributes(c, err)
+		return refusedAttributes(c, r, err)
 	}
 	if !head.Sealed() {
 		if err := allowPlain(c, r); err != nil {
@@ -58,7 +58,7 @@ func getObjectAttributes(c *call) error {
 // not know the operation refuses it, or answers with the object.
 func plainAttributes(c *call, head *object.Stored, asked []string) error {
 	resp, err := sendOn(c, outgoing(c))
-	if status := upstream.StatusOf(err); err != nil && status != http.StatusNotImplemented && status != http.StatusMethodNotAllowed {
+	if err != nil && !upstream.IsUnknown(err) {
 		return err
 	}
 	if err == nil {
@@ -92,15 +92,19 @@ func askedAttributes(c *call) ([]string, error) {
 var attributeNames = []string{"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
 
 // refusedAttributes returns the store's error for GetObjectAttributes itself,
-// after the store refused a HEAD with err.
-func refusedAttributes(c *call, err error) error {
+// after the store refused a HEAD with err. That of a store without the
+// operation would tell nothing about the object.
+func refusedAttributes(c *call, r *object.Reader, err error) error {
 	if upstream.StatusOf(err) < 400 {
 		return err
 	}
 	resp, refused := sendOn(c, outgoing(c))
-	if refused == nil {
+	switch {
+	case refused == nil:
 		_ = resp.Body.Close() // it was created meanwhile; this answer would show its sealed size
 		return err
+	case upstream.IsUnknown(refused) && upstream.StatusOf(refused) != upstream.StatusOf(err):
+		return r.Explain(c.ctx(), err)
 	}
 	return refused
 }

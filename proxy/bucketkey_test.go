@@ -225,6 +225,7 @@ func TestBucketKeyCopies(t *testing.T) {
 		{"other/s3", []string{s3.HeaderSSE, s3.AES256}, true, false},
 		{"other/own", []string{s3.HeaderSSE, s3.AWSKMS, s3.HeaderSSEBucketKey, "false"}, false, false},
 		{"other/same", nil, true, false}, // as its source, where nothing says otherwise
+		{"other/asked", []string{s3.HeaderSSEBucketKey, "true"}, true, false},
 		{"other/off", []string{s3.HeaderSSEBucketKey, "false"}, false, false},
 	} {
 		r := g.put("/"+tt.to, nil, append([]string{s3.HeaderCopySource, "/bucket/k"}, tt.pairs...)...)

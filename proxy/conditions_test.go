@@ -183,3 +183,24 @@ func TestWriteConditionRace(t *testing.T) {
 	})
 	g.put("/bucket/k", pattern(10, 2), s3.HeaderSSE, s3.AES256, "If-Match", first.header.Get("ETag")).want(t, 412, "PreconditionFailed")
 }
+
+// TestEmptyTag: "" is the ETag of no object, and no condition is dropped
+// because of it.
+func TestEmptyTag(t *testing.T) {
+	t.Parallel()
+	for _, sse := range [][]string{nil, {s3.HeaderSSE, s3.AES256}} {
+		g := newGateway(t)
+		g.put("/bucket/k", []byte("data"), sse...).want(t, 200, "")
+		g.get("/bucket/k", "If-Match", `""`).want(t, 412, "PreconditionFailed")
+		g.get("/bucket/k", "If-None-Match", `""`).want(t, 200, "")
+		g.delete("/bucket/k", "If-Match", `""`).want(t, 412, "PreconditionFailed")
+		g.delete("/bucket/k", "If-Match", `""`, headerIfMatchSize, "4").want(t, 412, "PreconditionFailed")
+		// Some stores ignore this tag. So they do not get to see it.
+		g.upstream.on("", "/bucket/k", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			r.Header.Del("If-Match")
+			next.ServeHTTP(w, r)
+		})
+		g.put("/bucket/k", []byte("more"), "If-Match", `""`).want(t, 412, "PreconditionFailed")
+		g.delete("/bucket/k", "If-Match", `""`).want(t, 412, "PreconditionFailed")
+	}
+}

@@ -56,12 +56,10 @@ func copyOnce(c *call, from s3.CopySource, g *guard) error {
 	if err := askConsent(c); err != nil {
 		return err
 	}
-	switch {
-	case src.object != nil && hasChecksum(c, src):
+	if src.object != nil && hasChecksum(c, src) {
 		return copySealed(c, src, s, header)
-	default:
-		return copyBody(c, src, s, header)
 	}
+	return copyBody(c, src, s, header)
 }
 
 // checkCopy refuses invalid headers of a copy, before its source is known.

@@ -172,15 +172,20 @@ func storeCopiedPart(c *call, u *state.Upload, number int, body *payload.Copied,
 // read returns a plaintext range of the source. offset and length are in bytes.
 // The caller closes the reader.
 func (s *copySource) read(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-	if length == 0 {
-		return http.NoBody, nil
-	}
 	span := object.Span{Offset: offset, Length: length, Begin: offset, End: offset + length}
+	var k *sealer.ObjectKey
 	if s.object != nil {
 		var err error
+		if k, err = s.KeyOf(ctx, s.object); err != nil {
+			return nil, err // also of an empty object: the client needs the right key
+		}
+		s.opened = append(s.opened, k)
 		if span, err = s.object.SpanOf(offset, length); err != nil {
 			return nil, err
 		}
+	}
+	if length == 0 {
+		return http.NoBody, nil
 	}
 	resp, err := s.Fetch(ctx, object.Request{Range: span.Range(), Guard: s.stored.Get("ETag")})
 	if err != nil {
@@ -198,12 +203,6 @@ func (s *copySource) read(ctx context.Context, offset, length int64) (io.ReadClo
 		}
 		return &payload.Exact{R: resp.Body, Closer: resp.Body, Left: length}, nil
 	}
-	k, err := s.KeyOf(ctx, s.object)
-	if err != nil {
-		_ = resp.Body.Close()
-		return nil, err
-	}
-	s.opened = append(s.opened, k)
 	plain, err := s.object.Open(k, resp.Body, span, first)
 	if err != nil {
 		_ = resp.Body.Close()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"ssegw/proxy/object"
@@ -17,22 +18,25 @@ func deleteObject(c *call) error {
 			return err
 		}
 	}
-	v := c.req.Header.Get(headerIfMatchSize)
-	if v == "" {
+	v, tags := c.req.Header.Get(headerIfMatchSize), object.EntityTags(c.req.Header.Get("If-Match"))
+	var size *int64
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil && n >= 0 {
+		size = &n
+	} else if v != "" {
+		return s3.ErrArgument("x-amz-if-match-size", v, "The size is malformed.")
+	} else if !slices.Equal(tags, []string{"*"}) { // which some stores take for an ETag
 		return forward(c)
 	}
-	size, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || size < 0 {
-		return s3.ErrArgument("x-amz-if-match-size", v, "The size is malformed.")
-	}
 	r := c.access().At(s3.CopySource{Bucket: c.req.Bucket, Key: c.req.Key, VersionID: c.req.Query.Get("versionId")}, http.Header{})
-	etag, stored, err := r.DeleteCondition(c.ctx(), object.EntityTags(c.req.Header.Get("If-Match")), &size)
+	etag, stored, err := r.DeleteCondition(c.ctx(), tags, size)
 	if err != nil {
 		return err
 	}
 	o := outgoing(c)
 	o.Header.Set("If-Match", etag)
-	o.Header.Set(headerIfMatchSize, strconv.FormatInt(stored, 10))
+	if size != nil {
+		o.Header.Set(headerIfMatchSize, strconv.FormatInt(stored, 10))
+	}
 	return forwardAs(c, o, refuseStateBucket)
 }
 

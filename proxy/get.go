@@ -129,7 +129,7 @@ func getKnown(c *call, want object.Wanted) error {
 	r := c.object()
 	head, err := r.Head(c.ctx(), object.Request{})
 	if err != nil {
-		return err
+		return r.Explain(c.ctx(), err)
 	}
 	want = want.Of(head.Header)
 	if head.Sealed() {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"maps"
@@ -35,7 +36,7 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 		root, entry = "ListVersionsResult", "Version"
 	}
 	u.mu.Lock()
-	objects := maps.Clone(u.buckets[bucket]) // as they are at one moment
+	entries := u.listed(bucket, q.Has("versions")) // as they are at one moment
 	detail := u.detail && q.Get("metadata") == "true" && (q.Get("list-type") == "2" || q.Has("versions"))
 	u.mu.Unlock()
 	after := max(q.Get("start-after"), q.Get("marker"), q.Get("key-marker"))
@@ -45,7 +46,8 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 	}
 	var b strings.Builder
 	n, truncated := 0, false
-	for _, key := range slices.Sorted(maps.Keys(objects)) {
+	for _, e := range entries {
+		key, o, entry := e.key, e.o, entry
 		if !strings.HasPrefix(key, q.Get("prefix")) || key <= after {
 			continue
 		}
@@ -54,12 +56,18 @@ func (u *memUpstream) list(w http.ResponseWriter, r *http.Request, bucket string
 			break
 		}
 		n++
-		o := objects[key]
+		if o.marker {
+			entry = "DeleteMarker"
+		}
 		fmt.Fprintf(&b, "<%s><Key>", entry)
 		xml.EscapeText(&b, []byte(key))
 		b.WriteString("</Key>")
-		if entry == "Version" {
-			b.WriteString("<VersionId>null</VersionId><IsLatest>true</IsLatest>")
+		if entry != "Contents" {
+			fmt.Fprintf(&b, "<VersionId>%s</VersionId><IsLatest>%t</IsLatest>", cmp.Or(o.id, nullVersion), e.latest)
+		}
+		if o.marker {
+			fmt.Fprintf(&b, "<LastModified>%s</LastModified></DeleteMarker>", memTime(o.modified))
+			continue
 		}
 		fmt.Fprintf(&b, "<LastModified>%s</LastModified><ETag>&#34;%s&#34;</ETag><Size>%d</Size>", o.modified.Format("2006-01-02T15:04:05.000Z"), o.etag, len(o.body))
 		b.WriteString("<ChecksumAlgorithm>CRC32C</ChecksumAlgorithm><StorageClass>STANDARD</StorageClass><VendorElement>kept</VendorElement>")

@@ -151,7 +151,7 @@ func (u *memUpstream) completeUpload(w http.ResponseWriter, r *http.Request, aut
 		return
 	}
 	u.tag("/"+up.bucket+"/"+up.key, o, up.tags)
-	u.store(up.bucket, up.key, o)
+	u.keep(w, up.bucket, up.key, o)
 	u.mu.Lock()
 	delete(u.uploads, up.id)
 	u.mu.Unlock()
@@ -252,7 +252,7 @@ func (u *memUpstream) copy(w http.ResponseWriter, r *http.Request, bucket, key s
 	if !u.holds(w, r, u.look(bucket, key)) {
 		return
 	}
-	o := &memObject{body: src.body, header: src.header, etag: memTag(src.body), modified: u.now()}
+	o := &memObject{body: src.body, header: src.header, etag: memTag(src.body), modified: u.now(), tags: src.tags}
 	if r.Header.Get("X-Amz-Metadata-Directive") == "REPLACE" {
 		o.header = memKept(r.Header)
 		if n := src.header.Get("X-Amz-Tagging-Count"); n != "" {
@@ -271,7 +271,7 @@ func (u *memUpstream) copy(w http.ResponseWriter, r *http.Request, bucket, key s
 		o.header.Del("X-Amz-Tagging-Count")
 		u.tag("/"+bucket+"/"+key, o, r.Header.Get("X-Amz-Tagging"))
 	}
-	u.store(bucket, key, o)
+	u.keep(w, bucket, key, o)
 	memXML(w, "<CopyObjectResult><LastModified>%s</LastModified><ETag>&#34;%s&#34;</ETag></CopyObjectResult>", memTime(o.modified), o.etag)
 }
 
@@ -297,13 +297,16 @@ func (u *memUpstream) copySource(r *http.Request) (*memObject, error) {
 // version returns a version of an object ("": the current one) as look does, or
 // nil.
 func (u *memUpstream) version(bucket, key, id string) *memObject {
-	if id == "" || id == "null" { // what a bucket without versions has
+	if id == "" {
 		return u.look(bucket, key)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	o := u.versions["/"+bucket+"/"+key+"?"+id]
+	o := u.find(bucket, key, id)
 	if o == nil {
+		o = u.versions["/"+bucket+"/"+key+"?"+id]
+	}
+	if o == nil || o.marker {
 		return nil
 	}
 	v := *o
@@ -332,6 +335,7 @@ func (u *memUpstream) tag(path string, o *memObject, tags string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.docs, path+"?tagging")
+	o.tags = nil
 	values, _ := url.ParseQuery(tags)
 	if len(values) == 0 {
 		return
@@ -340,7 +344,8 @@ func (u *memUpstream) tag(path string, o *memObject, tags string) {
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		fmt.Fprintf(&b, "<Tag><Key>%s</Key><Value>%s</Value></Tag>", html.EscapeString(k), html.EscapeString(values.Get(k)))
 	}
-	u.docs[path+"?tagging"] = []byte("<Tagging><TagSet>" + b.String() + "</TagSet></Tagging>")
+	o.tags = []byte("<Tagging><TagSet>" + b.String() + "</TagSet></Tagging>")
+	u.docs[path+"?tagging"] = o.tags
 	o.header.Set("X-Amz-Tagging-Count", strconv.Itoa(len(values)))
 }
 

@@ -52,12 +52,18 @@ type memUpstream struct {
 	uploads    map[string]*memUpload
 	lastUpload int
 	versions   map[string]*memObject // by "/bucket/key?id"
-	minPart    int                   // bytes of a part that is not the last; 0: Amazon S3's bound
-	maxCopy    int64                 // bytes of an object that one request copies; 0: Amazon S3's bound
-	maxPut     int64                 // bytes of a body in one request; 0: no bound
-	maxValue   int                   // bytes of a value of user metadata; 0: no bound. Others are answered with 500
-	ways       hook                  // how the store differs from Amazon S3; unhook leaves it
-	ahead      time.Duration         // how much the store's clock is ahead
+
+	versioning  map[string]string       // of buckets: Enabled or Suspended
+	kept        map[string][]*memObject // by "/bucket/key": what all returns, where versions are kept
+	lastVersion int
+
+	minPart  int   // bytes of a part that is not the last; 0: Amazon S3's bound
+	maxCopy  int64 // bytes of an object that one request copies; 0: Amazon S3's bound
+	maxPut   int64 // bytes of a body in one request; 0: no bound
+	maxValue int   // bytes of a value of user metadata; 0: no bound. Others are answered with 500
+	ways     hook  // how the store differs from Amazon S3; unhook leaves it
+
+	ahead time.Duration // how much the store's clock is ahead
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -66,6 +72,9 @@ type memObject struct {
 	header   http.Header // content headers, user metadata, checksums
 	etag     string      // without quotes
 	modified time.Time
+	id       string // of the version; "": the only one
+	marker   bool   // it is a delete marker
+	tags     []byte // as a document, or nil
 }
 
 // memRequest is one verified request as the store saw it.
@@ -91,7 +100,7 @@ func newMemUpstream(t testing.TB) *memUpstream { return newMemUpstreamOn(t, nil)
 // nil.
 func newMemUpstreamOn(t testing.TB, network *kmstest.Network) *memUpstream {
 	u := &memUpstream{
-		t: t, network: network, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{},
+		t: t, network: network, buckets: map[string]map[string]*memObject{}, public: map[string]bool{}, docs: map[string][]byte{}, versioning: map[string]string{},
 		verifier: sigv4.New(sigv4.Config{Region: upstreamRegion, Secret: func(accessKey string) (string, bool) {
 			return upstreamSecretKey, accessKey == upstreamAccessKey || accessKey == otherUpstreamKey
 		}}),
@@ -160,7 +169,9 @@ func (u *memUpstream) object(bucket, key string) *memObject {
 	if o == nil {
 		return nil
 	}
-	return &memObject{bytes.Clone(o.body), o.header.Clone(), o.etag, o.modified}
+	c := *o
+	c.body, c.header = bytes.Clone(o.body), o.header.Clone()
+	return &c
 }
 
 // now returns the store's time, in whole seconds.
@@ -175,7 +186,9 @@ func (u *memUpstream) look(bucket, key string) *memObject {
 	if o == nil {
 		return nil
 	}
-	return &memObject{o.body, o.header.Clone(), o.etag, o.modified}
+	c := *o
+	c.header = o.header.Clone()
+	return &c
 }
 
 // keys returns the sorted keys of a bucket.
@@ -285,10 +298,7 @@ func (u *memUpstream) serve(w http.ResponseWriter, r *http.Request, auth *sigv4.
 	case r.Method == http.MethodPut:
 		u.put(w, r, auth, bucket, key)
 	case r.Method == http.MethodDelete:
-		if u.holds(w, r, u.look(bucket, key)) {
-			u.store(bucket, key, nil)
-			w.WriteHeader(http.StatusNoContent)
-		}
+		u.deleteOne(w, r, bucket, key)
 	default:
 		u.get(w, r, bucket, key)
 	}
@@ -322,7 +332,7 @@ func (u *memUpstream) serveDocument(w http.ResponseWriter, r *http.Request, auth
 	case r.Method == http.MethodPut || r.Method == http.MethodPost:
 		u.docs[name], seen.Body = doc, doc
 		bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		if o := u.buckets[bucket][key]; o != nil && r.URL.Query().Has("tagging") {
+		if o := u.find(bucket, key, r.URL.Query().Get("versionId")); o != nil && r.URL.Query().Has("tagging") {
 			o.header.Set("X-Amz-Tagging-Count", strconv.Itoa(bytes.Count(doc, []byte("<Tag>"))))
 		}
 		if r.URL.Query().Has("delete") {
@@ -416,7 +426,7 @@ func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Au
 		return
 	}
 	u.tag(r.URL.Path, o, r.Header.Get("X-Amz-Tagging"))
-	u.store(bucket, key, o)
+	u.keep(w, bucket, key, o)
 	w.Header().Set("ETag", `"`+o.etag+`"`)
 	for name, values := range o.header {
 		if strings.HasPrefix(strings.ToLower(name), s3.ChecksumPrefix) {
@@ -467,6 +477,9 @@ func (u *memUpstream) holds(w http.ResponseWriter, r *http.Request, o *memObject
 }
 
 func (u *memUpstream) get(w http.ResponseWriter, r *http.Request, bucket, key string) {
+	if u.refuseMarker(w, bucket, key, r.URL.Query().Get("versionId")) {
+		return
+	}
 	o := u.version(bucket, key, r.URL.Query().Get("versionId"))
 	if o == nil && r.URL.Query().Get("versionId") != "" {
 		memFail(w, 404, "NoSuchVersion", key)

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +19,7 @@ import (
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/jobs"
 	"ssegw/proxy/model"
+	"ssegw/proxy/model/runner"
 	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
@@ -39,14 +40,14 @@ func TestCrashes(t *testing.T) {
 				t.Run(fmt.Sprint(c.name, ", persisted ", persisted), func(t *testing.T) {
 					t.Parallel()
 					for at, struck := 0, true; struck && isWorthwhile(at, persisted); at++ {
-						m, end := newMachine(t, &quiet{TB: t}, kes)
+						m, end := newCrashing(t, &quiet{TB: t}, kes)
 						op := c.prepare(m)
 						m.doom = &crash{at: at, persisted: persisted}
-						m.step(op)
+						m.Step(op)
 						struck = m.shots > 0
 						m.conclude()
 						end()
-						operations.Add(int64(m.steps))
+						operations.Add(int64(m.Steps))
 					}
 				})
 			}
@@ -63,6 +64,35 @@ func TestCrashes(t *testing.T) {
 // gateway differs only by that answer, so that is left to long runs.
 func isWorthwhile(at int, persisted bool) bool {
 	return persisted || at == 0 || os.Getenv("SSEGW_MODEL") != ""
+}
+
+// crashing runs histories in which gateways are killed.
+type crashing struct {
+	*runner.Machine
+	gw    *modelGateway
+	doom  *crash // of the next operation; nil: none
+	shots int    // gateways that were killed
+}
+
+// newCrashing returns a machine before an empty gateway. The caller ends it.
+func newCrashing(outer *testing.T, t rapid.TB, kes *kmstest.Server) (*crashing, func()) {
+	all := &scope{TB: outer}
+	gw := newModelGateway(all, kes)
+	m := &crashing{Machine: runner.New(t, modelConfig, gw, gw), gw: gw}
+	m.Instead = func(op model.Op) bool { return m.doom != nil && m.crashed(op) }
+	return m, all.end
+}
+
+// conclude looks for remains.
+func (m *crashing) conclude() {
+	m.doom = nil
+	completed := m.Conclude()
+	m.gw.deceive(m.Machine)
+	if m.shots > 0 {
+		completed = 0
+		m.sweep()
+	}
+	m.gw.noRemains(completed)
 }
 
 // quiet is a test that shows what it logs only if it fails.
@@ -91,16 +121,16 @@ func randomCrashes(t *testing.T, kes *kmstest.Server, long time.Duration) (opera
 		setFlag(t, "rapid.seed", strconv.FormatUint(seed, 10))
 		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
-				m, end := newMachine(t, r, kes)
+				m, end := newCrashing(t, r, kes)
 				defer end()
-				m.store.ahead = drawAhead(r)
-				actions := m.actions()
+				m.gw.store.ahead = drawAhead(r)
+				actions := map[string]func(*rapid.T){"PutVersioning": nil} // the model learns no ID of a lost answer
 				actions["Crash"] = func(t *rapid.T) {
 					m.doom = &crash{at: rapid.IntRange(0, 15).Draw(t, "request"), persisted: rapid.Bool().Draw(t, "persisted")}
 				}
-				r.Repeat(actions)
+				m.RunWith(r, actions)
 				m.conclude()
-				operations += m.steps
+				operations += m.Steps
 			})
 		}) {
 			break
@@ -112,7 +142,7 @@ func randomCrashes(t *testing.T, kes *kmstest.Server, long time.Duration) (opera
 // crashCase is an operation, and what comes before it.
 type crashCase struct {
 	name    string
-	prepare func(m *machine) model.Op
+	prepare func(m *crashing) model.Op
 }
 
 var (
@@ -123,163 +153,157 @@ var (
 )
 
 var crashCases = []crashCase{
-	{"a PUT that is sealed", func(m *machine) model.Op { return m.putFirst(70_000, askS3) }},
-	{"a PUT in plaintext over a sealed object", func(m *machine) model.Op {
+	{"a PUT that is sealed", func(m *crashing) model.Op { return m.putFirst(70_000, askS3) }},
+	{"a PUT in plaintext over a sealed object", func(m *crashing) model.Op {
 		m.putFirst(1000, askS3)
-		return model.Put{Name: crashed, Body: m.body(70_000)}
+		return model.Put{Name: crashed, Body: m.Body(70_000)}
 	}},
-	{"a PUT that is streamed", func(m *machine) model.Op {
+	{"a PUT that is streamed", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
-		return framed{model.Put{Name: crashed, Body: m.body(1<<20 + 1), Ask: askS3, Tags: map[string]string{"a": "1"}}, modeTrailer}
+		return runner.Framed{Op: model.Put{Name: crashed, Body: m.Body(1<<20 + 1), Ask: askS3, Sum: "CRC32", Tags: map[string]string{"a": "1"}}, Mode: runner.Trailer}
 	}},
-	{"a PUT that is larger than one request", func(m *machine) model.Op {
-		m.store.maxPut, m.g.bounds.maxPut, m.g.bounds.putPart = 100_000, 100_000, 70_000
+	{"a PUT that is larger than one request", func(m *crashing) model.Op {
+		m.gw.store.maxPut, m.gw.g.bounds.maxPut, m.gw.g.bounds.putPart = 100_000, 100_000, 70_000
 		m.putFirst(10, askS3)
-		return model.Put{Name: crashed, Body: m.body(200_000), Ask: askS3}
+		return model.Put{Name: crashed, Body: m.Body(200_000), Ask: askS3}
 	}},
-	{"a PUT with a condition", func(m *machine) model.Op {
+	{"a PUT with a condition", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
-		return model.Put{Name: crashed, Body: m.body(1000), Ask: askS3, If: model.Condition{Match: m.w.Object(crashed).ETag}}
+		return model.Put{Name: crashed, Body: m.Body(1000), Ask: askS3, If: model.Condition{Match: m.World.Object(crashed).ETag}}
 	}},
-	{"Create, sealed", func(*machine) model.Op { return model.Create{Name: crashed, Ask: askS3} }},
-	{"Create, SSE-C", func(*machine) model.Op { return model.Create{Name: crashed, Ask: askCustomer} }},
-	{"Create, plaintext", func(*machine) model.Op { return model.Create{Name: crashed} }},
-	{"UploadPart", func(m *machine) model.Op {
-		return model.UploadPart{ID: m.create(askS3), Number: 1, Body: m.body(2000)}
+	{"Create, sealed", func(*crashing) model.Op { return model.Create{Name: crashed, Ask: askS3} }},
+	{"Create, SSE-C", func(*crashing) model.Op { return model.Create{Name: crashed, Ask: askCustomer} }},
+	{"Create, plaintext", func(*crashing) model.Op { return model.Create{Name: crashed} }},
+	{"UploadPart", func(m *crashing) model.Op {
+		return model.UploadPart{ID: m.create(askS3), Number: 1, Body: m.Body(2000)}
 	}},
-	{"UploadPart, again", func(m *machine) model.Op {
+	{"UploadPart, again", func(m *crashing) model.Op {
 		id := m.create(askS3)
-		m.step(model.UploadPart{ID: id, Number: 1, Body: m.body(1000)})
-		return model.UploadPart{ID: id, Number: 1, Body: m.body(2000)}
+		m.Step(model.UploadPart{ID: id, Number: 1, Body: m.Body(1000)})
+		return model.UploadPart{ID: id, Number: 1, Body: m.Body(2000)}
 	}},
-	{"UploadPart, staged again", func(m *machine) model.Op {
+	{"UploadPart, staged again", func(m *crashing) model.Op {
 		id := m.create(askCustomer)
-		m.step(model.UploadPart{ID: id, Number: 1, Body: m.body(100)})
-		return model.UploadPart{ID: id, Number: 1, Body: m.body(90)}
+		m.Step(model.UploadPart{ID: id, Number: 1, Body: m.Body(100)})
+		return model.UploadPart{ID: id, Number: 1, Body: m.Body(90)}
 	}},
-	{"UploadPart, plaintext again", func(m *machine) model.Op {
+	{"UploadPart, plaintext again", func(m *crashing) model.Op {
 		id := m.create(model.Sealing{})
-		m.step(model.UploadPart{ID: id, Number: 1, Body: m.body(100)})
-		return model.UploadPart{ID: id, Number: 1, Body: m.body(90)}
+		m.Step(model.UploadPart{ID: id, Number: 1, Body: m.Body(100)})
+		return model.UploadPart{ID: id, Number: 1, Body: m.Body(90)}
 	}},
-	{"UploadPartCopy", func(m *machine) model.Op {
+	{"UploadPartCopy", func(m *crashing) model.Op {
 		m.putFirst(2000, askCustomer)
 		return model.UploadPartCopy{ID: m.create(askS3), Number: 2, From: crashed, Key: "c"}
 	}},
-	{"UploadPartCopy, plaintext", func(m *machine) model.Op {
+	{"UploadPartCopy, plaintext", func(m *crashing) model.Op {
 		m.putFirst(2000, model.Sealing{})
 		return model.UploadPartCopy{ID: m.create(model.Sealing{}), Number: 2, From: crashed}
 	}},
-	{"Complete", func(m *machine) model.Op { return m.complete2(askS3) }},
-	{"Complete, plaintext", func(m *machine) model.Op { return m.complete2(model.Sealing{}) }},
-	{"Complete, staged", func(m *machine) model.Op {
+	{"Complete", func(m *crashing) model.Op { return m.complete2(askS3) }},
+	{"Complete, plaintext", func(m *crashing) model.Op { return m.complete2(model.Sealing{}) }},
+	{"Complete, staged", func(m *crashing) model.Op {
 		id := m.create(askS3)
-		a := m.step(model.UploadPart{ID: id, Number: 3, Body: m.body(10)})
+		a := m.Step(model.UploadPart{ID: id, Number: 3, Body: m.Body(10)})
 		return model.Complete{ID: id, Listed: []model.Listed{{Number: 3, ETag: a.ETag}}}
 	}},
-	{"Complete over an object, with a condition", func(m *machine) model.Op {
+	{"Complete over an object, with a condition", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
 		op := m.complete2(askS3)
-		op.If.Match = m.w.Object(crashed).ETag
+		op.If.Match = m.World.Object(crashed).ETag
 		return op
 	}},
-	{"Abort", func(m *machine) model.Op { return model.Abort{ID: m.complete2(askS3).ID} }},
-	{"a copy to another key", func(m *machine) model.Op {
+	{"Abort", func(m *crashing) model.Op { return model.Abort{ID: m.complete2(askS3).ID} }},
+	{"a copy to another key", func(m *crashing) model.Op {
 		m.putFirst(70_000, askS3)
 		return model.Copy{From: crashed, To: crashedOther, Ask: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}
 	}},
-	{"a copy onto itself", func(m *machine) model.Op {
+	{"a copy onto itself", func(m *crashing) model.Op {
 		m.putFirst(70_000, askS3)
 		return model.Copy{From: crashed, To: crashed, Replace: true, Meta: map[string]string{"x-amz-meta-a": "2"}}
 	}},
-	{"a copy of plaintext onto itself", func(m *machine) model.Op {
+	{"a copy of plaintext onto itself", func(m *crashing) model.Op {
 		m.putFirst(70_000, model.Sealing{})
 		return model.Copy{From: crashed, To: crashed, Ask: askS3}
 	}},
-	{"a copy with a condition", func(m *machine) model.Op {
+	{"a copy with a condition", func(m *crashing) model.Op {
 		m.putFirst(70_000, askS3)
 		return model.Copy{From: crashed, To: crashedOther, If: model.Condition{NoneMatch: "*"}}
 	}},
-	{"a large copy", func(m *machine) model.Op {
-		m.g.bounds.maxCopy, m.g.bounds.copyRange = 60_000, 30_000
+	{"a large copy", func(m *crashing) model.Op {
+		m.gw.g.bounds.maxCopy, m.gw.g.bounds.copyRange = 60_000, 30_000
 		m.putFirst(70_000, askS3)
 		return model.Copy{From: crashed, To: crashedOther, Retag: true, Tags: map[string]string{"b": "2"}}
 	}},
-	{"Delete", func(m *machine) model.Op {
+	{"Delete", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
-		return model.Delete{Name: crashed, Size: -1, If: model.Condition{Match: m.w.Object(crashed).ETag}}
+		return model.Delete{Name: crashed, Size: -1, If: model.Condition{Match: m.World.Object(crashed).ETag}}
 	}},
-	{"DeleteObjects", func(m *machine) model.Op {
+	{"DeleteObjects", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
-		m.step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.body(10)})
-		return model.DeleteMany{Bucket: testBucket, Keys: []string{"k", "p+q"}}
+		m.Step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10)})
+		return model.DeleteMany{Bucket: testBucket, Objects: []model.Name{crashed, {Bucket: testBucket, Key: "p+q"}}}
 	}},
-	{"tags", func(m *machine) model.Op {
+	{"tags", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
 		return model.PutTags{Name: crashed, Tags: map[string]string{"a": "2"}}
 	}},
-	{"tags that are removed", func(m *machine) model.Op {
+	{"tags that are removed", func(m *crashing) model.Op {
 		m.putFirst(10, askS3)
 		return model.PutTags{Name: crashed}
 	}},
-	{"a rule", func(*machine) model.Op {
+	{"a rule", func(*crashing) model.Op {
 		return model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: askS3, BlockCustomer: true}}
 	}},
-	{"another rule", func(m *machine) model.Op {
+	{"another rule", func(m *crashing) model.Op {
 		m.rule(askS3)
 		m.putFirst(10, model.Sealing{})
 		return model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}}
 	}},
-	{"a rule that ends", func(m *machine) model.Op {
+	{"a rule that ends", func(m *crashing) model.Op {
 		m.rule(askS3)
 		return model.DeleteRule{Bucket: testBucket}
 	}},
-	{"an update of the encryption", func(m *machine) model.Op {
+	{"an update of the encryption", func(m *crashing) model.Op {
 		m.putFirst(70_000, askS3)
 		return model.Update{Name: crashed, Key: otherModelKey}
 	}},
-	{"an encrypt job", func(m *machine) model.Op {
+	{"an encrypt job", func(m *crashing) model.Op {
 		m.putFirst(70_000, model.Sealing{})
-		m.step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.body(10), Tags: map[string]string{"a": "1"}})
+		m.Step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10), Tags: map[string]string{"a": "1"}})
 		m.rule(askS3)
 		return model.EncryptJob{Bucket: testBucket}
 	}},
-	{"a rekey job", func(m *machine) model.Op {
+	{"a rekey job", func(m *crashing) model.Op {
 		m.putFirst(70_000, askS3)
-		m.step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.body(10), Ask: model.Sealing{Scheme: model.KMS}})
+		m.Step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10), Ask: model.Sealing{Scheme: model.KMS}})
 		return model.RekeyJob{Bucket: testBucket, Key: otherModelKey}
 	}},
 }
 
-// body makes a body with content that no other has.
-func (m *machine) body(size int) model.Body {
-	m.seq++
-	return pattern(size, uint64(m.seq))
-}
-
 // putFirst puts an object where the operation finds it, and returns a PUT that
 // replaces it.
-func (m *machine) putFirst(size int, ask model.Sealing) model.Op {
-	m.step(model.Put{Name: crashed, Body: m.body(size), Ask: ask, Tags: map[string]string{"a": "1"}, Meta: map[string]string{"x-amz-meta-a": "1"}})
-	return model.Put{Name: crashed, Body: m.body(size), Ask: ask}
+func (m *crashing) putFirst(size int, ask model.Sealing) model.Op {
+	m.Step(model.Put{Name: crashed, Body: m.Body(size), Ask: ask, Tags: map[string]string{"a": "1"}, Meta: map[string]string{"x-amz-meta-a": "1"}})
+	return model.Put{Name: crashed, Body: m.Body(size), Ask: ask}
 }
 
-func (m *machine) rule(s model.Sealing) {
-	m.step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: s}})
+func (m *crashing) rule(s model.Sealing) {
+	m.Step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: s}})
 }
 
-func (m *machine) create(ask model.Sealing) string {
-	a := m.step(model.Create{Name: crashed, Ask: ask, Meta: map[string]string{"x-amz-meta-a": "1"}, Tags: map[string]string{"a": "1"}})
-	m.ids = append(m.ids, a.UploadID)
+func (m *crashing) create(ask model.Sealing) string {
+	a := m.Step(model.Create{Name: crashed, Ask: ask, Meta: map[string]string{"x-amz-meta-a": "1"}, Tags: map[string]string{"a": "1"}})
+	m.IDs = append(m.IDs, a.UploadID)
 	return a.UploadID
 }
 
 // complete2 uploads three parts, one of them twice, and returns a Complete.
-func (m *machine) complete2(ask model.Sealing) model.Complete {
+func (m *crashing) complete2(ask model.Sealing) model.Complete {
 	op := model.Complete{ID: m.create(ask)}
-	m.step(model.UploadPart{ID: op.ID, Number: 1, Body: m.body(1500)})
+	m.Step(model.UploadPart{ID: op.ID, Number: 1, Body: m.Body(1500)})
 	for i, size := range []int{2000, 1000, 20} {
-		a := m.step(model.UploadPart{ID: op.ID, Number: i + 1, Body: m.body(size)})
+		a := m.Step(model.UploadPart{ID: op.ID, Number: i + 1, Body: m.Body(size)})
 		op.Listed = append(op.Listed, model.Listed{Number: i + 1, ETag: a.ETag})
 	}
 	return op
@@ -288,23 +312,23 @@ func (m *machine) complete2(ask model.Sealing) model.Complete {
 // crashed has an operation carried out by a gateway that meets its doom. It
 // checks what another gateway makes of that, and repeats the operation. It
 // reports false for an operation that a gateway does not carry out.
-func (m *machine) crashed(op model.Op) bool {
+func (m *crashing) crashed(op model.Op) bool {
 	switch op.(type) {
-	case model.Plant, model.Restart:
+	case model.Plant, model.Restart, model.As, model.VerifyJob:
 		return false
 	}
 	c := m.doom
-	m.doom, c.life = nil, m.alive
-	m.steps++
+	m.doom, c.life = nil, m.gw.alive
+	m.Steps++
 	m.shots++
-	m.store.on("", "/", c.hook)
+	m.gw.store.on("", "/", c.hook)
 	a := m.attempt(op)
-	bounds := m.g.bounds
-	m.alive.end() // what comes after the answer is part of the operation
+	bounds := m.gw.g.bounds
+	m.gw.alive.end() // what comes after the answer is part of the operation
 	struck := c.over()
-	m.store.unhook()
-	m.start()
-	m.g.bounds = bounds
+	m.gw.store.unhook()
+	m.gw.Restart()
+	m.gw.g.bounds = bounds
 	m.Logf("%T%+v, killed at request %d: %t, persisted %t: %d %s", plainOp(op), plainOp(op), c.at, struck, c.persisted, a.Status, a.Code)
 	if !struck {
 		m.shots--
@@ -315,9 +339,9 @@ func (m *machine) crashed(op model.Op) bool {
 		m.Fatalf("the killed gateway answered %d %s; %s", a.Status, a.Code, a.Body)
 	}
 	m.resolve(op, a)
-	m.inspect()
+	m.Inspect()
 	m.repeat(op)
-	m.inspect()
+	m.Inspect()
 	m.searchBody(op)
 	if err := m.differs(); err != nil {
 		m.Fatalf("after the repetition of %T%+v: %v", plainOp(op), plainOp(op), err)
@@ -326,32 +350,32 @@ func (m *machine) crashed(op model.Op) bool {
 }
 
 // sweep removes what killed gateways left behind.
-func (m *machine) sweep() {
-	if _, err := m.g.State.Sweep(m.g.t.Context(), time.Now().Add(8*sweepDay), state.SweepRequests); err != nil {
+func (m *crashing) sweep() {
+	if _, err := m.gw.g.State.Sweep(m.gw.g.t.Context(), time.Now().Add(8*sweepDay), state.SweepRequests); err != nil {
 		m.Fatalf("sweeping: %v", err)
 	}
 }
 
 func plainOp(op model.Op) model.Op {
-	if f, ok := op.(framed); ok {
+	if f, ok := op.(runner.Framed); ok {
 		return f.Op
 	}
 	return op
 }
 
 // settle compares the answer of an operation that went undisturbed.
-func (m *machine) settle(op model.Op, a *model.Answer) {
-	if err := m.w.Step(op, a); err != nil {
-		m.Fatalf("%T%+v: %v; %.500s", op, op, err, text(a))
+func (m *crashing) settle(op model.Op, a *model.Answer) {
+	if err := m.World.Step(plainOp(op), a); err != nil {
+		m.Fatalf("%T%+v: %v; %.500s", op, op, err, a.Body)
 	}
 	if a.UploadID != "" {
-		m.ids = append(m.ids, a.UploadID)
+		m.IDs = append(m.IDs, a.UploadID)
 	}
-	m.relearn()
+	m.Relearn()
 }
 
 // attempt has an operation carried out by a gateway that may be killed.
-func (m *machine) attempt(op model.Op) (a *model.Answer) {
+func (m *crashing) attempt(op model.Op) (a *model.Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			text, isFailure := p.(string) // of a scope
@@ -363,13 +387,13 @@ func (m *machine) attempt(op model.Op) (a *model.Answer) {
 	}()
 	switch op.(type) {
 	case model.EncryptJob, model.RekeyJob:
-		return m.job(m.g, op)
+		return m.job(m.gw.g, op)
 	}
-	return m.send(op)
+	return m.Send(op)
 }
 
 // job runs a job until it ends, also one that a killed process has begun.
-func (m *machine) job(g *testGateway, op model.Op) *model.Answer {
+func (m *crashing) job(g *testGateway, op model.Op) *model.Answer {
 	e := g.engine()
 	e.Times.Lapse = 10 * time.Millisecond
 	j := &jobs.Job{Kind: jobs.Encrypt}
@@ -398,8 +422,8 @@ func (m *machine) job(g *testGateway, op model.Op) *model.Answer {
 }
 
 // refuses reports whether the model refuses an operation in that way.
-func (m *machine) refuses(op model.Op, a *model.Answer) bool {
-	for _, r := range op.Rights(m.w) {
+func (m *crashing) refuses(op model.Op, a *model.Answer) bool {
+	for _, r := range op.Rights(m.World) {
 		if r.Status == a.Status && r.Then == nil {
 			return true
 		}
@@ -409,8 +433,8 @@ func (m *machine) refuses(op model.Op, a *model.Answer) bool {
 
 // resolve finds out whether an operation of a killed gateway was carried out,
 // and makes the model follow. a is what the client got.
-func (m *machine) resolve(op model.Op, a *model.Answer) {
-	old := m.w
+func (m *crashing) resolve(op model.Op, a *model.Answer) {
+	old := m.World
 	worlds := []*model.World{old}
 	after := m.carriedOut(op)
 	if after != nil {
@@ -429,7 +453,7 @@ func (m *machine) resolve(op model.Op, a *model.Answer) {
 	}
 	var wrong []error
 	for _, w := range worlds {
-		m.w = w
+		m.World = w.Clone()
 		err := m.differs()
 		if err == nil {
 			return
@@ -441,8 +465,8 @@ func (m *machine) resolve(op model.Op, a *model.Answer) {
 
 // carriedOut returns the world after an operation whose answer is lost, or nil
 // if the operation has no effect.
-func (m *machine) carriedOut(op model.Op) *model.World {
-	after := cloneWorld(m.w)
+func (m *crashing) carriedOut(op model.Op) *model.World {
+	after := m.World.Clone()
 	rights := plainOp(op).Rights(after)
 	r := rights[len(rights)-1]
 	if r.Status >= 300 || r.Then == nil {
@@ -454,37 +478,41 @@ func (m *machine) carriedOut(op model.Op) *model.World {
 		if a.UploadID = m.newUpload(op); a.UploadID == "" {
 			return nil
 		}
-		m.ids = append(m.ids, a.UploadID)
+		m.IDs = append(m.IDs, a.UploadID)
 	case model.UploadPart:
 		a.ETag = m.partTag(op.ID, op.Number)
 	case model.UploadPartCopy:
 		a.ETag = m.partTag(op.ID, op.Number)
+	case model.DeleteMany:
+		for _, n := range op.Objects {
+			a.Entries = append(a.Entries, model.Entry{Key: n.Key, ID: n.Version})
+		}
 	}
 	r.Then(a)
 	if c, ok := op.(model.Complete); ok {
 		n := after.Uploads[c.ID].Name
-		after.Uploads[c.ID].Done.ETag = answerOf(m.g.head(pathOf(n), customerPairs(customerOf(after, n))...)).ETag
+		after.Uploads[c.ID].Done.ETag = m.gw.g.head(pathOf(n), customerPairs(customerOf(after, n))...).header.Get("ETag")
 	}
 	return after
 }
 
 // newUpload returns the ID of an upload that the model does not know.
-func (m *machine) newUpload(op model.Create) string {
+func (m *crashing) newUpload(op model.Create) string {
 	customer := ""
 	if op.Ask.Scheme == model.Customer {
 		customer = op.Ask.KeyName
 	}
-	for _, e := range m.send(model.ListUploads{Bucket: op.Bucket}).Entries {
-		u := &testUpload{g: m.g, path: pathOf(op.Name), id: e.ID, read: customerPairs(customer)}
-		if e.Key == op.Key && m.w.Uploads[e.ID] == nil && m.g.do(u.request(http.MethodGet, 0, nil)).status == 200 {
+	for _, e := range m.Send(model.ListUploads{Bucket: op.Bucket}).Entries {
+		u := &testUpload{g: m.gw.g, path: pathOf(op.Name), id: e.ID, read: customerPairs(customer)}
+		if e.Key == op.Key && m.World.Uploads[e.ID] == nil && m.gw.g.do(u.request(http.MethodGet, 0, nil)).status == 200 {
 			return e.ID
 		}
 	}
 	return ""
 }
 
-func (m *machine) partTag(id string, number int) string {
-	for _, e := range m.send(model.ListParts{ID: id}).Entries {
+func (m *crashing) partTag(id string, number int) string {
+	for _, e := range m.Send(model.ListParts{ID: id}).Entries {
 		if e.Number == number {
 			return e.ETag
 		}
@@ -495,31 +523,28 @@ func (m *machine) partTag(id string, number int) string {
 // withoutPart is a world in which a part has to be sent again: an attempt that
 // was cut off has replaced it.
 func withoutPart(w *model.World, id string, number int) *model.World {
-	w = cloneWorld(w)
+	w = w.Clone()
 	delete(w.Uploads[id].Parts, number)
 	return w
 }
 
 // mixtures returns the worlds in which an operation on several objects has
 // changed some of them. What it changes besides, it changes last.
-func (m *machine) mixtures(worlds []*model.World) []*model.World {
+func (m *crashing) mixtures(worlds []*model.World) []*model.World {
 	if len(worlds) < 2 {
 		return worlds
 	}
 	all := worlds[:1]
 	after := worlds[1]
 	for _, bucket := range modelBuckets {
-		for _, key := range modelKeys {
+		for _, key := range modelConfig.Objects {
 			n := model.Name{Bucket: bucket, Key: key}
-			if m.w.Object(n) == after.Object(n) {
+			if sameVersions(m.World, after, n) {
 				continue
 			}
 			for _, w := range slices.Clone(all) {
-				w = cloneWorld(w)
-				w.Buckets[bucket].Objects[key] = after.Object(n)
-				if after.Object(n) == nil {
-					delete(w.Buckets[bucket].Objects, key)
-				}
+				w = w.Clone()
+				w.Buckets[bucket].Objects[key] = after.Clone().Buckets[bucket].Objects[key]
 				all = append(all, w)
 			}
 		}
@@ -527,63 +552,62 @@ func (m *machine) mixtures(worlds []*model.World) []*model.World {
 	return append(all, after)
 }
 
-// cloneWorld returns a copy of what an operation changes.
-func cloneWorld(w *model.World) *model.World {
-	out := model.New(w.Config)
-	for name, b := range w.Buckets {
-		c := *b
-		c.Objects = maps.Clone(b.Objects)
-		out.Buckets[name] = &c
+// sameVersions reports whether two worlds have the same versions of a key.
+func sameVersions(a, b *model.World, n model.Name) bool {
+	return reflect.DeepEqual(a.Buckets[n.Bucket].Objects[n.Key], b.Buckets[n.Bucket].Objects[n.Key])
+}
+
+func pathOf(n model.Name) string { return "/" + n.Bucket + "/" + n.Key }
+
+// customerPairs are the headers of a customer's key of that name.
+func customerPairs(key string) []string {
+	if key == "" {
+		return nil
 	}
-	for id, u := range w.Uploads {
-		c := *u
-		c.Parts = maps.Clone(u.Parts)
-		out.Uploads[id] = &c
-	}
-	return out
+	return customerHeaders(key[0])
 }
 
 // repeat has the client repeat an operation, as SDKs do.
-func (m *machine) repeat(op model.Op) {
+func (m *crashing) repeat(op model.Op) {
 	var a *model.Answer
 	switch op.(type) {
 	case model.EncryptJob, model.RekeyJob:
-		a = m.job(m.g, op)
-		if rights := op.Rights(m.w); a.Status == rights[0].Status { // its count has a share of before the crash
+		a = m.job(m.gw.g, op)
+		if rights := op.Rights(m.World); a.Status == rights[0].Status { // its count has a share of before the crash
 			rights[0].Then(a)
-			m.relearn()
+			m.Relearn()
 			return
 		}
 	default:
-		a = m.send(op)
+		a = m.Send(op)
 	}
 	m.settle(op, a)
 }
 
 // differs reads everything that clients can read, and compares it with the
 // model. Uploads that no client knows are aborted.
-func (m *machine) differs() error {
+func (m *crashing) differs() error {
 	var wrong []error
 	check := func(op model.Op) {
-		a := m.send(op)
-		if err := m.w.Step(op, a); err != nil {
+		a := m.Send(op)
+		if err := m.World.Step(op, a); err != nil {
 			wrong = append(wrong, fmt.Errorf("%T%+v: %w", op, op, err))
 		}
 	}
 	for _, bucket := range modelBuckets {
 		m.abortStrays(bucket)
 		check(model.GetRule{Bucket: bucket})
-		for _, key := range modelKeys {
+		for _, key := range modelConfig.Objects {
 			n := model.Name{Bucket: bucket, Key: key}
-			check(model.Get{Name: n, Key: customerOf(m.w, n)})
-			check(model.Get{Name: n, Key: customerOf(m.w, n), Head: true})
+			check(model.Get{Name: n, Key: customerOf(m.World, n)})
+			check(model.Get{Name: n, Key: customerOf(m.World, n), Head: true})
 			check(model.GetTags{Name: n})
 		}
 		check(model.List{Bucket: bucket, Max: 1000})
 		check(model.ListUploads{Bucket: bucket})
 	}
-	for _, id := range m.ids {
-		if m.w.Uploads[id] != nil {
+	for _, id := range m.IDs {
+		if m.World.Uploads[id] != nil {
 			check(model.ListParts{ID: id})
 		}
 	}
@@ -599,45 +623,45 @@ func customerOf(w *model.World, n model.Name) string {
 
 // abortStrays aborts the uploads that clients see and do not know. Those that
 // the gateway began for itself are among them.
-func (m *machine) abortStrays(bucket string) {
-	for _, e := range m.send(model.ListUploads{Bucket: bucket}).Entries {
-		if slices.Contains(m.ids, e.ID) {
+func (m *crashing) abortStrays(bucket string) {
+	for _, e := range m.Send(model.ListUploads{Bucket: bucket}).Entries {
+		if slices.Contains(m.IDs, e.ID) {
 			continue
 		}
-		u := &testUpload{g: m.g, path: "/" + bucket + "/" + e.Key, id: e.ID}
-		if a := answerOf(m.g.do(u.request(http.MethodDelete, 0, nil))); a.Status != 204 {
-			m.Fatalf("an upload of nobody is not aborted: %d %s", a.Status, a.Code)
+		u := &testUpload{g: m.gw.g, path: "/" + bucket + "/" + e.Key, id: e.ID}
+		if a := m.gw.g.do(u.request(http.MethodDelete, 0, nil)); a.status != 204 {
+			m.Fatalf("an upload of nobody is not aborted: %d %s", a.status, a.code)
 		}
 	}
 }
 
 // searchBody fails if the store has a piece of the plaintext of a sealed write
 // anywhere.
-func (m *machine) searchBody(op model.Op) {
+func (m *crashing) searchBody(op model.Op) {
 	var body model.Body
 	switch op := plainOp(op).(type) {
 	case model.Put:
-		if o := m.w.Object(op.Name); o != nil && o.Scheme != model.Plain && bytes.Equal(o.Body, op.Body) {
+		if o := m.World.Object(op.Name); o != nil && o.Scheme != model.Plain && bytes.Equal(o.Body, op.Body) {
 			body = op.Body
 		}
 	case model.UploadPart:
-		if m.w.Uploads[op.ID].Scheme != model.Plain {
+		if m.World.Uploads[op.ID].Scheme != model.Plain {
 			body = op.Body
 		}
 	}
 	if len(body) < 40 {
 		return
 	}
-	m.store.mu.Lock()
-	defer m.store.mu.Unlock()
-	for bucket, objects := range m.store.buckets {
+	m.gw.store.mu.Lock()
+	defer m.gw.store.mu.Unlock()
+	for bucket, objects := range m.gw.store.buckets {
 		for key, o := range objects {
 			if bytes.Contains(o.body, body[:40]) {
 				m.Fatalf("%s/%s at the store has plaintext", bucket, key)
 			}
 		}
 	}
-	for _, u := range m.store.uploads {
+	for _, u := range m.gw.store.uploads {
 		for number, p := range u.parts {
 			if bytes.Contains(p.body, body[:40]) {
 				m.Fatalf("part %d at the store has plaintext", number)

@@ -24,17 +24,17 @@ func TestRollback(t *testing.T) {
 	t.Parallel()
 	kes := kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))
 	kes.CreateKey(otherModelKey)
-	m, end := newMachine(t, &quiet{TB: t}, kes)
+	m, end := newCrashing(t, &quiet{TB: t}, kes)
 	defer end()
-	versions := m.store.recordVersions(testStateBucket)
+	versions := m.gw.store.recordVersions(testStateBucket)
 	complete := m.liveALittle()
-	running := newGateway(t, withUpstream(m.store), withKES(kes), alwaysFresh).withSmallParts()
-	restore := m.store.keep()
+	running := newGateway(t, withUpstream(m.gw.store), withKES(kes), alwaysFresh).withSmallParts()
+	restore := m.gw.store.checkpoint()
 	done := 0 // Completes
 	versions["nothing"] = nil
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		all := versions[name]
-		now := m.store.look(testStateBucket, name)
+		now := m.gw.store.look(testStateBucket, name)
 		for i, version := range append([]*memObject{nil}, all...) {
 			if now == version && name != "nothing" || now != nil && version != nil && now.etag == version.etag {
 				continue
@@ -42,17 +42,17 @@ func TestRollback(t *testing.T) {
 			what := fmt.Sprintf("%s, version %d of %d", name, i, len(all))
 			for _, isNew := range []bool{false, true} {
 				restore()
-				m.store.store(testStateBucket, name, version)
+				m.gw.store.store(testStateBucket, name, version)
 				g := running
 				if isNew {
-					g = startedAnyway(t, m.store, kes)
+					g = startedAnyway(t, m.gw.store, kes)
 				}
 				if g == nil {
 					t.Logf("%s: a gateway refuses to start", what)
 					continue
 				}
-				m.g = g
-				m.w, m.TB = cloneWorld(complete.world), &quiet{TB: t}
+				m.gw.g = g
+				m.World, m.TB = complete.world.Clone(), &quiet{TB: t}
 				if m.rightOrNothing(what, complete.op, isNew && name == state.RulesObject) {
 					done++
 				} else if name == "nothing" {
@@ -73,19 +73,19 @@ type begun struct {
 }
 
 // liveALittle makes objects, rules, jobs and uploads.
-func (m *machine) liveALittle() begun {
+func (m *crashing) liveALittle() begun {
 	m.putFirst(70_000, model.Sealing{})
 	m.rule(askS3)
-	m.step(model.PutRule{Bucket: "other", Rule: model.Rule{Sealing: askS3}})
-	m.step(model.EncryptJob{Bucket: testBucket})
-	m.relearn()
-	m.step(model.RekeyJob{Bucket: testBucket, Key: otherModelKey})
-	m.relearn()
-	m.step(m.complete2(askS3))
-	m.step(model.Put{Name: crashedOther, Body: m.body(2000)})
-	m.step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}})
+	m.Step(model.PutRule{Bucket: "other", Rule: model.Rule{Sealing: askS3}})
+	m.Step(model.EncryptJob{Bucket: testBucket})
+	m.Relearn()
+	m.Step(model.RekeyJob{Bucket: testBucket, Key: otherModelKey})
+	m.Relearn()
+	m.Step(m.complete2(askS3))
+	m.Step(model.Put{Name: crashedOther, Body: m.Body(2000)})
+	m.Step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}})
 	op := m.complete2(model.Sealing{})
-	return begun{m.w, op}
+	return begun{m.World, op}
 }
 
 // startedAnyway starts a gateway, or returns nil if it refuses to.
@@ -100,38 +100,45 @@ func startedAnyway(t *testing.T, store *memUpstream, kes *kmstest.Server) *testG
 // rightOrNothing compares what a gateway does with the model. Refusals are
 // right, too. If old is true, the gateway may know older rules. It reports whether the
 // upload was completed.
-func (m *machine) rightOrNothing(what string, complete model.Complete, old bool) bool {
+func (m *crashing) rightOrNothing(what string, complete model.Complete, old bool) bool {
 	m.Helper()
 	check := func(op model.Op) bool {
-		a := m.send(op)
+		a := m.Send(op)
 		if a.Status >= 300 || a.Status == 0 {
 			return false
 		}
-		if err := m.w.Step(op, a); err != nil {
+		if err := m.World.Step(op, a); err != nil {
 			m.Errorf("%s: %T%+v: %v", what, op, op, err)
 		}
 		return true
 	}
-	for _, n := range m.names() {
+	for _, n := range m.Names() {
 		check(model.Get{Name: n})
 		check(model.Get{Name: n, Head: true})
 	}
-	put := model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.body(1000)}
-	a := m.send(put)
-	stored := m.store.look(put.Bucket, put.Key)
+	put := model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(1000)}
+	a := m.Send(put)
+	stored := m.gw.store.look(put.Bucket, put.Key)
 	if stored != nil && !isSealed(stored) && !old {
 		m.Errorf("%s: a PUT in plaintext: %d", what, a.Status)
 	}
-	if a = m.send(complete); a.Status != 200 {
+	if a = m.Send(complete); a.Status != 200 {
 		return false
 	}
-	if err := m.w.Step(complete, a); err != nil {
+	if err := m.World.Step(complete, a); err != nil {
 		m.Errorf("%s: %T: %v", what, complete, err)
 	}
-	if n := m.w.Uploads[complete.ID].Name; !check(model.Get{Name: n}) || !isSealed(m.store.look(n.Bucket, n.Key)) {
+	if n := m.World.Uploads[complete.ID].Name; !check(model.Get{Name: n}) || !isSealed(m.gw.store.look(n.Bucket, n.Key)) {
 		m.Errorf("%s: the completed object is not served, or not sealed", what)
 	}
 	return true
+}
+
+// clone returns a copy that can be edited. The body never changes.
+func (o *memObject) clone() *memObject {
+	c := *o
+	c.header = o.header.Clone()
+	return &c
 }
 
 // recordVersions records all versions of the objects of a bucket from now on.
@@ -157,14 +164,14 @@ func (u *memUpstream) recordVersions(bucket string) map[string][]*memObject {
 	return versions
 }
 
-// keep returns a function that brings back what the store has now.
-func (u *memUpstream) keep() (restore func()) {
+// checkpoint returns a function that brings back what the store has now.
+func (u *memUpstream) checkpoint() (restore func()) {
 	copyBuckets := func(from map[string]map[string]*memObject) map[string]map[string]*memObject {
 		out := map[string]map[string]*memObject{}
 		for name, objects := range from {
 			out[name] = map[string]*memObject{}
 			for key, o := range objects {
-				out[name][key] = &memObject{o.body, o.header.Clone(), o.etag, o.modified}
+				out[name][key] = o.clone()
 			}
 		}
 		return out

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -15,7 +16,9 @@ import (
 	"pgregory.net/rapid"
 
 	"ssegw/kms/kmstest"
+	"ssegw/proxy/jobs"
 	"ssegw/proxy/model"
+	"ssegw/proxy/model/runner"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
 )
@@ -24,32 +27,44 @@ import (
 // is always the same, unless SSEGW_MODEL says for how long histories of other
 // seeds run ("2m"; see `make model`). A failure prints its seed and the shortest
 // history that fails.
-func TestModel(t *testing.T) {
+func TestModel(t *testing.T) { runHistories(t, modelHistory) }
+
+// runHistories runs histories of one seed, or for some time.
+func runHistories(t *testing.T, run func(*modelGateway, *rapid.T) *runner.Machine) {
 	kes := kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{}))
 	kes.CreateKey(otherModelKey)
-	steps := 0
-	run := func(seed uint64, checks int) bool {
+	began, histories, steps, kinds := time.Now(), 0, 0, map[string]int{}
+	check := func(seed uint64, checks int) bool {
 		t.Helper()
 		setFlag(t, "rapid.seed", strconv.FormatUint(seed, 10))
 		setFlag(t, "rapid.checks", strconv.Itoa(checks))
 		return t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			rapid.Check(t, func(r *rapid.T) { steps += modelHistory(t, r, kes) })
+			rapid.Check(t, func(r *rapid.T) {
+				all := &scope{TB: t}
+				defer all.end()
+				m := run(newModelGateway(all, kes), r)
+				histories, steps = histories+1, steps+m.Steps
+				for kind, n := range m.Kinds {
+					kinds[kind] += n
+				}
+			})
 		})
 	}
 	setFlag(t, "rapid.steps", "40")
 	setFlag(t, "rapid.nofailfile", "true")
 	setFlag(t, "rapid.shrinktime", cmp.Or(os.Getenv("SSEGW_MODEL_SHRINK"), "20s"))
 	if seed, err := strconv.ParseUint(os.Getenv("SSEGW_MODEL_SEED"), 10, 64); err == nil {
-		run(seed, modelChecks)
+		check(seed, modelChecks)
 	} else if long, err := time.ParseDuration(os.Getenv("SSEGW_MODEL")); err == nil {
 		seed := uint64(time.Now().UnixNano())
-		for end := time.Now().Add(long); time.Now().Before(end) && run(seed, modelChecks); {
+		for end := time.Now().Add(long); time.Now().Before(end) && check(seed, modelChecks); {
 			seed++
 		}
 	} else {
-		run(1, modelChecks/4)
+		check(1, modelChecks/4)
 	}
-	t.Logf("%d operations", steps)
+	t.Logf("%d operations of %d kinds in %d histories, %.0f a second: %v",
+		steps, len(kinds), histories, float64(steps)/time.Since(began).Seconds(), kinds)
 }
 
 // modelChecks is how many histories have one seed.
@@ -64,32 +79,25 @@ func setFlag(t *testing.T, name, value string) {
 	t.Cleanup(func() { _ = flag.Set(name, before) })
 }
 
-// Names that histories use. Few keys make operations meet.
+// Names that histories use.
 const otherModelKey, missingModelKey = "second-key", "missing-key"
 
-var (
-	modelBuckets = []string{testBucket, "other"}
-	modelKeys    = []string{"k", "a//b", "ä ☃", "p+q"}
-	modelSizes   = []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1}
-	modelParts   = []int{5, 0, 999, 1000, 1001, 65536, 70_000}
-)
+var modelBuckets = []string{testBucket, "other"}
 
-// machine runs one history.
-type machine struct {
-	rapid.TB
-	outer *testing.T
-	g     *testGateway
-	alive *life // of g
-	store *memUpstream
-	kes   *kmstest.Server
-	w     *model.World
-	seq   int // of bodies
-	steps int
-	tags  []string // ETags seen, of objects
-	ids   []string // of uploads, in order
-	safe  map[string]bool
-	doom  *crash // of the next operation; nil: none
-	shots int    // gateways that were killed
+// modelConfig is how the histories of this package are drawn. Parts have other
+// limits here, and so histories with large parts are rare.
+var modelConfig = runner.Config{
+	Config: model.Config{
+		DefaultKey: kmstest.DefaultKey, MinPart: smallestPart,
+		Keys: map[string]bool{kmstest.DefaultKey: true, otherModelKey: true},
+		Limits: map[string]model.Limit{
+			"reader":  {Buckets: modelBuckets, Keys: []string{kmstest.DefaultKey, otherModelKey}, ReadOnly: true},
+			"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
+		},
+	},
+	Buckets: modelBuckets, Objects: []string{"k", "a//b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Slow: 2,
+	Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
+	Parts: []int{5, 0, 999, 1000, 1001, 65536, 70_000, 5 << 20},
 }
 
 // scope is the life of a part of a history. What fails in it fails the history,
@@ -113,167 +121,157 @@ func (s *scope) end() {
 	s.ends = nil
 }
 
-// modelHistory runs one history, and returns how many operations it had.
-func modelHistory(outer *testing.T, t *rapid.T, kes *kmstest.Server) int {
-	m, end := newMachine(outer, t, kes)
-	defer end()
-	m.store.ahead = drawAhead(t)
-	t.Repeat(m.actions())
-	m.conclude()
-	return m.steps
+// modelGateway is a gateway with its store and its client for histories.
+type modelGateway struct {
+	all   *scope
+	alive *life // of g
+	g     *testGateway
+	kes   *kmstest.Server
+	store *memUpstream
 }
 
-// newMachine returns a machine with empty buckets. The caller ends it.
-func newMachine(outer *testing.T, t rapid.TB, kes *kmstest.Server) (*machine, func()) {
-	all := &scope{TB: outer}
-	m := &machine{
-		TB: t, outer: outer, kes: kes, store: newMemUpstream(all), safe: map[string]bool{},
-		w: model.New(model.Config{
-			DefaultKey: kmstest.DefaultKey, MinPart: smallestPart,
-			Keys: map[string]bool{kmstest.DefaultKey: true, otherModelKey: true},
-		}, modelBuckets...),
-	}
+// newModelGateway starts a gateway before an empty store.
+func newModelGateway(all *scope, kes *kmstest.Server) *modelGateway {
+	m := &modelGateway{all: all, alive: newLife(all.TB), kes: kes, store: newMemUpstream(all)}
 	m.store.ways = m.store.likeS3
 	for _, name := range modelBuckets {
 		m.store.makeBucket(name)
 	}
-	m.start()
-	return m, func() {
-		m.alive.end()
-		all.end()
-	}
+	all.Cleanup(func() { m.alive.end() })
+	m.Restart()
+	return m
 }
 
-// start starts a gateway in place of the one before.
-func (m *machine) start() {
-	if m.alive != nil {
-		m.alive.end()
-	}
-	m.alive = newLife(m.outer)
-	m.g = newGateway(m.alive, withUpstream(m.store), withKES(m.kes), withUpstreamConfig(m.alive.connect), withConfig(func(c *Config) { c.TLSTerminated, c.PresignedV2 = true, true })).withSmallParts()
-}
-
-// step has an operation carried out, and compares its answer with the model.
-func (m *machine) step(op model.Op) *model.Answer {
-	if m.doom != nil && m.crashed(op) {
-		return &model.Answer{}
-	}
-	m.steps++
-	m.store.forget()
-	a := m.send(op)
-	m.Logf("%T%+v: %d %s", op, op, a.Status, a.Code)
-	if err := m.w.Step(op, a); err != nil {
-		m.Fatalf("%T%+v: %v; %.500s", op, op, err, text(a))
-	}
-	if a.ETag != "" && !slices.Contains(m.tags, a.ETag) {
-		m.tags = append(m.tags, a.ETag)
-	}
-	return a
-}
-
-// text is the document of an error.
-func text(a *model.Answer) []byte {
-	if a.Status < 400 {
-		return nil
-	}
-	return a.Body
-}
-
-// relearn looks at the objects whose ETag the model does not know.
-func (m *machine) relearn() {
-	for _, n := range m.names() {
-		if o := m.w.Object(n); o.ETag == "" {
-			m.step(model.Get{Name: n, Head: true})
+// Restart puts another gateway in place of the present one, if there is one.
+func (m *modelGateway) Restart() {
+	m.alive.end()
+	m.alive = newLife(m.all.TB)
+	credentials := map[string]*Credential{}
+	for name, limit := range modelConfig.Limits {
+		credentials[name] = &Credential{AccessKey: name, SecretKey: clientSecretKey, Buckets: limit.Buckets, KMSKeys: limit.Keys}
+		if limit.ReadOnly {
+			credentials[name].Access = AccessRead
 		}
 	}
+	m.g = newGateway(m.alive, withUpstream(m.store), withKES(m.kes), withUpstreamConfig(m.alive.connect), withCredentials(credentials), withConfig(func(c *Config) {
+		c.TLSTerminated, c.PresignedV2 = true, true
+	})).withSmallParts()
 }
 
-// names returns the names of all objects.
-func (m *machine) names() (all []model.Name) {
-	for _, bucket := range modelBuckets {
-		for _, key := range modelKeys {
-			if n := (model.Name{Bucket: bucket, Key: key}); m.w.Object(n) != nil {
-				all = append(all, n)
-			}
+// Do signs and sends a request.
+func (m *modelGateway) Do(r runner.Request) runner.Response {
+	m.store.forget()
+	if r.Mode == runner.Presigned && r.Who == "" {
+		return m.presigned(r)
+	}
+	c := clientRequest{
+		method: r.Method, path: strings.TrimSuffix("/"+r.Bucket+"/"+r.Key, "/"), query: r.Query, header: r.Header, body: r.Body,
+		mode: strings.TrimPrefix(string(r.Mode), string(runner.Presigned)), algorithm: r.Algorithm,
+	}
+	if r.Who != "" {
+		c.as = &Credential{AccessKey: r.Who, SecretKey: clientSecretKey}
+	}
+	if r.Damaged {
+		c.spoil = func(b []byte) []byte { b[len(b)-1] ^= 1; return b }
+	}
+	return response(m.g.do(c))
+}
+
+func response(a clientAnswer) runner.Response {
+	return runner.Response{Status: a.status, Header: a.header, Body: a.body, Err: a.err}
+}
+
+// presigned sends a request with a presigned URL. Headers that the presigner
+// moved into the query are not sent.
+func (m *modelGateway) presigned(r runner.Request) runner.Response {
+	var pairs, left []string
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		pairs = append(pairs, name, r.Header.Get(name))
+	}
+	address := m.g.presignV4(r.Method, s3.EscapePath(r.Bucket, r.Key), r.Query, pairs...)
+	for p := range slices.Chunk(pairs, 2) {
+		if !strings.Contains(strings.ToLower(address), strings.ToLower(p[0])+"=") {
+			left = append(left, p...)
+		}
+	}
+	return response(m.g.presigned(r.Method, address, r.Body, left...))
+}
+
+// Job runs a job.
+func (m *modelGateway) Job(kind runner.Kind, bucket, key string) int {
+	results := map[runner.Kind]jobs.Result{runner.Encrypt: jobs.ResultSealed, runner.Rekey: jobs.ResultRekeyed, runner.Verify: jobs.ResultVerified}
+	j := m.g.runJob(&jobs.Job{Kind: jobs.Kind(kind), Bucket: bucket, Settings: jobs.Settings{Key: key}})
+	return int(counted(j)[results[kind]])
+}
+
+// Plant writes an object without the gateway.
+func (m *modelGateway) Plant(bucket, key string, body []byte) string {
+	w := memHeader{}
+	m.store.keep(w, bucket, key, &memObject{
+		body: body, header: headers("Content-Type", s3.DefaultContentType), etag: memTag(body), modified: memNow(),
+	})
+	return http.Header(w).Get("X-Amz-Version-Id")
+}
+
+// memHeader is the header of an answer.
+type memHeader http.Header
+
+func (h memHeader) Header() http.Header       { return http.Header(h) }
+func (memHeader) Write(b []byte) (int, error) { return len(b), nil }
+func (memHeader) WriteHeader(int)             {}
+
+// memNow is the time that the in-memory store gives an object.
+func memNow() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+// Look returns what the store has, without a request.
+func (m *modelGateway) Look(bucket string) (all []runner.Stored) {
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	for _, key := range modelConfig.Objects {
+		for _, o := range m.store.all(bucket, key) {
+			all = append(all, runner.Stored{
+				Key: key, Version: o.id, Marker: o.marker, Sealed: !o.marker && isSealed(o), ETag: o.etag, Body: func() []byte { return o.body },
+			})
 		}
 	}
 	return all
 }
 
-// inspect compares what the store has with the model. It makes no requests.
-func (m *machine) inspect() {
-	for _, bucket := range modelBuckets {
-		for _, key := range modelKeys {
-			want, got := m.w.Object(model.Name{Bucket: bucket, Key: key}), m.store.look(bucket, key)
-			switch {
-			case (want == nil) != (got == nil):
-				m.Fatalf("the store has %s/%s: %t", bucket, key, got != nil)
-			case want == nil:
-			case isSealed(got) != (want.Scheme != model.Plain):
-				m.Fatalf("%s/%s is sealed: %t; its scheme is %q", bucket, key, isSealed(got), want.Scheme)
-			case isSealed(got):
-				m.searchPlaintext(got, want.Body)
-			}
-		}
-	}
+// drawAhead draws how much the store's clock is ahead of the gateway's.
+func drawAhead(t *rapid.T) time.Duration {
+	return rapid.SampledFrom([]time.Duration{0, 10 * time.Minute, -10 * time.Minute}).Draw(t, "ahead")
 }
 
-// searchPlaintext fails if a stored object has a piece of its plaintext.
-func (m *machine) searchPlaintext(stored *memObject, body []byte) {
-	if len(body) < 40 || m.safe[stored.etag] {
-		return
-	}
-	if strings.Contains(string(stored.body), string(body[:40])) {
-		m.Fatalf("the store has plaintext of an object of %d bytes", len(body))
-	}
-	m.safe[stored.etag] = true
+// modelHistory runs one history.
+func modelHistory(g *modelGateway, t *rapid.T) *runner.Machine {
+	m := runner.New(t, modelConfig, g, g)
+	g.store.ahead = drawAhead(t)
+	m.Run(t)
+	completed := m.Conclude()
+	g.deceive(m)
+	g.noRemains(completed)
+	return m
 }
 
-// conclude reads everything once more, ends what is under way, and looks for
-// remains.
-func (m *machine) conclude() {
-	m.doom = nil
-	for _, n := range m.names() {
-		key := m.customerKey(n)
-		m.step(model.Get{Name: n, Key: key})
-		m.step(model.Get{Name: n, Key: key, Head: true})
-		m.step(model.GetTags{Name: n})
+// noRemains stops the gateway, which finishes what it does after its answers,
+// and looks for records, staged parts and uploads that are left over.
+func (m *modelGateway) noRemains(completed int) {
+	m.alive.end()
+	left := m.g.records()
+	if len(left) != completed || slices.ContainsFunc(left, func(name string) bool { return !strings.HasSuffix(name, "/"+state.DoneRecord) }) {
+		m.all.Fatalf("after %d completed uploads, these records are left: %q", completed, left)
 	}
-	for _, bucket := range modelBuckets {
-		m.step(model.List{Bucket: bucket, Max: 1000})
-		m.step(model.ListUploads{Bucket: bucket})
-	}
-	completed := 0
-	for _, id := range m.ids {
-		u := m.w.Uploads[id]
-		if u.Done != nil {
-			completed++
-		}
-		if !u.Ended {
-			m.step(model.ListParts{ID: id})
-			m.step(model.Abort{ID: id})
-		}
-	}
-	m.deceive()
-	if m.shots > 0 {
-		completed = 0
-		m.sweep()
-	}
-	eventually(m.alive, "the records of uploads to go", func() bool {
-		left := m.g.records()
-		return len(left) == completed && !slices.ContainsFunc(left, func(name string) bool { return !strings.HasSuffix(name, "/"+state.DoneRecord) })
-	})
 	m.store.mu.Lock()
 	defer m.store.mu.Unlock()
-	if len(m.store.uploads) > 0 {
-		m.Fatalf("%d uploads are left at the store", len(m.store.uploads))
+	if n := len(m.store.uploads); n > 0 {
+		m.all.Fatalf("%d uploads are left at the store", n)
 	}
 }
 
 // deceive plays the store that serves one sealed object in place of another, or
 // alters it. What is served is right all the same.
-func (m *machine) deceive() {
-	names := m.names()
+func (m *modelGateway) deceive(h *runner.Machine) {
+	names := h.Names()
 	for i, n := range names {
 		stored := m.store.object(n.Bucket, n.Key)
 		if !isSealed(stored) {
@@ -281,15 +279,15 @@ func (m *machine) deceive() {
 		}
 		refuse := func(what string) {
 			for _, head := range []bool{false, true} {
-				op := model.Get{Name: n, Key: m.customerKey(n), Head: head}
-				if a := m.send(op); a.Status == 200 {
-					if err := m.w.Step(op, a); err != nil {
-						m.Fatalf("%v is served with %s, HEAD: %t: %v", n, what, head, err)
+				op := model.Get{Name: n, Key: h.CustomerKey(n), Head: head}
+				if a := h.Send(op); a.Status == 200 {
+					if err := h.World.Step(op, a); err != nil {
+						h.Fatalf("%v is served with %s, HEAD: %t: %v", n, what, head, err)
 					}
 				}
 			}
 		}
-		if other := names[(i+1)%len(names)]; other != n && isSealed(m.store.object(other.Bucket, other.Key)) && m.customerKey(other) == m.customerKey(n) {
+		if other := names[(i+1)%len(names)]; other != n && isSealed(m.store.object(other.Bucket, other.Key)) && h.CustomerKey(other) == h.CustomerKey(n) {
 			m.store.store(n.Bucket, n.Key, m.store.object(other.Bucket, other.Key))
 			refuse(fmt.Sprint("what is stored as ", other))
 		}
@@ -302,68 +300,5 @@ func (m *machine) deceive() {
 			refuse("an altered byte")
 		}
 		m.store.store(n.Bucket, n.Key, stored)
-	}
-}
-
-// customerKey returns the customer's key that opens an object, or "".
-func (m *machine) customerKey(n model.Name) string {
-	if o := m.w.Object(n); o != nil && o.Scheme == model.Customer {
-		return o.KeyName
-	}
-	return ""
-}
-
-// customerPairs are the headers of a customer's key of that name.
-func customerPairs(key string) []string {
-	if key == "" {
-		return nil
-	}
-	return customerHeaders(key[0])
-}
-
-// askPairs are the headers that ask for a sealing.
-func askPairs(s model.Sealing) []string {
-	switch s.Scheme {
-	case model.Plain:
-		return nil
-	case model.Customer:
-		return customerPairs(s.KeyName)
-	}
-	pairs := []string{s3.HeaderSSE, string(s.Scheme)}
-	if s.KeyName != "" {
-		pairs = append(pairs, s3.HeaderSSEKeyID, s.KeyName)
-	}
-	return pairs
-}
-
-// likeS3 completes the in-memory store where it keeps documents as they come:
-// tags belong to objects, and DeleteObjects deletes.
-func (u *memUpstream) likeS3(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	q := r.URL.Query()
-	switch {
-	case q.Has("delete") && key == "":
-		u.deleteMany(w, r, next, bucket)
-	case q.Has("tagging") && key != "" && u.look(bucket, key) == nil:
-		memFail(w, 404, "NoSuchKey", key)
-	case q.Has("tagging") && key != "" && r.Method != http.MethodPut:
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if r.Method == http.MethodDelete {
-			delete(u.docs, r.URL.Path+"?tagging")
-			u.buckets[bucket][key].header.Del("X-Amz-Tagging-Count")
-			w.WriteHeader(http.StatusNoContent)
-		} else if doc := u.docs[r.URL.Path+"?tagging"]; doc != nil {
-			_, _ = w.Write(doc)
-		} else {
-			memXML(w, "<Tagging><TagSet></TagSet></Tagging>")
-		}
-	default:
-		next.ServeHTTP(w, r)
-		if r.Method == http.MethodDelete && u.look(bucket, key) == nil {
-			u.mu.Lock()
-			delete(u.docs, r.URL.Path+"?tagging")
-			u.mu.Unlock()
-		}
 	}
 }

@@ -39,7 +39,7 @@ var mutations = []mutation{
 	{"a blocked encryption that is taken", []edit{{"proxy/sse/request.go",
 		`slices.Contains(d.Blocked, "SSE-C"):`, `slices.Contains(d.Blocked, "SSE-X"):`}}},
 	{"a copy of a sealed object in plaintext", []edit{{"proxy/sse/request.go",
-		"if s != nil || err != nil || source == nil {", "if s != nil || err != nil || source == nil || source.Scheme == sealer.SSEC {"}}},
+		"case s != nil || err != nil || source == nil:", "case s != nil || err != nil || source == nil || source.Scheme == sealer.SSEC:"}}},
 	{"tags that are lost by a copy", []edit{{"proxy/copyself.go",
 		"header.Set(s3.HeaderTagging, upstream.EncodeQuery(tags))", "_ = tags"}}},
 	{"metadata that a copy does not replace", []edit{{"proxy/copy.go",

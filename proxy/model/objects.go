@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -14,20 +15,20 @@ type Put struct {
 	Meta    map[string]string
 	Tags    map[string]string
 	Ask     Sealing
+	Sum     string // algorithm of the client's checksum; "": none
 	If      Condition
-	Damaged bool // the body is not the one that was signed
+	Damaged bool // the body is not the one that was signed, or its checksum is that of another
 }
 
 func (p Put) Rights(w *World) []Right {
-	o := &Object{Sealing: w.sealing(p.Bucket, p.Ask), Body: p.Body, Meta: metaOf(p.Meta), Tags: p.Tags}
+	o := &Object{Sealing: w.sealing(p.Bucket, p.Ask, nil), Body: p.Body, Meta: metaOf(p.Meta), Tags: p.Tags}
+	o.Sum = whole(o, p.Sum)
 	var no refusals
-	w.refuseSealing(&no, p.Bucket, p.Ask)
+	w.refuseSealing(&no, p.Bucket, p.Ask, o.Sealing)
 	p.If.refuseWrite(&no, w.Object(p.Name))
 	no.when(p.Damaged, 400, "XAmzContentSHA256Mismatch")
-	return no.or(Right{Status: 200,
-		Check: func(a *Answer) error { return w.stored(o, a, true) },
-		Then:  func(a *Answer) { o.ETag = a.ETag; w.put(p.Name, o) },
-	})
+	no.when(p.Damaged, 400, "BadDigest")
+	return no.or(Right{Status: 200, Check: func(a *Answer) error { return w.stored(p.Name, o, a, true) }, Then: w.keep(p.Name, o)})
 }
 
 // Plant is the store's operator, who writes an object in plaintext without the
@@ -38,9 +39,8 @@ type Plant struct {
 }
 
 func (p Plant) Rights(w *World) []Right {
-	return []Right{{Status: 200, Then: func(*Answer) {
-		w.put(p.Name, &Object{Body: p.Body, Meta: metaOf(nil), ETag: MD5(p.Body)})
-	}}}
+	o := &Object{Body: p.Body, Meta: metaOf(nil), ETag: MD5(p.Body)}
+	return []Right{{Status: 200, Then: func(a *Answer) { w.put(p.Name, o, a.Version) }}}
 }
 
 // Get is GetObject or HeadObject.
@@ -49,20 +49,22 @@ type Get struct {
 	Head  bool
 	Range *Range // nil: all
 	Key   string // of the customer
+	Sums  bool   // asks for checksums
 	If    Condition
 }
 
 func (g Get) Rights(w *World) []Right {
-	o := w.Object(g.Name)
-	if o == nil {
-		return []Right{{Status: 404, Code: "NoSuchKey"}}
-	}
-	failed := g.If.Match != "" && !matches(o, g.If.Match)
 	var no refusals
-	no.when(w.hidden(g.Name), 403, "AccessDenied")
-	refuseCustomer(&no, o, g.Key)
-	no.when(failed, 412, "PreconditionFailed")
-	no.when(!failed && g.If.NoneMatch != "" && matches(o, g.If.NoneMatch), 304, "")
+	o := w.find(&no, g.Name)
+	if o == nil {
+		return no
+	}
+	w.refuseRead(&no, g.Bucket, o, g.Key)
+	if !g.Head {
+		w.refuseKey(&no, o.Sealing)
+	}
+	no.when(g.If.fails(o), 412, "PreconditionFailed")
+	no.when(!g.If.fails(o) && g.If.NoneMatch != "" && matches(o, g.If.NoneMatch), 304, "")
 	if g.Range != nil && len(no) > 0 {
 		_, _, ok := g.Range.of(int64(len(o.Body)))
 		no.when(!ok, 416, "InvalidRange")
@@ -82,7 +84,7 @@ func (g Get) served(w *World, o *Object) []Right {
 	case ok:
 		return []Right{g.bytes(w, o, 206, first, length, fmt.Sprintf("bytes %d-%d/%d", first, first+length-1, size))}
 	case g.Range.First < 0: // the last bytes of nothing: Amazon S3 serves them, stores refuse them
-		return []Right{g.bytes(w, o, 200, 0, 0, ""), unsatisfiable}
+		return []Right{g.bytes(w, o, 200, 0, 0, ""), unsatisfiable, {Status: 206, Check: func(a *Answer) error { return sameBody(a.Body, nil) }}}
 	}
 	return []Right{unsatisfiable}
 }
@@ -94,11 +96,41 @@ func (g Get) bytes(w *World, o *Object, status int, first, length int64, span st
 		if a.Range != span || a.Size != length {
 			err = errors.Join(err, fmt.Errorf("%d bytes of %q, not %d of %q", a.Size, a.Range, length, span))
 		}
+		if g.Sums && g.Range == nil {
+			err = errors.Join(err, o.sums(a.Sums))
+		}
 		if !g.Head {
 			err = errors.Join(err, sameBody(a.Body, o.Body[first:first+length]))
 		}
 		return err
 	}}
+}
+
+// Attributes is GetObjectAttributes.
+type Attributes struct {
+	Name
+	Key string // of the customer
+}
+
+func (t Attributes) Rights(w *World) []Right {
+	var no refusals
+	o := w.find(&no, t.Name)
+	if o == nil {
+		return no
+	}
+	w.refuseRead(&no, t.Bucket, o, t.Key)
+	return no.or(Right{Status: 200, Check: func(a *Answer) error {
+		err := errors.Join(w.tagOf(o, a.ETag), w.idOf(o, a.Version))
+		if a.Size != int64(len(o.Body)) {
+			err = errors.Join(err, fmt.Errorf("the size is %d, not %d", a.Size, len(o.Body)))
+		}
+		shown := *o // the number of parts is not shown here
+		shown.Sum.Value, _, _ = strings.Cut(o.Sum.Value, "-")
+		if o.Sum.Algorithm == "" {
+			return err
+		}
+		return errors.Join(err, shown.sums(a.Sums))
+	}})
 }
 
 // Delete is DeleteObject.
@@ -111,29 +143,70 @@ type Delete struct {
 func (d Delete) Rights(w *World) []Right {
 	o := w.Object(d.Name)
 	var no refusals
+	if o == nil && w.Config.Store.DeletesNothing && (d.If.Match != "" || d.Size >= 0) {
+		no.when(true, 204, "")
+	}
 	d.If.refuseWrite(&no, o)
 	no.when(d.Size >= 0 && (o == nil || d.Size != int64(len(o.Body))), 412, "PreconditionFailed")
-	return no.or(Right{Status: 204, Then: func(*Answer) { delete(w.Buckets[d.Bucket].Objects, d.Key) }})
+	return no.or(Right{Status: 204,
+		Check: func(a *Answer) error {
+			if !w.marks(d.Name) {
+				return nil
+			}
+			return w.marked(d.Bucket, a.Marker, a.Version)
+		},
+		Then: func(a *Answer) { w.remove(d.Name, a.Version) },
+	})
+}
+
+// marked checks what an answer shows of a new delete marker.
+func (w *World) marked(bucket string, marker bool, version string) error {
+	if quiet := w.Config.Store.QuietMarkers && w.Buckets[bucket].Versioning == Suspended; !marker && !quiet {
+		return errors.New("no delete marker")
+	}
+	return w.named(bucket, version)
 }
 
 // DeleteMany is DeleteObjects.
 type DeleteMany struct {
-	Bucket string
-	Keys   []string
+	Bucket  string
+	Objects []Name // in this bucket
 }
 
 func (d DeleteMany) Rights(w *World) []Right {
-	return []Right{{Status: 200, Then: func(*Answer) {
-		for _, key := range d.Keys {
-			delete(w.Buckets[d.Bucket].Objects, key)
+	found := func(a *Answer, n Name) *Entry {
+		for i, e := range a.Entries {
+			if e.Key == n.Key && e.ID == n.Version {
+				return &a.Entries[i]
+			}
 		}
-	}}}
+		return nil
+	}
+	return []Right{{Status: 200,
+		Check: func(a *Answer) (err error) {
+			for _, n := range d.Objects {
+				switch e := found(a, n); {
+				case e == nil:
+					err = fmt.Errorf("%v is not among the deleted %v", n, a.Entries)
+				case w.marks(n):
+					err = errors.Join(err, w.marked(d.Bucket, e.Marker, e.Created))
+				}
+			}
+			return err
+		},
+		Then: func(a *Answer) {
+			for _, n := range d.Objects {
+				w.remove(n, found(a, n).Created)
+			}
+		},
+	}}
 }
 
 // Copy is CopyObject.
 type Copy struct {
 	From, To Name
 	Ask      Sealing
+	Sum      string            // algorithm that the copy shall have; "": the source's
 	Key      string            // of the source's customer
 	Replace  bool              // the metadata
 	Meta     map[string]string // if it is replaced
@@ -144,71 +217,65 @@ type Copy struct {
 }
 
 func (c Copy) Rights(w *World) []Right {
-	from := w.Object(c.From)
-	if from == nil {
-		return []Right{{Status: 404, Code: "NoSuchKey"}}
-	}
-	s := w.copySealing(c, from)
 	var no refusals
-	no.when(w.hidden(c.From), 403, "AccessDenied")
-	refuseCustomer(&no, from, c.Key)
-	no.when(c.FromIf.Match != "" && !matches(from, c.FromIf.Match) || c.FromIf.NoneMatch != "" && matches(from, c.FromIf.NoneMatch), 412, "PreconditionFailed")
-	w.refuseSealing(&no, c.To.Bucket, c.Ask)
-	w.refuseKey(&no, s)
+	from := w.find(&no, c.From)
+	if from == nil {
+		return no
+	}
+	o := &Object{Sealing: w.sealing(c.To.Bucket, c.Ask, from), Body: from.Body, Meta: from.Meta, Tags: from.Tags, Sum: from.Sum}
+	w.refuseRead(&no, c.From.Bucket, from, c.Key)
+	w.refuseKey(&no, from.Sealing)
+	no.when(c.FromIf.fails(from) || c.FromIf.NoneMatch != "" && matches(from, c.FromIf.NoneMatch), 412, "PreconditionFailed")
+	w.refuseSealing(&no, c.To.Bucket, c.Ask, o.Sealing)
 	c.If.refuseWrite(&no, w.Object(c.To))
-	no.when(c.From == c.To && !c.Replace && c.Ask.Scheme == Plain && s == from.Sealing, 400, "InvalidRequest")
-	o := &Object{Sealing: s, Body: from.Body, Meta: from.Meta, Tags: from.Tags}
+	changes := c.Replace || c.Ask.Scheme != Plain || c.Ask.BucketKey != "" || c.Sum != "" || o.Scheme != from.Scheme || o.KeyName != from.KeyName
+	no.when(c.From == c.To && !changes, 400, "InvalidRequest")
 	if c.Replace {
 		o.Meta = metaOf(c.Meta)
 	}
 	if c.Retag {
 		o.Tags = c.Tags
 	}
-	return no.or(Right{Status: 200,
-		Check: func(a *Answer) error { return w.stored(o, a, false) },
-		Then:  func(a *Answer) { o.ETag = a.ETag; w.put(c.To, o) },
-	})
-}
-
-// copySealing returns how a copy is sealed. The copy of a sealed object is
-// always sealed: with SSE-S3, or under the source's key of the KMS, if nothing
-// else asks for more.
-func (w *World) copySealing(c Copy, from *Object) Sealing {
-	s := w.sealing(c.To.Bucket, c.Ask)
-	switch {
-	case s.Scheme != Plain || from.Scheme == Plain:
-		return s
-	case from.Scheme == KMS:
-		return from.Sealing
+	if c.Sum != "" && c.Sum != from.Sum.Algorithm {
+		o.Sum = whole(o, c.Sum)
 	}
-	return w.sealing(c.To.Bucket, Sealing{Scheme: S3})
+	return no.or(Right{Status: 200, Check: func(a *Answer) error { return w.stored(c.To, o, a, false) }, Then: w.keep(c.To, o)})
 }
 
 // Update is UpdateObjectEncryption: another key of the KMS for an object.
 type Update struct {
 	Name
-	Key string
+	Key       string
+	BucketKey bool
 }
 
 func (u Update) Rights(w *World) []Right {
-	o := w.Object(u.Name)
-	if o == nil {
-		return []Right{{Status: 404, Code: "NoSuchKey"}}
+	no := refusals{}
+	if u.Version != "" {
+		return []Right{{Status: 501, Code: "NotImplemented"}}
 	}
-	var no refusals
-	s := Sealing{KMS, u.Key}
-	no.when(w.hidden(u.Name), 403, "AccessDenied")
+	o := w.find(&no, u.Name)
+	if o == nil {
+		return no
+	}
+	s := Sealing{Scheme: KMS, KeyName: u.Key, Context: o.Context}
+	if u.BucketKey && s.Context == "" {
+		s.BucketKey = "true"
+	}
+	no.when(o.Scheme == Plain && w.Buckets[u.Bucket].SealedOnly, 403, "AccessDenied")
 	no.when(o.Scheme == Plain, 400, "InvalidRequest")
 	no.when(o.Scheme == Customer, 400, "*")
+	w.refuseKey(&no, o.Sealing)
 	w.refuseKey(&no, s)
 	return no.or(Right{Status: 200, Then: func(*Answer) { w.reseal(u.Name, s) }})
 }
 
-// reseal gives an object another sealing, and perhaps another ETag.
+// reseal gives an object another sealing, and perhaps another ETag. Where
+// versions are kept, the old one stays.
 func (w *World) reseal(n Name, s Sealing) {
 	o := *w.Object(n)
 	o.Sealing, o.ETag = s, ""
-	w.put(n, &o)
+	w.put(n, &o, "")
 }
 
 // PutTags is PutObjectTagging, or with no tags DeleteObjectTagging.
@@ -218,27 +285,21 @@ type PutTags struct {
 }
 
 func (p PutTags) Rights(w *World) []Right {
-	o := w.Object(p.Name)
 	status := 200
 	if len(p.Tags) == 0 {
 		status = 204
 	}
 	var no refusals
-	no.when(o == nil, 404, "NoSuchKey")
-	return no.or(Right{Status: status, Then: func(*Answer) {
-		changed := *o
-		changed.Tags = p.Tags
-		w.put(p.Name, &changed)
-	}})
+	w.find(&no, p.Name)
+	return no.or(Right{Status: status, Then: func(*Answer) { w.change(p.Name, func(o *Object) { o.Tags = p.Tags }) }})
 }
 
 // GetTags is GetObjectTagging.
 type GetTags struct{ Name }
 
 func (g GetTags) Rights(w *World) []Right {
-	o := w.Object(g.Name)
 	var no refusals
-	no.when(o == nil, 404, "NoSuchKey")
+	o := w.find(&no, g.Name)
 	return no.or(Right{Status: 200, Check: func(a *Answer) error {
 		if len(a.Tags) != len(o.Tags) || !maps.Equal(a.Tags, o.Tags) && len(o.Tags) > 0 {
 			return fmt.Errorf("tags %v, not %v", a.Tags, o.Tags)
@@ -247,33 +308,47 @@ func (g GetTags) Rights(w *World) []Right {
 	}})
 }
 
-// List is ListObjects, ListObjectsV2 or ListObjectVersions.
+// List is ListObjects, ListObjectsV2 or, with Versions, ListObjectVersions.
 type List struct {
 	Bucket, Prefix, After string
 	Max                   int // entries
+	Versions              bool
 }
 
 func (l List) Rights(w *World) []Right {
 	return []Right{{Status: 200, Check: func(a *Answer) error {
-		objects := w.Buckets[l.Bucket].Objects
-		var keys []string
-		for _, key := range sorted(objects) {
-			if strings.HasPrefix(key, l.Prefix) && key > l.After {
-				keys = append(keys, key)
+		all := w.Buckets[l.Bucket].Objects
+		var right []Entry
+		var objects []*Object
+		for _, key := range sorted(all) {
+			if !strings.HasPrefix(key, l.Prefix) || key <= l.After {
+				continue
+			}
+			for i, o := range slices.Backward(all[key]) {
+				latest := i == len(all[key])-1
+				if l.Versions || latest && !o.Marker {
+					right = append(right, Entry{Key: key, ID: o.Version, Size: int64(len(o.Body)), Marker: o.Marker, Latest: latest && l.Versions})
+					objects = append(objects, o)
+				}
 			}
 		}
-		truncated := len(keys) > l.Max
-		keys = keys[:min(len(keys), l.Max)]
-		if len(a.Entries) != len(keys) || a.Truncated != truncated {
-			return fmt.Errorf("%d entries, truncated: %t; right are %q, truncated: %t", len(a.Entries), a.Truncated, keys, truncated)
+		truncated := len(right) > l.Max || len(right) == l.Max && l.Versions && a.Truncated && w.Config.Store.Truncates
+		right = right[:min(len(right), l.Max)]
+		if len(a.Entries) != len(right) || a.Truncated != truncated {
+			return fmt.Errorf("%v, truncated: %t; right are %v, truncated: %t", a.Entries, a.Truncated, right, truncated)
 		}
 		for i, e := range a.Entries {
-			o := objects[keys[i]]
-			if e.Key != keys[i] || e.Size != int64(len(o.Body)) {
-				return fmt.Errorf("entry %q of %d bytes, not %q of %d", e.Key, e.Size, keys[i], len(o.Body))
+			o := objects[i]
+			var err error
+			if !o.Marker && (e.ETag != "" || !w.Config.Store.LosesListed) {
+				err = w.tagOf(o, e.ETag)
 			}
-			if err := w.tagOf(o, e.ETag); err != nil {
-				return fmt.Errorf("entry %q: %w", e.Key, err)
+			if l.Versions {
+				err = errors.Join(err, w.idOf(o, e.ID))
+			}
+			right[i].ETag, right[i].ID = e.ETag, e.ID
+			if err != nil || e != right[i] {
+				return fmt.Errorf("%v is not right: %v, %w", e, right[i], err)
 			}
 		}
 		return nil

@@ -14,11 +14,13 @@ type Upload struct {
 	Name
 	ID string
 	Sealing
-	Meta  map[string]string
-	Tags  map[string]string
-	Parts map[int]*Part // the last attempt of each
-	Ended bool
-	Done  *Completed // nil: it was not completed
+	Meta      map[string]string
+	Tags      map[string]string
+	Sum       string        // algorithm that was announced; "": none
+	Composite bool          // the checksum is made of those of the parts
+	Parts     map[int]*Part // the last attempt of each
+	Ended     bool
+	Done      *Completed // nil: it was not completed
 }
 
 // Part is an attempt to upload a part.
@@ -62,15 +64,17 @@ func (w *World) refuseHidden(no *refusals, u *Upload) {
 // Create is CreateMultipartUpload.
 type Create struct {
 	Name
-	Meta map[string]string
-	Tags map[string]string
-	Ask  Sealing
+	Meta      map[string]string
+	Tags      map[string]string
+	Ask       Sealing
+	Sum       string // algorithm of the checksum; "": not announced
+	Composite bool
 }
 
 func (c Create) Rights(w *World) []Right {
-	s := w.sealing(c.Bucket, c.Ask)
+	s := w.sealing(c.Bucket, c.Ask, nil)
 	var no refusals
-	w.refuseSealing(&no, c.Bucket, c.Ask)
+	w.refuseSealing(&no, c.Bucket, c.Ask, s)
 	return no.or(Right{Status: 200,
 		Check: func(a *Answer) error {
 			if a.UploadID == "" || w.Uploads[a.UploadID] != nil {
@@ -79,7 +83,9 @@ func (c Create) Rights(w *World) []Right {
 			return s.shown(a.Sealing)
 		},
 		Then: func(a *Answer) {
-			w.Uploads[a.UploadID] = &Upload{Name: c.Name, ID: a.UploadID, Sealing: s, Meta: metaOf(c.Meta), Tags: c.Tags, Parts: map[int]*Part{}}
+			w.Uploads[a.UploadID] = &Upload{
+				Name: c.Name, ID: a.UploadID, Sealing: s, Meta: metaOf(c.Meta), Tags: c.Tags, Sum: c.Sum, Composite: c.Composite, Parts: map[int]*Part{},
+			}
 		},
 	})
 }
@@ -95,7 +101,7 @@ func (w *World) attempt(u *Upload, number int, body Body) Right {
 			case u.Scheme != Plain && (w.attempts[a.ETag] || len(a.ETag) < 3):
 				return fmt.Errorf("the ETag %s is that of another attempt", a.ETag)
 			}
-			return u.shown(a.Sealing)
+			return errors.Join(u.shown(a.Sealing), rightSums(a.Sums, body))
 		},
 		Then: func(a *Answer) {
 			w.attempts[a.ETag] = true
@@ -109,6 +115,7 @@ type UploadPart struct {
 	ID     string
 	Number int
 	Body   Body
+	Sum    string // algorithm of the client's checksum; "": none
 }
 
 func (p UploadPart) Rights(w *World) []Right {
@@ -116,6 +123,7 @@ func (p UploadPart) Rights(w *World) []Right {
 	var no refusals
 	refuseEnded(&no, u)
 	w.refuseHidden(&no, u)
+	no.when(u.Sum != "" && p.Sum != u.Sum && (p.Sum != "" || u.Composite), 400, "InvalidRequest")
 	return no.or(w.attempt(u, p.Number, p.Body))
 }
 
@@ -130,12 +138,12 @@ type UploadPartCopy struct {
 }
 
 func (p UploadPartCopy) Rights(w *World) []Right {
-	u, from := w.Uploads[p.ID], w.Object(p.From)
+	u := w.Uploads[p.ID]
 	var no refusals
 	refuseEnded(&no, u)
 	w.refuseHidden(&no, u)
+	from := w.find(&no, p.From)
 	if from == nil {
-		no.when(true, 404, "NoSuchKey")
 		return no
 	}
 	body := from.Body
@@ -146,9 +154,8 @@ func (p UploadPartCopy) Rights(w *World) []Right {
 			body = body[p.Range.First : p.Range.Last+1]
 		}
 	}
-	no.when(w.hidden(p.From), 403, "AccessDenied")
-	refuseCustomer(&no, from, p.Key)
-	no.when(p.FromIf.Match != "" && !matches(from, p.FromIf.Match), 412, "PreconditionFailed")
+	w.refuseRead(&no, p.From.Bucket, from, p.Key)
+	no.when(p.FromIf.fails(from), 412, "PreconditionFailed")
 	no.when(u.Scheme == Plain && from.Scheme != Plain, 400, "InvalidRequest")
 	return no.or(w.attempt(u, p.Number, body))
 }
@@ -175,6 +182,7 @@ func (c Complete) Rights(w *World) []Right {
 	var no refusals
 	refuseEnded(&no, u)
 	w.refuseHidden(&no, u)
+	var parts []*Part
 	for i, l := range c.Listed {
 		p := u.Parts[l.Number]
 		no.when(i > 0 && l.Number <= c.Listed[i-1].Number, 400, "InvalidPartOrder")
@@ -183,15 +191,23 @@ func (c Complete) Rights(w *World) []Right {
 			continue
 		}
 		no.when(i < len(c.Listed)-1 && len(p.Body) < w.Config.MinPart, 400, "EntityTooSmall")
-		o.Body = append(o.Body, p.Body...)
+		parts, o.Body = append(parts, p), append(o.Body, p.Body...)
+	}
+	o.Sum = whole(o, u.Sum)
+	if u.Composite && u.Scheme != Plain {
+		o.Sum = composite(u.Sum, parts)
 	}
 	c.If.refuseWrite(&no, w.Object(u.Name))
 	return no.or(Right{Status: 200,
-		Check: func(a *Answer) error { return w.stored(o, a, false) },
+		Check: func(a *Answer) error {
+			if a.ETag == "" && u.Scheme == Plain && w.Config.Store.CompletesBlind {
+				return w.named(u.Bucket, a.Version)
+			}
+			return w.stored(u.Name, o, a, false)
+		},
 		Then: func(a *Answer) {
-			o.ETag = a.ETag
 			u.Ended, u.Done = true, &Completed{c.Listed, a.ETag}
-			w.put(u.Name, o)
+			w.keep(u.Name, o)(a)
 		},
 	})
 }
@@ -203,7 +219,11 @@ func (b Abort) Rights(w *World) []Right {
 	u := w.Uploads[b.ID]
 	var no refusals
 	refuseEnded(&no, u)
-	return no.or(Right{Status: 204, Then: func(*Answer) { u.Ended = true }})
+	done := Right{Status: 204, Then: func(*Answer) { u.Ended = true }}
+	if u.Ended && w.Config.Store.AbortsAgain {
+		return []Right{done}
+	}
+	return no.or(done)
 }
 
 // ListParts is ListParts.
@@ -232,6 +252,7 @@ func (l ListUploads) Rights(w *World) []Right {
 		for _, u := range w.open(l.Bucket) {
 			want = append(want, Entry{Key: u.Key, ID: u.ID})
 		}
+		slices.SortFunc(a.Entries, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.ID, b.ID)) }) // some stores do not sort them
 		return sameEntries(a, want)
 	}}}
 }

@@ -4,16 +4,13 @@
 // changes. Random histories run against it and the gateway; see
 // docs/adr/0022-model.md, and docs/ARCHITECTURE.md for the map of the module.
 //
-// The model leaves open what it cannot know. An ETag is taken from the first
-// answer that shows it, and must then be the same everywhere. Of several
-// reasons to refuse a request, each is right.
+// The model leaves open what it cannot know. An ETag and a version's ID are
+// taken from the first answer that shows them, and must then be the same
+// everywhere. Of several reasons to refuse a request, each is right.
 package model
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // S3's ETag
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,23 +24,52 @@ type World struct {
 	Uploads map[string]*Upload // by ID, also those that have ended
 	Config  Config
 
-	contents map[string][sha256.Size]byte // what each ETag stood for when it was first shown
-	attempts map[string]bool              // ETags of parts of sealed uploads
+	contents map[string]Body // what each ETag stood for when it was first shown
+	attempts map[string]bool // ETags of parts of sealed uploads
+	versions map[string]bool // IDs that were given
+	limit    *Limit          // of whoever asks; nil: none
 }
 
-// Config is how the gateway and its KMS are set up.
+// Config is how the gateway, its KMS and its store are set up.
 type Config struct {
-	DefaultKey string          // of the KMS
-	Keys       map[string]bool // that the KMS has
-	MinPart    int             // bytes of a part that is not the last
+	DefaultKey string           // of the KMS
+	Keys       map[string]bool  // that the KMS has
+	MinPart    int              // bytes of a part that is not the last
+	Limits     map[string]Limit // of credentials besides the root one
+	Store      Store
+}
+
+// Limit is what a credential may do.
+type Limit struct {
+	Buckets  []string
+	Keys     []string // of the KMS
+	ReadOnly bool
+}
+
+// Store is what the store does in another way than Amazon S3.
+type Store struct {
+	AbortsAgain    bool // an upload that has ended can be aborted
+	QuietMarkers   bool // the answer to a delete does not tell of a marker without an ID of its own
+	CompletesBlind bool // the answer to a Complete in plaintext has no ETag
+	DeletesNothing bool // a delete of what is not there succeeds under an If-Match
+	LosesListed    bool // a listing has no ETag of an object whose tags were changed
+	QuietCopies    bool // the answer to a copy names no version
+	Truncates      bool // a listing of versions that ends with the page may say that there is more
 }
 
 // Bucket is a bucket and its rule.
 type Bucket struct {
-	Objects    map[string]*Object
-	Rule       *Rule // nil: none
-	SealedOnly bool  // plaintext is not served: the bucket was empty when its rule was set, or a job has sealed all
+	Objects    map[string][]*Object // the versions of each key, the latest one last
+	Versioning string               // Enabled, Suspended, or "" if versions were never kept
+	Rule       *Rule                // nil: none
+	SealedOnly bool                 // plaintext is not served: the bucket was empty when its rule was set, or a job has sealed all
 }
+
+// Values of Bucket.Versioning.
+const (
+	Enabled   = "Enabled"
+	Suspended = "Suspended"
+)
 
 // Rule is a bucket's default encryption.
 type Rule struct {
@@ -65,50 +91,158 @@ const (
 // Sealing is a scheme and its key: that of the KMS, or the name of the
 // customer's.
 type Sealing struct {
-	Scheme  Scheme
-	KeyName string
+	Scheme    Scheme
+	KeyName   string
+	Context   string // of the client, for the KMS
+	BucketKey string // "true", or "" in a request that leaves it open, "false"
 }
 
-// Name is the name of an object.
-type Name struct{ Bucket, Key string }
+// Name is the name of an object. Version is "" for the latest one.
+type Name struct{ Bucket, Key, Version string }
 
 // Body is a plaintext. It prints as its size.
 type Body []byte
 
 func (b Body) String() string { return fmt.Sprintf("<%d bytes>", len(b)) }
 
-// Object is an object as clients see it.
+// Object is a version of an object as clients see it, or a delete marker.
 type Object struct {
 	Sealing
-	Body Body
-	Meta map[string]string // content headers and user metadata, by lower-case name
-	Tags map[string]string
-	ETag string // as answers show it; "": the next answer will tell
+	Version string // "": the next answer will tell
+	Marker  bool
+	Body    Body
+	Meta    map[string]string // content headers and user metadata, by lower-case name
+	Tags    map[string]string
+	ETag    string // as answers show it; "": the next answer will tell
+	Sum     Sum
 }
+
+// null is the version of what is written while versions are not kept.
+const null = "null"
 
 // New returns a world with empty buckets.
 func New(c Config, buckets ...string) *World {
 	w := &World{
 		Config: c, Buckets: map[string]*Bucket{}, Uploads: map[string]*Upload{},
-		contents: map[string][sha256.Size]byte{}, attempts: map[string]bool{},
+		contents: map[string]Body{}, attempts: map[string]bool{}, versions: map[string]bool{},
 	}
 	for _, name := range buckets {
-		w.Buckets[name] = &Bucket{Objects: map[string]*Object{}}
+		w.Buckets[name] = &Bucket{Objects: map[string][]*Object{}}
 	}
 	return w
 }
 
-// Object returns an object, or nil.
-func (w *World) Object(n Name) *Object { return w.Buckets[n.Bucket].Objects[n.Key] }
+// Clone returns a copy that changes by itself.
+func (w *World) Clone() *World {
+	c := *w
+	c.contents, c.attempts, c.versions = maps.Clone(w.contents), maps.Clone(w.attempts), maps.Clone(w.versions)
+	c.Buckets, c.Uploads = map[string]*Bucket{}, map[string]*Upload{}
+	for name, b := range w.Buckets {
+		bucket := *b
+		bucket.Objects = map[string][]*Object{}
+		for key, all := range b.Objects {
+			for _, o := range all {
+				object := *o
+				bucket.Objects[key] = append(bucket.Objects[key], &object)
+			}
+		}
+		c.Buckets[name] = &bucket
+	}
+	for id, u := range w.Uploads {
+		upload := *u
+		upload.Parts = maps.Clone(u.Parts)
+		c.Uploads[id] = &upload
+	}
+	return &c
+}
 
-// put makes o the object of a name.
-func (w *World) put(n Name, o *Object) { w.Buckets[n.Bucket].Objects[n.Key] = o }
+// at returns a version of an object, or a marker, or nil.
+func (w *World) at(n Name) *Object {
+	all := w.Buckets[n.Bucket].Objects[n.Key]
+	for _, o := range slices.Backward(all) {
+		if n.Version == "" || n.Version == o.Version {
+			return o
+		}
+	}
+	return nil
+}
 
-// hidden reports whether an object may not be served, because it is in
-// plaintext where only sealed objects are trusted.
-func (w *World) hidden(n Name) bool {
-	o := w.Object(n)
-	return o != nil && o.Scheme == Plain && w.Buckets[n.Bucket].SealedOnly
+// Object returns an object or nil.
+func (w *World) Object(n Name) *Object {
+	if o := w.at(n); o != nil && !o.Marker {
+		return o
+	}
+	return nil
+}
+
+// find is Object. It adds why there is none.
+func (w *World) find(no *refusals, n Name) *Object {
+	o := w.at(n)
+	switch {
+	case o == nil && n.Version != "":
+		no.when(true, 404, "NoSuchVersion")
+	case o != nil && o.Marker && n.Version != "":
+		no.when(true, 405, "MethodNotAllowed")
+	default:
+		no.when(o == nil || o.Marker, 404, "NoSuchKey")
+	}
+	return w.Object(n)
+}
+
+// put makes o the latest version of a name.
+func (w *World) put(n Name, o *Object, version string) {
+	b := w.Buckets[n.Bucket]
+	o.Version = version
+	if b.Versioning != Enabled {
+		o.Version = null
+		w.drop(n.Bucket, n.Key, null)
+	}
+	w.versions[version] = true
+	b.Objects[n.Key] = append(b.Objects[n.Key], o)
+}
+
+// change replaces a version by what change makes of it.
+func (w *World) change(n Name, change func(o *Object)) {
+	o := w.at(n)
+	changed := *o
+	change(&changed)
+	all := w.Buckets[n.Bucket].Objects[n.Key]
+	all[slices.Index(all, o)] = &changed
+}
+
+// drop removes a version for good.
+func (w *World) drop(bucket, key, version string) {
+	objects := w.Buckets[bucket].Objects
+	objects[key] = slices.DeleteFunc(objects[key], func(o *Object) bool { return o.Version == version })
+}
+
+// remove is a delete: of a version for good, or with a marker that has an ID.
+func (w *World) remove(n Name, marker string) {
+	switch b := w.Buckets[n.Bucket]; {
+	case n.Version != "":
+		w.drop(n.Bucket, n.Key, n.Version)
+	case b.Versioning == "":
+		w.drop(n.Bucket, n.Key, null)
+	case w.marks(n):
+		w.put(n, &Object{Marker: true}, marker)
+	}
+}
+
+// marks reports whether a delete makes a delete marker.
+func (w *World) marks(n Name) bool {
+	return n.Version == "" && w.Buckets[n.Bucket].Versioning != ""
+}
+
+// named checks the version that the answer to a write shows.
+func (w *World) named(bucket, version string) error {
+	keeps := w.Buckets[bucket].Versioning == Enabled
+	if version == "" && w.Config.Store.QuietCopies {
+		return nil
+	}
+	if keeps && (version == "" || version == null || w.versions[version]) || !keeps && version != "" && version != null {
+		return fmt.Errorf("the version is %q", version)
+	}
+	return nil
 }
 
 // Op is an operation of a client, or an event.
@@ -131,26 +265,34 @@ type Answer struct {
 	Code       string // of an S3 error
 	Headless   bool   // an error without a document has no code, as that of HEAD
 	ETag       string
+	Version    string
+	Marker     bool // it is about a delete marker
 	Body       []byte
 	Size       int64  // Content-Length
 	Range      string // Content-Range
 	Meta, Tags map[string]string
 	TagCount   int
-	Sealing    Sealing // as the headers show it
+	Sealing    Sealing           // as the headers show it
+	Sums       map[string]string // checksums by algorithm
 	Entries    []Entry
 	Truncated  bool
 	UploadID   string
 	Rule       *Rule
+	Versioning string
 	Count      int // objects that a job changed
 }
 
-// Entry is an entry of a listing of objects, parts or uploads.
+// Entry is an entry of a listing of objects, parts or uploads, or of the
+// answer to DeleteMany.
 type Entry struct {
-	Key    string // of an object, or an upload
-	ID     string // of an upload
-	Number int    // of a part
-	ETag   string
-	Size   int64
+	Key     string // of an object, or an upload
+	ID      string // of an upload, or a version
+	Number  int    // of a part
+	ETag    string
+	Size    int64
+	Marker  bool
+	Latest  bool
+	Created string // ID of a new marker
 }
 
 // Step checks an answer, and changes the world accordingly.
@@ -197,38 +339,39 @@ func (r refusals) or(success ...Right) []Right {
 	return success
 }
 
-// stands checks an ETag that stands for a body: no ETag ever stands for two. An
-// object in plaintext that is not made of parts has the MD5 of its body.
+// stands checks an ETag that stands for a body: no ETag ever stands for two.
 func (w *World) stands(etag string, body []byte) error {
 	if len(etag) < 3 || etag[0] != '"' || etag[len(etag)-1] != '"' {
 		return fmt.Errorf("the ETag is %s", etag)
 	}
-	sum := sha256.Sum256(body)
-	if before, known := w.contents[etag]; known && before != sum {
+	if before, known := w.contents[etag]; known && !bytes.Equal(before, body) {
 		return fmt.Errorf("the ETag %s stood for other content", etag)
 	}
-	w.contents[etag] = sum
+	w.contents[etag] = body
 	return nil
 }
 
-// stored checks the answer to a write of an object.
-func (w *World) stored(o *Object, a *Answer, single bool) error {
+// stored checks the answer to a write of an object. An object in plaintext that
+// is not made of parts has the MD5 of its body.
+func (w *World) stored(n Name, o *Object, a *Answer, single bool) error {
 	if single && o.Scheme == Plain && a.ETag != MD5(o.Body) {
 		return fmt.Errorf("the ETag is %s, not the MD5", a.ETag)
 	}
-	return errors.Join(w.stands(a.ETag, o.Body), o.shown(a.Sealing))
+	return errors.Join(w.stands(a.ETag, o.Body), o.shown(a.Sealing), w.named(n.Bucket, a.Version), o.sums(a.Sums))
 }
 
-// MD5 returns the ETag of a body in plaintext.
-func MD5(body []byte) string {
-	sum := md5.Sum(body) //nolint:gosec // S3's ETag
-	return `"` + hex.EncodeToString(sum[:]) + `"`
+// keep makes o the latest version of a name, after a write.
+func (w *World) keep(n Name, o *Object) func(*Answer) {
+	return func(a *Answer) { o.ETag = a.ETag; w.put(n, o, a.Version) }
 }
 
 // shown checks how an answer shows a sealing. It does not show the key of
 // SSE-S3, nor that of a customer.
 func (s Sealing) shown(a Sealing) error {
-	if a.Scheme != s.Scheme || s.Scheme == KMS && a.KeyName != s.KeyName {
+	if s.Scheme != KMS {
+		s = Sealing{Scheme: s.Scheme}
+	}
+	if a != s {
 		return fmt.Errorf("shown as %+v, not %+v", a, s)
 	}
 	return nil
@@ -245,9 +388,25 @@ func (w *World) tagOf(o *Object, etag string) error {
 	return w.stands(etag, o.Body)
 }
 
+// idOf checks the version that an answer shows of an object. The version null
+// may go unnamed.
+func (w *World) idOf(o *Object, version string) (err error) {
+	if o.Version == "" {
+		o.Version = version
+		if w.versions[version] || version == "" {
+			err = errors.New("not a new version")
+		}
+		w.versions[version] = true
+	}
+	if version != o.Version && (version != "" || o.Version != null) {
+		err = fmt.Errorf("the version is %q, not %q", version, o.Version)
+	}
+	return err
+}
+
 // shows checks what GET and HEAD show of an object besides its body.
 func (w *World) shows(o *Object, a *Answer) error {
-	err := errors.Join(w.tagOf(o, a.ETag), o.shown(a.Sealing))
+	err := errors.Join(w.tagOf(o, a.ETag), w.idOf(o, a.Version), o.shown(a.Sealing))
 	if !maps.Equal(a.Meta, o.Meta) {
 		err = errors.Join(err, fmt.Errorf("metadata %v, not %v", a.Meta, o.Meta))
 	}
@@ -269,41 +428,59 @@ func matches(o *Object, etag string) bool {
 // refuseWrite adds what a condition says about replacing an object, or nil. An
 // If-Match without an object is an error of which stores have two forms.
 func (c Condition) refuseWrite(no *refusals, o *Object) {
-	missing := c.Match != "" && o == nil
-	no.when(missing, 404, "NoSuchKey")
-	no.when(missing || c.Match != "" && !matches(o, c.Match) || c.NoneMatch != "" && matches(o, c.NoneMatch), 412, "PreconditionFailed")
+	no.when(c.Match != "" && o == nil, 404, "NoSuchKey")
+	no.when(c.fails(o) || c.NoneMatch != "" && matches(o, c.NoneMatch), 412, "PreconditionFailed")
 }
+
+// fails reports whether an If-Match fails.
+func (c Condition) fails(o *Object) bool { return c.Match != "" && !matches(o, c.Match) }
 
 // sealing returns how a write is sealed: as the request asks, or as the rule
-// says.
-func (w *World) sealing(bucket string, ask Sealing) Sealing {
-	if ask.Scheme == Plain {
-		if rule := w.Buckets[bucket].Rule; rule != nil {
-			ask = rule.Sealing
-		}
+// says. The copy of a sealed object is always sealed: with SSE-S3, or under the
+// source's key of the KMS, if nothing else asks for more.
+func (w *World) sealing(bucket string, ask Sealing, from *Object) Sealing {
+	rule := w.Buckets[bucket].Rule
+	s, byDefault := ask, rule != nil && rule.BucketKey == "true"
+	if s.Scheme == Plain && rule != nil {
+		s = rule.Sealing
 	}
-	if ask.Scheme == S3 || ask.Scheme == KMS && ask.KeyName == "" {
-		ask.KeyName = w.Config.DefaultKey
+	if s.Scheme == Plain && from != nil && from.Scheme == KMS {
+		s, byDefault = Sealing{Scheme: KMS, KeyName: from.KeyName}, from.BucketKey == "true"
 	}
-	return ask
+	if s.Scheme == Plain && from != nil && from.Scheme != Plain {
+		s.Scheme = S3
+	}
+	if s.Scheme == S3 || s.Scheme == KMS && s.KeyName == "" {
+		s.KeyName = w.Config.DefaultKey
+	}
+	s.BucketKey = ""
+	if s.Scheme == KMS && s.Context == "" && (ask.BucketKey == "true" || ask.BucketKey == "" && byDefault) {
+		s.BucketKey = "true"
+	}
+	return s
 }
 
-// refuseSealing adds what speaks against a sealing that a request asks for.
-func (w *World) refuseSealing(no *refusals, bucket string, ask Sealing) {
+// refuseSealing adds what speaks against a sealing s that a request asks for.
+func (w *World) refuseSealing(no *refusals, bucket string, ask, s Sealing) {
 	rule := w.Buckets[bucket].Rule
 	no.when(ask.Scheme == Customer && rule != nil && rule.BlockCustomer, 403, "AccessDenied")
-	w.refuseKey(no, w.sealing(bucket, ask))
+	no.when(ask.Scheme == Customer && ask.BucketKey != "" || s.Scheme == Plain && ask.BucketKey == "true", 400, "InvalidArgument")
+	w.refuseKey(no, s)
 }
 
-// refuseKey adds that the KMS does not have the key.
+// refuseKey adds that the KMS does not have the key, or that whoever asks may
+// not use it.
 func (w *World) refuseKey(no *refusals, s Sealing) {
-	no.when(s.Scheme == KMS && !w.Config.Keys[s.KeyName], 404, "kms:KeyNotFound")
+	managed := s.Scheme == S3 || s.Scheme == KMS
+	no.when(managed && w.limit != nil && !slices.Contains(w.limit.Keys, s.KeyName), 403, "kms:NotAuthorized")
+	no.when(managed && !w.Config.Keys[s.KeyName], 404, "kms:KeyNotFound")
 }
 
-// refuseCustomer adds what speaks against reading an object with a customer's
-// key, or with "", none.
-func refuseCustomer(no *refusals, o *Object, key string) {
+// refuseRead adds what speaks against reading an object with a customer's key,
+// or with "", none. Plaintext has no author to trust in a sealed-only bucket.
+func (w *World) refuseRead(no *refusals, bucket string, o *Object, key string) {
 	sealed := o.Scheme == Customer
+	no.when(o.Scheme == Plain && w.Buckets[bucket].SealedOnly, 403, "AccessDenied")
 	no.when(sealed && key == "", 400, "InvalidRequest")
 	no.when(!sealed && key != "", 400, "InvalidRequest")
 	no.when(sealed && key != "" && key != o.KeyName, 403, "AccessDenied")
@@ -311,13 +488,8 @@ func refuseCustomer(no *refusals, o *Object, key string) {
 
 // metaOf is the metadata of an object for which a client sent m.
 func metaOf(m map[string]string) map[string]string {
-	out := maps.Clone(m)
-	if out == nil {
-		out = map[string]string{}
-	}
-	if out["content-type"] == "" {
-		out["content-type"] = "binary/octet-stream"
-	}
+	out := map[string]string{"content-type": "binary/octet-stream"}
+	maps.Copy(out, m)
 	return out
 }
 

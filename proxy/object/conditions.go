@@ -19,13 +19,13 @@ import (
 // the store's "X" or a real "X-1", of an object with one part.
 
 // EntityTags splits the value of If-Match or If-None-Match into its entity
-// tags, without quotes.
+// tags, without quotes. The tag "" is that of no object.
 func EntityTags(value string) []string {
 	var out []string
 	for t := range strings.SplitSeq(value, ",") {
 		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
-		if t = strings.Trim(t, `"`); t != "" {
-			out = append(out, t)
+		if t != "" {
+			out = append(out, strings.Trim(t, `"`))
 		}
 	}
 	return out
@@ -62,18 +62,18 @@ func ConditionsOf(h http.Header) Conditions {
 }
 
 // set writes the conditions into a header for the store, a shown "X-1" as "X"
-// unless literal. Stores do not understand lists: these are left to Check, and
-// with them the date condition that they take precedence over (RFC 9110,
-// section 13.2.2).
+// unless literal. Stores do not understand lists, and not all of them the "*"
+// of an If-Match: these are left to Check, and with them the date condition
+// that they take precedence over (RFC 9110, section 13.2.2).
 func (c Conditions) set(h http.Header, literal bool) {
 	for _, p := range [...]struct {
 		name, date string
 		tags       []string
 	}{{"If-Match", "If-Unmodified-Since", c.Match}, {"If-None-Match", "If-Modified-Since", c.NoneMatch}} {
-		switch len(p.tags) {
-		case 0:
+		switch {
+		case len(p.tags) == 0:
 			h.Del(p.name)
-		case 1:
+		case len(p.tags) == 1 && (p.name != "If-Match" || p.tags[0] != "*"):
 			tag := p.tags[0]
 			if base, ok := withoutSuffix(tag); ok && !literal {
 				tag = base
@@ -186,6 +186,9 @@ func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error 
 	for _, name := range [...]string{"If-Match", "If-None-Match"} {
 		value := header.Get(name)
 		list := EntityTags(value)
+		if name == "If-Match" && value != "" && strings.Join(list, "") == "" {
+			return s3.ErrPreconditionFailed // "" is the ETag of no object, and some stores ignore it
+		}
 		if value == "" || slices.Equal(list, []string{"*"}) || !slices.ContainsFunc(list, HasSuffix) {
 			continue
 		}
@@ -219,9 +222,6 @@ func (r *Reader) CheckIgnored(ctx context.Context, header http.Header, can upstr
 	mustExist := header.Get("If-Match") != "" && (!can.Missing || len(c.Match) > 0)
 	if !mustExist && len(c.NoneMatch) == 0 {
 		return nil
-	}
-	if mustExist && len(EntityTags(header.Get("If-Match"))) == 0 && can.Match == upstream.TagNone {
-		return s3.ErrPreconditionFailed // "" is the ETag of no object
 	}
 	answer, err := r.current(ctx)
 	switch {

@@ -38,52 +38,52 @@ var ErrAlgorithm = errors.New("sse: the bucket's rule has an unknown algorithm")
 // otherwise by the bucket's rule, otherwise by the gateway's default. It
 // returns nil if the object is stored in plaintext. This is the only place that
 // decides that.
-func (r Request) Choose(d Default) (*Sealing, error) {
-	s, err := r.asked()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case s != nil && s.Scheme == sealer.SSEC && slices.Contains(d.Blocked, "SSE-C"):
-		return nil, s3.ErrAccessDenied.Msg("The bucket does not accept SSE-C.")
-	case s != nil:
-	case d.Algorithm != "" && d.Algorithm != s3.AES256 && d.Algorithm != s3.AWSKMS:
-		return nil, fmt.Errorf("%w: %q", ErrAlgorithm, d.Algorithm)
-	case d.Algorithm == s3.AWSKMS:
-		s, err = r.KMS(d.KeyID, "")
-	case d.Algorithm == s3.AES256, d.Otherwise == sealer.SSES3:
-		s = r.S3()
-	case d.Otherwise == sealer.SSEKMS:
-		s, err = r.KMS("", "")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := r.chooseBucketKey(s, d.BucketKey); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
+func (r Request) Choose(d Default) (*Sealing, error) { return r.ChooseCopy(d, nil) }
 
 // ChooseCopy is Choose for a copy. source is the header of a sealed source, nil
 // for a source in plaintext. The copy of a sealed object is sealed, too. If
 // nothing else asks for encryption, the copy of an SSE-KMS object has the
 // source's KES key, and any other is sealed with SSE-S3.
 func (r Request) ChooseCopy(d Default, source *sealer.Header) (*Sealing, error) {
-	s, err := r.Choose(d)
-	if s != nil || err != nil || source == nil {
-		return s, err
+	s, err := r.choose(d)
+	bucketKey := d.BucketKey
+	switch {
+	case s != nil || err != nil || source == nil:
+	case source.Scheme == sealer.SSEKMS:
+		s, err = r.KMS(source.KeyName, "")
+		bucketKey = source.Shared
+	default:
+		s = r.S3()
 	}
-	if source.Scheme != sealer.SSEKMS {
-		return r.S3(), nil
+	if err == nil {
+		err = r.chooseBucketKey(s, bucketKey)
 	}
-	if s, err = r.KMS(source.KeyName, ""); err != nil {
-		return nil, err
-	}
-	if err := r.chooseBucketKey(s, source.Shared); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// choose is Choose without the choice of a bucket key.
+func (r Request) choose(d Default) (*Sealing, error) {
+	s, err := r.asked()
+	switch {
+	case err != nil:
+		return nil, err
+	case s != nil && s.Scheme == sealer.SSEC && slices.Contains(d.Blocked, "SSE-C"):
+		return nil, s3.ErrAccessDenied.Msg("The bucket does not accept SSE-C.")
+	case s != nil:
+		return s, nil
+	case d.Algorithm != "" && d.Algorithm != s3.AES256 && d.Algorithm != s3.AWSKMS:
+		return nil, fmt.Errorf("%w: %q", ErrAlgorithm, d.Algorithm)
+	case d.Algorithm == s3.AWSKMS:
+		return r.KMS(d.KeyID, "")
+	case d.Algorithm == s3.AES256, d.Otherwise == sealer.SSES3:
+		return r.S3(), nil
+	case d.Otherwise == sealer.SSEKMS:
+		return r.KMS("", "")
+	}
+	return nil, nil
 }
 
 // S3 returns SSE-S3, which always uses a data key of the bucket.

@@ -166,6 +166,13 @@ func StatusOf(err error) int {
 	return 0
 }
 
+// IsUnknown reports whether an error may mean that the store does not know the
+// operation.
+func IsUnknown(err error) bool {
+	status := StatusOf(err)
+	return status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed
+}
+
 // IsCode reports whether the store answered the code of e.
 func IsCode(err error, e *s3.Error) bool {
 	answer := AnswerOf(err)

@@ -1,0 +1,463 @@
+package runner
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"ssegw/proxy/model"
+)
+
+// pick draws one of several values. Shorter histories have the first.
+func pick[T any](t *rapid.T, what string, values ...T) T {
+	return values[rapid.IntRange(0, len(values)-1).Draw(t, what)]
+}
+
+func chance(t *rapid.T, what string, oneIn int) bool {
+	return rapid.IntRange(0, oneIn-1).Draw(t, what) == oneIn-1
+}
+
+func (m *Machine) drawBucket(t *rapid.T) string { return pick(t, "bucket", m.Buckets...) }
+
+func (m *Machine) drawName(t *rapid.T) model.Name {
+	return model.Name{Bucket: m.drawBucket(t), Key: pick(t, "key", m.Objects...)}
+}
+
+// drawObject draws the name of an object, if there is one.
+func (m *Machine) drawObject(t *rapid.T) model.Name {
+	names := m.Names()
+	if len(names) == 0 || chance(t, "any name", 6) {
+		return m.drawName(t)
+	}
+	return pick(t, "object", names...)
+}
+
+// drawVersion draws an object, or a version that is there, a delete marker, or
+// a version that was there.
+func (m *Machine) drawVersion(t *rapid.T) model.Name {
+	versions := m.Versions()
+	if len(versions) == 0 || chance(t, "latest", 2) {
+		return m.drawObject(t)
+	}
+	for _, n := range versions {
+		if !slices.Contains(m.old, n) && len(m.old) < 20 {
+			m.old = append(m.old, n)
+		}
+	}
+	if chance(t, "old version", 8) {
+		return pick(t, "version", m.old...)
+	}
+	return pick(t, "version", versions...)
+}
+
+// drawBody draws a body, with content that no other has.
+func (m *Machine) drawBody(t *rapid.T, sizes []int) model.Body {
+	size := pick(t, "size", sizes...)
+	if size > 2<<20 && !chance(t, "large", 8) {
+		size = sizes[0]
+	}
+	return m.Body(size)
+}
+
+// Body returns a body with content that no other has.
+func (m *Machine) Body(size int) model.Body {
+	m.seq++
+	return Pattern(size, uint64(m.seq))
+}
+
+// Pattern returns size bytes that do not compress and differ between seeds.
+func Pattern(size int, seed uint64) []byte {
+	b := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 7})
+	_, _ = r.Read(b)
+	return b
+}
+
+// Contexts of clients for the KMS, as JSON.
+var contexts = []string{"", "", "", `{"a":"1"}`}
+
+func (m *Machine) drawAsk(t *rapid.T) model.Sealing {
+	none := model.Sealing{}
+	s := pick(t, "ask", none, none, none, model.Sealing{Scheme: model.S3}, model.Sealing{Scheme: model.KMS},
+		model.Sealing{Scheme: model.KMS, KeyName: m.OtherKey}, model.Sealing{Scheme: model.Customer, KeyName: "c"},
+		model.Sealing{Scheme: model.Customer, KeyName: "d"}, model.Sealing{Scheme: model.KMS, KeyName: m.NoKey})
+	if s.Scheme == model.KMS {
+		s.Context = pick(t, "context", contexts...)
+	}
+	if chance(t, "bucket key", 5) {
+		s.BucketKey = pick(t, "enabled", "true", "false")
+	}
+	return s
+}
+
+func drawMeta(t *rapid.T) map[string]string {
+	return pick(t, "meta", nil, map[string]string{"x-amz-meta-a": "1"},
+		map[string]string{"content-type": "text/plain", "x-amz-meta-a": "2", "x-amz-meta-b": "x y"}, map[string]string{"cache-control": "no-cache"})
+}
+
+func drawTags(t *rapid.T) map[string]string {
+	return pick(t, "tags", nil, nil, map[string]string{"a": "1"}, map[string]string{"a": "2", "b": "x y"})
+}
+
+func drawSum(t *rapid.T) string {
+	return pick(t, "checksum", "", "", "", "CRC32", "CRC32C", model.DefaultSum, "SHA1", "SHA256")
+}
+
+// drawTag draws an ETag for a condition: that of the object, another, or any.
+func (m *Machine) drawTag(t *rapid.T, n model.Name) string {
+	all := []string{"*", `""`}
+	if o := m.World.Object(n); o != nil && o.ETag != "" {
+		all = append(all, o.ETag, o.ETag)
+	}
+	if len(m.tags) > 0 {
+		other := pick(t, "an ETag", m.tags...)
+		if o := m.World.Object(n); o == nil || base(other) != base(o.ETag) {
+			all = append(all, other)
+		}
+	}
+	return pick(t, "ETag", all...)
+}
+
+// base is an ETag without the suffix that clients see at those of sealed
+// objects. Tags that differ in no more are a known gap (docs/KNOWN-GAPS.md).
+func base(etag string) string { return strings.TrimSuffix(strings.Trim(etag, `"`), "-1") }
+
+// drawCondition draws a condition, mostly none.
+func (m *Machine) drawCondition(t *rapid.T, n model.Name) (c model.Condition) {
+	switch rapid.IntRange(0, 7).Draw(t, "condition") {
+	case 6:
+		c.Match = m.drawTag(t, n)
+	case 7:
+		c.NoneMatch = m.drawTag(t, n)
+	}
+	return c
+}
+
+// drawWriteCondition is drawCondition for a write.
+func (m *Machine) drawWriteCondition(t *rapid.T, n model.Name) model.Condition {
+	c := m.drawCondition(t, n)
+	if c.NoneMatch != "" && m.NoAbsent {
+		c.NoneMatch = "*"
+	}
+	return c
+}
+
+// drawKey draws the customer's key of a read: mostly the right one.
+func (m *Machine) drawKey(t *rapid.T, n model.Name) string {
+	if chance(t, "some key", 10) {
+		return pick(t, "customer's key", "", "c", "d")
+	}
+	return m.CustomerKey(n)
+}
+
+// drawRange draws a range around the limits of packages and of the object.
+func (m *Machine) drawRange(t *rapid.T, n model.Name) *model.Range {
+	if chance(t, "whole", 3) {
+		return nil
+	}
+	size := int64(10)
+	if o := m.World.Object(n); o != nil {
+		size = int64(len(o.Body))
+	}
+	ends := []int64{0, 1, 65535, 65536, max(size-1, 0), size, size / 2}
+	first, last := pick(t, "first", ends...), pick(t, "last", ends...)
+	switch rapid.IntRange(0, 3).Draw(t, "form") {
+	case 0:
+		return &model.Range{First: first, Last: -1}
+	case 1:
+		return &model.Range{First: -1, Last: max(last, 1)}
+	}
+	return &model.Range{First: min(first, last), Last: max(first, last)}
+}
+
+// drawUpload draws an upload, mostly one that is under way.
+func (m *Machine) drawUpload(t *rapid.T) *model.Upload {
+	if len(m.IDs) == 0 {
+		t.Skip("no upload")
+	}
+	open := slices.DeleteFunc(slices.Clone(m.IDs), func(id string) bool { return m.World.Uploads[id].Ended })
+	if len(open) == 0 || chance(t, "any upload", 8) {
+		open = m.IDs
+	}
+	return m.World.Uploads[pick(t, "upload", open...)]
+}
+
+// drawListed draws what a Complete lists: mostly all parts.
+func (m *Machine) drawListed(t *rapid.T, u *model.Upload) (all []model.Listed) {
+	if u.Done != nil && !chance(t, "another Complete", 4) {
+		return u.Done.Listed
+	}
+	for number := 1; number <= 3; number++ {
+		if p := u.Parts[number]; p != nil && !chance(t, "leave out", 6) {
+			all = append(all, model.Listed{Number: number, ETag: p.ETag})
+		}
+	}
+	if chance(t, "another attempt", 6) && len(m.tags) > 0 {
+		all = append(all, model.Listed{Number: rapid.IntRange(1, 4).Draw(t, "number"), ETag: pick(t, "ETag", m.tags...)})
+	}
+	if len(all) == 0 {
+		t.Skip("no parts")
+	}
+	if len(m.tags) > 0 && chance(t, "a swapped attempt", 6) {
+		all[rapid.IntRange(0, len(all)-1).Draw(t, "which")].ETag = pick(t, "ETag", m.tags...)
+	}
+	if len(all) > 1 && chance(t, "in disorder", 10) {
+		slices.Reverse(all)
+	}
+	return all
+}
+
+// actions are the operations of a history.
+func (m *Machine) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"":    func(*rapid.T) { m.look() },
+		"Put": m.drawPut, "Put again": m.drawPut, "Get": m.drawGet, "Get again": m.drawGet, "Attributes": m.drawAttributes,
+		"Delete": m.drawDelete, "DeleteMany": m.drawDeleteMany, "Copy": m.drawCopy, "CopySelf": m.drawCopySelf,
+		"Update":  m.drawUpdate,
+		"PutTags": func(t *rapid.T) { m.by(t, model.PutTags{Name: m.drawVersion(t), Tags: drawTags(t)}) },
+		"GetTags": func(t *rapid.T) { m.by(t, model.GetTags{Name: m.drawVersion(t)}) },
+		"List":    m.drawList,
+		"Plant": func(t *rapid.T) {
+			m.Step(model.Plant{Name: m.drawName(t), Body: m.drawBody(t, m.Sizes[:4])})
+		},
+		"PutVersioning": m.drawVersioning,
+		"GetVersioning": func(t *rapid.T) { m.Step(model.GetVersioning{Bucket: m.drawBucket(t)}) },
+		"PutRule":       m.drawRule,
+		"DeleteRule":    func(t *rapid.T) { m.Step(model.DeleteRule{Bucket: m.drawBucket(t)}) },
+		"GetRule":       func(t *rapid.T) { m.Step(model.GetRule{Bucket: m.drawBucket(t)}) },
+		"Encrypt":       m.drawEncrypt,
+		"Rekey": func(t *rapid.T) {
+			m.rarely(t)
+			m.Step(model.RekeyJob{Bucket: m.drawBucket(t), Key: pick(t, "key", m.OtherKey, m.DefaultKey)})
+			m.Relearn()
+		},
+		"Verify":  func(t *rapid.T) { m.rarely(t); m.Step(model.VerifyJob{Bucket: m.drawBucket(t)}) },
+		"Restart": func(t *rapid.T) { m.rarely(t); m.Step(model.Restart{}) },
+		"Create":  m.drawCreate, "UploadPart": m.drawPart, "UploadPart again": m.drawPart, "UploadPartCopy": m.drawPartCopy,
+		"Complete": m.drawComplete,
+		"Abort": func(t *rapid.T) {
+			if chance(t, "abort", 2) {
+				t.Skip("uploads should live")
+			}
+			m.Step(model.Abort{ID: m.drawUpload(t).ID})
+		},
+		"ListParts":   func(t *rapid.T) { m.Step(model.ListParts{ID: m.drawUpload(t).ID}) },
+		"ListUploads": func(t *rapid.T) { m.Step(model.ListUploads{Bucket: m.drawBucket(t)}) },
+	}
+}
+
+// look is Inspect after one operation of m.Looks.
+func (m *Machine) look() {
+	if m.Steps%max(m.Looks, 1) == 0 {
+		m.Inspect()
+	}
+}
+
+// rarely skips most of what takes long.
+func (m *Machine) rarely(t *rapid.T) {
+	if !chance(t, "slow", m.Slow) {
+		t.Skip("it takes long")
+	}
+}
+
+// by steps an operation, sometimes with a limited credential.
+func (m *Machine) by(t *rapid.T, op model.Op) {
+	if len(m.Limits) > 0 && chance(t, "limited", 10) {
+		op = model.As{Op: op, Who: pick(t, "who", sorted(m.Limits)...)}
+	}
+	m.Step(op)
+}
+
+func (m *Machine) drawPut(t *rapid.T) {
+	n := m.drawName(t)
+	op := model.Put{
+		Name: n, Body: m.drawBody(t, m.Sizes), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t), Sum: drawSum(t), If: m.drawWriteCondition(t, n),
+	}
+	mode := pick(t, "mode", modes...)
+	switch {
+	case len(op.Body) > 0 && chance(t, "damaged", 12):
+		op.Damaged, mode = true, Hash
+	case mode.hasTrailer() && op.Sum == "":
+		op.Sum = "CRC32"
+	}
+	m.by(t, Framed{op, mode})
+}
+
+func (m *Machine) drawGet(t *rapid.T) {
+	n := m.drawVersion(t)
+	op := model.Get{
+		Name: n, Head: chance(t, "head", 3), Range: m.drawRange(t, n), Key: m.drawKey(t, n), Sums: chance(t, "checksums", 3), If: m.drawCondition(t, n),
+	}
+	m.by(t, Framed{op, pick(t, "mode", Hash, Presigned)})
+}
+
+func (m *Machine) drawAttributes(t *rapid.T) {
+	n := m.drawVersion(t)
+	m.Step(model.Attributes{Name: n, Key: m.drawKey(t, n)})
+}
+
+func (m *Machine) drawDelete(t *rapid.T) {
+	n := m.drawVersion(t)
+	if !m.canDelete(n) {
+		t.Skip("the store has its own way")
+	}
+	op := model.Delete{Name: n, Size: -1}
+	if n.Version == "" && chance(t, "If-Match", 3) {
+		op.If.Match = m.drawTag(t, n)
+	}
+	if o := m.World.Object(n); o != nil && n.Version == "" && chance(t, "size", 4) {
+		op.Size = int64(len(o.Body) + rapid.IntRange(0, 1).Draw(t, "more"))
+	}
+	m.by(t, Framed{op, pick(t, "mode", Hash, Presigned)})
+}
+
+func (m *Machine) drawDeleteMany(t *rapid.T) {
+	op := model.DeleteMany{Bucket: m.drawBucket(t)}
+	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom(m.Objects), 1, 3, rapid.ID[string]).Draw(t, "keys") {
+		if n := (model.Name{Bucket: op.Bucket, Key: key}); m.canDelete(n) {
+			op.Objects = append(op.Objects, n)
+		}
+	}
+	n := m.drawVersion(t)
+	isSame := func(o model.Name) bool { return o.Key == n.Key } // S3 does not order the deletes
+	if n.Version != "" && n.Bucket == op.Bucket && !slices.ContainsFunc(op.Objects, isSame) {
+		op.Objects = append(op.Objects, n)
+	}
+	if len(op.Objects) == 0 {
+		t.Skip("nothing to delete")
+	}
+	m.Step(op)
+}
+
+// canDelete reports whether the store makes of a delete what the model says.
+func (m *Machine) canDelete(n model.Name) bool {
+	return !m.NoMarks || n.Version != "" || m.World.Object(n) != nil || m.World.Buckets[n.Bucket].Versioning == ""
+}
+
+func (m *Machine) drawCopy(t *rapid.T) { m.copyTo(t, m.drawVersion(t), m.drawName(t)) }
+
+func (m *Machine) drawCopySelf(t *rapid.T) {
+	n := m.drawObject(t)
+	m.copyTo(t, n, n)
+}
+
+func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
+	op := model.Copy{
+		From: from, To: to, Ask: m.drawAsk(t), Key: m.drawKey(t, from), If: m.drawWriteCondition(t, to), FromIf: m.drawCondition(t, from),
+	}
+	if chance(t, "another checksum", 6) {
+		op.Sum = drawSum(t)
+	}
+	if chance(t, "replace", 2) {
+		op.Replace, op.Meta = true, drawMeta(t)
+	}
+	if chance(t, "retag", 3) {
+		op.Retag, op.Tags = true, drawTags(t)
+	}
+	if o := m.World.Object(from); m.NoCopyTags && o != nil && o.Scheme == model.Plain && m.isPlain(to.Bucket, op.Ask) {
+		if op.Tags, op.Retag = nil, false; len(o.Tags) > 0 {
+			t.Skip("the store loses the tags")
+		}
+	}
+	m.by(t, op)
+	m.Relearn()
+}
+
+// isPlain reports whether nothing asks for the encryption of a write.
+func (m *Machine) isPlain(bucket string, ask model.Sealing) bool {
+	return ask.Scheme == model.Plain && m.World.Buckets[bucket].Rule == nil
+}
+
+func (m *Machine) drawUpdate(t *rapid.T) {
+	n := m.drawObject(t)
+	m.by(t, model.Update{Name: n, Key: pick(t, "key", m.OtherKey, m.DefaultKey, m.NoKey), BucketKey: chance(t, "bucket key", 3)})
+	m.Relearn()
+}
+
+func (m *Machine) drawList(t *rapid.T) {
+	op := model.List{
+		Bucket: m.drawBucket(t), Prefix: pick(t, "prefix", "", "a/", "ä"),
+		After: pick(t, "after", "", "a", "k"), Max: pick(t, "max", 1000, 1, 2), Versions: chance(t, "versions", 3),
+	}
+	if op.After != "" {
+		op.After = op.Prefix + op.After // some stores insist
+	}
+	m.by(t, op)
+}
+
+func (m *Machine) drawVersioning(t *rapid.T) {
+	op := model.PutVersioning{Bucket: m.drawBucket(t), Status: pick(t, "status", model.Enabled, model.Suspended)}
+	if !chance(t, "versions", 3) {
+		t.Skip("most histories have a bucket without versions")
+	}
+	m.Step(op)
+}
+
+func (m *Machine) drawRule(t *rapid.T) {
+	op := model.PutRule{Bucket: m.drawBucket(t), Rule: model.Rule{
+		Sealing: pick(t, "rule", model.Sealing{Scheme: model.S3}, model.Sealing{Scheme: model.KMS},
+			model.Sealing{Scheme: model.KMS, KeyName: m.OtherKey}, model.Sealing{Scheme: model.KMS, KeyName: m.NoKey}),
+		BlockCustomer: chance(t, "block SSE-C", 3),
+	}}
+	if op.Rule.Scheme == model.KMS && chance(t, "bucket key", 3) {
+		op.Rule.BucketKey = "true"
+	}
+	m.by(t, op)
+}
+
+func (m *Machine) drawEncrypt(t *rapid.T) {
+	bucket := m.drawBucket(t)
+	if m.World.Buckets[bucket].Rule == nil {
+		t.Skip("no rule")
+	}
+	m.Step(model.EncryptJob{Bucket: bucket})
+	m.Relearn()
+}
+
+func (m *Machine) drawCreate(t *rapid.T) {
+	op := model.Create{Name: m.drawName(t), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t)}
+	if m.NoUploadTags && m.isPlain(op.Bucket, op.Ask) {
+		op.Tags = nil
+	}
+	if chance(t, "announced", 3) {
+		op.Sum = drawSum(t)
+		op.Composite = op.Sum == "SHA1" || op.Sum == "SHA256" || (op.Sum == "CRC32" || op.Sum == "CRC32C") && chance(t, "composite", 2)
+	}
+	if a := m.Step(op); a.UploadID != "" {
+		m.IDs = append(m.IDs, a.UploadID)
+	}
+}
+
+func (m *Machine) drawPart(t *rapid.T) {
+	u := m.drawUpload(t)
+	op := model.UploadPart{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), Sum: u.Sum}
+	if before := u.Parts[op.Number]; before != nil && chance(t, "again", 4) {
+		op.Body = before.Body
+	} else {
+		op.Body = m.drawBody(t, m.Parts)
+	}
+	if chance(t, "another checksum", 5) {
+		op.Sum = drawSum(t)
+	}
+	m.Step(op)
+}
+
+func (m *Machine) drawPartCopy(t *rapid.T) {
+	u, from := m.drawUpload(t), m.drawVersion(t)
+	op := model.UploadPartCopy{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), From: from, Key: m.drawKey(t, from)}
+	if r := m.drawRange(t, from); r != nil && r.First >= 0 && r.Last >= 0 {
+		op.Range = r
+	}
+	if chance(t, "If-Match", 5) {
+		op.FromIf.Match = m.drawTag(t, from)
+	}
+	m.Step(op)
+}
+
+func (m *Machine) drawComplete(t *rapid.T) {
+	u := m.drawUpload(t)
+	m.Step(model.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawWriteCondition(t, u.Name)})
+	m.Relearn()
+}

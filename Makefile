@@ -40,9 +40,13 @@ unit: ## unit tests, with the race detector if there is a C compiler (RACE= turn
 reader: ## the independent reader of the format, on all test vectors (`make unit` runs it too)
 	python3 docs/reader/ssegw_reader.py vectors sealer/testdata/vectors
 
-# `make unit` runs a few histories, always the same.
-model: ## random, concurrent and killed histories against the reference model, for LONG (2m) each; see docs/adr/0022-model.md
-	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ConcurrentHistories|Crashes)$$' ./proxy
+# `make unit` and `make e2e-all` run a few histories, always the same.
+model: ## random, concurrent and killed histories against the reference model for LONG (2m) per test, in memory or with STORE=minio|versitygw|ceph; see docs/adr/0022-model.md
+ifeq ($(STORE),discard)
+	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ModelLies|ConcurrentHistories|Crashes)$$' ./proxy
+else
+	SSEGW_MODEL=$(LONG) SSEGW_E2E_STORES=$(STORE) go -C e2e test -count=1 -timeout 0 -v -run '^TestModel$$' .
+endif
 
 mutants: ## put faults into the gateway, one by one, and see that the reference model finds them (MUTANTS=regexp)
 	@go -C e2e run ./mutants -run '$(MUTANTS)'

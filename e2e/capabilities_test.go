@@ -41,6 +41,8 @@ const (
 	canListETags    capability = "ETags of objects in listings of versions"
 	canMarkMissing  capability = "delete markers of missing objects"
 	canMarkNull     capability = "delete markers in answers of buckets with suspended versions"
+	canMarkerTags   capability = "MethodNotAllowed for the tags of a delete marker"
+	canSelfSums     capability = "copies of an object onto itself for another checksum"
 	canMatchAbsent  capability = "If-None-Match with an ETag in writes"
 	canNullVersions capability = "versions named null"
 	canListTagged   capability = "ETags in listings after a change of tags"
@@ -285,6 +287,34 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		if err == nil && !aws.ToBool(out.DeleteMarker) {
 			err = errors.New("no delete marker")
 		}
+		return err
+	},
+	canMarkerTags: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		out, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key})
+		if err != nil {
+			return err
+		}
+		_, err = client.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: bucket, Key: key, VersionId: out.VersionId})
+		if hasCode(err, "MethodNotAllowed") {
+			return nil
+		}
+		return fmt.Errorf("the answer is %w", err)
+	},
+	canSelfSums: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		_, err := client.CopyObject(t.Context(), &s3.CopyObjectInput{
+			Bucket: bucket, Key: key, CopySource: aws.String(*bucket + "/k"), ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+		})
 		return err
 	},
 	canMarkMissing: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {

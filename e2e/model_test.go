@@ -116,11 +116,11 @@ func newModelRig(t *testing.T, r *rig) *modelRig {
 			},
 			Store: model.Store{
 				AbortsAgain: !may(t, "abort-once"), QuietMarkers: !may(t, "mark-null"), CompletesBlind: !may(t, "etags"),
-				DeletesNothing: !may(t, "delete-missing"), LosesListed: !may(t, "list-tagged"), QuietCopies: !may(t, "copy-version"),
+				DeletesNothing: !may(t, "delete-missing"), LosesListed: !may(t, "list-tagged"), HidesMarkers: !may(t, "marker-tags"), QuietCopies: !may(t, "copy-version"),
 				Truncates: !may(t, "list-end"),
 			},
 		},
-		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20, Slow: 6, NoCopyTags: !may(t, "copy-tags"), NoMarks: !may(t, "mark-missing"), NoNull: !may(t, "null"), NoAbsent: !may(t, "match-absent"), NoUploadTags: !may(t, "upload-tags"),
+		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20, Slow: 6, NoCopyTags: !may(t, "copy-tags"), NoSelfSums: !may(t, "self-sums"), NoMarks: !may(t, "mark-missing"), NoNull: !may(t, "null"), NoAbsent: !may(t, "match-absent"), NoUploadTags: !may(t, "upload-tags"),
 		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
 	}

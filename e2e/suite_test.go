@@ -59,6 +59,8 @@ var suite = map[string][]capability{
 	"TestMigration/tags":                 {canTags},
 	"TestModel/abort-once":               {canAbortOnce},
 	"TestModel/copy-tags":                {canCopyTags},
+	"TestModel/marker-tags":              {canMarkerTags},
+	"TestModel/self-sums":                {canSelfSums},
 	"TestModel/copy-version":             {canCopyVersion},
 	"TestModel/list-end":                 {canListEnd},
 	"TestModel/delete-missing":           {canDeleteMatch},

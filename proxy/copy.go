@@ -288,7 +288,7 @@ func copyAtStore(c *call, src *copySource, query url.Values, header http.Header)
 		err = src.confirm(c.ctx()) // the store may have copied a successor
 	}
 	if err != nil && !object.IsConditional(header) {
-		err = sourceChanged(err)
+		err = object.SourceChanged(err)
 	}
 	return answer, result, err
 }

@@ -114,21 +114,12 @@ func (s *copySource) confirm(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
 	}
 	if err != nil {
-		return sourceChanged(err)
+		return object.SourceChanged(err)
 	}
 	if again.Size != s.total || !object.Same(again.Header, s.stored) {
 		return fmt.Errorf("%w: between two HEADs", object.ErrChanged)
 	}
 	return nil
-}
-
-// sourceChanged returns object.ErrChanged if err refuses the condition on the
-// source. Other errors stay.
-func sourceChanged(err error) error {
-	if upstream.StatusOf(err) == http.StatusPreconditionFailed {
-		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
-	}
-	return err
 }
 
 // isGuarded reports whether the store checks the ETag of the source.
@@ -225,7 +216,7 @@ func copyParts(c *call, src *copySource, header http.Header) (http.Header, error
 		for begin := int64(0); begin < src.total; begin += size {
 			etag, err := copyRange(c, src, b.Name, len(b.Parts)+1, begin, min(begin+size, src.total)-1)
 			if err != nil {
-				return sourceChanged(err)
+				return object.SourceChanged(err)
 			}
 			b.Add(etag)
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"flag"
 	"fmt"
@@ -128,6 +129,7 @@ type modelGateway struct {
 	g     *testGateway
 	kes   *kmstest.Server
 	store *memUpstream
+	idle  time.Duration // that the store may stand still
 }
 
 // newModelGateway starts a gateway before an empty store.
@@ -153,7 +155,7 @@ func (m *modelGateway) Restart() {
 			credentials[name].Access = AccessRead
 		}
 	}
-	m.g = newGateway(m.alive, withUpstream(m.store), withKES(m.kes), withUpstreamConfig(m.alive.connect), withCredentials(credentials), withConfig(func(c *Config) {
+	m.g = newGateway(m.alive, withUpstreamIdle(m.idle), withUpstream(m.store), withKES(m.kes), withUpstreamConfig(m.alive.connect), withCredentials(credentials), withConfig(func(c *Config) {
 		c.TLSTerminated, c.PresignedV2 = true, true
 	})).withSmallParts()
 }
@@ -250,6 +252,46 @@ func modelHistory(g *modelGateway, t *rapid.T) *runner.Machine {
 	completed := m.Conclude()
 	g.deceive(m)
 	g.noRemains(completed)
+	return m
+}
+
+// TestModelLies runs random histories before a store that lies, as TestModel
+// does before an honest one.
+func TestModelLies(t *testing.T) { runHistories(t, modelLies) }
+
+// modelLies runs one history before a store that lies.
+func modelLies(g *modelGateway, t *rapid.T) *runner.Machine {
+	g.idle = time.Second // some lies are silent
+	g.Restart()
+	config := modelConfig
+	config.Buckets, config.Objects = []string{testBucket}, liedKeys[1:4]
+	m := runner.New(t, config, g, g)
+	m.Step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.S3}}})
+	l := &liar{}
+	for range rapid.IntRange(1, 150).Draw(t, "answers") {
+		kind := 0 // an honest answer
+		if rapid.IntRange(0, 3).Draw(t, "lie") == 3 {
+			kind = rapid.IntRange(0, len(lies)-1).Draw(t, "kind")
+		}
+		l.tape = append(l.tape, byte(kind), rapid.Byte().Draw(t, "variant"), rapid.Byte().Draw(t, "detail"))
+	}
+	g.store.on("", "/"+testBucket, l.answer)
+	g.store.on("", "/"+testStateBucket, l.answer)
+	m.RunLied(t)
+	g.store.unhook()
+	for _, n := range m.Names() {
+		m.Step(model.Get{Name: n, Key: m.CustomerKey(n)})
+	}
+	g.alive.end()
+	m.Tried(func(body []byte) {
+		for _, bucket := range []string{testBucket, testStateBucket} {
+			for _, key := range g.store.keys(bucket) {
+				if o := g.store.look(bucket, key); len(body) >= 40 && bytes.Contains(o.body, body[:40]) {
+					t.Fatalf("the store has plaintext of %d bytes in %s/%s", len(body), bucket, key)
+				}
+			}
+		}
+	})
 	return m
 }
 

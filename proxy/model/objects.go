@@ -21,7 +21,7 @@ type Put struct {
 }
 
 func (p Put) Rights(w *World) []Right {
-	o := &Object{Sealing: w.sealing(p.Bucket, p.Ask, nil), Body: p.Body, Meta: metaOf(p.Meta), Tags: p.Tags}
+	o := &Object{Sealing: w.sealing(p.Bucket, p.Ask, nil), Body: p.Body, Meta: MetaOf(p.Meta), Tags: p.Tags}
 	o.Sum = whole(o, p.Sum)
 	var no refusals
 	w.refuseSealing(&no, p.Bucket, p.Ask, o.Sealing)
@@ -39,7 +39,7 @@ type Plant struct {
 }
 
 func (p Plant) Rights(w *World) []Right {
-	o := &Object{Body: p.Body, Meta: metaOf(nil), ETag: MD5(p.Body)}
+	o := &Object{Body: p.Body, Meta: MetaOf(nil), ETag: MD5(p.Body)}
 	return []Right{{Status: 200, Then: func(a *Answer) { w.put(p.Name, o, a.Version) }}}
 }
 
@@ -231,7 +231,7 @@ func (c Copy) Rights(w *World) []Right {
 	changes := c.Replace || c.Ask.Scheme != Plain || c.Ask.BucketKey != "" || c.Sum != "" || o.Scheme != from.Scheme || o.KeyName != from.KeyName
 	no.when(c.From == c.To && !changes, 400, "InvalidRequest")
 	if c.Replace {
-		o.Meta = metaOf(c.Meta)
+		o.Meta = MetaOf(c.Meta)
 	}
 	if c.Retag {
 		o.Tags = c.Tags

@@ -84,7 +84,7 @@ func (c Create) Rights(w *World) []Right {
 		},
 		Then: func(a *Answer) {
 			w.Uploads[a.UploadID] = &Upload{
-				Name: c.Name, ID: a.UploadID, Sealing: s, Meta: metaOf(c.Meta), Tags: c.Tags, Sum: c.Sum, Composite: c.Composite, Parts: map[int]*Part{},
+				Name: c.Name, ID: a.UploadID, Sealing: s, Meta: MetaOf(c.Meta), Tags: c.Tags, Sum: c.Sum, Composite: c.Composite, Parts: map[int]*Part{},
 			}
 		},
 	})

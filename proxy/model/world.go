@@ -52,6 +52,7 @@ type Store struct {
 	QuietMarkers   bool // the answer to a delete does not tell of a marker without an ID of its own
 	CompletesBlind bool // the answer to a Complete in plaintext has no ETag
 	DeletesNothing bool // a delete of what is not there succeeds under an If-Match
+	HidesMarkers   bool // an operation on a delete marker by its ID may be that on a missing object
 	LosesListed    bool // a listing has no ETag of an object whose tags were changed
 	QuietCopies    bool // the answer to a copy names no version
 	Truncates      bool // a listing of versions that ends with the page may say that there is more
@@ -183,6 +184,7 @@ func (w *World) find(no *refusals, n Name) *Object {
 		no.when(true, 404, "NoSuchVersion")
 	case o != nil && o.Marker && n.Version != "":
 		no.when(true, 405, "MethodNotAllowed")
+		no.when(w.Config.Store.HidesMarkers, 404, "NoSuchKey")
 	default:
 		no.when(o == nil || o.Marker, 404, "NoSuchKey")
 	}
@@ -486,8 +488,8 @@ func (w *World) refuseRead(no *refusals, bucket string, o *Object, key string) {
 	no.when(sealed && key != "" && key != o.KeyName, 403, "AccessDenied")
 }
 
-// metaOf is the metadata of an object for which a client sent m.
-func metaOf(m map[string]string) map[string]string {
+// MetaOf is the metadata of an object for which a client sent m.
+func MetaOf(m map[string]string) map[string]string {
 	out := map[string]string{"content-type": "binary/octet-stream"}
 	maps.Copy(out, m)
 	return out

@@ -142,9 +142,12 @@ func completedBefore(c *call, u *state.Upload, table *sealer.PartTable, gone err
 	return head.Header.Get("ETag"), head.Header, nil
 }
 
-// plainBefore is completedBefore for an upload in plaintext. It returns the
-// document and the headers of the answer.
+// plainBefore is completedBefore for an upload in plaintext without a recorded
+// answer. It returns the document and the headers of the answer.
 func plainBefore(c *call, u *state.Upload, doc []byte, gone error) ([]byte, http.Header, error) {
+	if _, err := recordedAnswer(c, doc, true); !errors.Is(err, s3.ErrNoSuchUpload) {
+		return nil, nil, gone
+	}
 	head := c.store().CompletedBefore(c.ctx(), u.AtStore(), doc)
 	if head == nil {
 		return nil, nil, gone

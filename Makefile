@@ -41,9 +41,9 @@ reader: ## the independent reader of the format, on all test vectors (`make unit
 	python3 docs/reader/ssegw_reader.py vectors sealer/testdata/vectors
 
 # `make unit` and `make e2e-all` run a few histories, always the same.
-model: ## random histories against the reference model for LONG (2m) per test, in memory or with STORE=minio|versitygw|ceph; see docs/adr/0022-model.md
+model: ## random, concurrent and killed histories against the reference model for LONG (2m) per test, in memory or with STORE=minio|versitygw|ceph; see docs/adr/0022-model.md
 ifeq ($(STORE),discard)
-	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ModelLies|ConcurrentHistories)$$' ./proxy
+	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ModelLies|ConcurrentHistories|Crashes)$$' ./proxy
 else
 	SSEGW_MODEL=$(LONG) SSEGW_E2E_STORES=$(STORE) go -C e2e test -count=1 -timeout 0 -v -run '^TestModel$$' .
 endif

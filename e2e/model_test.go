@@ -137,7 +137,7 @@ func (m *modelRig) history(t *rapid.T) *runner.Machine {
 		makeBucket(m.T, m.direct, m.name(bucket))
 	}
 	h := runner.New(t, m.config, m, m)
-	h.Run()
+	h.Run(t)
 	h.Conclude()
 	for _, bucket := range modelBuckets {
 		m.clear(bucket)

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"encoding/xml"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -65,18 +63,9 @@ func (a *answer) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// marshalXML returns v as an XML document.
-func marshalXML(v any) ([]byte, error) {
-	doc, err := xml.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("proxy: encoding an answer: %w", err)
-	}
-	return append([]byte(xml.Header), doc...), nil
-}
-
 // sendXML answers with v as an XML document.
 func (a *answer) sendXML(status int, v any) error {
-	doc, err := marshalXML(v)
+	doc, err := s3.MarshalXML(v)
 	if err != nil {
 		return err
 	}

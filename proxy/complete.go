@@ -129,6 +129,9 @@ func completePlain(c *call, u *state.Upload, doc []byte, body *payload.Client) e
 		}
 	}
 	_, answer, headers, err := c.store().Complete(c.ctx(), o)
+	if upstream.IsNoUpload(err) {
+		answer, headers, err = plainBefore(c, u, doc, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func completePlain(c *call, u *state.Upload, doc []byte, body *payload.Client) e
 	shown := http.Header{}
 	upstream.CopyAnswer(shown, headers, false)
 	shown.Del("Content-Length")
-	return finishComplete(c, u, &state.Answer{Parts: upstream.HexSHA256(doc), Answer: answer, Header: firstValues(shown)})
+	return finishComplete(c, u, &state.Answer{Parts: upstream.HexSHA256(doc), Answer: answer, Header: upstream.FirstValues(shown)})
 }
 
 // completeConditions rewrites the client's conditions on a Complete for the
@@ -240,7 +243,7 @@ func answerComplete(c *call, u *state.Upload, request []byte, etag string, store
 		SumType: object.ChecksumType(sum),
 		Sums:    []s3.ChecksumElement{s3.NewChecksumElement(sum.Algorithm.String(), object.ChecksumValue(sum, parts))},
 	}
-	doc, err := marshalXML(a)
+	doc, err := s3.MarshalXML(a)
 	if err != nil {
 		return err
 	}
@@ -250,7 +253,7 @@ func answerComplete(c *call, u *state.Upload, request []byte, etag string, store
 	}
 	shown := http.Header{}
 	sse.Of(u.Header.KeyHint).SetHeaders(shown)
-	maps.Copy(d.Header, firstValues(shown))
+	maps.Copy(d.Header, upstream.FirstValues(shown))
 	return finishComplete(c, u, &d)
 }
 

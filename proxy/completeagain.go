@@ -45,12 +45,17 @@ func recordedAnswer(c *call, request []byte, gone bool) (*state.Answer, error) {
 // object, which takes the same right. The gateway's own credential is not
 // checked.
 func replayAnswer(c *call, d *state.Answer) error {
-	if !c.store().IsGateway() {
-		if err := c.store().MayWrite(c.ctx(), c.req.Bucket, c.req.Key, upstream.ProbeHeader(c.req.Header), c.gw.times.abandon); err != nil {
-			return err
-		}
+	if err := mayComplete(c); err != nil {
+		return err
 	}
 	return sendAnswer(c, d)
+}
+
+func mayComplete(c *call) error {
+	if c.store().IsGateway() {
+		return nil
+	}
+	return c.store().MayWrite(c.ctx(), c.req.Bucket, c.req.Key, upstream.ProbeHeader(c.req.Header), c.gw.times.abandon)
 }
 
 // sendAnswer sends the answer at once, before the gateway does anything else.
@@ -85,17 +90,6 @@ func finishComplete(c *call, u *state.Upload, d *state.Answer) error {
 		c.log.Warn("upload records left behind", zap.Error(kept))
 	}
 	return given
-}
-
-// firstValues returns the first value of each header.
-func firstValues(h http.Header) map[string]string {
-	out := map[string]string{}
-	for name := range h {
-		if v := h.Get(name); v != "" {
-			out[name] = v
-		}
-	}
-	return out
 }
 
 // finishTries is how often a Complete sends its part table, at most.
@@ -146,4 +140,20 @@ func completedBefore(c *call, u *state.Upload, table *sealer.PartTable, gone err
 		return "", nil, gone
 	}
 	return head.Header.Get("ETag"), head.Header, nil
+}
+
+// plainBefore is completedBefore for an upload in plaintext without a recorded
+// answer. It returns the document and the headers of the answer.
+func plainBefore(c *call, u *state.Upload, doc []byte, gone error) ([]byte, http.Header, error) {
+	if _, err := recordedAnswer(c, doc, true); !errors.Is(err, s3.ErrNoSuchUpload) {
+		return nil, nil, gone
+	}
+	head := c.store().CompletedBefore(c.ctx(), u.AtStore(), doc)
+	if head == nil {
+		return nil, nil, gone
+	}
+	shown := http.Header{}
+	upstream.PassHeaders(shown, head, s3.HeaderVersionID)
+	answer, err := s3.MarshalXML(completeAnswer{Bucket: u.Bucket, Key: u.Key, ETag: head.Get("ETag")})
+	return answer, shown, cmp.Or(mayComplete(c), err)
 }

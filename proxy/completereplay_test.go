@@ -84,3 +84,41 @@ func TestCompleteReplayed(t *testing.T) {
 		}
 	}
 }
+
+// TestCompletePlainAgain: the object of an upload in plaintext can exist
+// without a recorded answer, because a gateway was killed. A repeated Complete
+// finds it, for clients that may complete the upload.
+func TestCompletePlainAgain(t *testing.T) {
+	t.Parallel()
+	own := mapped("own")
+	g := newGateway(t, withCredentials(map[string]*Credential{"own": own})).withSmallParts()
+	u := g.begin("/bucket/k")
+	for i := range 2 {
+		part := u.try(i+1, pattern(2000, uint64(i)))
+		part.want(t, 200, "")
+		u.listed = append(u.listed, testPart{number: i + 1, etag: part.header.Get("ETag")})
+	}
+	g.upstream.on(http.MethodPut, "/"+testStateBucket, answerWith(500, "InternalError"))
+	first := u.completeWith(u.listed)
+	first.want(t, 200, "")
+	g.upstream.unhook()
+	g.upstream.on(http.MethodPut, "/bucket/k", answerWith(403, "AccessDenied"))
+	c := u.completeRequest(u.listed)
+	c.as = own
+	g.do(c).want(t, 403, "AccessDenied")
+	g.upstream.unhook()
+	u.completeWith(u.listed[:1]).want(t, 404, "NoSuchUpload")
+	again := u.completeWith(u.listed)
+	again.want(t, 200, "")
+	if etag := tagIn(again.body); etag == "" || etag != tagIn(first.body) {
+		t.Errorf("%s, first %s", again.body, first.body)
+	}
+	eventually(t, "the records of the upload to go", func() bool { return slices.Equal(u.records(), []string{state.DoneRecord}) })
+}
+
+// tagIn returns the ETag in a document.
+func tagIn(doc []byte) string {
+	_, rest, _ := strings.Cut(string(doc), "<ETag>")
+	etag, _, _ := strings.Cut(rest, "</ETag>")
+	return etag
+}

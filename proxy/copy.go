@@ -287,8 +287,8 @@ func copyAtStore(c *call, src *copySource, query url.Values, header http.Header)
 	if err == nil && !src.isGuarded() {
 		err = src.confirm(c.ctx()) // the store may have copied a successor
 	}
-	if err != nil && !isConditional(header) {
-		err = sourceChanged(err)
+	if err != nil && !object.IsConditional(header) {
+		err = object.SourceChanged(err)
 	}
 	return answer, result, err
 }

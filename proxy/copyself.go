@@ -89,12 +89,6 @@ func destinationConditions(c *call, src *copySource, header http.Header, g *guar
 	return nil
 }
 
-// isConditional reports whether a write has conditions on the object that it
-// replaces.
-func isConditional(header http.Header) bool {
-	return header.Get("If-Match") != "" || header.Get("If-None-Match") != ""
-}
-
 // guardError returns object.ErrChanged if err refuses the guard's condition,
 // which the client did not send. Other errors stay.
 func (s *copySource) guardError(err error) error {
@@ -120,21 +114,12 @@ func (s *copySource) confirm(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
 	}
 	if err != nil {
-		return sourceChanged(err)
+		return object.SourceChanged(err)
 	}
 	if again.Size != s.total || !object.Same(again.Header, s.stored) {
 		return fmt.Errorf("%w: between two HEADs", object.ErrChanged)
 	}
 	return nil
-}
-
-// sourceChanged returns object.ErrChanged if err refuses the condition on the
-// source. Other errors stay.
-func sourceChanged(err error) error {
-	if upstream.StatusOf(err) == http.StatusPreconditionFailed {
-		return fmt.Errorf("%w: %w", object.ErrChanged, upstream.Hide(err))
-	}
-	return err
 }
 
 // isGuarded reports whether the store checks the ETag of the source.
@@ -172,12 +157,12 @@ func copyStored(c *call, src *copySource, header http.Header) (answer http.Heade
 	switch {
 	case src.tagged && src.total > 0:
 		answer, err = copyThrough(c, src, header)
-	case !isSelfCopy(c, src) && !isConditional(header) && src.isGuarded() && src.can.Copies.Replace && src.total <= c.gw.bounds.maxCopy:
+	case !isSelfCopy(c, src) && !object.IsConditional(header) && src.isGuarded() && src.can.Copies.Replace && src.total <= c.gw.bounds.maxCopy:
 		header.Set(s3.HeaderMetadataDirective, "REPLACE")
 		return copyAtStore(c, src, nil, header)
 	case src.total == 0:
 		answer, err = copyEmpty(c, src, header)
-	case isConditional(header) && src.can.Put.Honoured() && !src.can.Complete.Honoured() && src.total <= maxPut:
+	case object.IsConditional(header) && src.can.Put.Honoured() && !src.can.Complete.Honoured() && src.total <= maxPut:
 		answer, err = copyThrough(c, src, header)
 	default:
 		answer, err = copyParts(c, src, header)
@@ -231,7 +216,7 @@ func copyParts(c *call, src *copySource, header http.Header) (http.Header, error
 		for begin := int64(0); begin < src.total; begin += size {
 			etag, err := copyRange(c, src, b.Name, len(b.Parts)+1, begin, min(begin+size, src.total)-1)
 			if err != nil {
-				return sourceChanged(err)
+				return object.SourceChanged(err)
 			}
 			b.Add(etag)
 		}

@@ -125,7 +125,7 @@ func (u *memUpstream) putPart(w http.ResponseWriter, r *http.Request, auth *sigv
 		memFailWith(w, err)
 		return
 	}
-	p := &memPart{b, memTag(b), time.Now().UTC()}
+	p := &memPart{b, memTag(b), time.Now().Add(u.ahead).UTC()}
 	u.mu.Lock()
 	up.parts[number] = p
 	u.mu.Unlock()
@@ -171,7 +171,7 @@ func (u *memUpstream) assemble(up *memUpload, doc []byte) (*memObject, error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	o := &memObject{header: up.header, modified: time.Now().UTC().Truncate(time.Second)}
+	o := &memObject{header: up.header, modified: u.now()}
 	var tags []byte
 	for i, l := range listed.Part {
 		p := up.parts[l.PartNumber]
@@ -252,7 +252,7 @@ func (u *memUpstream) copy(w http.ResponseWriter, r *http.Request, bucket, key s
 	if !u.holds(w, r, u.look(bucket, key)) {
 		return
 	}
-	o := &memObject{body: src.body, header: src.header, etag: memTag(src.body), modified: memNow(), tags: src.tags}
+	o := &memObject{body: src.body, header: src.header, etag: memTag(src.body), modified: u.now(), tags: src.tags}
 	if r.Header.Get("X-Amz-Metadata-Directive") == "REPLACE" {
 		o.header = memKept(r.Header)
 		if n := src.header.Get("X-Amz-Tagging-Count"); n != "" {

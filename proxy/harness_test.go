@@ -73,6 +73,7 @@ type gatewaySetup struct {
 	rules    map[string]state.Rule
 	roots    time.Duration // between two looks for old roots
 	like     *state.State  // that this gateway replaces
+	times    func(*state.Times)
 }
 
 type gatewayOption func(*gatewaySetup)
@@ -120,6 +121,11 @@ func withKMS(edit func(*kms.Config)) gatewayOption { return func(s *gatewaySetup
 // withRule sets a bucket's rule before the first request.
 func withRule(bucket string, r state.Rule) gatewayOption {
 	return func(s *gatewaySetup) { s.rules[bucket] = r }
+}
+
+// withTimes changes the times of the state, which are very long.
+func withTimes(edit func(*state.Times)) gatewayOption {
+	return func(s *gatewaySetup) { s.times = edit }
 }
 
 // freshRoots makes the state look for old roots at each unknown root.
@@ -186,6 +192,9 @@ func newGateway(t testing.TB, opts ...gatewayOption) *testGateway {
 			Retry: 10 * time.Millisecond, Open: giveUp, Probe: giveUp, Look: giveUp, Poll: time.Hour, MaxAge: time.Hour, Stale: time.Hour, Roots: s.roots,
 			Save: time.Hour, Last: giveUp,
 		}
+	}
+	if s.times != nil {
+		s.times(&states.Times)
 	}
 	s.config.State = state.New(states)
 	g.states = states

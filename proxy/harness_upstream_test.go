@@ -62,6 +62,8 @@ type memUpstream struct {
 	maxPut   int64 // bytes of a body in one request; 0: no bound
 	maxValue int   // bytes of a value of user metadata; 0: no bound. Others are answered with 500
 	ways     hook  // how the store differs from Amazon S3; unhook leaves it
+
+	ahead time.Duration // how much the store's clock is ahead
 }
 
 // memObject is what the store keeps of an object. Tests may edit it.
@@ -171,6 +173,9 @@ func (u *memUpstream) object(bucket, key string) *memObject {
 	c.body, c.header = bytes.Clone(o.body), o.header.Clone()
 	return &c
 }
+
+// now returns the store's time, in whole seconds.
+func (u *memUpstream) now() time.Time { return time.Now().Add(u.ahead).UTC().Truncate(time.Second) }
 
 // look returns a stored object without copying its body, which never changes;
 // nil: there is no object.
@@ -413,7 +418,7 @@ func (u *memUpstream) put(w http.ResponseWriter, r *http.Request, auth *sigv4.Au
 		memFail(w, 400, "BadDigest", err.Error())
 		return
 	}
-	o := &memObject{body: b, header: memKept(r.Header), etag: memTag(b), modified: time.Now().UTC().Truncate(time.Second)}
+	o := &memObject{body: b, header: memKept(r.Header), etag: memTag(b), modified: u.now()}
 	for _, c := range body.Checksums() {
 		o.header.Set(sigv4.HeaderName(c.Algorithm), s3.ChecksumText(c.Value))
 	}

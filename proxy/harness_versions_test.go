@@ -92,7 +92,7 @@ func (u *memUpstream) remove(bucket, key, id string) (version string, marker boo
 	}
 	u.mu.Unlock()
 	if kept && id == "" {
-		o := &memObject{marker: true, header: http.Header{}, modified: memNow()}
+		o := &memObject{marker: true, header: http.Header{}, modified: u.now()}
 		u.keep(httptest.NewRecorder(), bucket, key, o)
 		version, marker = o.id, true
 	}

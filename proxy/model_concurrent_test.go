@@ -21,16 +21,18 @@ import (
 )
 
 // TestConcurrentHistories runs clients through two gateways on one store, which
-// loses answers and cuts connections. What they see of each object must be what
-// they could have seen one after another. SSEGW_MODEL says for how long other
-// histories run, as in TestModel. The scheduling is not part of a seed.
+// loses answers and cuts connections, as KES does. Meanwhile gateways are killed
+// and restarted in place, and jobs run. The store's clock differs from theirs. What clients see of each object, and of
+// a bucket's rule, must be what they could have seen one after another.
+// SSEGW_MODEL says for how long other histories run, as in TestModel. The
+// scheduling is not part of a seed.
 func TestConcurrentHistories(t *testing.T) {
 	seed, end := uint64(1), time.Now()
 	if long, err := time.ParseDuration(os.Getenv("SSEGW_MODEL")); err == nil {
 		seed, end = uint64(end.UnixNano()), end.Add(long)
 	}
 	operations := 0
-	for last := seed + 4; seed < last || time.Now().Before(end); seed++ {
+	for last := seed + 6; seed < last || time.Now().Before(end); seed++ {
 		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { operations += concurrentHistory(t, seed) }) {
 			break
 		}
@@ -49,8 +51,9 @@ const (
 // object.
 type event struct {
 	what    string
-	content int // that is read, or written
-	match   int // the content that a write must replace, or one of those below
+	content int  // that is read, or written
+	match   int  // the content that a write must replace, or one of those below
+	free    bool // a write may be refused for another reason than match
 	outcome outcome
 }
 
@@ -87,7 +90,7 @@ func (e event) after(content int) []int {
 		return []int{content, e.content}
 	case e.outcome == wasUnknown:
 		return []int{content}
-	case e.outcome == wasRefused && (!holds || e.match > 0): // an update of the encryption may have changed the ETag
+	case e.outcome == wasRefused && (!holds || e.match > 0 || e.free): // an update of the encryption may have changed the ETag
 		return []int{content}
 	}
 	return nil
@@ -109,18 +112,81 @@ func register() porcupine.Model {
 	return m.ToModel()
 }
 
-// history is a concurrent history of a few objects.
+// history is a concurrent history of a few objects and of one rule.
 type history struct {
-	g      [2]*testGateway
-	clock  atomic.Int64
-	next   atomic.Int64 // content
-	mu     sync.Mutex
-	bodies map[int][]byte
-	tags   map[int]string // the last ETag seen of a content
-	events map[string][]porcupine.Operation
+	t        *testing.T
+	store    *memUpstream
+	kes      *kmstest.Server
+	places   [2]place
+	starting atomic.Bool // a gateway
+	clock    atomic.Int64
+	next     atomic.Int64 // content
+	mu       sync.Mutex
+	bodies   map[int][]byte
+	tags     map[int]string // the last ETag seen of a content
+	events   map[string][]porcupine.Operation
 }
 
+// place is where one gateway after another runs.
+type place struct {
+	mu sync.RWMutex
+	g  *testGateway
+	l  *life
+}
+
+// gateway returns the gateway that is there now.
+func (p *place) gateway() *testGateway {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.g
+}
+
+// ruledBucket is the bucket whose rule changes. The rule counts as an object
+// of that name; its contents are the indexes of concurrentRules.
+const ruledBucket = "ruled"
+
+var concurrentRules = [][]byte{nil, encryptionDoc(s3.AES256, ""), encryptionDoc(s3.AWSKMS, kmstest.DefaultKey), encryptionDoc(s3.AWSKMS, otherModelKey)}
+
 func concurrentHistory(t *testing.T, seed uint64) int {
+	h := newHistory(t)
+	h.store.ahead = time.Duration(int64(seed%3)-1) * 10 * time.Minute
+	h.store.on("", "/", h.faults(seed))
+	var clients, others sync.WaitGroup
+	for i := range historyClients {
+		clients.Go(func() {
+			r := rand.New(rand.NewPCG(seed, uint64(i)))
+			for range historySteps {
+				h.step(i, r)
+			}
+		})
+	}
+	stop := make(chan struct{})
+	others.Go(func() { h.disturb(rand.New(rand.NewPCG(seed, 98)), stop) })
+	clients.Wait()
+	close(stop)
+	others.Wait()
+	h.store.unhook()
+	h.kes.SetFault(kmstest.Fault{})
+	for _, key := range append(concurrentKeys, ruledBucket) {
+		for i := range h.places {
+			if key == ruledBucket {
+				h.readRule(i, h.places[i].gateway())
+			} else {
+				h.read(i, h.places[i].gateway(), key)
+			}
+		}
+		h.check(key)
+	}
+	h.conclude()
+	for i := range h.places {
+		h.places[i].l.end()
+	}
+	return historyClients * historySteps
+}
+
+// newHistory starts two gateways. The objects are in plaintext first, and their
+// bucket has a rule.
+func newHistory(t *testing.T) *history {
 	store := newMemUpstream(t)
 	var writes sync.Mutex // the in-memory store's conditional writes are not atomic by themselves
 	store.ways = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -130,56 +196,57 @@ func concurrentHistory(t *testing.T, seed uint64) int {
 		}
 		next.ServeHTTP(w, r)
 	}
-	h := &history{bodies: map[int][]byte{}, tags: map[int]string{}, events: map[string][]porcupine.Operation{}}
-	rule := state.Rule{Algorithm: s3.AES256}
-	h.g[0] = newGateway(t, withUpstream(store), withRule(testBucket, rule)).withSmallParts()
-	h.g[1] = newGateway(t, withUpstream(store), withKES(h.g[0].kes)).withSmallParts()
-	h.g[0].kes.CreateKey(otherModelKey)
-	store.on("", "/", faults(seed))
-	var clients sync.WaitGroup
-	for i := range historyClients {
-		clients.Go(func() {
-			r := rand.New(rand.NewPCG(seed, uint64(i)))
-			for range historySteps {
-				h.step(i, h.g[r.IntN(2)], r)
-			}
-		})
+	h := &history{
+		t: t, store: store, kes: kmstest.NewServer(t, kmstest.WithNetwork(&kmstest.Network{})),
+		bodies: map[int][]byte{}, tags: map[int]string{}, events: map[string][]porcupine.Operation{},
 	}
-	clients.Wait()
-	store.unhook()
-	n := 0
-	for _, key := range concurrentKeys {
-		for i, g := range h.g {
-			h.read(i, g, key)
-		}
-		n += len(h.events[key])
-		result, info := porcupine.CheckOperationsVerbose(register(), h.events[key], giveUp)
-		if result == porcupine.Ok {
-			continue
-		}
-		drawing := filepath.Join(t.ArtifactDir(), "history.html")
-		if err := porcupine.VisualizePath(register(), info, drawing); err != nil {
-			t.Error(err)
-		}
-		t.Errorf("%s: %s; a drawing is in %s (go test -artifacts keeps it)", key, result, drawing)
-		for _, o := range h.events[key] {
-			t.Logf("%4d-%4d client %d: %+v", o.Call, o.Return, o.ClientId, o.Output)
-		}
+	h.kes.CreateKey(otherModelKey)
+	store.makeBucket(ruledBucket)
+	for i := range h.places {
+		h.start(i, nil)
 	}
-	return n
+	g := h.places[0].g
+	for i, key := range concurrentKeys {
+		content, body := h.body(rand.New(rand.NewPCG(uint64(i), 1)))
+		h.write(0, key, "put", content, matchAny, func() clientAnswer { return g.put("/"+testBucket+"/"+key, body) })
+	}
+	if err := setRule(t.Context(), g.State, testBucket, &state.Rule{Algorithm: s3.AES256}); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// check checks the events of an object.
+func (h *history) check(key string) {
+	result, info := porcupine.CheckOperationsVerbose(register(), h.events[key], giveUp)
+	if result == porcupine.Ok {
+		return
+	}
+	drawing := filepath.Join(h.t.ArtifactDir(), "history.html")
+	if err := porcupine.VisualizePath(register(), info, drawing); err != nil {
+		h.t.Error(err)
+	}
+	h.t.Errorf("%s: %s: Illegal; a drawing is in %s (go test -artifacts keeps it)", key, result, drawing)
+	for _, o := range h.events[key] {
+		h.t.Logf("%4d-%4d client %d: %+v", o.Call, o.Return, o.ClientId, o.Output)
+	}
 }
 
 var concurrentKeys = []string{"k", "a//b"}
 
 // faults loses some answers, and cuts some connections before the request is
-// carried out.
-func faults(seed uint64) hook {
+// carried out. It lets gateways start: if their probes fail, they know less of
+// the store for some time.
+func (h *history) faults(seed uint64) hook {
 	var mu sync.Mutex
 	random := rand.New(rand.NewPCG(seed, 99))
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		mu.Lock()
 		roll := random.IntN(2 * faultOneIn)
 		mu.Unlock()
+		if h.starting.Load() {
+			roll = -1
+		}
 		switch roll {
 		case 0:
 			dropAnswer(w, r, next)
@@ -191,10 +258,11 @@ func faults(seed uint64) hook {
 }
 
 // step carries out one random operation of a client.
-func (h *history) step(client int, g *testGateway, r *rand.Rand) {
+func (h *history) step(client int, r *rand.Rand) {
+	g := h.places[r.IntN(2)].gateway()
 	key := concurrentKeys[r.IntN(len(concurrentKeys))]
 	path := "/" + testBucket + "/" + key
-	switch r.IntN(10) {
+	switch r.IntN(14) {
 	case 0, 1, 2:
 		h.read(client, g, key)
 	case 3:
@@ -206,6 +274,14 @@ func (h *history) step(client int, g *testGateway, r *rand.Rand) {
 		h.write(client, key, "delete", 0, match, func() clientAnswer { return g.delete(path, pairs...) })
 	case 6:
 		h.upload(client, g, key, r)
+	case 7:
+		h.copy(client, g, key, r)
+	case 8:
+		h.changeRule(client, g, r)
+	case 9:
+		h.readRule(client, g)
+	case 10:
+		h.writeRuled(client, g, r)
 	default:
 		match, pairs := h.condition(r, true)
 		content, body := h.body(r)
@@ -254,7 +330,7 @@ func (h *history) upload(client int, g *testGateway, key string, r *rand.Rand) {
 	content, body := h.body(r)
 	var parts []testPart
 	for i, part := range [][]byte{body[:1500], body[1500:]} {
-		p := u.through(h.g[r.IntN(2)]).try(i+1, part)
+		p := u.through(h.places[r.IntN(2)].gateway()).try(i+1, part)
 		if p.status != 200 {
 			return
 		}
@@ -265,15 +341,20 @@ func (h *history) upload(client int, g *testGateway, key string, r *rand.Rand) {
 
 // write records a write.
 func (h *history) write(client int, key, what string, content, match int, do func() clientAnswer) {
+	h.writeFree(client, key, event{what: what, content: content, match: match}, do)
+}
+
+func (h *history) writeFree(client int, key string, e event, do func() clientAnswer) clientAnswer {
 	call := h.clock.Add(1)
 	a := do()
-	e := event{what: what, content: content, match: match, outcome: outcomeOf(a)}
+	e.outcome = outcomeOf(a)
 	if e.outcome == wasDone && a.header.Get("ETag") != "" {
 		h.mu.Lock()
-		h.tags[content] = a.header.Get("ETag")
+		h.tags[e.content] = a.header.Get("ETag")
 		h.mu.Unlock()
 	}
 	h.record(client, key, call, e)
+	return a
 }
 
 // outcomeOf returns what a client knows after an answer.

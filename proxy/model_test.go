@@ -125,7 +125,7 @@ func (s *scope) end() {
 // modelGateway is a gateway with its store and its client for histories.
 type modelGateway struct {
 	all   *scope
-	alive *scope // of g
+	alive *life // of g
 	g     *testGateway
 	kes   *kmstest.Server
 	store *memUpstream
@@ -134,7 +134,7 @@ type modelGateway struct {
 
 // newModelGateway starts a gateway before an empty store.
 func newModelGateway(all *scope, kes *kmstest.Server) *modelGateway {
-	m := &modelGateway{all: all, alive: &scope{TB: all.TB}, kes: kes, store: newMemUpstream(all)}
+	m := &modelGateway{all: all, alive: newLife(all.TB), kes: kes, store: newMemUpstream(all)}
 	m.store.ways = m.store.likeS3
 	for _, name := range modelBuckets {
 		m.store.makeBucket(name)
@@ -147,6 +147,7 @@ func newModelGateway(all *scope, kes *kmstest.Server) *modelGateway {
 // Restart puts another gateway in place of the present one, if there is one.
 func (m *modelGateway) Restart() {
 	m.alive.end()
+	m.alive = newLife(m.all.TB)
 	credentials := map[string]*Credential{}
 	for name, limit := range modelConfig.Limits {
 		credentials[name] = &Credential{AccessKey: name, SecretKey: clientSecretKey, Buckets: limit.Buckets, KMSKeys: limit.Keys}
@@ -154,7 +155,7 @@ func (m *modelGateway) Restart() {
 			credentials[name].Access = AccessRead
 		}
 	}
-	m.g = newGateway(m.alive, withUpstreamIdle(m.idle), withUpstream(m.store), withKES(m.kes), withCredentials(credentials), withConfig(func(c *Config) {
+	m.g = newGateway(m.alive, withUpstreamIdle(m.idle), withUpstream(m.store), withKES(m.kes), withUpstreamConfig(m.alive.connect), withCredentials(credentials), withConfig(func(c *Config) {
 		c.TLSTerminated, c.PresignedV2 = true, true
 	})).withSmallParts()
 }
@@ -238,10 +239,16 @@ func (m *modelGateway) Look(bucket string) (all []runner.Stored) {
 	return all
 }
 
+// drawAhead draws how much the store's clock is ahead of the gateway's.
+func drawAhead(t *rapid.T) time.Duration {
+	return rapid.SampledFrom([]time.Duration{0, 10 * time.Minute, -10 * time.Minute}).Draw(t, "ahead")
+}
+
 // modelHistory runs one history.
 func modelHistory(g *modelGateway, t *rapid.T) *runner.Machine {
 	m := runner.New(t, modelConfig, g, g)
-	m.Run()
+	g.store.ahead = drawAhead(t)
+	m.Run(t)
 	completed := m.Conclude()
 	g.deceive(m)
 	g.noRemains(completed)
@@ -270,7 +277,7 @@ func modelLies(g *modelGateway, t *rapid.T) *runner.Machine {
 	}
 	g.store.on("", "/"+testBucket, l.answer)
 	g.store.on("", "/"+testStateBucket, l.answer)
-	m.RunLied()
+	m.RunLied(t)
 	g.store.unhook()
 	for _, n := range m.Names() {
 		m.Step(model.Get{Name: n, Key: m.CustomerKey(n)})

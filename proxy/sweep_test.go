@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
 )
@@ -305,4 +306,19 @@ func TestSweepReplicas(t *testing.T) {
 		return !slices.ContainsFunc(g.records(), func(name string) bool { return !strings.HasSuffix(name, "/"+state.DoneRecord) })
 	})
 	wantObject(t, g, "/bucket/alive", slices.Concat(pattern(2000, 0), pattern(2000, 1), pattern(2000, 2), pattern(2000, 3), pattern(2000, 4)), 3)
+}
+
+// TestSweepProbes: probes of a start that was killed go after a day.
+func TestSweepProbes(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	before := g.upstream.keys(testStateBucket)
+	for _, name := range []string{probe.Prefix + "a", probe.Prefix + "b"} {
+		g.upstream.store(testStateBucket, name, &memObject{header: http.Header{}, modified: time.Now()})
+	}
+	g.wantSwept(23*time.Hour, 0)
+	g.wantSwept(25*time.Hour, 2)
+	if diff := cmp.Diff(before, g.upstream.keys(testStateBucket)); diff != "" {
+		t.Errorf("the state bucket (-want +got):\n%s", diff)
+	}
 }

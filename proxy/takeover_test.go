@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 
@@ -101,5 +103,28 @@ func TestRuleOutlivesBucket(t *testing.T) {
 	do(http.MethodPut, "/ruled/key", []byte("x"), nil).want(t, 200, "")
 	if isSealed(g.upstream.object("ruled", "key")) {
 		t.Error("the rule outlived the root credential's deletion")
+	}
+}
+
+// TestTakeOverRuleMeanwhile: a rule that the predecessor sets after the
+// successor has read the rules does not look as if the store went back.
+func TestTakeOverRuleMeanwhile(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.upstream.on(http.MethodGet, "/"+testStateBucket+"/"+state.RulesObject, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		g.upstream.unhook()
+		old := httptest.NewRecorder()
+		next.ServeHTTP(old, r)
+		g.setEncryption(testBucket, encryptionDoc("AES256", "")).want(t, 200, "")
+		maps.Copy(w.Header(), old.Header())
+		_, _ = w.Write(old.Body.Bytes())
+	})
+	next, err := g.successor(testStateBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.TakeOver()
+	if _, ok, err := next.Rule(t.Context(), testBucket); err != nil || !ok {
+		t.Errorf("%t, %v", ok, err)
 	}
 }

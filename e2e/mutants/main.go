@@ -1,8 +1,9 @@
 // Command mutants puts faults into a copy of the gateway's source, one by one,
-// and runs the reference model against each (TestModel), and then concurrent
-// histories (TestConcurrentHistories). A fault that neither finds is a gap. See docs/adr/0022-model.md.
+// and runs the tests of the reference model against each: random histories,
+// concurrent histories, and crashes at every request to the store. A fault that
+// none of them finds is a gap. See docs/adr/0022-model.md.
 //
-//	mutants [-limit 2m] [-run regexp] [-check]
+//	mutants [-limit 10m] [-run regexp] [-check]
 package main
 
 import (
@@ -15,12 +16,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
 
 func main() {
-	limit := flag.Duration("limit", 2*time.Minute, "how long each of the two tests looks for one fault")
+	limit := flag.Duration("limit", 10*time.Minute, "how long the tests look for one fault")
 	run := flag.String("run", "", "only faults whose name matches")
 	check := flag.Bool("check", false, "only see that the faults fit the source, and compile")
 	flag.Parse()
@@ -30,7 +32,8 @@ func main() {
 	}
 }
 
-// mutate tries all faults whose names match. It fails if one is not found.
+// mutate tries all faults whose names match, and prints a table. It fails if
+// one is not found.
 func mutate(limit time.Duration, run string, check bool) error {
 	match, err := regexp.Compile(run)
 	if err != nil {
@@ -45,25 +48,28 @@ func mutate(limit time.Duration, run string, check bool) error {
 		return err
 	}
 	tried, missed := 0, 0
+	fmt.Printf("%-9s %6s %6s %10s  %-24s %s\n", "", "build", "tests", "operations", "found by", "fault")
 	for _, m := range mutations {
 		if !match.MatchString(m.name) {
 			continue
 		}
 		tried++
-		began := time.Now()
-		found, err := m.try(dir, limit, check)
+		r, err := m.try(dir, limit, check)
 		verdict := "found"
-		if check {
+		switch {
+		case err != nil || !check && r.test == "":
+			verdict = "NOT FOUND"
+			missed++
+		case check:
 			verdict = "compiles"
+		}
+		fmt.Printf("%-9s %6s %6s %10d  %-24s %s\n", verdict, r.build.Round(time.Second), r.tests.Round(time.Second), r.operations, r.test, m.name)
+		if r.why != "" {
+			fmt.Printf("          %.300s\n", r.why)
 		}
 		if err != nil {
 			fmt.Println(err)
 		}
-		if !found || err != nil {
-			verdict = "NOT FOUND"
-			missed++
-		}
-		fmt.Printf("%-10s after %6s: %s\n", verdict, time.Since(began).Round(time.Second), m.name)
 	}
 	fmt.Printf("%d of %d faults found\n", tried-missed, tried)
 	if missed > 0 {
@@ -103,19 +109,27 @@ type mutation struct {
 // edit replaces a text that is there exactly once.
 type edit struct{ file, old, replacement string }
 
-// try reports whether a test finds the fault. With check it only compiles.
-func (m mutation) try(dir string, limit time.Duration, check bool) (found bool, err error) {
+// result is what became of a mutation.
+type result struct {
+	build, tests time.Duration
+	operations   int    // that the tests carried out
+	test         string // that found the fault; "": none
+	why          string // the line that shows it
+}
+
+// try puts a fault in, and runs the tests. With check it only compiles.
+func (m mutation) try(dir string, limit time.Duration, check bool) (r result, err error) {
 	for _, e := range m.edits {
 		file := filepath.Join(dir, e.file)
 		before, err := os.ReadFile(file)
 		if err != nil {
-			return false, fmt.Errorf("reading: %w", err)
+			return r, fmt.Errorf("reading: %w", err)
 		}
 		if n := bytes.Count(before, []byte(e.old)); n != 1 {
-			return false, fmt.Errorf("%s has %q %d times: adapt the mutation", e.file, e.old, n)
+			return r, fmt.Errorf("%s has %q %d times: adapt the mutation", e.file, e.old, n)
 		}
 		if err := os.WriteFile(file, bytes.Replace(before, []byte(e.old), []byte(e.replacement), 1), 0o600); err != nil {
-			return false, fmt.Errorf("writing: %w", err)
+			return r, fmt.Errorf("writing: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.WriteFile(file, before, 0o600)) }()
 	}
@@ -125,29 +139,71 @@ func (m mutation) try(dir string, limit time.Duration, check bool) (found bool, 
 		build = exec.Command("go", "build", "./proxy/...")
 	}
 	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		return false, fmt.Errorf("the mutation does not compile: %s", out)
+	began := time.Now()
+	out, err := build.CombinedOutput()
+	if r.build = time.Since(began); err != nil {
+		return r, fmt.Errorf("the mutation does not compile: %s", out)
 	}
 	if check {
-		return true, nil
+		return r, nil
 	}
-	// A fault can make the gateway hang, which is found, too.
-	ctx, cancel := context.WithTimeout(context.Background(), 2*limit+5*time.Minute)
+	return r, r.search(program, filepath.Join(dir, "proxy"), limit)
+}
+
+// tests look for a fault in turn. The first round is short, since most faults
+// are found at once; each further one is longer.
+var tests = []string{"TestModel", "TestConcurrentHistories", "TestCrashes"}
+
+const firstRound = 10 * time.Second
+
+// search runs the tests until one fails, or limit is over.
+func (r *result) search(program, dir string, limit time.Duration) error {
+	began := time.Now()
+	defer func() { r.tests = time.Since(began) }()
+	for round := firstRound; ; round *= 4 {
+		for _, test := range tests {
+			left := limit - time.Since(began)
+			if left <= 0 {
+				return nil
+			}
+			found, err := r.run(program, dir, test, min(round, left))
+			if found || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// hangs is how long a test may take in excess of its time. A fault that makes
+// the gateway hang is found, too.
+const hangs = 4 * time.Minute
+
+// operationCount is the line of a test that tells its operations.
+var operationCount = regexp.MustCompile(`: (\d+) operations`)
+
+// run runs a test for some time.
+func (r *result) run(program, dir, test string, long time.Duration) (found bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), long+hangs)
 	defer cancel()
-	test := exec.CommandContext(ctx, program, "-test.run", "^Test(Model|ConcurrentHistories)$", "-test.failfast", "-test.timeout", "0")
-	test.Dir = filepath.Join(dir, "proxy")
-	test.Env = append(os.Environ(), "SSEGW_MODEL="+limit.String(), "SSEGW_MODEL_SHRINK=0s")
-	out, err := test.CombinedOutput()
+	cmd := exec.CommandContext(ctx, program, "-test.run", "^"+test+"$", "-test.failfast", "-test.v", "-test.timeout", "0")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "SSEGW_MODEL="+long.String(), "SSEGW_MODEL_SHRINK=0s")
+	out, err := cmd.CombinedOutput()
+	if n := operationCount.FindSubmatch(out); n != nil {
+		count, _ := strconv.Atoi(string(n[1]))
+		r.operations += count
+	}
 	var failed *exec.ExitError
 	switch {
 	case err == nil:
 		return false, nil
 	case !errors.As(err, &failed):
-		return false, fmt.Errorf("running the model: %w", err)
+		return false, fmt.Errorf("running %s: %w", test, err)
 	}
+	r.test = test
 	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "[rapid]") || strings.Contains(line, "Illegal") {
-			fmt.Printf("           %.300s\n", strings.TrimSpace(line))
+		if strings.Contains(line, "[rapid]") || strings.Contains(line, "Illegal") || strings.Contains(line, "crash_test.go") {
+			r.why = strings.TrimSpace(line)
 			break
 		}
 	}

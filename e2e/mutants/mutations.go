@@ -13,9 +13,9 @@ var mutations = []mutation{
 		"size != nil && *size != seen {", "size != nil && *size != seen && false {"}}},
 	{"names that are not bound to objects", []edit{
 		{"sealer/key.go", ".u8(uint8(scheme)).lp(b.Bucket).lp(b.Key)", ".u8(uint8(scheme))"},
-		{"sealer/seal.go", "return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())", "return encoder(nil).bytes(h.encodeToFactsNonce())"}}},
+		{"sealer/seal.go", ".lp(b.Bucket).lp(b.Key).bytes(header)", ".bytes(header)"}}},
 	{"facts that are not bound to a name", []edit{{"sealer/seal.go",
-		"return encoder(nil).lp(b.Bucket).lp(b.Key).bytes(h.encodeToFactsNonce())", "return encoder(nil).bytes(h.encodeToFactsNonce())"}}},
+		".lp(b.Bucket).lp(b.Key).bytes(header)", ".bytes(header)"}}},
 	{"metadata that is not verified", []edit{{"sealer/content.go",
 		"return NewContent(headers, key, size), ErrNotAuthentic", "return NewContent(headers, key, size), nil"}}},
 	{"a Complete that takes another attempt", []edit{
@@ -52,7 +52,14 @@ var mutations = []mutation{
 		"sums, err := src.Checksums(c.ctx(), src.object, 0) // the copy may replace the source\n\tif err != nil {\n\t\treturn err\n\t}\n\tanswer, result, err := storeCopy(c, src, header)\n\tif err != nil {\n\t\treturn err\n\t}\n",
 		"answer, result, err := storeCopy(c, src, header)\n\tif err != nil {\n\t\treturn err\n\t}\n\tsums, err := src.Checksums(c.ctx(), src.object, 0)\n\tif err != nil {\n\t\treturn err\n\t}\n"}}},
 	{"an update of the encryption that brings back a deleted object", []edit{{"proxy/copyself.go",
-		"return stored.Get(\"ETag\")\n", "return \"\"\n"}}},
+		"return stored.Get(\"ETag\"), nil\n", "return \"\", nil\n"}}},
 	{"a rekeying that forgets the scheme", []edit{{"proxy/jobs/rewrite.go",
 		"if scheme == sealer.SSES3.String() {\n\t\tif isPresent", "if scheme != \"\" {\n\t\tif isPresent"}}},
+	{"a Complete that removes its record before its answer is saved", []edit{{"proxy/completeagain.go",
+		"kept := c.gw.State.SaveAnswer(ctx, u, d)\n\tif kept == nil {\n\t\tkept = c.gw.State.ForgetUpload(ctx, u)",
+		"kept := c.gw.State.ForgetUpload(ctx, u)\n\tif kept == nil {\n\t\tkept = c.gw.State.SaveAnswer(ctx, u, d)"}}},
+	{"a Complete that does not find its object", []edit{{"proxy/complete.go",
+		"again := upstream.IsNoUpload(err)\n", "again := false\n"}}},
+	{"a replica that does not look for rules", []edit{{"proxy/state/rules.go",
+		"if came.Sub(s.checked) > maxAge {", "if came.Sub(s.checked) > maxAge+time.Hour {"}}},
 }

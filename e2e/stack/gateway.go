@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Probes that StartGateway can wait for.
@@ -25,12 +27,15 @@ type GatewayOptions struct {
 	UpstreamEndpoint string
 	// Like makes a replica with the credentials, certificate and settings of
 	// another gateway, on other ports. Env still overrides settings. Other
-	// options are ignored.
+	// options are ignored, except Ahead.
 	Like *Gateway
 	// TLS makes the gateway listen with a fresh certificate.
 	TLS bool
 	// Env overrides single variables. An empty value removes a variable.
 	Env map[string]string
+	// Ahead is how much the gateway's clock is ahead of the machine's, in whole
+	// seconds. It may be negative.
+	Ahead time.Duration
 	// WaitFor is the probe that ends the start: WaitReady or WaitLive.
 	WaitFor string
 }
@@ -52,12 +57,19 @@ const stateBucket = "ssegw-state"
 
 // StartGateway builds the gateway from the current sources and starts it.
 func (s *Stack) StartGateway(ctx context.Context, o GatewayOptions) (*Gateway, error) {
-	if err := s.tools.Build(ctx, ToolGateway); err != nil {
+	tool := ToolGateway
+	if o.Ahead != 0 {
+		tool = ToolAhead
+	}
+	if err := s.tools.Build(ctx, tool); err != nil {
 		return nil, err
 	}
 	g, cmd, ready, err := s.prepareGateway(o)
 	if err != nil {
 		return nil, err
+	}
+	if cmd.path = s.tools.Path(tool); o.Ahead != 0 {
+		cmd.env[aheadVariable] = strconv.Itoa(int(o.Ahead.Seconds()))
 	}
 	g.Service, err = s.start(ctx, cmd, ready)
 	return g, err

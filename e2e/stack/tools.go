@@ -90,6 +90,8 @@ func (t *Tools) build(ctx context.Context, tool Tool) error {
 		return t.goBuild(ctx, t.root, tool, "-trimpath", "./cmd/ssegw")
 	case ToolFunctional:
 		return t.buildFunctional(ctx)
+	case ToolAhead:
+		return t.buildAhead(ctx)
 	}
 	dir := t.toolDir(tool)
 	stamp, err := toolStamp(dir)

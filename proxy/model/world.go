@@ -133,6 +133,30 @@ func New(c Config, buckets ...string) *World {
 	return w
 }
 
+// Clone returns a copy that changes by itself.
+func (w *World) Clone() *World {
+	c := *w
+	c.contents, c.attempts, c.versions = maps.Clone(w.contents), maps.Clone(w.attempts), maps.Clone(w.versions)
+	c.Buckets, c.Uploads = map[string]*Bucket{}, map[string]*Upload{}
+	for name, b := range w.Buckets {
+		bucket := *b
+		bucket.Objects = map[string][]*Object{}
+		for key, all := range b.Objects {
+			for _, o := range all {
+				object := *o
+				bucket.Objects[key] = append(bucket.Objects[key], &object)
+			}
+		}
+		c.Buckets[name] = &bucket
+	}
+	for id, u := range w.Uploads {
+		upload := *u
+		upload.Parts = maps.Clone(u.Parts)
+		c.Uploads[id] = &upload
+	}
+	return &c
+}
+
 // at returns a version of an object, or a marker, or nil.
 func (w *World) at(n Name) *Object {
 	all := w.Buckets[n.Bucket].Objects[n.Key]

@@ -50,6 +50,12 @@ type Conditions struct {
 	NoneMatch []string // shown tags of If-None-Match; nil: no condition
 }
 
+// IsConditional reports whether a write has conditions on the object that it
+// replaces.
+func IsConditional(header http.Header) bool {
+	return header.Get("If-Match") != "" || header.Get("If-None-Match") != ""
+}
+
 // ConditionsOf reads the conditions in a request's headers.
 func ConditionsOf(h http.Header) Conditions {
 	return Conditions{EntityTags(h.Get("If-Match")), EntityTags(h.Get("If-None-Match"))}

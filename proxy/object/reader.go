@@ -228,3 +228,12 @@ func (r *Reader) Tampered(reason string, err error) error {
 	r.Integrity(reason)
 	return fmt.Errorf("%w: %s: %w", ErrIntegrity, reason, err)
 }
+
+// SourceChanged returns ErrChanged if err refuses the condition on the
+// source. Other errors stay.
+func SourceChanged(err error) error {
+	if upstream.StatusOf(err) == http.StatusPreconditionFailed {
+		return fmt.Errorf("%w: %w", ErrChanged, upstream.Hide(err))
+	}
+	return err
+}

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"encoding/xml"
 	"fmt"
 	"slices"
 	"strings"
@@ -150,4 +151,13 @@ func walkRoot(doc []byte, root string, visit func(depth int, e element)) error {
 		return fmt.Errorf("%w: root %q", ErrDocument, found)
 	}
 	return nil
+}
+
+// MarshalXML returns v as an XML document.
+func MarshalXML(v any) ([]byte, error) {
+	doc, err := xml.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("s3: encoding an answer: %w", err)
+	}
+	return append([]byte(xml.Header), doc...), nil
 }

@@ -74,6 +74,10 @@ func (s *State) openRules(ctx context.Context, root sealer.Root, initialised boo
 	r := &s.rules
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	seen := uint64(0)
+	if like := s.cfg.Like; like != nil { // which goes on changing rules
+		seen = like.rules.current.Load().Revision
+	}
 	snapshot, err := r.fetch(ctx, root, "")
 	if upstream.StatusOf(err) == http.StatusNotFound {
 		if initialised {
@@ -90,10 +94,8 @@ func (s *State) openRules(ctx context.Context, root sealer.Root, initialised boo
 		}
 		return fmt.Errorf("state: reading the rules: %w", err)
 	}
-	if like := s.cfg.Like; like != nil {
-		if seen := like.rules.current.Load().Revision; snapshot.Revision < seen {
-			return fmt.Errorf("%w: the store went back from revision %d of the rules to %d", ErrRefused, seen, snapshot.Revision)
-		}
+	if snapshot.Revision < seen {
+		return fmt.Errorf("%w: the store went back from revision %d of the rules to %d", ErrRefused, seen, snapshot.Revision)
 	}
 	r.current.Store(snapshot)
 	return nil

@@ -13,18 +13,20 @@ import (
 
 	"go.uber.org/zap"
 
+	"ssegw/proxy/probe"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/task"
 	"ssegw/proxy/upstream"
 )
 
-// A sweep removes the leftovers of uploads from the state bucket: the records
-// of uploads that were neither completed nor aborted through a gateway, and the
-// answers of Completes. Any number of replicas may sweep at the same time.
+// A sweep removes leftovers from the state bucket: the records of uploads that
+// were neither completed nor aborted through a gateway, the answers of
+// Completes, and probes. Any number of replicas may sweep at the same time.
 const (
 	sweepEvery    = 6 * time.Hour      // on average
 	sweepAge      = 7 * 24 * time.Hour // minimum age of an upload's newest record
 	doneAge       = 24 * time.Hour     // minimum age of the answer of a Complete
+	probeAge      = 24 * time.Hour     // minimum age of a probe
 	SweepRequests = 5000               // limit of one sweep; the next one begins elsewhere
 )
 
@@ -66,6 +68,9 @@ func (s *State) Sweep(ctx context.Context, now time.Time, requests int) (int, er
 	err := w.scan(ctx, begin, "")
 	if err == nil {
 		err = w.scan(ctx, "", begin)
+	}
+	if err == nil {
+		err = w.sweepProbes(ctx)
 	}
 	if len(w.strange) > 0 {
 		s.cfg.Log.Warn("the state bucket has objects that no gateway made", zap.Strings("some", w.strange))
@@ -178,6 +183,27 @@ func (w *sweeper) judge(ctx context.Context, r *remains) error {
 		}
 		return w.sweepAway(ctx, e.Key)
 	})
+}
+
+// sweepProbes removes the objects of probes whose process was killed. A later
+// sweep removes what does not fit on a page.
+func (w *sweeper) sweepProbes(ctx context.Context) error {
+	if err := w.spend(); err != nil {
+		return err
+	}
+	page, err := w.page(ctx, probe.Prefix, "")
+	if err != nil {
+		return err
+	}
+	for _, e := range page.Entries {
+		if made := ParseModified(e.LastModified); made.IsZero() || w.now.Sub(made) <= probeAge {
+			continue
+		}
+		if err := w.sweepAway(ctx, e.Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweepAway removes an object and counts it.

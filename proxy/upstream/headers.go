@@ -114,6 +114,17 @@ func CopyObject(dst, src http.Header) {
 	}
 }
 
+// FirstValues returns the first value of each header.
+func FirstValues(h http.Header) map[string]string {
+	out := map[string]string{}
+	for name := range h {
+		if v := h.Get(name); v != "" {
+			out[name] = v
+		}
+	}
+	return out
+}
+
 // PassHeaders copies the named headers, except empty ones.
 func PassHeaders(dst, src http.Header, names ...string) {
 	for _, name := range names {

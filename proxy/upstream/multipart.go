@@ -178,30 +178,46 @@ func (c Client) CompleteUpload(ctx context.Context, up UploadName, parts []SentP
 	o.SetDocument([]byte(doc.String()))
 	etag, _, answer, err := c.Complete(ctx, o)
 	if err == nil && etag == "" {
-		etag = c.assembledTag(ctx, up, parts)
+		etag = c.assembled(ctx, up, parts).Get("ETag")
 	}
 	return etag, answer, err
 }
 
-// assembledTag returns the ETag of an object that was just assembled, if the
-// store's answer does not have it. It is the MD5 of the parts' ETags, with
-// their number, and that is also what the store says now. Otherwise the object
-// may already be another one, and assembledTag returns "".
-func (c Client) assembledTag(ctx context.Context, up UploadName, parts []SentPart) string {
+// assembled returns the headers of the object if it is made of these parts: its
+// ETag is the MD5 of the parts' ETags, with their number. Otherwise the object
+// is another one, and assembled returns nil.
+func (c Client) assembled(ctx context.Context, up UploadName, parts []SentPart) http.Header {
 	sum := md5.New() //nolint:gosec // S3's way to make an ETag
 	for _, p := range parts {
 		digest, err := hex.DecodeString(p.Etag)
 		if err != nil {
-			return ""
+			return nil
 		}
 		sum.Write(digest)
 	}
 	made := fmt.Sprintf(`"%x-%d"`, sum.Sum(nil), len(parts))
 	h, err := c.store.Own().Head(ctx, up.Bucket, up.Key)
 	if err != nil || h.Get("ETag") != made {
-		return ""
+		return nil
 	}
-	return made
+	return h
+}
+
+// CompletedBefore returns the headers of the object if it is made of the parts
+// that doc, a CompleteMultipartUpload, lists, and otherwise nil. An upload that
+// is gone was then completed, or another one with the same bytes.
+func (c Client) CompletedBefore(ctx context.Context, up UploadName, doc []byte) http.Header {
+	var listed struct {
+		Part []struct{ ETag string }
+	}
+	if err := xml.Unmarshal(doc, &listed); err != nil || len(listed.Part) == 0 {
+		return nil
+	}
+	parts := make([]SentPart, 0, len(listed.Part))
+	for _, p := range listed.Part {
+		parts = append(parts, SentPart{Etag: strings.Trim(p.ETag, `"`)})
+	}
+	return c.assembled(ctx, up, parts)
 }
 
 // Complete sends a CompleteMultipartUpload. It returns the object's ETag, and

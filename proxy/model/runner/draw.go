@@ -54,11 +54,16 @@ func (m *Machine) drawVersion(t *rapid.T) model.Name {
 
 // drawBody draws a body, with content that no other has.
 func (m *Machine) drawBody(t *rapid.T, sizes []int) model.Body {
-	m.seq++
 	size := pick(t, "size", sizes...)
 	if size > 2<<20 && !chance(t, "large", 8) {
 		size = sizes[0]
 	}
+	return m.Body(size)
+}
+
+// Body returns a body with content that no other has.
+func (m *Machine) Body(size int) model.Body {
+	m.seq++
 	return Pattern(size, uint64(m.seq))
 }
 
@@ -169,12 +174,12 @@ func (m *Machine) drawRange(t *rapid.T, n model.Name) *model.Range {
 
 // drawUpload draws an upload, mostly one that is under way.
 func (m *Machine) drawUpload(t *rapid.T) *model.Upload {
-	if len(m.ids) == 0 {
+	if len(m.IDs) == 0 {
 		t.Skip("no upload")
 	}
-	open := slices.DeleteFunc(slices.Clone(m.ids), func(id string) bool { return m.World.Uploads[id].Ended })
+	open := slices.DeleteFunc(slices.Clone(m.IDs), func(id string) bool { return m.World.Uploads[id].Ended })
 	if len(open) == 0 || chance(t, "any upload", 8) {
-		open = m.ids
+		open = m.IDs
 	}
 	return m.World.Uploads[pick(t, "upload", open...)]
 }
@@ -194,6 +199,9 @@ func (m *Machine) drawListed(t *rapid.T, u *model.Upload) (all []model.Listed) {
 	}
 	if len(all) == 0 {
 		t.Skip("no parts")
+	}
+	if len(m.tags) > 0 && chance(t, "a swapped attempt", 6) {
+		all[rapid.IntRange(0, len(all)-1).Draw(t, "which")].ETag = pick(t, "ETag", m.tags...)
 	}
 	if len(all) > 1 && chance(t, "in disorder", 10) {
 		slices.Reverse(all)
@@ -223,7 +231,7 @@ func (m *Machine) actions() map[string]func(*rapid.T) {
 		"Rekey": func(t *rapid.T) {
 			m.rarely(t)
 			m.Step(model.RekeyJob{Bucket: m.drawBucket(t), Key: pick(t, "key", m.OtherKey, m.DefaultKey)})
-			m.relearn()
+			m.Relearn()
 		},
 		"Verify":  func(t *rapid.T) { m.rarely(t); m.Step(model.VerifyJob{Bucket: m.drawBucket(t)}) },
 		"Restart": func(t *rapid.T) { m.rarely(t); m.Step(model.Restart{}) },
@@ -357,7 +365,7 @@ func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 		}
 	}
 	m.by(t, op)
-	m.relearn()
+	m.Relearn()
 }
 
 // isPlain reports whether nothing asks for the encryption of a write.
@@ -368,7 +376,7 @@ func (m *Machine) isPlain(bucket string, ask model.Sealing) bool {
 func (m *Machine) drawUpdate(t *rapid.T) {
 	n := m.drawObject(t)
 	m.by(t, model.Update{Name: n, Key: pick(t, "key", m.OtherKey, m.DefaultKey, m.NoKey), BucketKey: chance(t, "bucket key", 3)})
-	m.relearn()
+	m.Relearn()
 }
 
 func (m *Machine) drawList(t *rapid.T) {
@@ -411,7 +419,7 @@ func (m *Machine) drawEncrypt(t *rapid.T) {
 		t.Skip("no rule")
 	}
 	m.Step(model.EncryptJob{Bucket: bucket})
-	m.relearn()
+	m.Relearn()
 }
 
 func (m *Machine) drawCreate(t *rapid.T) {
@@ -424,7 +432,7 @@ func (m *Machine) drawCreate(t *rapid.T) {
 		op.Composite = op.Sum == "SHA1" || op.Sum == "SHA256" || (op.Sum == "CRC32" || op.Sum == "CRC32C") && chance(t, "composite", 2)
 	}
 	if a := m.Step(op); a.UploadID != "" {
-		m.ids = append(m.ids, a.UploadID)
+		m.IDs = append(m.IDs, a.UploadID)
 	}
 }
 
@@ -460,5 +468,5 @@ func (m *Machine) drawPartCopy(t *rapid.T) {
 func (m *Machine) drawComplete(t *rapid.T) {
 	u := m.drawUpload(t)
 	m.Step(model.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawWriteCondition(t, u.Name)})
-	m.relearn()
+	m.Relearn()
 }

@@ -32,9 +32,9 @@ func attempt(id string, l model.Listed) string { return fmt.Sprint(id, " ", l.Nu
 
 // RunLied draws and runs a history before a store that lies. Its buckets are
 // sealed-only.
-func (m *Machine) RunLied() {
+func (m *Machine) RunLied(t *rapid.T) {
 	m.lied = &witness{contents: map[model.Name][]content{}, attempts: map[string][]model.Body{}}
-	m.Repeat(m.liedActions())
+	t.Repeat(m.liedActions())
 }
 
 // liedActions are the operations of such a history.

@@ -7,6 +7,7 @@ package runner
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -115,32 +116,46 @@ type Config struct {
 
 // Machine runs one history.
 type Machine struct {
-	*rapid.T
+	rapid.TB
 	Config
 	Gateway Gateway
 	Store   Store
 	World   *model.World
 	Steps   int            // operations so far
 	Kinds   map[string]int // by the kind of operation
+	IDs     []string       // of uploads, in order
+	// Instead carries an operation out in another way, and reports whether it
+	// did. nil: it never does.
+	Instead func(op model.Op) bool
 
 	seq  int      // of bodies
 	tags []string // ETags seen, of objects
-	ids  []string // of uploads, in order
 	old  []model.Name
 	safe map[string]bool
 	lied *witness // nil: the store is honest
 }
 
 // New returns a machine in front of an empty gateway.
-func New(t *rapid.T, c Config, g Gateway, s Store) *Machine {
-	return &Machine{T: t, Config: c, Gateway: g, Store: s, World: model.New(c.Config, c.Buckets...), Kinds: map[string]int{}, safe: map[string]bool{}}
+func New(t rapid.TB, c Config, g Gateway, s Store) *Machine {
+	return &Machine{TB: t, Config: c, Gateway: g, Store: s, World: model.New(c.Config, c.Buckets...), Kinds: map[string]int{}, safe: map[string]bool{}}
 }
 
 // Run draws and runs a history, without Conclude.
-func (m *Machine) Run() { m.Repeat(m.actions()) }
+func (m *Machine) Run(t *rapid.T) { m.RunWith(t, nil) }
+
+// RunWith is Run with other actions beside. An action that is nil is left out.
+func (m *Machine) RunWith(t *rapid.T, more map[string]func(*rapid.T)) {
+	all := m.actions()
+	maps.Copy(all, more)
+	maps.DeleteFunc(all, func(_ string, action func(*rapid.T)) bool { return action == nil })
+	t.Repeat(all)
+}
 
 // Step has an operation carried out, and compares its answer with the model.
 func (m *Machine) Step(op model.Op) *model.Answer {
+	if m.Instead != nil && m.Instead(op) {
+		return &model.Answer{}
+	}
 	m.Steps++
 	a := m.Send(op)
 	m.Kinds[kindOf(op)]++
@@ -169,8 +184,8 @@ func text(a *model.Answer) []byte {
 	return a.Body
 }
 
-// relearn looks at the objects whose ETag or version the model does not know.
-func (m *Machine) relearn() {
+// Relearn looks at the objects whose ETag or version the model does not know.
+func (m *Machine) Relearn() {
 	for _, n := range m.Names() {
 		if o := m.World.Object(n); o.ETag == "" || o.Version == "" {
 			m.Step(model.Get{Name: n, Head: true, Key: m.CustomerKey(n), Sums: true})
@@ -279,7 +294,7 @@ func (m *Machine) Conclude() (completed int) {
 		m.Step(model.List{Bucket: bucket, Max: 1000, Versions: true})
 		m.Step(model.ListUploads{Bucket: bucket})
 	}
-	for _, id := range m.ids {
+	for _, id := range m.IDs {
 		u := m.World.Uploads[id]
 		if u.Done != nil {
 			completed++

@@ -179,6 +179,22 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
+// TestMillionObjects: what a gateway keeps of a million objects that it has
+// listed, in memory and in the state bucket, is what it keeps of cachedFacts.
+func TestMillionObjects(t *testing.T) {
+	t.Parallel()
+	c := NewCaches()
+	learn(c, 1_000_000)
+	c.entries.CleanUp()
+	if n := c.entries.EstimatedSize(); n > cachedFacts {
+		t.Errorf("%d entries are cached, want at most %d", n, cachedFacts)
+	}
+	const most = 27*cachedFacts + 100 // bytes, see docs/PERFORMANCE.md
+	if n := len(c.Encode()); n > most {
+		t.Errorf("the snapshot has %d bytes, want at most %d", n, most)
+	}
+}
+
 // TestSnapshotFull: the snapshot of another replica displaces nothing of a
 // cache that is full, and fills one that is not.
 func TestSnapshotFull(t *testing.T) {

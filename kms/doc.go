@@ -10,13 +10,14 @@
 //     the data key to nothing.
 //   - The only data keys accepted from KES are 32 bytes, not all zero, with a
 //     sealed form of 1 to [MaxSealedLen] bytes.
-//   - Every call is bounded: it is sent at most once to each endpoint, for at
-//     most Config.Patience each. It ends as soon as the cluster has answered
+//   - Every call is bounded: it is sent once to each endpoint, and up to twice
+//     more if its requests get lost, for at most Config.Patience each. It ends as soon as the cluster has answered
 //     nobody for Config.Timeout, and early if the caller's context ends, which
 //     never counts against an endpoint.
 //   - An endpoint that answers others is slow and not dead: calls wait for it.
-//     Hedges, which ask a second endpoint meanwhile, are at most 5 % of the
-//     calls in the long run, so they cannot make an overload worse.
+//     Hedges, which ask a second endpoint meanwhile, or one again that may not
+//     have got the request, are at most 5 % of the calls in the long run, so
+//     they cannot make an overload worse.
 //   - At most 64 calls are in progress. Others wait in the order in which they
 //     came.
 //   - A 4xx answer of KES is final. After a failed connection, a timeout or a

@@ -94,11 +94,11 @@ func (p *pool) shut() {
 	}
 }
 
-// do sends c to one endpoint after another until one answers, to each at most
-// once. If none answers, or if the cluster answers nobody for too long, it
-// returns an unreachableError. If the caller's context ends first it returns
-// the error of the context. Calls get their slots in the order in which they
-// came: that is how a channel serves its senders.
+// do sends c to one endpoint after another until one answers. If none answers,
+// or if the cluster answers nobody for too long, it returns an
+// unreachableError. If the caller's context ends first it returns the error of
+// the context. Calls get their slots in the order in which they came: that is
+// how a channel serves its senders.
 func (p *pool) do(ctx context.Context, c call) (answer, error) {
 	start := time.Now()
 	defer func() { p.calls.observe(time.Since(start)) }()

@@ -11,17 +11,26 @@ import (
 
 // fetchPage requests the page that the client asks for. A page that the caches
 // will not know is requested with metadata, which the client does not see. If
-// that fails, it is requested as the client did.
+// the store refuses that, it is requested as the client did.
 func fetchPage(c *call) (*http.Response, *s3.Listing, error) {
 	if c.store().IsGateway() && c.gw.pages.First(c.req.Bucket, c.req.Query) {
 		o := outgoing(c)
 		o.Query = upstream.MetadataQuery(o.Query)
-		if resp, page, err := readPage(c, o); err == nil {
+		resp, page, err := readPage(c, o)
+		if err == nil {
 			page.HideMetadata()
-			return resp, page, nil
+		}
+		if !refusesMetadata(err) {
+			return resp, page, err
 		}
 	}
 	return readPage(c, outgoing(c))
+}
+
+// refusesMetadata reports whether err may mean that the store does not list
+// metadata.
+func refusesMetadata(err error) bool {
+	return errors.Is(err, s3.ErrDocument) || upstream.StatusOf(err)/100 == 4
 }
 
 // readPage returns a page. The caller closes the answer, whose body is read.
@@ -50,7 +59,7 @@ func fetchMetadataPage(c *call, unknown int) object.Details {
 	switch {
 	case err == nil && c.gw.pages.Learn(listing.Entries):
 	case !c.store().IsGateway(): // others may see metadata that this client may not
-	case err == nil, errors.Is(err, s3.ErrDocument), upstream.StatusOf(err)/100 == 4:
+	case err == nil, refusesMetadata(err):
 		c.gw.pages.SentNone()
 	}
 	if err != nil {

@@ -65,14 +65,14 @@ func (s *Server) isOperators(r *http.Request) bool {
 
 // serve parses, authenticates and checks the request, then runs its handler.
 func (c *call) serve() (err error) {
-	if c.gw.places.Full() { // most of an overload must cost little
-		return task.ErrFull
-	}
 	if c.in.ContentLength == 0 && strings.EqualFold(c.in.Header.Get("Expect"), "100-continue") {
 		// net/http sends no 100 Continue for an empty body, only the final
 		// status. botocore takes that for the interim answer and misreads the
 		// next one.
 		c.w.ResponseWriter.WriteHeader(http.StatusContinue)
+	}
+	if c.gw.places.Full() { // most of an overload must cost little
+		return task.ErrFull
 	}
 	if c.req, err = s3.Parse(c.in, c.gw.Domains); err != nil {
 		return err

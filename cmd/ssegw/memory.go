@@ -43,6 +43,9 @@ const (
 	releaseInterval = 20 * time.Second
 	// minRelease is how many bytes make it worth collecting garbage.
 	minRelease = 32 << 20
+	// maxRests is how many looks there are at most between two releases: ten
+	// minutes.
+	maxRests = 30
 )
 
 // releaseMemory returns to the system what a burst has left behind, until ctx
@@ -56,10 +59,10 @@ func releaseMemory(ctx context.Context) {
 	for {
 		select {
 		case <-ticker.C:
-			if r.due(readMemory()) {
+			if m := readMemory(); r.due(m) {
 				runtime.GC() // pools keep their buffers until the second collection
 				debug.FreeOSMemory()
-				r.released(readMemory())
+				r.released(m.held, readMemory())
 			}
 		case <-ctx.Done():
 			return
@@ -89,7 +92,8 @@ func readMemory() memory {
 type releaser struct {
 	least     uint64 // held at any look
 	allocated uint64 // at the last look
-	rest      bool   // the last look released memory
+	rest      int    // looks without a release that are left
+	rests     int    // how many follow the next release that is in vain
 }
 
 // due reports whether much more is held than at the best time so far, and
@@ -97,19 +101,26 @@ type releaser struct {
 // memory again at once. Whether what is held is garbage is known only
 // afterwards. What was in use last time, such as the buffers of requests that
 // waited for their clients, may be garbage now. So due does not remember it,
-// but rests for a look after each release, to cost little.
+// but rests after each release, to cost little.
 func (r *releaser) due(m memory) bool {
 	recent, rest := m.allocated-r.allocated, r.rest
 	if r.allocated == 0 {
 		r.least = m.held // the first look
 	}
-	r.allocated, r.rest = m.allocated, false
+	r.allocated, r.rest = m.allocated, max(0, rest-1)
 	r.least = min(r.least, m.held)
 	excess := m.held - r.least
-	return !rest && excess >= minRelease && recent < excess/4
+	return rest == 0 && excess >= minRelease && recent < excess/4
 }
 
-// released takes note of what is left after a release.
-func (r *releaser) released(m memory) {
-	r.least, r.allocated, r.rest = min(r.least, m.held), m.allocated, true
+// released takes note of a release, before which before was held and after
+// which m is. If it was in vain, because the memory is in use, the next one
+// comes after twice the time, up to maxRests looks.
+func (r *releaser) released(before uint64, m memory) {
+	r.least, r.allocated = min(r.least, m.held), m.allocated
+	if m.held+minRelease <= before {
+		r.rests = 0
+	}
+	r.rests = min(max(1, 2*r.rests), maxRests)
+	r.rest = r.rests
 }

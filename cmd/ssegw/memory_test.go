@@ -27,7 +27,8 @@ func TestReleaser(t *testing.T) {
 		{45, 5, false, 0, "there is nothing to release"},
 		{51, 6, false, 0, "little has come since"},
 		{72, 1, true, 72, "much has come since, and it turns out to be in use"},
-		{75, 1, false, 0, "it rests for a look"},
+		{75, 1, false, 0, "it rests"},
+		{75, 1, false, 0, "it rests twice as long, because the release was in vain"},
 		{75, 1, true, 30, "what was in use is garbage now"},
 		{75, 1, false, 0, "it rests again"},
 		{40, 1, false, 0, "the collector has run"},
@@ -39,8 +40,9 @@ func TestReleaser(t *testing.T) {
 			t.Fatalf("step %d: due %v, but %s", i, due, step.why)
 		}
 		if step.due {
+			before := now.held
 			now.held = step.left << 20
-			r.released(now)
+			r.released(before, now)
 		}
 	}
 	if m := readMemory(); m.held == 0 || m.allocated == 0 {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -65,13 +66,12 @@ func (s *State) sweepForever(ctx context.Context) {
 func (s *State) Sweep(ctx context.Context, now time.Time, requests int) (int, error) {
 	w := &sweeper{State: s, now: now, left: requests}
 	begin := UploadsPrefix + upstream.RandomTag()
+	probes := w.sweepProbes(ctx) // first: there are few, and uploads can take all requests
 	err := w.scan(ctx, begin, "")
 	if err == nil {
 		err = w.scan(ctx, "", begin)
 	}
-	if err == nil {
-		err = w.sweepProbes(ctx)
-	}
+	err = cmp.Or(err, probes)
 	if len(w.strange) > 0 {
 		s.cfg.Log.Warn("the state bucket has objects that no gateway made", zap.Strings("some", w.strange))
 	}
@@ -199,11 +199,9 @@ func (w *sweeper) sweepProbes(ctx context.Context) error {
 		if made := ParseModified(e.LastModified); made.IsZero() || w.now.Sub(made) <= probeAge {
 			continue
 		}
-		if err := w.sweepAway(ctx, e.Key); err != nil {
-			return err
-		}
+		err = cmp.Or(err, w.sweepAway(ctx, e.Key)) // one that stays does not keep the others
 	}
-	return nil
+	return err
 }
 
 // sweepAway removes an object and counts it.

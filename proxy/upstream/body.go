@@ -67,13 +67,20 @@ const wholeBody = smallMessage - 2<<10
 // those with the headers. It sends the headers of other bodies first, alone.
 func (b *guardedBody) whole(r *http.Request) error {
 	sent := make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(b, sent); err == io.EOF || err == io.ErrUnexpectedEOF {
-		return ErrSourceSize
-	} else if err != nil {
-		return err
+	n, err := 0, error(nil)
+	for n < len(sent) && err == nil {
+		var more int
+		more, err = b.Read(sent[n:])
+		n += more
 	}
-	if err := ExpectEnd(b); err != nil {
+	if err == nil {
+		err = ExpectEnd(b)
+	}
+	switch {
+	case err != nil && err != io.EOF:
 		return err
+	case n < len(sent):
+		return ErrSourceSize
 	}
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sent)), nil }
 	r.Body, _ = r.GetBody()

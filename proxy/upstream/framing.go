@@ -102,6 +102,9 @@ func (f *trailerFrame) Read(p []byte) (int, error) {
 			return n, io.EOF
 		}
 		if f.chunk == 0 {
+			if n > 0 && f.left > 0 {
+				return n, nil // rather than hold it back until the next chunk begins
+			}
 			if err := f.next(); err != nil {
 				return n, err
 			}

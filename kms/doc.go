@@ -11,9 +11,9 @@
 //   - The only data keys accepted from KES are 32 bytes, not all zero, with a
 //     sealed form of 1 to [MaxSealedLen] bytes.
 //   - Every call is bounded: it is sent once to each endpoint, and up to twice
-//     more if its requests get lost, for at most Config.Patience each. It ends as soon as the cluster has answered
-//     nobody for Config.Timeout, and early if the caller's context ends, which
-//     never counts against an endpoint.
+//     more if its requests get lost, for at most Config.Patience each. It ends
+//     as soon as the cluster has answered nobody for Config.Timeout, and early
+//     if the caller's context ends, which never counts against an endpoint.
 //   - An endpoint that answers others is slow and not dead: calls wait for it.
 //     Hedges, which ask a second endpoint meanwhile, or one again that may not
 //     have got the request, are at most 5 % of the calls in the long run, so

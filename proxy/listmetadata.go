@@ -14,9 +14,7 @@ import (
 // the store refuses that, it is requested as the client did.
 func fetchPage(c *call) (*http.Response, *s3.Listing, error) {
 	if c.store().IsGateway() && c.gw.pages.First(c.req.Bucket, c.req.Query) {
-		o := outgoing(c)
-		o.Query = upstream.MetadataQuery(o.Query)
-		resp, page, err := readPage(c, o)
+		resp, page, err := readDetailed(c)
 		if err == nil {
 			page.HideMetadata()
 		}
@@ -25,6 +23,13 @@ func fetchPage(c *call) (*http.Response, *s3.Listing, error) {
 		}
 	}
 	return readPage(c, outgoing(c))
+}
+
+// readDetailed is readPage for the client's page with metadata.
+func readDetailed(c *call) (*http.Response, *s3.Listing, error) {
+	o := outgoing(c)
+	o.Query = upstream.MetadataQuery(o.Query)
+	return readPage(c, o)
 }
 
 // refusesMetadata reports whether err may mean that the store does not list
@@ -55,7 +60,10 @@ func fetchMetadataPage(c *call, unknown int) object.Details {
 	if unknown < 2 || c.req.Query.Get("metadata") == "true" || !c.gw.pages.WorthAsking() {
 		return nil
 	}
-	listing, err := fetchMetadata(c)
+	resp, listing, err := readDetailed(c)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
 	switch {
 	case err == nil && c.gw.pages.Learn(listing.Entries):
 	case !c.store().IsGateway(): // others may see metadata that this client may not
@@ -66,15 +74,4 @@ func fetchMetadataPage(c *call, unknown int) object.Details {
 		return nil
 	}
 	return object.DetailsOf(listing)
-}
-
-func fetchMetadata(c *call) (*s3.Listing, error) {
-	resp, err := c.store().Send(c.ctx(), upstream.Request{
-		Method: http.MethodGet, Bucket: c.req.Bucket, Query: upstream.MetadataQuery(c.req.Query), Header: upstream.RequestHeader(c.req.Header),
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	return upstream.ParseListing(resp.Body)
 }

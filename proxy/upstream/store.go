@@ -92,6 +92,7 @@ type Store struct {
 func New(cfg Config) *Store {
 	idle := cmp.Or(cfg.IdleTimeout, idleTimeout)
 	cfg.TLS = cmp.Or(cfg.TLS, &tls.Config{MinVersion: tls.VersionTLS12}).Clone()
+	cfg.TLS.ServerName = cmp.Or(cfg.TLS.ServerName, cfg.Endpoint.Hostname())
 	cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1) // further connections resume the session of the first
 	s := &Store{
 		endpoint:    cfg.Endpoint,

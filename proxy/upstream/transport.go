@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -31,16 +32,22 @@ func newTransport(cfg Config, idle, answer time.Duration) *http.Transport {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	}
+	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &bodyConn{Conn: c, idle: idle, ended: make(chan struct{})}, nil
+	}
 	return &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dial(ctx, network, address)
+		DialContext: connect,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := connect(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
-			return &bodyConn{Conn: c, idle: idle, ended: make(chan struct{})}, nil
+			return encrypt(ctx, c, cfg.TLS)
 		},
-		TLSClientConfig:       cfg.TLS,
-		TLSHandshakeTimeout:   tlsHandshakeTimeout,
 		ResponseHeaderTimeout: answer,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true,
@@ -51,6 +58,24 @@ func newTransport(cfg Config, idle, answer time.Duration) *http.Transport {
 		IdleConnTimeout:       60 * time.Second,
 	}
 }
+
+// encrypt begins TLS on a connection. net/http could do that, too, but would
+// then copy bodies to the connection in its own way; see bodyConn.
+func encrypt(ctx context.Context, c net.Conn, conf *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, tlsHandshakeTimeout)
+	defer cancel()
+	encrypted := tls.Client(c, conf)
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return tlsConn{encrypted}, nil
+}
+
+// tlsConn copies request bodies like bodyConn.
+type tlsConn struct{ *tls.Conn }
+
+func (c tlsConn) ReadFrom(r io.Reader) (int64, error) { return CopyBody(c.Conn, r) }
 
 // bodyConn fails when the store passes no byte for idle: net/http has no
 // timeout for the middle of a body. Its ReadFrom makes net/http copy request

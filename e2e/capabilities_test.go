@@ -41,6 +41,7 @@ const (
 	canETags        capability = "one ETag in the answers to Complete, List and GET"
 	canListETags    capability = "ETags of objects in listings of versions"
 	canMarkMissing  capability = "delete markers of missing objects"
+	canMarkAgain    capability = "another delete marker by DeleteObjects"
 	canMarkNull     capability = "delete markers in answers of buckets with suspended versions"
 	canMarkerTags   capability = "MethodNotAllowed for tags and attributes of a delete marker"
 	canSelfSums     capability = "copies of an object onto itself for another checksum"
@@ -273,6 +274,27 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 			err = errors.New("it goes on")
 		}
 		return err
+	},
+	canMarkAgain: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		for n := 1; n <= 2; n++ {
+			out, err := client.DeleteObjects(t.Context(), &s3.DeleteObjectsInput{
+				Bucket: bucket, Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: key}}},
+			})
+			if err != nil {
+				return err
+			}
+			if len(out.Deleted) != 1 || !aws.ToBool(out.Deleted[0].DeleteMarker) {
+				return fmt.Errorf("no delete marker for deletion %d", n)
+			}
+		}
+		return nil
 	},
 	canMarkNull: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{

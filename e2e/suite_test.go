@@ -68,6 +68,7 @@ var suite = map[string][]capability{
 	"TestModel/etags":                    {canETags},
 	"TestModel/list-tagged":              {canListTagged},
 	"TestModel/match-absent":             {canMatchAbsent},
+	"TestModel/mark-again":               {canMarkAgain},
 	"TestModel/mark-missing":             {canMarkMissing},
 	"TestModel/mark-null":                {canMarkNull},
 	"TestModel/null":                     {canNullVersions},

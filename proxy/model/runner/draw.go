@@ -316,7 +316,9 @@ func (m *Machine) drawDelete(t *rapid.T) {
 func (m *Machine) drawDeleteMany(t *rapid.T) {
 	op := model.DeleteMany{Bucket: m.drawBucket(t)}
 	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom(m.Objects), 1, 3, rapid.ID[string]).Draw(t, "keys") {
-		if n := (model.Name{Bucket: op.Bucket, Key: key}); m.canDelete(n) {
+		n := model.Name{Bucket: op.Bucket, Key: key}
+		again := m.NoMarksAgain && m.World.Object(n) == nil && m.World.Buckets[op.Bucket].Versioning != ""
+		if m.canDelete(n) && !again {
 			op.Objects = append(op.Objects, n)
 		}
 	}

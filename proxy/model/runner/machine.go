@@ -107,6 +107,7 @@ type Config struct {
 	NoAbsent     bool     // the store refuses the If-None-Match of a write, unless it is "*"
 	NoUploadTags bool     // the store loses the tags of an upload in plaintext
 	NoMarks      bool     // the store makes no delete marker of an object that is not there
+	NoMarksAgain bool     // DeleteObjects makes no delete marker of an object that has one
 	NoCopyTags   bool     // the store loses the tags of copies in plaintext
 	NoSelfSums   bool     // the store refuses to copy plaintext onto itself for another checksum
 	Unordered    bool     // the store lists versions and delete markers apart

@@ -23,8 +23,8 @@ import (
 	"pgregory.net/rapid"
 
 	"ssegw/e2e/stack"
-	"ssegw/proxy/model"
 	"ssegw/proxy/model/runner"
+	"ssegw/proxy/model/s3op"
 )
 
 // TestModel runs random histories against the reference model
@@ -142,7 +142,7 @@ func newModelRig(t *testing.T, r *rig, lane int, ways runner.Config) *modelRig {
 		"SSEGW_TLS_TERMINATED": "true", "SSEGW_CREDENTIALS_FILE": file, "SSEGW_STATE": bucketName(fmt.Sprint("state-", lane)),
 	}}))(t)
 	m.config.DefaultKey, m.config.Keys = m.g.KeyName, map[string]bool{m.g.KeyName: true, otherModelKey: true}
-	m.config.Limits = map[string]model.Limit{
+	m.config.Limits = map[string]s3op.Limit{
 		"reader":  {Buckets: modelBuckets, Keys: []string{m.g.KeyName, otherModelKey}, ReadOnly: true},
 		"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
 	}
@@ -153,14 +153,14 @@ func newModelRig(t *testing.T, r *rig, lane int, ways runner.Config) *modelRig {
 func modelWays(t *testing.T) runner.Config {
 	lacks := func(part string) bool { return !may(t, part) }
 	return runner.Config{
-		Config: model.Config{MinPart: 5 << 20, Store: model.Store{
+		Config: s3op.Config{MinPart: 5 << 20, Store: s3op.Store{
 			AbortsAgain: lacks("abort-once"), QuietMarkers: lacks("mark-null"), CompletesBlind: lacks("etags"), DeletesNothing: lacks("delete-missing"),
 			LosesListed: lacks("list-tagged"), HidesMarkers: lacks("marker-tags"), QuietCopies: lacks("copy-version"), Truncates: lacks("list-end"),
 		}},
 		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey,
 		Looks: 20, Slow: 6, Unordered: true,
 		NoCopyTags: lacks("copy-tags"), NoBareParts: lacks("bare-parts"), NoSelfSums: lacks("self-sums"), NoMarks: lacks("mark-missing"),
-		NoMarksAgain: lacks("mark-again"), NoNull: lacks("null"), NoAbsent: lacks("match-absent"), NoUploadTags: lacks("upload-tags"),
+		NoMarksAgain: lacks("mark-again"), NoVersionWrites: lacks("version-writes"), NoNull: lacks("null"), NoAbsent: lacks("match-absent"), NoUploadTags: lacks("upload-tags"),
 		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
 	}
@@ -285,7 +285,7 @@ func (m *modelRig) request(r runner.Request) (*http.Request, error) {
 	u := upload{body: r.Body, framing: modelFramings[r.Mode]}
 	if u.trailed() && r.Algorithm != "CRC32" { // the only one that upload makes
 		u.framing = unsigned
-		req.Header.Set("X-Amz-Checksum-"+r.Algorithm, model.SumOf(r.Algorithm, r.Body))
+		req.Header.Set("X-Amz-Checksum-"+r.Algorithm, s3op.SumOf(r.Algorithm, r.Body))
 	}
 	payload := u.declare(req.Header)
 	req.Header.Set("X-Amz-Content-Sha256", payload)

@@ -72,6 +72,7 @@ var suite = map[string][]capability{
 	"TestModel/mark-missing":             {canMarkMissing},
 	"TestModel/mark-null":                {canMarkNull},
 	"TestModel/null":                     {canNullVersions},
+	"TestModel/version-writes":           {canVersionWrites},
 	"TestModel/upload-tags":              {canUploadTags},
 	"TestRandomWrites/directories":       {canDirectories},
 	"TestRandomWrites/tags":              {canTags},

@@ -47,6 +47,7 @@ const (
 	canSelfSums      capability = "copies of an object onto itself for another checksum"
 	canMatchAbsent   capability = "If-None-Match with an ETag in writes"
 	canNullVersions  capability = "versions named null"
+	canLateVersions  capability = "versions of uploads that began before versions were kept"
 	canListTagged    capability = "ETags in listings after a change of tags"
 	canLocks         capability = "locks of objects"
 	canPartNumbers   capability = "GET of part 1 of any object"
@@ -277,6 +278,7 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		return err
 	},
 	canVersionWrites: versionWrites,
+	canLateVersions:  lateVersions,
 	canMarkAgain: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {
 			return err
@@ -425,6 +427,32 @@ func enableVersions(t *testing.T, client *s3.Client, bucket *string) error {
 	_, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
 		Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
 	})
+	return err
+}
+
+// lateVersions completes an upload that began before its bucket kept versions.
+func lateVersions(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("k")
+	created, err := client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	if err != nil {
+		return err
+	}
+	part, err := client.UploadPart(t.Context(), &s3.UploadPartInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := enableVersions(t, client, bucket); err != nil {
+		return err
+	}
+	out, err := client.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}},
+	})
+	if err == nil && out.VersionId == nil {
+		err = errors.New("it has no version")
+	}
 	return err
 }
 

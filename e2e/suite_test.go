@@ -63,6 +63,7 @@ var suite = map[string][]capability{
 	"TestModel/self-sums":                {canSelfSums},
 	"TestModel/bare-parts":               {canBareParts},
 	"TestModel/copy-version":             {canCopyVersion},
+	"TestModel/late-versions":            {canLateVersions},
 	"TestModel/list-end":                 {canListEnd},
 	"TestModel/delete-missing":           {canDeleteMatch},
 	"TestModel/etags":                    {canETags},

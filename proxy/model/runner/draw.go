@@ -425,6 +425,11 @@ func (m *Machine) drawVersioning(t *rapid.T) {
 	if !chance(t, "versions", 3) {
 		t.Skip("most histories have a bucket without versions")
 	}
+	for _, u := range m.World.Uploads {
+		if m.NoLateVersions && u.Bucket == op.Bucket && !u.Ended {
+			t.Skip("the store would not look at it when it completes the upload")
+		}
+	}
 	m.Step(op)
 }
 

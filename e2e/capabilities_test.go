@@ -58,6 +58,7 @@ const (
 	canTags          capability = "object tags"
 	canTrailers      capability = "unsigned trailers"
 	canUnderscores   capability = "names of metadata with an underscore"
+	canMarked        capability = "NoSuchKey for the tags of an object under a delete marker"
 	canUploadTags    capability = "tags in CreateMultipartUpload"
 	canVersions      capability = "versions"
 	canVersionMatch  capability = "conditional writes in buckets with versions"
@@ -278,6 +279,7 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		return err
 	},
 	canVersionWrites: versionWrites,
+	canMarked:        marked,
 	canLateVersions:  lateVersions,
 	canMarkAgain: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if err := enableVersions(t, client, bucket); err != nil {
@@ -454,6 +456,24 @@ func lateVersions(t *testing.T, _ *rig, client *s3.Client, bucket *string) error
 		err = errors.New("it has no version")
 	}
 	return err
+}
+
+// marked reads the tags of an object under a delete marker.
+func marked(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+	if err := enableVersions(t, client, bucket); err != nil {
+		return err
+	}
+	key := aws.String("k")
+	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	if _, err := client.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: bucket, Key: key}); !hasCode(err, "NoSuchKey") {
+		return fmt.Errorf("the answer is %w", err)
+	}
+	return nil
 }
 
 // versionWrites tries conditional writes in a bucket with versions, and a copy

@@ -160,7 +160,7 @@ func modelWays(t *testing.T) runner.Config {
 		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey,
 		Looks: 20, Slow: 6, Unordered: true,
 		NoCopyTags: lacks("copy-tags"), NoBareParts: lacks("bare-parts"), NoSelfSums: lacks("self-sums"), NoMarks: lacks("mark-missing"),
-		NoMarksAgain: lacks("mark-again"), NoVersionWrites: lacks("version-writes"), NoLateVersions: lacks("late-versions"), NoNull: lacks("null"), NoAbsent: lacks("match-absent"), NoUploadTags: lacks("upload-tags"),
+		NoMarksAgain: lacks("mark-again"), NoVersionWrites: lacks("version-writes"), NoLateVersions: lacks("late-versions"), NoVersions: lacks("versions"), NoNull: lacks("null"), NoAbsent: lacks("match-absent"), NoUploadTags: lacks("upload-tags"),
 		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
 	}

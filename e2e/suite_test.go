@@ -73,6 +73,7 @@ var suite = map[string][]capability{
 	"TestModel/mark-missing":             {canMarkMissing},
 	"TestModel/mark-null":                {canMarkNull},
 	"TestModel/null":                     {canNullVersions},
+	"TestModel/versions":                 {canMarked},
 	"TestModel/version-writes":           {canVersionWrites},
 	"TestModel/upload-tags":              {canUploadTags},
 	"TestRandomWrites/directories":       {canDirectories},

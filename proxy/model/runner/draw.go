@@ -382,7 +382,7 @@ func (m *Machine) copyTo(t *rapid.T, from, to s3op.Name) {
 	if chance(t, "retag", 3) {
 		op.Retag, op.Tags = true, drawTags(t)
 	}
-	if m.NoSelfSums && from == to && !op.Replace {
+	if m.NoSelfSums && from == to {
 		op.Sum, op.Ask.BucketKey = "", ""
 	}
 	if o := m.World.Object(from); m.NoCopyTags && o != nil && o.Scheme == s3op.Plain && m.isPlain(to.Bucket, op.Ask) {
@@ -422,7 +422,7 @@ func (m *Machine) drawList(t *rapid.T) {
 
 func (m *Machine) drawVersioning(t *rapid.T) {
 	op := s3op.PutVersioning{Bucket: m.drawBucket(t), Status: pick(t, "status", s3op.Enabled, s3op.Suspended)}
-	if !chance(t, "versions", 3) {
+	if m.NoVersions || !chance(t, "versions", 3) {
 		t.Skip("most histories have a bucket without versions")
 	}
 	for _, u := range m.World.Uploads {
@@ -488,6 +488,9 @@ func (m *Machine) drawPart(t *rapid.T) {
 
 func (m *Machine) drawPartCopy(t *rapid.T) {
 	u, from := m.drawUpload(t), m.drawVersion(t)
+	if m.NoBareParts && u.Scheme == s3op.Plain && u.Sum != "" {
+		t.Skip("a copied part has no checksum")
+	}
 	op := s3op.UploadPartCopy{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), From: from, Key: m.drawKey(t, from)}
 	if r := m.drawRange(t, from); r != nil && r.First >= 0 && r.Last >= 0 {
 		op.Range = r

@@ -114,6 +114,7 @@ type Config struct {
 	NoCopyTags      bool     // the store loses the tags of copies in plaintext
 	NoSelfSums      bool     // the store refuses to copy plaintext onto itself for another checksum
 	Unordered       bool     // the store lists versions and delete markers apart
+	NoVersions      bool     // the store keeps versions in another way than Amazon S3, so no bucket has them
 	NoLateVersions  bool     // an upload completes as versions were kept when it began
 	NoBareParts     bool     // the store refuses a part without the checksum that its upload announced
 	NoNull          bool     // the store does not find the version null by its ID

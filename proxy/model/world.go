@@ -230,8 +230,8 @@ func (w *World) keep(n s3op.Name, o *s3op.Object) func(*s3op.Answer) {
 	return func(a *s3op.Answer) { o.ETag = a.ETag; w.put(n, o, a.Version) }
 }
 
-// showsSealing checks how an answer shows a sealing. It does not show the key of
-// SSE-S3, nor that of a customer.
+// showsSealing checks how an answer shows a sealing. It shows neither the key
+// of SSE-S3 nor that of a customer.
 func showsSealing(a *s3op.Answer, s s3op.Sealing) error {
 	if s.Scheme != s3op.KMS {
 		s = s3op.Sealing{Scheme: s.Scheme}

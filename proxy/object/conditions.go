@@ -181,8 +181,9 @@ func (r *Reader) content(ctx context.Context, stored http.Header, parsed *sealer
 
 // StoreConditions replaces the ETags in the conditions of a write with those at
 // the store, which then evaluates the conditions atomically. If the object
-// changes in between, it has another ETag and the condition fails. The "*" of an
-// If-Match becomes the ETag of the object, because some stores take it for one.
+// changes in between, it has another ETag and the condition fails. The "*" of
+// an If-Match becomes the ETag of the object, because some stores take it for
+// one.
 func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error {
 	for _, name := range [...]string{"If-Match", "If-None-Match"} {
 		value := header.Get(name)

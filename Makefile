@@ -45,7 +45,7 @@ model: ## random, concurrent and killed histories against the reference model fo
 ifeq ($(STORE),discard)
 	SSEGW_MODEL=$(LONG) go test -count=1 -timeout 0 -v -run '^Test(Model|ModelLies|ConcurrentHistories|Crashes)$$' ./proxy
 else
-	SSEGW_MODEL=$(LONG) SSEGW_E2E_STORES=$(STORE) go -C e2e test -count=1 -timeout 0 -v -run '^TestModel$$' .
+	SSEGW_MODEL=$(LONG) SSEGW_E2E_STORES=$(STORE) go -C e2e test -count=1 -timeout 0 -parallel 8 -v -run '^TestModel$$' .
 endif
 
 mutants: ## put faults into the gateway, one by one, and see that the reference model finds them (MUTANTS=regexp)

@@ -34,7 +34,7 @@ const (
 )
 
 // maxLines limits the code of a folder, in lines of files that are not tests.
-var maxLines = map[string]int{"proxy": 5500}
+var maxLines = map[string]int{"proxy": 5500, "proxy/model": 999}
 
 // until lists the limits that do not hold yet, with the values that hold until
 // then. Lower them as the code gets there. An exception that is no longer
@@ -57,8 +57,9 @@ var packages = []struct {
 	{"proxy/sigv4", "proxy/field", ""},
 	{"proxy/task", "", ""},
 	{"proxy/audit", "", ""},
-	{"proxy/model", "", ""},
-	{"proxy/model/runner", "proxy/model", ""},
+	{"proxy/model/s3op", "", ""},
+	{"proxy/model", "proxy/model/s3op", ""},
+	{"proxy/model/runner", "proxy/model proxy/model/s3op", ""},
 
 	{"kms/kmstest", "kms", ""},
 	{"proxy/upstream", "proxy/field proxy/s3 proxy/sigv4 proxy/task", ""},
@@ -71,7 +72,7 @@ var packages = []struct {
 	{"proxy/assembly", "sealer proxy/s3 proxy/sigv4 proxy/object proxy/payload proxy/state", ""},
 	{"proxy/rescue", "sealer proxy/s3 proxy/upstream proxy/object", ""},
 	{"proxy/jobs", "kms sealer proxy/s3 proxy/task proxy/upstream proxy/state proxy/sse proxy/object", ""},
-	{"proxy", "kms sealer proxy/field proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin proxy/model proxy/model/runner"},
+	{"proxy", "kms sealer proxy/field proxy/s3 proxy/sigv4 proxy/task proxy/audit proxy/upstream proxy/probe proxy/state proxy/sse proxy/object proxy/payload proxy/assembly", "kms/kmstest proxy/check proxy/jobs proxy/console proxy/admin proxy/model proxy/model/s3op proxy/model/runner"},
 	{"proxy/admin", "kms proxy/s3 proxy/sigv4 proxy/task proxy/jobs", "kms/kmstest"},
 
 	{"proxy/console", "kms sealer proxy/s3 proxy/sigv4 proxy/audit proxy/upstream proxy/state proxy/sse proxy/check proxy/admin proxy/jobs proxy/task", "kms/kmstest"},
@@ -99,6 +100,7 @@ var denied = []struct {
 	{"sealer", "net net/http context time os", "a format has no network, no context, no clock and no files"},
 	{"proxy/s3", "os", "a vocabulary has no files"},
 	{"proxy/model", "net net/http context time os", "a specification has no network, no context, no clock and no files"},
+	{"proxy/model/s3op", "net net/http context time os", "a vocabulary has no network, no context, no clock and no files"},
 	{"proxy/sigv4", "os", "signatures have no files"},
 }
 

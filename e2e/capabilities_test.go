@@ -28,38 +28,42 @@ import (
 type capability string
 
 const (
-	canAbortOnce    capability = "an error for the second abort of an upload"
-	canBareParts    capability = "parts without the checksum that their upload announced"
-	canChecksums    capability = "checksums of parts"
-	canComplete     capability = "conditions in CompleteMultipartUpload"
-	canConditions   capability = "conditional writes"
-	canCopyTags     capability = "tags in copies with other metadata"
-	canCopyVersion  capability = "versions in the answers to copies"
-	canListEnd      capability = "the end of listings of versions"
-	canDeleteMatch  capability = "If-Match in deletes of missing objects"
-	canDirectories  capability = "bodies and metadata of keys that end in a slash"
-	canETags        capability = "one ETag in the answers to Complete, List and GET"
-	canListETags    capability = "ETags of objects in listings of versions"
-	canMarkMissing  capability = "delete markers of missing objects"
-	canMarkNull     capability = "delete markers in answers of buckets with suspended versions"
-	canMarkerTags   capability = "MethodNotAllowed for tags and attributes of a delete marker"
-	canSelfSums     capability = "copies of an object onto itself for another checksum"
-	canMatchAbsent  capability = "If-None-Match with an ETag in writes"
-	canNullVersions capability = "versions named null"
-	canListTagged   capability = "ETags in listings after a change of tags"
-	canLocks        capability = "locks of objects"
-	canPartNumbers  capability = "GET of part 1 of any object"
-	canPartSizes    capability = "sizes of parts in HEAD"
-	canRangeSize    capability = "size of the object in the refusal of a range"
-	canRestart      capability = "restart by the tests"
-	canSignedChunks capability = "signed chunks"
-	canTags         capability = "object tags"
-	canTrailers     capability = "unsigned trailers"
-	canUnderscores  capability = "names of metadata with an underscore"
-	canUploadTags   capability = "tags in CreateMultipartUpload"
-	canVersions     capability = "versions"
-	canVersionMatch capability = "conditional writes in buckets with versions"
-	canVersionParts capability = "multipart uploads into buckets with versions"
+	canAbortOnce     capability = "an error for the second abort of an upload"
+	canBareParts     capability = "parts without the checksum that their upload announced"
+	canChecksums     capability = "checksums of parts"
+	canComplete      capability = "conditions in CompleteMultipartUpload"
+	canConditions    capability = "conditional writes"
+	canCopyTags      capability = "tags in copies with other metadata"
+	canCopyVersion   capability = "versions in the answers to copies"
+	canListEnd       capability = "the end of listings of versions"
+	canDeleteMatch   capability = "If-Match in deletes of missing objects"
+	canDirectories   capability = "bodies and metadata of keys that end in a slash"
+	canETags         capability = "one ETag in the answers to Complete, List and GET"
+	canListETags     capability = "ETags of objects in listings of versions"
+	canMarkMissing   capability = "delete markers of missing objects"
+	canMarkAgain     capability = "another delete marker by DeleteObjects"
+	canMarkNull      capability = "delete markers in answers of buckets with suspended versions"
+	canMarkerTags    capability = "MethodNotAllowed for tags and attributes of a delete marker"
+	canSelfSums      capability = "copies of an object onto itself for another checksum"
+	canMatchAbsent   capability = "If-None-Match with an ETag in writes"
+	canNullVersions  capability = "versions named null"
+	canLateVersions  capability = "versions of uploads that began before versions were kept"
+	canListTagged    capability = "ETags in listings after a change of tags"
+	canLocks         capability = "locks of objects"
+	canPartNumbers   capability = "GET of part 1 of any object"
+	canPartSizes     capability = "sizes of parts in HEAD"
+	canRangeSize     capability = "size of the object in the refusal of a range"
+	canRestart       capability = "restart by the tests"
+	canSignedChunks  capability = "signed chunks"
+	canTags          capability = "object tags"
+	canTrailers      capability = "unsigned trailers"
+	canUnderscores   capability = "names of metadata with an underscore"
+	canMarked        capability = "NoSuchKey for the tags of an object under a delete marker"
+	canUploadTags    capability = "tags in CreateMultipartUpload"
+	canVersions      capability = "versions"
+	canVersionMatch  capability = "conditional writes in buckets with versions"
+	canVersionWrites capability = "conditional writes, and copies of objects onto themselves, in buckets with versions"
+	canVersionParts  capability = "multipart uploads into buckets with versions"
 )
 
 // probes try the capabilities directly in a bucket of a store. They return an
@@ -274,6 +278,30 @@ var probes = map[capability]func(t *testing.T, r *rig, client *s3.Client, bucket
 		}
 		return err
 	},
+	canVersionWrites: versionWrites,
+	canMarked:        marked,
+	canLateVersions:  lateVersions,
+	canMarkAgain: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+		if err := enableVersions(t, client, bucket); err != nil {
+			return err
+		}
+		key := aws.String("k")
+		if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+			return err
+		}
+		for n := 1; n <= 2; n++ {
+			out, err := client.DeleteObjects(t.Context(), &s3.DeleteObjectsInput{
+				Bucket: bucket, Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: key}}},
+			})
+			if err != nil {
+				return err
+			}
+			if len(out.Deleted) != 1 || !aws.ToBool(out.Deleted[0].DeleteMarker) {
+				return fmt.Errorf("no delete marker for deletion %d", n)
+			}
+		}
+		return nil
+	},
 	canMarkNull: func(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
 		if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
 			Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusSuspended},
@@ -402,6 +430,92 @@ func enableVersions(t *testing.T, client *s3.Client, bucket *string) error {
 		Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
 	})
 	return err
+}
+
+// lateVersions completes an upload that began before its bucket kept versions.
+func lateVersions(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+	key := aws.String("k")
+	created, err := client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key})
+	if err != nil {
+		return err
+	}
+	part, err := client.UploadPart(t.Context(), &s3.UploadPartInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := enableVersions(t, client, bucket); err != nil {
+		return err
+	}
+	out, err := client.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: key, UploadId: created.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}},
+	})
+	if err == nil && out.VersionId == nil {
+		err = errors.New("it has no version")
+	}
+	return err
+}
+
+// marked reads the tags of an object under a delete marker.
+func marked(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+	if err := enableVersions(t, client, bucket); err != nil {
+		return err
+	}
+	key := aws.String("k")
+	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	if _, err := client.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: bucket, Key: key}); !hasCode(err, "NoSuchKey") {
+		return fmt.Errorf("the answer is %w", err)
+	}
+	return nil
+}
+
+// versionWrites tries conditional writes in a bucket with versions, and a copy
+// of an object onto itself.
+func versionWrites(t *testing.T, _ *rig, client *s3.Client, bucket *string) error {
+	if err := enableVersions(t, client, bucket); err != nil {
+		return err
+	}
+	key := aws.String("k")
+	put := func(in s3.PutObjectInput) (*s3.PutObjectOutput, error) {
+		in.Bucket, in.Key = bucket, key
+		return client.PutObject(t.Context(), &in)
+	}
+	first, err := put(s3.PutObjectInput{})
+	if err != nil {
+		return err
+	}
+	if _, err := put(s3.PutObjectInput{IfNoneMatch: aws.String("*")}); err == nil {
+		return errors.New("If-None-Match is ignored")
+	}
+	if _, err := put(s3.PutObjectInput{IfMatch: first.ETag}); err != nil {
+		return fmt.Errorf("If-Match: %w", err)
+	}
+	if _, err := client.CopyObject(t.Context(), &s3.CopyObjectInput{
+		Bucket: bucket, Key: key, CopySource: aws.String(*bucket + "/k"), MetadataDirective: types.MetadataDirectiveReplace,
+	}); err != nil {
+		return err
+	}
+	page, err := client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: bucket})
+	if err == nil && len(page.Versions) != 3 {
+		err = fmt.Errorf("%d versions", len(page.Versions))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: bucket, Key: key}); err != nil {
+		return err
+	}
+	if _, err := put(s3.PutObjectInput{IfNoneMatch: aws.String("*")}); err != nil {
+		return fmt.Errorf("If-None-Match after a delete marker: %w", err)
+	}
+	return nil
 }
 
 // makeLocked makes a bucket with versions and locks.

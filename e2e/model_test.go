@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,13 +23,14 @@ import (
 	"pgregory.net/rapid"
 
 	"ssegw/e2e/stack"
-	"ssegw/proxy/model"
 	"ssegw/proxy/model/runner"
+	"ssegw/proxy/model/s3op"
 )
 
 // TestModel runs random histories against the reference model
 // (docs/adr/0022-model.md), with a gateway, KES and a real store. SSEGW_MODEL
-// says for how long: "2m"; without it there are a few, always the same.
+// says for how long: "2m"; without it there are a few, always the same. With it,
+// as many histories run side by side as -parallel allows, up to modelLanes.
 // SSEGW_MODEL_SEED repeats one seed.
 func TestModel(t *testing.T) {
 	t.Parallel()
@@ -46,20 +48,53 @@ func TestModel(t *testing.T) {
 		}
 	}
 	onStores(t, func(t *testing.T, r *rig) {
-		m := newModelRig(t, r)
-		began, histories, steps, kinds := time.Now(), 0, 0, map[string]int{}
-		for i := 0; i == 0 || endless && time.Since(began) < long && !t.Failed(); i++ {
-			rapid.Check(t, func(rt *rapid.T) {
-				h := m.history(rt)
-				histories, steps = histories+1, steps+h.Steps
-				for kind, n := range h.Kinds {
-					kinds[kind] += n
-				}
-			})
+		if err := r.kes.CreateKey(t.Context(), otherModelKey); err != nil {
+			t.Fatal(err)
 		}
-		t.Logf("%d operations of %d kinds in %d histories, %.0f a second: %v",
-			steps, len(kinds), histories, float64(steps)/time.Since(began).Seconds(), kinds)
+		lanes := 1
+		if endless {
+			lanes = modelLanes
+		}
+		ways, counts := modelWays(t), &modelCounts{began: time.Now(), kinds: map[string]int{}}
+		t.Run("histories", func(t *testing.T) {
+			for lane := range lanes {
+				t.Run(fmt.Sprint(lane), func(t *testing.T) {
+					t.Parallel()
+					m := newModelRig(t, r, lane, ways)
+					for i := 0; i == 0 || endless && time.Since(counts.began) < long && !t.Failed(); i++ {
+						rapid.Check(t, func(rt *rapid.T) { counts.add(m.history(rt)) })
+					}
+				})
+			}
+		})
+		counts.log(t)
 	}, stack.StoreCeph)
+}
+
+// modelLanes is how many histories run side by side. Each has a gateway with a
+// state bucket of its own.
+const modelLanes = 6
+
+// modelCounts counts what histories have carried out.
+type modelCounts struct {
+	mu               sync.Mutex
+	began            time.Time
+	histories, steps int
+	kinds            map[string]int
+}
+
+func (c *modelCounts) add(h *runner.Machine) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.histories, c.steps = c.histories+1, c.steps+h.Steps
+	for kind, n := range h.Kinds {
+		c.kinds[kind] += n
+	}
+}
+
+func (c *modelCounts) log(t *testing.T) {
+	t.Logf("%d operations of %d kinds in %d histories, %.0f a second: %v",
+		c.steps, len(c.kinds), c.histories, float64(c.steps)/time.Since(c.began).Seconds(), c.kinds)
 }
 
 const (
@@ -80,15 +115,14 @@ type modelRig struct {
 	http   *http.Client
 	direct *s3.Client
 	config runner.Config
+	lane   int
 	n      int // histories so far
 }
 
-func newModelRig(t *testing.T, r *rig) *modelRig {
-	m := &modelRig{T: t, rig: r, direct: r.direct(t), http: must(stack.HTTPClient(""))(t)}
+// newModelRig starts the gateway of a lane.
+func newModelRig(t *testing.T, r *rig, lane int, ways runner.Config) *modelRig {
+	m := &modelRig{T: t, rig: r, direct: r.direct(t), http: must(stack.HTTPClient(""))(t), lane: lane, config: ways}
 	t.Cleanup(m.http.CloseIdleConnections)
-	if err := r.kes.CreateKey(t.Context(), otherModelKey); err != nil {
-		t.Fatal(err)
-	}
 	type credential struct {
 		AccessKey string   `json:"access_key"`
 		SecretKey string   `json:"secret_key"`
@@ -105,30 +139,37 @@ func newModelRig(t *testing.T, r *rig) *modelRig {
 		t.Fatal(err)
 	}
 	m.g = must(r.stack.StartGateway(t.Context(), stack.GatewayOptions{KES: []*stack.KES{r.kes}, Upstream: r.store, Env: map[string]string{
-		"SSEGW_TLS_TERMINATED": "true", "SSEGW_CREDENTIALS_FILE": file,
+		"SSEGW_TLS_TERMINATED": "true", "SSEGW_CREDENTIALS_FILE": file, "SSEGW_STATE": bucketName(fmt.Sprint("state-", lane)),
 	}}))(t)
-	m.config = runner.Config{
-		Config: model.Config{
-			DefaultKey: m.g.KeyName, MinPart: 5 << 20, Keys: map[string]bool{m.g.KeyName: true, otherModelKey: true},
-			Limits: map[string]model.Limit{
-				"reader":  {Buckets: modelBuckets, Keys: []string{m.g.KeyName, otherModelKey}, ReadOnly: true},
-				"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
-			},
-			Store: model.Store{
-				AbortsAgain: !may(t, "abort-once"), QuietMarkers: !may(t, "mark-null"), CompletesBlind: !may(t, "etags"),
-				DeletesNothing: !may(t, "delete-missing"), LosesListed: !may(t, "list-tagged"), HidesMarkers: !may(t, "marker-tags"), QuietCopies: !may(t, "copy-version"),
-				Truncates: !may(t, "list-end"),
-			},
-		},
-		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey, Looks: 20, Slow: 6, Unordered: true, NoCopyTags: !may(t, "copy-tags"), NoBareParts: !may(t, "bare-parts"), NoSelfSums: !may(t, "self-sums"), NoMarks: !may(t, "mark-missing"), NoNull: !may(t, "null"), NoAbsent: !may(t, "match-absent"), NoUploadTags: !may(t, "upload-tags"),
-		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
-		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
+	m.config.DefaultKey, m.config.Keys = m.g.KeyName, map[string]bool{m.g.KeyName: true, otherModelKey: true}
+	m.config.Limits = map[string]s3op.Limit{
+		"reader":  {Buckets: modelBuckets, Keys: []string{m.g.KeyName, otherModelKey}, ReadOnly: true},
+		"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
 	}
 	return m
 }
 
+// modelWays is how histories are drawn for the store of the running test.
+func modelWays(t *testing.T) runner.Config {
+	lacks := func(part string) bool { return !may(t, part) }
+	return runner.Config{
+		Config: s3op.Config{MinPart: 5 << 20, Store: s3op.Store{
+			AbortsAgain: lacks("abort-once"), QuietMarkers: lacks("mark-null"), CompletesBlind: lacks("etags"), DeletesNothing: lacks("delete-missing"),
+			LosesListed: lacks("list-tagged"), HidesMarkers: lacks("marker-tags"), QuietCopies: lacks("copy-version"), Truncates: lacks("list-end"),
+		}},
+		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey,
+		Looks: 20, Slow: 6, Unordered: true,
+		NoCopyTags: lacks("copy-tags"), NoBareParts: lacks("bare-parts"), NoSelfSums: lacks("self-sums"), NoMarks: lacks("mark-missing"),
+		NoMarksAgain: lacks("mark-again"), NoVersionWrites: lacks("version-writes"), NoLateVersions: lacks("late-versions"), NoVersions: lacks("versions"), NoNull: lacks("null"), NoAbsent: lacks("match-absent"), NoUploadTags: lacks("upload-tags"),
+		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
+		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
+	}
+}
+
 // name returns the name of a bucket at the store.
-func (m *modelRig) name(bucket string) string { return bucketName(fmt.Sprintf("%s-%04d", bucket, m.n)) }
+func (m *modelRig) name(bucket string) string {
+	return bucketName(fmt.Sprintf("%s-%d-%04d", bucket, m.lane, m.n))
+}
 
 // history runs one history in new buckets.
 func (m *modelRig) history(t *rapid.T) *runner.Machine {
@@ -244,7 +285,7 @@ func (m *modelRig) request(r runner.Request) (*http.Request, error) {
 	u := upload{body: r.Body, framing: modelFramings[r.Mode]}
 	if u.trailed() && r.Algorithm != "CRC32" { // the only one that upload makes
 		u.framing = unsigned
-		req.Header.Set("X-Amz-Checksum-"+r.Algorithm, model.SumOf(r.Algorithm, r.Body))
+		req.Header.Set("X-Amz-Checksum-"+r.Algorithm, s3op.SumOf(r.Algorithm, r.Body))
 	}
 	payload := u.declare(req.Header)
 	req.Header.Set("X-Amz-Content-Sha256", payload)

@@ -25,6 +25,15 @@ func TestAnyTag(t *testing.T) {
 		g.head("/bucket/k", "If-Match", "*").want(t, 200, "")
 		g.put("/bucket/copy", nil, s3.HeaderCopySource, "bucket/k", s3.HeaderCopySourceIfMatch, "*").want(t, 200, "")
 		g.get("/bucket/none", "If-Match", "*").want(t, 404, "NoSuchKey")
+		g.put("/bucket/source", []byte("new")).want(t, 200, "")
+		for name, write := range conditionalWrites {
+			if r := write(g, "/bucket/k", []string{"If-Match", "*"}); r.status/100 != 2 {
+				t.Errorf("%s under If-Match: *: %d %s", name, r.status, r.code)
+			}
+			if r := write(g, "/bucket/none", []string{"If-Match", "*"}); r.status != 404 && r.status != 412 {
+				t.Errorf("%s of nothing under If-Match: *: %d %s", name, r.status, r.code)
+			}
+		}
 		g.delete("/bucket/k", "If-Match", "*").want(t, 204, "")
 		g.get("/bucket/k").want(t, 404, "NoSuchKey")
 	}

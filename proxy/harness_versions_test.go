@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"ssegw/proxy/model"
+	"ssegw/proxy/model/s3op"
 )
 
 // nullVersion is the ID of what is written while versions are not kept.
@@ -45,7 +45,7 @@ func (u *memUpstream) keep(w http.ResponseWriter, bucket, key string, o *memObje
 	if status := u.versioning[bucket]; status != "" {
 		all := slices.Clone(u.all(bucket, key))
 		o.id = nullVersion
-		if status == model.Enabled {
+		if status == s3op.Enabled {
 			u.lastVersion++
 			o.id = fmt.Sprintf("version-%04d", u.lastVersion)
 		} else {

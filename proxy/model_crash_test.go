@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"ssegw/proxy/model/s3op"
+
 	"pgregory.net/rapid"
 
 	"ssegw/kms/kmstest"
@@ -79,7 +81,7 @@ func newCrashing(outer *testing.T, t rapid.TB, kes *kmstest.Server) (*crashing, 
 	all := &scope{TB: outer}
 	gw := newModelGateway(all, kes)
 	m := &crashing{Machine: runner.New(t, modelConfig, gw, gw), gw: gw}
-	m.Instead = func(op model.Op) bool { return m.doom != nil && m.crashed(op) }
+	m.Instead = func(op s3op.Op) bool { return m.doom != nil && m.crashed(op) }
 	return m, all.end
 }
 
@@ -142,169 +144,169 @@ func randomCrashes(t *testing.T, kes *kmstest.Server, long time.Duration) (opera
 // crashCase is an operation, and what comes before it.
 type crashCase struct {
 	name    string
-	prepare func(m *crashing) model.Op
+	prepare func(m *crashing) s3op.Op
 }
 
 var (
-	crashed      = model.Name{Bucket: testBucket, Key: "k"}
-	crashedOther = model.Name{Bucket: "other", Key: "a//b"}
-	askS3        = model.Sealing{Scheme: model.S3}
-	askCustomer  = model.Sealing{Scheme: model.Customer, KeyName: "c"}
+	crashed      = s3op.Name{Bucket: testBucket, Key: "k"}
+	crashedOther = s3op.Name{Bucket: "other", Key: "a//b"}
+	askS3        = s3op.Sealing{Scheme: s3op.S3}
+	askCustomer  = s3op.Sealing{Scheme: s3op.Customer, KeyName: "c"}
 )
 
 var crashCases = []crashCase{
-	{"a PUT that is sealed", func(m *crashing) model.Op { return m.putFirst(70_000, askS3) }},
-	{"a PUT in plaintext over a sealed object", func(m *crashing) model.Op {
+	{"a PUT that is sealed", func(m *crashing) s3op.Op { return m.putFirst(70_000, askS3) }},
+	{"a PUT in plaintext over a sealed object", func(m *crashing) s3op.Op {
 		m.putFirst(1000, askS3)
-		return model.Put{Name: crashed, Body: m.Body(70_000)}
+		return s3op.Put{Name: crashed, Body: m.Body(70_000)}
 	}},
-	{"a PUT that is streamed", func(m *crashing) model.Op {
+	{"a PUT that is streamed", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
-		return runner.Framed{Op: model.Put{Name: crashed, Body: m.Body(1<<20 + 1), Ask: askS3, Sum: "CRC32", Tags: map[string]string{"a": "1"}}, Mode: runner.Trailer}
+		return runner.Framed{Op: s3op.Put{Name: crashed, Body: m.Body(1<<20 + 1), Ask: askS3, Sum: "CRC32", Tags: map[string]string{"a": "1"}}, Mode: runner.Trailer}
 	}},
-	{"a PUT that is larger than one request", func(m *crashing) model.Op {
+	{"a PUT that is larger than one request", func(m *crashing) s3op.Op {
 		m.gw.store.maxPut, m.gw.g.bounds.maxPut, m.gw.g.bounds.putPart = 100_000, 100_000, 70_000
 		m.putFirst(10, askS3)
-		return model.Put{Name: crashed, Body: m.Body(200_000), Ask: askS3}
+		return s3op.Put{Name: crashed, Body: m.Body(200_000), Ask: askS3}
 	}},
-	{"a PUT with a condition", func(m *crashing) model.Op {
+	{"a PUT with a condition", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
-		return model.Put{Name: crashed, Body: m.Body(1000), Ask: askS3, If: model.Condition{Match: m.World.Object(crashed).ETag}}
+		return s3op.Put{Name: crashed, Body: m.Body(1000), Ask: askS3, If: s3op.Condition{Match: m.World.Object(crashed).ETag}}
 	}},
-	{"Create, sealed", func(*crashing) model.Op { return model.Create{Name: crashed, Ask: askS3} }},
-	{"Create, SSE-C", func(*crashing) model.Op { return model.Create{Name: crashed, Ask: askCustomer} }},
-	{"Create, plaintext", func(*crashing) model.Op { return model.Create{Name: crashed} }},
-	{"UploadPart", func(m *crashing) model.Op {
-		return model.UploadPart{ID: m.create(askS3), Number: 1, Body: m.Body(2000)}
+	{"Create, sealed", func(*crashing) s3op.Op { return s3op.Create{Name: crashed, Ask: askS3} }},
+	{"Create, SSE-C", func(*crashing) s3op.Op { return s3op.Create{Name: crashed, Ask: askCustomer} }},
+	{"Create, plaintext", func(*crashing) s3op.Op { return s3op.Create{Name: crashed} }},
+	{"UploadPart", func(m *crashing) s3op.Op {
+		return s3op.UploadPart{ID: m.create(askS3), Number: 1, Body: m.Body(2000)}
 	}},
-	{"UploadPart, again", func(m *crashing) model.Op {
+	{"UploadPart, again", func(m *crashing) s3op.Op {
 		id := m.create(askS3)
-		m.Step(model.UploadPart{ID: id, Number: 1, Body: m.Body(1000)})
-		return model.UploadPart{ID: id, Number: 1, Body: m.Body(2000)}
+		m.Step(s3op.UploadPart{ID: id, Number: 1, Body: m.Body(1000)})
+		return s3op.UploadPart{ID: id, Number: 1, Body: m.Body(2000)}
 	}},
-	{"UploadPart, staged again", func(m *crashing) model.Op {
+	{"UploadPart, staged again", func(m *crashing) s3op.Op {
 		id := m.create(askCustomer)
-		m.Step(model.UploadPart{ID: id, Number: 1, Body: m.Body(100)})
-		return model.UploadPart{ID: id, Number: 1, Body: m.Body(90)}
+		m.Step(s3op.UploadPart{ID: id, Number: 1, Body: m.Body(100)})
+		return s3op.UploadPart{ID: id, Number: 1, Body: m.Body(90)}
 	}},
-	{"UploadPart, plaintext again", func(m *crashing) model.Op {
-		id := m.create(model.Sealing{})
-		m.Step(model.UploadPart{ID: id, Number: 1, Body: m.Body(100)})
-		return model.UploadPart{ID: id, Number: 1, Body: m.Body(90)}
+	{"UploadPart, plaintext again", func(m *crashing) s3op.Op {
+		id := m.create(s3op.Sealing{})
+		m.Step(s3op.UploadPart{ID: id, Number: 1, Body: m.Body(100)})
+		return s3op.UploadPart{ID: id, Number: 1, Body: m.Body(90)}
 	}},
-	{"UploadPartCopy", func(m *crashing) model.Op {
+	{"UploadPartCopy", func(m *crashing) s3op.Op {
 		m.putFirst(2000, askCustomer)
-		return model.UploadPartCopy{ID: m.create(askS3), Number: 2, From: crashed, Key: "c"}
+		return s3op.UploadPartCopy{ID: m.create(askS3), Number: 2, From: crashed, Key: "c"}
 	}},
-	{"UploadPartCopy, plaintext", func(m *crashing) model.Op {
-		m.putFirst(2000, model.Sealing{})
-		return model.UploadPartCopy{ID: m.create(model.Sealing{}), Number: 2, From: crashed}
+	{"UploadPartCopy, plaintext", func(m *crashing) s3op.Op {
+		m.putFirst(2000, s3op.Sealing{})
+		return s3op.UploadPartCopy{ID: m.create(s3op.Sealing{}), Number: 2, From: crashed}
 	}},
-	{"Complete", func(m *crashing) model.Op { return m.complete2(askS3) }},
-	{"Complete, plaintext", func(m *crashing) model.Op { return m.complete2(model.Sealing{}) }},
-	{"Complete, staged", func(m *crashing) model.Op {
+	{"Complete", func(m *crashing) s3op.Op { return m.complete2(askS3) }},
+	{"Complete, plaintext", func(m *crashing) s3op.Op { return m.complete2(s3op.Sealing{}) }},
+	{"Complete, staged", func(m *crashing) s3op.Op {
 		id := m.create(askS3)
-		a := m.Step(model.UploadPart{ID: id, Number: 3, Body: m.Body(10)})
-		return model.Complete{ID: id, Listed: []model.Listed{{Number: 3, ETag: a.ETag}}}
+		a := m.Step(s3op.UploadPart{ID: id, Number: 3, Body: m.Body(10)})
+		return s3op.Complete{ID: id, Listed: []s3op.Listed{{Number: 3, ETag: a.ETag}}}
 	}},
-	{"Complete over an object, with a condition", func(m *crashing) model.Op {
+	{"Complete over an object, with a condition", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
 		op := m.complete2(askS3)
 		op.If.Match = m.World.Object(crashed).ETag
 		return op
 	}},
-	{"Abort", func(m *crashing) model.Op { return model.Abort{ID: m.complete2(askS3).ID} }},
-	{"a copy to another key", func(m *crashing) model.Op {
+	{"Abort", func(m *crashing) s3op.Op { return s3op.Abort{ID: m.complete2(askS3).ID} }},
+	{"a copy to another key", func(m *crashing) s3op.Op {
 		m.putFirst(70_000, askS3)
-		return model.Copy{From: crashed, To: crashedOther, Ask: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}
+		return s3op.Copy{From: crashed, To: crashedOther, Ask: s3op.Sealing{Scheme: s3op.KMS, KeyName: otherModelKey}}
 	}},
-	{"a copy onto itself", func(m *crashing) model.Op {
+	{"a copy onto itself", func(m *crashing) s3op.Op {
 		m.putFirst(70_000, askS3)
-		return model.Copy{From: crashed, To: crashed, Replace: true, Meta: map[string]string{"x-amz-meta-a": "2"}}
+		return s3op.Copy{From: crashed, To: crashed, Replace: true, Meta: map[string]string{"x-amz-meta-a": "2"}}
 	}},
-	{"a copy of plaintext onto itself", func(m *crashing) model.Op {
-		m.putFirst(70_000, model.Sealing{})
-		return model.Copy{From: crashed, To: crashed, Ask: askS3}
+	{"a copy of plaintext onto itself", func(m *crashing) s3op.Op {
+		m.putFirst(70_000, s3op.Sealing{})
+		return s3op.Copy{From: crashed, To: crashed, Ask: askS3}
 	}},
-	{"a copy with a condition", func(m *crashing) model.Op {
+	{"a copy with a condition", func(m *crashing) s3op.Op {
 		m.putFirst(70_000, askS3)
-		return model.Copy{From: crashed, To: crashedOther, If: model.Condition{NoneMatch: "*"}}
+		return s3op.Copy{From: crashed, To: crashedOther, If: s3op.Condition{NoneMatch: "*"}}
 	}},
-	{"a large copy", func(m *crashing) model.Op {
+	{"a large copy", func(m *crashing) s3op.Op {
 		m.gw.g.bounds.maxCopy, m.gw.g.bounds.copyRange = 60_000, 30_000
 		m.putFirst(70_000, askS3)
-		return model.Copy{From: crashed, To: crashedOther, Retag: true, Tags: map[string]string{"b": "2"}}
+		return s3op.Copy{From: crashed, To: crashedOther, Retag: true, Tags: map[string]string{"b": "2"}}
 	}},
-	{"Delete", func(m *crashing) model.Op {
+	{"Delete", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
-		return model.Delete{Name: crashed, Size: -1, If: model.Condition{Match: m.World.Object(crashed).ETag}}
+		return s3op.Delete{Name: crashed, Size: -1, If: s3op.Condition{Match: m.World.Object(crashed).ETag}}
 	}},
-	{"DeleteObjects", func(m *crashing) model.Op {
+	{"DeleteObjects", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
-		m.Step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10)})
-		return model.DeleteMany{Bucket: testBucket, Objects: []model.Name{crashed, {Bucket: testBucket, Key: "p+q"}}}
+		m.Step(s3op.Put{Name: s3op.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10)})
+		return s3op.DeleteMany{Bucket: testBucket, Objects: []s3op.Name{crashed, {Bucket: testBucket, Key: "p+q"}}}
 	}},
-	{"tags", func(m *crashing) model.Op {
+	{"tags", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
-		return model.PutTags{Name: crashed, Tags: map[string]string{"a": "2"}}
+		return s3op.PutTags{Name: crashed, Tags: map[string]string{"a": "2"}}
 	}},
-	{"tags that are removed", func(m *crashing) model.Op {
+	{"tags that are removed", func(m *crashing) s3op.Op {
 		m.putFirst(10, askS3)
-		return model.PutTags{Name: crashed}
+		return s3op.PutTags{Name: crashed}
 	}},
-	{"a rule", func(*crashing) model.Op {
-		return model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: askS3, BlockCustomer: true}}
+	{"a rule", func(*crashing) s3op.Op {
+		return s3op.PutRule{Bucket: testBucket, Rule: s3op.Rule{Sealing: askS3, BlockCustomer: true}}
 	}},
-	{"another rule", func(m *crashing) model.Op {
+	{"another rule", func(m *crashing) s3op.Op {
 		m.rule(askS3)
-		m.putFirst(10, model.Sealing{})
-		return model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}}
+		m.putFirst(10, s3op.Sealing{})
+		return s3op.PutRule{Bucket: testBucket, Rule: s3op.Rule{Sealing: s3op.Sealing{Scheme: s3op.KMS, KeyName: otherModelKey}}}
 	}},
-	{"a rule that ends", func(m *crashing) model.Op {
+	{"a rule that ends", func(m *crashing) s3op.Op {
 		m.rule(askS3)
-		return model.DeleteRule{Bucket: testBucket}
+		return s3op.DeleteRule{Bucket: testBucket}
 	}},
-	{"an update of the encryption", func(m *crashing) model.Op {
+	{"an update of the encryption", func(m *crashing) s3op.Op {
 		m.putFirst(70_000, askS3)
-		return model.Update{Name: crashed, Key: otherModelKey}
+		return s3op.Update{Name: crashed, Key: otherModelKey}
 	}},
-	{"an encrypt job", func(m *crashing) model.Op {
-		m.putFirst(70_000, model.Sealing{})
-		m.Step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10), Tags: map[string]string{"a": "1"}})
+	{"an encrypt job", func(m *crashing) s3op.Op {
+		m.putFirst(70_000, s3op.Sealing{})
+		m.Step(s3op.Put{Name: s3op.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10), Tags: map[string]string{"a": "1"}})
 		m.rule(askS3)
-		return model.EncryptJob{Bucket: testBucket}
+		return s3op.EncryptJob{Bucket: testBucket}
 	}},
-	{"a rekey job", func(m *crashing) model.Op {
+	{"a rekey job", func(m *crashing) s3op.Op {
 		m.putFirst(70_000, askS3)
-		m.Step(model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10), Ask: model.Sealing{Scheme: model.KMS}})
-		return model.RekeyJob{Bucket: testBucket, Key: otherModelKey}
+		m.Step(s3op.Put{Name: s3op.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(10), Ask: s3op.Sealing{Scheme: s3op.KMS}})
+		return s3op.RekeyJob{Bucket: testBucket, Key: otherModelKey}
 	}},
 }
 
 // putFirst puts an object where the operation finds it, and returns a PUT that
 // replaces it.
-func (m *crashing) putFirst(size int, ask model.Sealing) model.Op {
-	m.Step(model.Put{Name: crashed, Body: m.Body(size), Ask: ask, Tags: map[string]string{"a": "1"}, Meta: map[string]string{"x-amz-meta-a": "1"}})
-	return model.Put{Name: crashed, Body: m.Body(size), Ask: ask}
+func (m *crashing) putFirst(size int, ask s3op.Sealing) s3op.Op {
+	m.Step(s3op.Put{Name: crashed, Body: m.Body(size), Ask: ask, Tags: map[string]string{"a": "1"}, Meta: map[string]string{"x-amz-meta-a": "1"}})
+	return s3op.Put{Name: crashed, Body: m.Body(size), Ask: ask}
 }
 
-func (m *crashing) rule(s model.Sealing) {
-	m.Step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: s}})
+func (m *crashing) rule(s s3op.Sealing) {
+	m.Step(s3op.PutRule{Bucket: testBucket, Rule: s3op.Rule{Sealing: s}})
 }
 
-func (m *crashing) create(ask model.Sealing) string {
-	a := m.Step(model.Create{Name: crashed, Ask: ask, Meta: map[string]string{"x-amz-meta-a": "1"}, Tags: map[string]string{"a": "1"}})
+func (m *crashing) create(ask s3op.Sealing) string {
+	a := m.Step(s3op.Create{Name: crashed, Ask: ask, Meta: map[string]string{"x-amz-meta-a": "1"}, Tags: map[string]string{"a": "1"}})
 	m.IDs = append(m.IDs, a.UploadID)
 	return a.UploadID
 }
 
 // complete2 uploads three parts, one of them twice, and returns a Complete.
-func (m *crashing) complete2(ask model.Sealing) model.Complete {
-	op := model.Complete{ID: m.create(ask)}
-	m.Step(model.UploadPart{ID: op.ID, Number: 1, Body: m.Body(1500)})
+func (m *crashing) complete2(ask s3op.Sealing) s3op.Complete {
+	op := s3op.Complete{ID: m.create(ask)}
+	m.Step(s3op.UploadPart{ID: op.ID, Number: 1, Body: m.Body(1500)})
 	for i, size := range []int{2000, 1000, 20} {
-		a := m.Step(model.UploadPart{ID: op.ID, Number: i + 1, Body: m.Body(size)})
-		op.Listed = append(op.Listed, model.Listed{Number: i + 1, ETag: a.ETag})
+		a := m.Step(s3op.UploadPart{ID: op.ID, Number: i + 1, Body: m.Body(size)})
+		op.Listed = append(op.Listed, s3op.Listed{Number: i + 1, ETag: a.ETag})
 	}
 	return op
 }
@@ -312,9 +314,9 @@ func (m *crashing) complete2(ask model.Sealing) model.Complete {
 // crashed has an operation carried out by a gateway that meets its doom. It
 // checks what another gateway makes of that, and repeats the operation. It
 // reports false for an operation that a gateway does not carry out.
-func (m *crashing) crashed(op model.Op) bool {
+func (m *crashing) crashed(op s3op.Op) bool {
 	switch op.(type) {
-	case model.Plant, model.Restart, model.As, model.VerifyJob:
+	case s3op.Plant, s3op.Restart, s3op.As, s3op.VerifyJob:
 		return false
 	}
 	c := m.doom
@@ -356,7 +358,7 @@ func (m *crashing) sweep() {
 	}
 }
 
-func plainOp(op model.Op) model.Op {
+func plainOp(op s3op.Op) s3op.Op {
 	if f, ok := op.(runner.Framed); ok {
 		return f.Op
 	}
@@ -364,7 +366,7 @@ func plainOp(op model.Op) model.Op {
 }
 
 // settle compares the answer of an operation that went undisturbed.
-func (m *crashing) settle(op model.Op, a *model.Answer) {
+func (m *crashing) settle(op s3op.Op, a *s3op.Answer) {
 	if err := m.World.Step(plainOp(op), a); err != nil {
 		m.Fatalf("%T%+v: %v; %.500s", op, op, err, a.Body)
 	}
@@ -375,32 +377,32 @@ func (m *crashing) settle(op model.Op, a *model.Answer) {
 }
 
 // attempt has an operation carried out by a gateway that may be killed.
-func (m *crashing) attempt(op model.Op) (a *model.Answer) {
+func (m *crashing) attempt(op s3op.Op) (a *s3op.Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			text, isFailure := p.(string) // of a scope
 			if !isFailure {
 				panic(p)
 			}
-			a = &model.Answer{Code: text}
+			a = &s3op.Answer{Code: text}
 		}
 	}()
 	switch op.(type) {
-	case model.EncryptJob, model.RekeyJob:
+	case s3op.EncryptJob, s3op.RekeyJob:
 		return m.job(m.gw.g, op)
 	}
 	return m.Send(op)
 }
 
 // job runs a job until it ends, also one that a killed process has begun.
-func (m *crashing) job(g *testGateway, op model.Op) *model.Answer {
+func (m *crashing) job(g *testGateway, op s3op.Op) *s3op.Answer {
 	e := g.engine()
 	e.Times.Lapse = 10 * time.Millisecond
 	j := &jobs.Job{Kind: jobs.Encrypt}
 	switch op := op.(type) {
-	case model.EncryptJob:
+	case s3op.EncryptJob:
 		j.Bucket = op.Bucket
-	case model.RekeyJob:
+	case s3op.RekeyJob:
 		j.Kind, j.Bucket, j.Settings.Key = jobs.Rekey, op.Bucket, op.Key
 	}
 	ctx := g.t.Context()
@@ -414,16 +416,16 @@ func (m *crashing) job(g *testGateway, op model.Op) *model.Answer {
 			time.Sleep(e.Times.Lapse)
 			continue
 		case err != nil || created.Status != jobs.Finished:
-			return &model.Answer{Code: fmt.Sprint(err)}
+			return &s3op.Answer{Code: fmt.Sprint(err)}
 		}
 		n := counted(created)
-		return &model.Answer{Status: 200, Count: int(n[jobs.ResultSealed] + n[jobs.ResultRekeyed])}
+		return &s3op.Answer{Status: 200, Count: int(n[jobs.ResultSealed] + n[jobs.ResultRekeyed])}
 	}
 }
 
 // refuses reports whether the model refuses an operation in that way.
-func (m *crashing) refuses(op model.Op, a *model.Answer) bool {
-	for _, r := range op.Rights(m.World) {
+func (m *crashing) refuses(op s3op.Op, a *s3op.Answer) bool {
+	for _, r := range m.World.Rights(op) {
 		if r.Status == a.Status && r.Then == nil {
 			return true
 		}
@@ -433,7 +435,7 @@ func (m *crashing) refuses(op model.Op, a *model.Answer) bool {
 
 // resolve finds out whether an operation of a killed gateway was carried out,
 // and makes the model follow. a is what the client got.
-func (m *crashing) resolve(op model.Op, a *model.Answer) {
+func (m *crashing) resolve(op s3op.Op, a *s3op.Answer) {
 	old := m.World
 	worlds := []*model.World{old}
 	after := m.carriedOut(op)
@@ -441,11 +443,11 @@ func (m *crashing) resolve(op model.Op, a *model.Answer) {
 		worlds = append(worlds, after)
 	}
 	switch op := plainOp(op).(type) {
-	case model.UploadPart:
+	case s3op.UploadPart:
 		worlds = append(worlds, withoutPart(old, op.ID, op.Number))
-	case model.UploadPartCopy:
+	case s3op.UploadPartCopy:
 		worlds = append(worlds, withoutPart(old, op.ID, op.Number))
-	case model.DeleteMany, model.EncryptJob, model.RekeyJob:
+	case s3op.DeleteMany, s3op.EncryptJob, s3op.RekeyJob:
 		worlds = m.mixtures(worlds)
 	}
 	if a.Status >= 200 && a.Status < 300 && after != nil { // what a client was told stays
@@ -465,31 +467,31 @@ func (m *crashing) resolve(op model.Op, a *model.Answer) {
 
 // carriedOut returns the world after an operation whose answer is lost, or nil
 // if the operation has no effect.
-func (m *crashing) carriedOut(op model.Op) *model.World {
+func (m *crashing) carriedOut(op s3op.Op) *model.World {
 	after := m.World.Clone()
-	rights := plainOp(op).Rights(after)
+	rights := after.Rights(plainOp(op))
 	r := rights[len(rights)-1]
 	if r.Status >= 300 || r.Then == nil {
 		return nil
 	}
-	a := &model.Answer{}
+	a := &s3op.Answer{}
 	switch op := plainOp(op).(type) {
-	case model.Create:
+	case s3op.Create:
 		if a.UploadID = m.newUpload(op); a.UploadID == "" {
 			return nil
 		}
 		m.IDs = append(m.IDs, a.UploadID)
-	case model.UploadPart:
+	case s3op.UploadPart:
 		a.ETag = m.partTag(op.ID, op.Number)
-	case model.UploadPartCopy:
+	case s3op.UploadPartCopy:
 		a.ETag = m.partTag(op.ID, op.Number)
-	case model.DeleteMany:
+	case s3op.DeleteMany:
 		for _, n := range op.Objects {
-			a.Entries = append(a.Entries, model.Entry{Key: n.Key, ID: n.Version})
+			a.Entries = append(a.Entries, s3op.Entry{Key: n.Key, ID: n.Version})
 		}
 	}
 	r.Then(a)
-	if c, ok := op.(model.Complete); ok {
+	if c, ok := op.(s3op.Complete); ok {
 		n := after.Uploads[c.ID].Name
 		after.Uploads[c.ID].Done.ETag = m.gw.g.head(pathOf(n), customerPairs(customerOf(after, n))...).header.Get("ETag")
 	}
@@ -497,12 +499,12 @@ func (m *crashing) carriedOut(op model.Op) *model.World {
 }
 
 // newUpload returns the ID of an upload that the model does not know.
-func (m *crashing) newUpload(op model.Create) string {
+func (m *crashing) newUpload(op s3op.Create) string {
 	customer := ""
-	if op.Ask.Scheme == model.Customer {
+	if op.Ask.Scheme == s3op.Customer {
 		customer = op.Ask.KeyName
 	}
-	for _, e := range m.Send(model.ListUploads{Bucket: op.Bucket}).Entries {
+	for _, e := range m.Send(s3op.ListUploads{Bucket: op.Bucket}).Entries {
 		u := &testUpload{g: m.gw.g, path: pathOf(op.Name), id: e.ID, read: customerPairs(customer)}
 		if e.Key == op.Key && m.World.Uploads[e.ID] == nil && m.gw.g.do(u.request(http.MethodGet, 0, nil)).status == 200 {
 			return e.ID
@@ -512,7 +514,7 @@ func (m *crashing) newUpload(op model.Create) string {
 }
 
 func (m *crashing) partTag(id string, number int) string {
-	for _, e := range m.Send(model.ListParts{ID: id}).Entries {
+	for _, e := range m.Send(s3op.ListParts{ID: id}).Entries {
 		if e.Number == number {
 			return e.ETag
 		}
@@ -538,7 +540,7 @@ func (m *crashing) mixtures(worlds []*model.World) []*model.World {
 	after := worlds[1]
 	for _, bucket := range modelBuckets {
 		for _, key := range modelConfig.Objects {
-			n := model.Name{Bucket: bucket, Key: key}
+			n := s3op.Name{Bucket: bucket, Key: key}
 			if sameVersions(m.World, after, n) {
 				continue
 			}
@@ -553,11 +555,11 @@ func (m *crashing) mixtures(worlds []*model.World) []*model.World {
 }
 
 // sameVersions reports whether two worlds have the same versions of a key.
-func sameVersions(a, b *model.World, n model.Name) bool {
+func sameVersions(a, b *model.World, n s3op.Name) bool {
 	return reflect.DeepEqual(a.Buckets[n.Bucket].Objects[n.Key], b.Buckets[n.Bucket].Objects[n.Key])
 }
 
-func pathOf(n model.Name) string { return "/" + n.Bucket + "/" + n.Key }
+func pathOf(n s3op.Name) string { return "/" + n.Bucket + "/" + n.Key }
 
 // customerPairs are the headers of a customer's key of that name.
 func customerPairs(key string) []string {
@@ -568,12 +570,12 @@ func customerPairs(key string) []string {
 }
 
 // repeat has the client repeat an operation, as SDKs do.
-func (m *crashing) repeat(op model.Op) {
-	var a *model.Answer
+func (m *crashing) repeat(op s3op.Op) {
+	var a *s3op.Answer
 	switch op.(type) {
-	case model.EncryptJob, model.RekeyJob:
+	case s3op.EncryptJob, s3op.RekeyJob:
 		a = m.job(m.gw.g, op)
-		if rights := op.Rights(m.World); a.Status == rights[0].Status { // its count has a share of before the crash
+		if rights := m.World.Rights(op); a.Status == rights[0].Status { // its count has a share of before the crash
 			rights[0].Then(a)
 			m.Relearn()
 			return
@@ -588,7 +590,7 @@ func (m *crashing) repeat(op model.Op) {
 // model. Uploads that no client knows are aborted.
 func (m *crashing) differs() error {
 	var wrong []error
-	check := func(op model.Op) {
+	check := func(op s3op.Op) {
 		a := m.Send(op)
 		if err := m.World.Step(op, a); err != nil {
 			wrong = append(wrong, fmt.Errorf("%T%+v: %w", op, op, err))
@@ -596,26 +598,26 @@ func (m *crashing) differs() error {
 	}
 	for _, bucket := range modelBuckets {
 		m.abortStrays(bucket)
-		check(model.GetRule{Bucket: bucket})
+		check(s3op.GetRule{Bucket: bucket})
 		for _, key := range modelConfig.Objects {
-			n := model.Name{Bucket: bucket, Key: key}
-			check(model.Get{Name: n, Key: customerOf(m.World, n)})
-			check(model.Get{Name: n, Key: customerOf(m.World, n), Head: true})
-			check(model.GetTags{Name: n})
+			n := s3op.Name{Bucket: bucket, Key: key}
+			check(s3op.Get{Name: n, Key: customerOf(m.World, n)})
+			check(s3op.Get{Name: n, Key: customerOf(m.World, n), Head: true})
+			check(s3op.GetTags{Name: n})
 		}
-		check(model.List{Bucket: bucket, Max: 1000})
-		check(model.ListUploads{Bucket: bucket})
+		check(s3op.List{Bucket: bucket, Max: 1000})
+		check(s3op.ListUploads{Bucket: bucket})
 	}
 	for _, id := range m.IDs {
 		if m.World.Uploads[id] != nil {
-			check(model.ListParts{ID: id})
+			check(s3op.ListParts{ID: id})
 		}
 	}
 	return errors.Join(wrong...)
 }
 
-func customerOf(w *model.World, n model.Name) string {
-	if o := w.Object(n); o != nil && o.Scheme == model.Customer {
+func customerOf(w *model.World, n s3op.Name) string {
+	if o := w.Object(n); o != nil && o.Scheme == s3op.Customer {
 		return o.KeyName
 	}
 	return ""
@@ -624,7 +626,7 @@ func customerOf(w *model.World, n model.Name) string {
 // abortStrays aborts the uploads that clients see and do not know. Those that
 // the gateway began for itself are among them.
 func (m *crashing) abortStrays(bucket string) {
-	for _, e := range m.Send(model.ListUploads{Bucket: bucket}).Entries {
+	for _, e := range m.Send(s3op.ListUploads{Bucket: bucket}).Entries {
 		if slices.Contains(m.IDs, e.ID) {
 			continue
 		}
@@ -637,15 +639,15 @@ func (m *crashing) abortStrays(bucket string) {
 
 // searchBody fails if the store has a piece of the plaintext of a sealed write
 // anywhere.
-func (m *crashing) searchBody(op model.Op) {
-	var body model.Body
+func (m *crashing) searchBody(op s3op.Op) {
+	var body s3op.Body
 	switch op := plainOp(op).(type) {
-	case model.Put:
-		if o := m.World.Object(op.Name); o != nil && o.Scheme != model.Plain && bytes.Equal(o.Body, op.Body) {
+	case s3op.Put:
+		if o := m.World.Object(op.Name); o != nil && o.Scheme != s3op.Plain && bytes.Equal(o.Body, op.Body) {
 			body = op.Body
 		}
-	case model.UploadPart:
-		if m.World.Uploads[op.ID].Scheme != model.Plain {
+	case s3op.UploadPart:
+		if m.World.Uploads[op.ID].Scheme != s3op.Plain {
 			body = op.Body
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"ssegw/proxy/model/s3op"
+
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/model"
 	"ssegw/proxy/state"
@@ -69,22 +71,22 @@ var alwaysFresh = withTimes(func(times *state.Times) { times.MaxAge, times.Stale
 // begun is a Complete that a client is about to send.
 type begun struct {
 	world *model.World
-	op    model.Complete
+	op    s3op.Complete
 }
 
 // liveALittle makes objects, rules, jobs and uploads.
 func (m *crashing) liveALittle() begun {
-	m.putFirst(70_000, model.Sealing{})
+	m.putFirst(70_000, s3op.Sealing{})
 	m.rule(askS3)
-	m.Step(model.PutRule{Bucket: "other", Rule: model.Rule{Sealing: askS3}})
-	m.Step(model.EncryptJob{Bucket: testBucket})
+	m.Step(s3op.PutRule{Bucket: "other", Rule: s3op.Rule{Sealing: askS3}})
+	m.Step(s3op.EncryptJob{Bucket: testBucket})
 	m.Relearn()
-	m.Step(model.RekeyJob{Bucket: testBucket, Key: otherModelKey})
+	m.Step(s3op.RekeyJob{Bucket: testBucket, Key: otherModelKey})
 	m.Relearn()
 	m.Step(m.complete2(askS3))
-	m.Step(model.Put{Name: crashedOther, Body: m.Body(2000)})
-	m.Step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.KMS, KeyName: otherModelKey}}})
-	op := m.complete2(model.Sealing{})
+	m.Step(s3op.Put{Name: crashedOther, Body: m.Body(2000)})
+	m.Step(s3op.PutRule{Bucket: testBucket, Rule: s3op.Rule{Sealing: s3op.Sealing{Scheme: s3op.KMS, KeyName: otherModelKey}}})
+	op := m.complete2(s3op.Sealing{})
 	return begun{m.World, op}
 }
 
@@ -100,9 +102,9 @@ func startedAnyway(t *testing.T, store *memUpstream, kes *kmstest.Server) *testG
 // rightOrNothing compares what a gateway does with the model. Refusals are
 // right, too. If old is true, the gateway may know older rules. It reports whether the
 // upload was completed.
-func (m *crashing) rightOrNothing(what string, complete model.Complete, old bool) bool {
+func (m *crashing) rightOrNothing(what string, complete s3op.Complete, old bool) bool {
 	m.Helper()
-	check := func(op model.Op) bool {
+	check := func(op s3op.Op) bool {
 		a := m.Send(op)
 		if a.Status >= 300 || a.Status == 0 {
 			return false
@@ -113,10 +115,10 @@ func (m *crashing) rightOrNothing(what string, complete model.Complete, old bool
 		return true
 	}
 	for _, n := range m.Names() {
-		check(model.Get{Name: n})
-		check(model.Get{Name: n, Head: true})
+		check(s3op.Get{Name: n})
+		check(s3op.Get{Name: n, Head: true})
 	}
-	put := model.Put{Name: model.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(1000)}
+	put := s3op.Put{Name: s3op.Name{Bucket: testBucket, Key: "p+q"}, Body: m.Body(1000)}
 	a := m.Send(put)
 	stored := m.gw.store.look(put.Bucket, put.Key)
 	if stored != nil && !isSealed(stored) && !old {
@@ -128,7 +130,7 @@ func (m *crashing) rightOrNothing(what string, complete model.Complete, old bool
 	if err := m.World.Step(complete, a); err != nil {
 		m.Errorf("%s: %T: %v", what, complete, err)
 	}
-	if n := m.World.Uploads[complete.ID].Name; !check(model.Get{Name: n}) || !isSealed(m.gw.store.look(n.Bucket, n.Key)) {
+	if n := m.World.Uploads[complete.ID].Name; !check(s3op.Get{Name: n}) || !isSealed(m.gw.store.look(n.Bucket, n.Key)) {
 		m.Errorf("%s: the completed object is not served, or not sealed", what)
 	}
 	return true

@@ -14,11 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"ssegw/proxy/model/s3op"
+
 	"pgregory.net/rapid"
 
 	"ssegw/kms/kmstest"
 	"ssegw/proxy/jobs"
-	"ssegw/proxy/model"
 	"ssegw/proxy/model/runner"
 	"ssegw/proxy/s3"
 	"ssegw/proxy/state"
@@ -88,10 +89,10 @@ var modelBuckets = []string{testBucket, "other"}
 // modelConfig is how the histories of this package are drawn. Parts have other
 // limits here, and so histories with large parts are rare.
 var modelConfig = runner.Config{
-	Config: model.Config{
+	Config: s3op.Config{
 		DefaultKey: kmstest.DefaultKey, MinPart: smallestPart,
 		Keys: map[string]bool{kmstest.DefaultKey: true, otherModelKey: true},
-		Limits: map[string]model.Limit{
+		Limits: map[string]s3op.Limit{
 			"reader":  {Buckets: modelBuckets, Keys: []string{kmstest.DefaultKey, otherModelKey}, ReadOnly: true},
 			"limited": {Buckets: modelBuckets[:1], Keys: []string{otherModelKey}},
 		},
@@ -266,7 +267,7 @@ func modelLies(g *modelGateway, t *rapid.T) *runner.Machine {
 	config := modelConfig
 	config.Buckets, config.Objects = []string{testBucket}, liedKeys[1:4]
 	m := runner.New(t, config, g, g)
-	m.Step(model.PutRule{Bucket: testBucket, Rule: model.Rule{Sealing: model.Sealing{Scheme: model.S3}}})
+	m.Step(s3op.PutRule{Bucket: testBucket, Rule: s3op.Rule{Sealing: s3op.Sealing{Scheme: s3op.S3}}})
 	l := &liar{}
 	for range rapid.IntRange(1, 150).Draw(t, "answers") {
 		kind := 0 // an honest answer
@@ -280,7 +281,7 @@ func modelLies(g *modelGateway, t *rapid.T) *runner.Machine {
 	m.RunLied(t)
 	g.store.unhook()
 	for _, n := range m.Names() {
-		m.Step(model.Get{Name: n, Key: m.CustomerKey(n)})
+		m.Step(s3op.Get{Name: n, Key: m.CustomerKey(n)})
 	}
 	g.alive.end()
 	m.Tried(func(body []byte) {
@@ -321,7 +322,7 @@ func (m *modelGateway) deceive(h *runner.Machine) {
 		}
 		refuse := func(what string) {
 			for _, head := range []bool{false, true} {
-				op := model.Get{Name: n, Key: h.CustomerKey(n), Head: head}
+				op := s3op.Get{Name: n, Key: h.CustomerKey(n), Head: head}
 				if a := h.Send(op); a.Status == 200 {
 					if err := h.World.Step(op, a); err != nil {
 						h.Fatalf("%v is served with %s, HEAD: %t: %v", n, what, head, err)

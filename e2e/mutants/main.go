@@ -1,7 +1,8 @@
 // Command mutants puts faults into a copy of the gateway's source, one by one,
 // and runs the tests of the reference model against each: random histories,
-// concurrent histories, and crashes at every request to the store. A fault that
-// none of them finds is a gap. See docs/adr/0022-model.md.
+// also before a store that lies, concurrent histories, and crashes at every
+// request to the store. A fault that none of them finds is a gap. See
+// docs/adr/0022-model.md.
 //
 //	mutants [-limit 10m] [-run regexp] [-check]
 package main
@@ -152,7 +153,7 @@ func (m mutation) try(dir string, limit time.Duration, check bool) (r result, er
 
 // tests look for a fault in turn. The first round is short, since most faults
 // are found at once; each further one is longer.
-var tests = []string{"TestModel", "TestConcurrentHistories", "TestCrashes"}
+var tests = []string{"TestModel", "TestModelLies", "TestConcurrentHistories", "TestCrashes"}
 
 const firstRound = 10 * time.Second
 

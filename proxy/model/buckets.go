@@ -2,19 +2,15 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+
+	"ssegw/proxy/model/s3op"
 )
 
-// As is an operation of a client with a limited credential. The KMS is asked
-// for its keys while the operation is carried out.
-type As struct {
-	Op
-	Who string
-}
-
-func (s As) Rights(w *World) []Right {
+func (w *World) as(s s3op.As) []Right {
 	limit := w.Config.Limits[s.Who]
-	buckets, reads, root := reaches(s.Op)
+	buckets, reads, root := s3op.Reaches(s.Op)
 	var no refusals
 	for _, name := range buckets {
 		no.when(!slices.Contains(limit.Buckets, name), 403, "AccessDenied")
@@ -25,45 +21,15 @@ func (s As) Rights(w *World) []Right {
 	}
 	w.limit = &limit
 	defer func() { w.limit = nil }()
-	return s.Op.Rights(w)
+	return w.Rights(s.Op)
 }
 
-// reaches returns the buckets of an operation, whether it only reads, and
-// whether it needs the root credential.
-func reaches(op Op) (buckets []string, reads, root bool) {
-	switch op := op.(type) {
-	case Get:
-		return []string{op.Bucket}, true, false
-	case GetTags:
-		return []string{op.Bucket}, true, false
-	case List:
-		return []string{op.Bucket}, true, false
-	case Put:
-		return []string{op.Bucket}, false, false
-	case PutTags:
-		return []string{op.Bucket}, false, false
-	case Delete:
-		return []string{op.Bucket}, false, false
-	case Copy:
-		return []string{op.From.Bucket, op.To.Bucket}, false, false
-	case Update:
-		return []string{op.Bucket}, false, false
-	}
-	return nil, false, true
+func (w *World) putVersioning(p s3op.PutVersioning) []Right {
+	return []Right{{Status: 200, Then: func(*s3op.Answer) { w.Buckets[p.Bucket].Versioning = p.Status }}}
 }
 
-// PutVersioning is PutBucketVersioning.
-type PutVersioning struct{ Bucket, Status string }
-
-func (p PutVersioning) Rights(w *World) []Right {
-	return []Right{{Status: 200, Then: func(*Answer) { w.Buckets[p.Bucket].Versioning = p.Status }}}
-}
-
-// GetVersioning is GetBucketVersioning.
-type GetVersioning struct{ Bucket string }
-
-func (g GetVersioning) Rights(w *World) []Right {
-	return []Right{{Status: 200, Check: func(a *Answer) error {
+func (w *World) getVersioning(g s3op.GetVersioning) []Right {
+	return []Right{{Status: 200, Check: func(a *s3op.Answer) error {
 		if want := w.Buckets[g.Bucket].Versioning; a.Versioning != want {
 			return fmt.Errorf("versioning is %q, not %q", a.Versioning, want)
 		}
@@ -71,20 +37,14 @@ func (g GetVersioning) Rights(w *World) []Right {
 	}}}
 }
 
-// PutRule is PutBucketEncryption.
-type PutRule struct {
-	Bucket string
-	Rule   Rule
-}
-
-func (p PutRule) Rights(w *World) []Right {
+func (w *World) putRule(p s3op.PutRule) []Right {
 	b := w.Buckets[p.Bucket]
 	rule := p.Rule
 	var no refusals
-	if rule.Scheme == KMS && rule.KeyName != "" {
+	if rule.Scheme == s3op.KMS && rule.KeyName != "" {
 		w.refuseKey(&no, rule.Sealing)
 	}
-	return no.or(Right{Status: 200, Then: func(*Answer) {
+	return no.or(Right{Status: 200, Then: func(*s3op.Answer) {
 		if b.Rule == nil {
 			b.SealedOnly = w.isEmpty(p.Bucket)
 		}
@@ -95,32 +55,21 @@ func (p PutRule) Rights(w *World) []Right {
 // isEmpty reports whether a bucket has no objects, versions, markers and
 // uploads.
 func (w *World) isEmpty(bucket string) bool {
-	for _, all := range w.Buckets[bucket].Objects {
-		if len(all) > 0 {
-			return false
-		}
-	}
-	return len(w.open(bucket)) == 0
+	return len(w.open(bucket)) == 0 && len(w.all(bucket)) == 0
 }
 
-// DeleteRule is DeleteBucketEncryption.
-type DeleteRule struct{ Bucket string }
-
-func (d DeleteRule) Rights(w *World) []Right {
-	return []Right{{Status: 204, Then: func(*Answer) {
+func (w *World) deleteRule(d s3op.DeleteRule) []Right {
+	return []Right{{Status: 204, Then: func(*s3op.Answer) {
 		b := w.Buckets[d.Bucket]
 		b.Rule, b.SealedOnly = nil, false
 	}}}
 }
 
-// GetRule is GetBucketEncryption.
-type GetRule struct{ Bucket string }
-
-func (g GetRule) Rights(w *World) []Right {
+func (w *World) getRule(g s3op.GetRule) []Right {
 	rule := w.Buckets[g.Bucket].Rule
 	var no refusals
 	no.when(rule == nil, 404, "ServerSideEncryptionConfigurationNotFoundError")
-	return no.or(Right{Status: 200, Check: func(a *Answer) error {
+	return no.or(Right{Status: 200, Check: func(a *s3op.Answer) error {
 		if a.Rule == nil || *a.Rule != *rule {
 			return fmt.Errorf("the rule is %+v, not %+v", a.Rule, rule)
 		}
@@ -128,10 +77,15 @@ func (g GetRule) Rights(w *World) []Right {
 	}})
 }
 
+// all returns the versions and markers of a bucket.
+func (w *World) all(bucket string) []*s3op.Object {
+	return slices.Concat(slices.Collect(maps.Values(w.Buckets[bucket].Objects))...)
+}
+
 // latest returns the names of a bucket's objects that are so.
-func (w *World) latest(bucket string, so func(o *Object) bool) (all []Name) {
+func (w *World) latest(bucket string, so func(o *s3op.Object) bool) (all []s3op.Name) {
 	for _, key := range sorted(w.Buckets[bucket].Objects) {
-		n := Name{Bucket: bucket, Key: key}
+		n := s3op.Name{Bucket: bucket, Key: key}
 		if o := w.Object(n); o != nil && so(o) {
 			all = append(all, n)
 		}
@@ -139,37 +93,23 @@ func (w *World) latest(bucket string, so func(o *Object) bool) (all []Name) {
 	return all
 }
 
-// EncryptJob is `mc admin` or `ssegw encrypt` on a bucket with a rule: it seals
-// what is in plaintext. When nothing is, the bucket becomes sealed-only. In a
-// bucket that is sealed-only already, plaintext has no author to trust, and
-// stays. So do older versions.
-type EncryptJob struct{ Bucket string }
-
-func (e EncryptJob) Rights(w *World) []Right {
+func (w *World) encryptJob(e s3op.EncryptJob) []Right {
 	b := w.Buckets[e.Bucket]
 	if b.Rule == nil {
 		return []Right{{Status: 400}}
 	}
-	plain := w.latest(e.Bucket, func(o *Object) bool { return o.Scheme == Plain && !b.SealedOnly })
-	return []Right{{Status: 200, Check: counts(len(plain)), Then: func(*Answer) {
+	plain := w.latest(e.Bucket, func(o *s3op.Object) bool { return o.Scheme == s3op.Plain && !b.SealedOnly })
+	return []Right{{Status: 200, Check: counts(len(plain)), Then: func(*s3op.Answer) {
 		for _, n := range plain {
-			w.reseal(n, w.sealing(e.Bucket, Sealing{}, nil))
+			w.reseal(n, w.sealing(e.Bucket, s3op.Sealing{}, nil))
 		}
-		left := false
-		for _, all := range b.Objects {
-			left = left || slices.ContainsFunc(all, func(o *Object) bool { return o.Scheme == Plain && !o.Marker })
-		}
-		b.SealedOnly = b.SealedOnly || !left
+		b.SealedOnly = b.SealedOnly || !slices.ContainsFunc(w.all(e.Bucket), func(o *s3op.Object) bool { return o.Scheme == s3op.Plain && !o.Marker })
 	}}}
 }
 
-// RekeyJob is `ssegw rekey` on a bucket: what is sealed under the KMS gets
-// another key. Plaintext stays, and what is sealed under customers' keys.
-type RekeyJob struct{ Bucket, Key string }
-
-func (r RekeyJob) Rights(w *World) []Right {
-	changed := w.latest(r.Bucket, func(o *Object) bool { return (o.Scheme == S3 || o.Scheme == KMS) && o.KeyName != r.Key })
-	return []Right{{Status: 200, Check: counts(len(changed)), Then: func(*Answer) {
+func (w *World) rekeyJob(r s3op.RekeyJob) []Right {
+	changed := w.latest(r.Bucket, func(o *s3op.Object) bool { return (o.Scheme == s3op.S3 || o.Scheme == s3op.KMS) && o.KeyName != r.Key })
+	return []Right{{Status: 200, Check: counts(len(changed)), Then: func(*s3op.Answer) {
 		for _, n := range changed {
 			s := w.Object(n).Sealing
 			s.KeyName = r.Key
@@ -178,25 +118,14 @@ func (r RekeyJob) Rights(w *World) []Right {
 	}}}
 }
 
-// VerifyJob is `ssegw verify` on a bucket: it reads all sealed versions but
-// those under customers' keys.
-type VerifyJob struct{ Bucket string }
-
-func (v VerifyJob) Rights(w *World) []Right {
-	n := 0
-	for _, all := range w.Buckets[v.Bucket].Objects {
-		for _, o := range all {
-			if o.Scheme == S3 || o.Scheme == KMS {
-				n++
-			}
-		}
-	}
-	return []Right{{Status: 200, Check: counts(n)}}
+func (w *World) verifyJob(v s3op.VerifyJob) []Right {
+	sealed := slices.DeleteFunc(w.all(v.Bucket), func(o *s3op.Object) bool { return o.Scheme != s3op.S3 && o.Scheme != s3op.KMS })
+	return []Right{{Status: 200, Check: counts(len(sealed))}}
 }
 
 // counts checks how many objects a job changed, or verified.
-func counts(n int) func(*Answer) error {
-	return func(a *Answer) error {
+func counts(n int) func(*s3op.Answer) error {
+	return func(a *s3op.Answer) error {
 		if a.Count != n {
 			return fmt.Errorf("the job counts %d objects, not %d", a.Count, n)
 		}
@@ -204,8 +133,5 @@ func counts(n int) func(*Answer) error {
 	}
 }
 
-// Restart is another process of the gateway in place of the old one. Clients
-// notice nothing.
-type Restart struct{}
-
-func (Restart) Rights(*World) []Right { return []Right{{Status: 200}} }
+// restart is another process of the gateway: clients notice nothing.
+func (w *World) restart(s3op.Restart) []Right { return []Right{{Status: 200}} }

@@ -181,7 +181,9 @@ func (r *Reader) content(ctx context.Context, stored http.Header, parsed *sealer
 
 // StoreConditions replaces the ETags in the conditions of a write with those at
 // the store, which then evaluates the conditions atomically. If the object
-// changes in between, it has another ETag and the condition fails.
+// changes in between, it has another ETag and the condition fails. The "*" of
+// an If-Match becomes the ETag of the object, because some stores take it for
+// one.
 func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error {
 	for _, name := range [...]string{"If-Match", "If-None-Match"} {
 		value := header.Get(name)
@@ -189,7 +191,8 @@ func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error 
 		if name == "If-Match" && value != "" && strings.Join(list, "") == "" {
 			return s3.ErrPreconditionFailed // "" is the ETag of no object, and some stores ignore it
 		}
-		if value == "" || slices.Equal(list, []string{"*"}) || !slices.ContainsFunc(list, HasSuffix) {
+		anyTag := func(t string) bool { return t == "*" && name == "If-Match" }
+		if !slices.ContainsFunc(list, HasSuffix) && !slices.ContainsFunc(list, anyTag) {
 			continue
 		}
 		answer, err := r.current(ctx)
@@ -202,7 +205,7 @@ func (r *Reader) StoreConditions(ctx context.Context, header http.Header) error 
 		stored := strings.Trim(answer.Get("ETag"), `"`)
 		shown := strings.Trim(ShownTag(answer), `"`)
 		for i, t := range list {
-			if t == shown {
+			if t == shown || anyTag(t) {
 				list[i] = stored
 			}
 		}

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"pgregory.net/rapid"
+	"ssegw/proxy/model/s3op"
 
-	"ssegw/proxy/model"
+	"pgregory.net/rapid"
 )
 
 // pick draws one of several values. Shorter histories have the first.
@@ -21,12 +21,12 @@ func chance(t *rapid.T, what string, oneIn int) bool {
 
 func (m *Machine) drawBucket(t *rapid.T) string { return pick(t, "bucket", m.Buckets...) }
 
-func (m *Machine) drawName(t *rapid.T) model.Name {
-	return model.Name{Bucket: m.drawBucket(t), Key: pick(t, "key", m.Objects...)}
+func (m *Machine) drawName(t *rapid.T) s3op.Name {
+	return s3op.Name{Bucket: m.drawBucket(t), Key: pick(t, "key", m.Objects...)}
 }
 
 // drawObject draws the name of an object, if there is one.
-func (m *Machine) drawObject(t *rapid.T) model.Name {
+func (m *Machine) drawObject(t *rapid.T) s3op.Name {
 	names := m.Names()
 	if len(names) == 0 || chance(t, "any name", 6) {
 		return m.drawName(t)
@@ -36,7 +36,7 @@ func (m *Machine) drawObject(t *rapid.T) model.Name {
 
 // drawVersion draws an object, or a version that is there, a delete marker, or
 // a version that was there.
-func (m *Machine) drawVersion(t *rapid.T) model.Name {
+func (m *Machine) drawVersion(t *rapid.T) s3op.Name {
 	versions := m.Versions()
 	if len(versions) == 0 || chance(t, "latest", 2) {
 		return m.drawObject(t)
@@ -53,7 +53,7 @@ func (m *Machine) drawVersion(t *rapid.T) model.Name {
 }
 
 // drawBody draws a body, with content that no other has.
-func (m *Machine) drawBody(t *rapid.T, sizes []int) model.Body {
+func (m *Machine) drawBody(t *rapid.T, sizes []int) s3op.Body {
 	size := pick(t, "size", sizes...)
 	if size > 2<<20 && !chance(t, "large", 8) {
 		size = sizes[0]
@@ -62,7 +62,7 @@ func (m *Machine) drawBody(t *rapid.T, sizes []int) model.Body {
 }
 
 // Body returns a body with content that no other has.
-func (m *Machine) Body(size int) model.Body {
+func (m *Machine) Body(size int) s3op.Body {
 	m.seq++
 	return Pattern(size, uint64(m.seq))
 }
@@ -75,15 +75,15 @@ func Pattern(size int, seed uint64) []byte {
 	return b
 }
 
-// Contexts of clients for the KMS, as JSON.
+// contexts of clients for the KMS, as JSON.
 var contexts = []string{"", "", "", `{"a":"1"}`}
 
-func (m *Machine) drawAsk(t *rapid.T) model.Sealing {
-	none := model.Sealing{}
-	s := pick(t, "ask", none, none, none, model.Sealing{Scheme: model.S3}, model.Sealing{Scheme: model.KMS},
-		model.Sealing{Scheme: model.KMS, KeyName: m.OtherKey}, model.Sealing{Scheme: model.Customer, KeyName: "c"},
-		model.Sealing{Scheme: model.Customer, KeyName: "d"}, model.Sealing{Scheme: model.KMS, KeyName: m.NoKey})
-	if s.Scheme == model.KMS {
+func (m *Machine) drawAsk(t *rapid.T) s3op.Sealing {
+	none := s3op.Sealing{}
+	s := pick(t, "ask", none, none, none, s3op.Sealing{Scheme: s3op.S3}, s3op.Sealing{Scheme: s3op.KMS},
+		s3op.Sealing{Scheme: s3op.KMS, KeyName: m.OtherKey}, s3op.Sealing{Scheme: s3op.Customer, KeyName: "c"},
+		s3op.Sealing{Scheme: s3op.Customer, KeyName: "d"}, s3op.Sealing{Scheme: s3op.KMS, KeyName: m.NoKey})
+	if s.Scheme == s3op.KMS {
 		s.Context = pick(t, "context", contexts...)
 	}
 	if chance(t, "bucket key", 5) {
@@ -102,11 +102,11 @@ func drawTags(t *rapid.T) map[string]string {
 }
 
 func drawSum(t *rapid.T) string {
-	return pick(t, "checksum", "", "", "", "CRC32", "CRC32C", model.DefaultSum, "SHA1", "SHA256")
+	return pick(t, "checksum", "", "", "", "CRC32", "CRC32C", s3op.DefaultSum, "SHA1", "SHA256")
 }
 
 // drawTag draws an ETag for a condition: that of the object, another, or any.
-func (m *Machine) drawTag(t *rapid.T, n model.Name) string {
+func (m *Machine) drawTag(t *rapid.T, n s3op.Name) string {
 	all := []string{"*", `""`}
 	if o := m.World.Object(n); o != nil && o.ETag != "" {
 		all = append(all, o.ETag, o.ETag)
@@ -125,7 +125,7 @@ func (m *Machine) drawTag(t *rapid.T, n model.Name) string {
 func base(etag string) string { return strings.TrimSuffix(strings.Trim(etag, `"`), "-1") }
 
 // drawCondition draws a condition, mostly none.
-func (m *Machine) drawCondition(t *rapid.T, n model.Name) (c model.Condition) {
+func (m *Machine) drawCondition(t *rapid.T, n s3op.Name) (c s3op.Condition) {
 	switch rapid.IntRange(0, 7).Draw(t, "condition") {
 	case 6:
 		c.Match = m.drawTag(t, n)
@@ -136,16 +136,32 @@ func (m *Machine) drawCondition(t *rapid.T, n model.Name) (c model.Condition) {
 }
 
 // drawWriteCondition is drawCondition for a write.
-func (m *Machine) drawWriteCondition(t *rapid.T, n model.Name) model.Condition {
+func (m *Machine) drawWriteCondition(t *rapid.T, n s3op.Name) s3op.Condition {
 	c := m.drawCondition(t, n)
+	if m.strange(n.Bucket) {
+		return s3op.Condition{}
+	}
 	if c.NoneMatch != "" && m.NoAbsent {
 		c.NoneMatch = "*"
 	}
 	return c
 }
 
+// strange reports whether the store has its own way with conditional writes,
+// copies of objects onto themselves and listings in a bucket with versions.
+func (m *Machine) strange(bucket string) bool {
+	return m.NoVersionWrites && m.World.Buckets[bucket].Versioning != ""
+}
+
+// unlessStrange skips what rewrites objects in a bucket that is strange.
+func (m *Machine) unlessStrange(t *rapid.T, bucket string) {
+	if m.strange(bucket) {
+		t.Skip("the store has its own way with versions")
+	}
+}
+
 // drawKey draws the customer's key of a read: mostly the right one.
-func (m *Machine) drawKey(t *rapid.T, n model.Name) string {
+func (m *Machine) drawKey(t *rapid.T, n s3op.Name) string {
 	if chance(t, "some key", 10) {
 		return pick(t, "customer's key", "", "c", "d")
 	}
@@ -153,7 +169,7 @@ func (m *Machine) drawKey(t *rapid.T, n model.Name) string {
 }
 
 // drawRange draws a range around the limits of packages and of the object.
-func (m *Machine) drawRange(t *rapid.T, n model.Name) *model.Range {
+func (m *Machine) drawRange(t *rapid.T, n s3op.Name) *s3op.Range {
 	if chance(t, "whole", 3) {
 		return nil
 	}
@@ -165,15 +181,15 @@ func (m *Machine) drawRange(t *rapid.T, n model.Name) *model.Range {
 	first, last := pick(t, "first", ends...), pick(t, "last", ends...)
 	switch rapid.IntRange(0, 3).Draw(t, "form") {
 	case 0:
-		return &model.Range{First: first, Last: -1}
+		return &s3op.Range{First: first, Last: -1}
 	case 1:
-		return &model.Range{First: -1, Last: max(last, 1)}
+		return &s3op.Range{First: -1, Last: max(last, 1)}
 	}
-	return &model.Range{First: min(first, last), Last: max(first, last)}
+	return &s3op.Range{First: min(first, last), Last: max(first, last)}
 }
 
 // drawUpload draws an upload, mostly one that is under way.
-func (m *Machine) drawUpload(t *rapid.T) *model.Upload {
+func (m *Machine) drawUpload(t *rapid.T) *s3op.Upload {
 	if len(m.IDs) == 0 {
 		t.Skip("no upload")
 	}
@@ -185,17 +201,17 @@ func (m *Machine) drawUpload(t *rapid.T) *model.Upload {
 }
 
 // drawListed draws what a Complete lists: mostly all parts.
-func (m *Machine) drawListed(t *rapid.T, u *model.Upload) (all []model.Listed) {
+func (m *Machine) drawListed(t *rapid.T, u *s3op.Upload) (all []s3op.Listed) {
 	if u.Done != nil && !chance(t, "another Complete", 4) {
 		return u.Done.Listed
 	}
 	for number := 1; number <= 3; number++ {
 		if p := u.Parts[number]; p != nil && !chance(t, "leave out", 6) {
-			all = append(all, model.Listed{Number: number, ETag: p.ETag})
+			all = append(all, s3op.Listed{Number: number, ETag: p.ETag})
 		}
 	}
 	if chance(t, "another attempt", 6) && len(m.tags) > 0 {
-		all = append(all, model.Listed{Number: rapid.IntRange(1, 4).Draw(t, "number"), ETag: pick(t, "ETag", m.tags...)})
+		all = append(all, s3op.Listed{Number: rapid.IntRange(1, 4).Draw(t, "number"), ETag: pick(t, "ETag", m.tags...)})
 	}
 	if len(all) == 0 {
 		t.Skip("no parts")
@@ -216,35 +232,42 @@ func (m *Machine) actions() map[string]func(*rapid.T) {
 		"Put": m.drawPut, "Put again": m.drawPut, "Get": m.drawGet, "Get again": m.drawGet, "Attributes": m.drawAttributes,
 		"Delete": m.drawDelete, "DeleteMany": m.drawDeleteMany, "Copy": m.drawCopy, "CopySelf": m.drawCopySelf,
 		"Update":  m.drawUpdate,
-		"PutTags": func(t *rapid.T) { m.by(t, model.PutTags{Name: m.drawVersion(t), Tags: drawTags(t)}) },
-		"GetTags": func(t *rapid.T) { m.by(t, model.GetTags{Name: m.drawVersion(t)}) },
+		"PutTags": func(t *rapid.T) { m.by(t, s3op.PutTags{Name: m.drawVersion(t), Tags: drawTags(t)}) },
+		"GetTags": func(t *rapid.T) { m.by(t, s3op.GetTags{Name: m.drawVersion(t)}) },
 		"List":    m.drawList,
 		"Plant": func(t *rapid.T) {
-			m.Step(model.Plant{Name: m.drawName(t), Body: m.drawBody(t, m.Sizes[:4])})
+			m.Step(s3op.Plant{Name: m.drawName(t), Body: m.drawBody(t, m.Sizes[:4])})
 		},
 		"PutVersioning": m.drawVersioning,
-		"GetVersioning": func(t *rapid.T) { m.Step(model.GetVersioning{Bucket: m.drawBucket(t)}) },
+		"GetVersioning": func(t *rapid.T) { m.Step(s3op.GetVersioning{Bucket: m.drawBucket(t)}) },
 		"PutRule":       m.drawRule,
-		"DeleteRule":    func(t *rapid.T) { m.Step(model.DeleteRule{Bucket: m.drawBucket(t)}) },
-		"GetRule":       func(t *rapid.T) { m.Step(model.GetRule{Bucket: m.drawBucket(t)}) },
+		"DeleteRule":    func(t *rapid.T) { m.Step(s3op.DeleteRule{Bucket: m.drawBucket(t)}) },
+		"GetRule":       func(t *rapid.T) { m.Step(s3op.GetRule{Bucket: m.drawBucket(t)}) },
 		"Encrypt":       m.drawEncrypt,
 		"Rekey": func(t *rapid.T) {
 			m.rarely(t)
-			m.Step(model.RekeyJob{Bucket: m.drawBucket(t), Key: pick(t, "key", m.OtherKey, m.DefaultKey)})
+			bucket := m.drawBucket(t)
+			m.unlessStrange(t, bucket)
+			m.Step(s3op.RekeyJob{Bucket: bucket, Key: pick(t, "key", m.OtherKey, m.DefaultKey)})
 			m.Relearn()
 		},
-		"Verify":  func(t *rapid.T) { m.rarely(t); m.Step(model.VerifyJob{Bucket: m.drawBucket(t)}) },
-		"Restart": func(t *rapid.T) { m.rarely(t); m.Step(model.Restart{}) },
+		"Verify": func(t *rapid.T) {
+			m.rarely(t)
+			bucket := m.drawBucket(t)
+			m.unlessStrange(t, bucket)
+			m.Step(s3op.VerifyJob{Bucket: bucket})
+		},
+		"Restart": func(t *rapid.T) { m.rarely(t); m.Step(s3op.Restart{}) },
 		"Create":  m.drawCreate, "UploadPart": m.drawPart, "UploadPart again": m.drawPart, "UploadPartCopy": m.drawPartCopy,
 		"Complete": m.drawComplete,
 		"Abort": func(t *rapid.T) {
 			if chance(t, "abort", 2) {
 				t.Skip("uploads should live")
 			}
-			m.Step(model.Abort{ID: m.drawUpload(t).ID})
+			m.Step(s3op.Abort{ID: m.drawUpload(t).ID})
 		},
-		"ListParts":   func(t *rapid.T) { m.Step(model.ListParts{ID: m.drawUpload(t).ID}) },
-		"ListUploads": func(t *rapid.T) { m.Step(model.ListUploads{Bucket: m.drawBucket(t)}) },
+		"ListParts":   func(t *rapid.T) { m.Step(s3op.ListParts{ID: m.drawUpload(t).ID}) },
+		"ListUploads": func(t *rapid.T) { m.Step(s3op.ListUploads{Bucket: m.drawBucket(t)}) },
 	}
 }
 
@@ -263,16 +286,16 @@ func (m *Machine) rarely(t *rapid.T) {
 }
 
 // by steps an operation, sometimes with a limited credential.
-func (m *Machine) by(t *rapid.T, op model.Op) {
+func (m *Machine) by(t *rapid.T, op s3op.Op) {
 	if len(m.Limits) > 0 && chance(t, "limited", 10) {
-		op = model.As{Op: op, Who: pick(t, "who", sorted(m.Limits)...)}
+		op = s3op.As{Op: op, Who: pick(t, "who", sorted(m.Limits)...)}
 	}
 	m.Step(op)
 }
 
 func (m *Machine) drawPut(t *rapid.T) {
 	n := m.drawName(t)
-	op := model.Put{
+	op := s3op.Put{
 		Name: n, Body: m.drawBody(t, m.Sizes), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t), Sum: drawSum(t), If: m.drawWriteCondition(t, n),
 	}
 	mode := pick(t, "mode", modes...)
@@ -287,7 +310,7 @@ func (m *Machine) drawPut(t *rapid.T) {
 
 func (m *Machine) drawGet(t *rapid.T) {
 	n := m.drawVersion(t)
-	op := model.Get{
+	op := s3op.Get{
 		Name: n, Head: chance(t, "head", 3), Range: m.drawRange(t, n), Key: m.drawKey(t, n), Sums: chance(t, "checksums", 3), If: m.drawCondition(t, n),
 	}
 	m.by(t, Framed{op, pick(t, "mode", Hash, Presigned)})
@@ -295,7 +318,7 @@ func (m *Machine) drawGet(t *rapid.T) {
 
 func (m *Machine) drawAttributes(t *rapid.T) {
 	n := m.drawVersion(t)
-	m.Step(model.Attributes{Name: n, Key: m.drawKey(t, n)})
+	m.Step(s3op.Attributes{Name: n, Key: m.drawKey(t, n)})
 }
 
 func (m *Machine) drawDelete(t *rapid.T) {
@@ -303,7 +326,7 @@ func (m *Machine) drawDelete(t *rapid.T) {
 	if !m.canDelete(n) {
 		t.Skip("the store has its own way")
 	}
-	op := model.Delete{Name: n, Size: -1}
+	op := s3op.Delete{Name: n, Size: -1}
 	if n.Version == "" && chance(t, "If-Match", 3) {
 		op.If.Match = m.drawTag(t, n)
 	}
@@ -314,14 +337,16 @@ func (m *Machine) drawDelete(t *rapid.T) {
 }
 
 func (m *Machine) drawDeleteMany(t *rapid.T) {
-	op := model.DeleteMany{Bucket: m.drawBucket(t)}
+	op := s3op.DeleteMany{Bucket: m.drawBucket(t)}
 	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom(m.Objects), 1, 3, rapid.ID[string]).Draw(t, "keys") {
-		if n := (model.Name{Bucket: op.Bucket, Key: key}); m.canDelete(n) {
+		n := s3op.Name{Bucket: op.Bucket, Key: key}
+		again := m.NoMarksAgain && m.World.Object(n) == nil && m.World.Buckets[op.Bucket].Versioning != ""
+		if m.canDelete(n) && !again {
 			op.Objects = append(op.Objects, n)
 		}
 	}
 	n := m.drawVersion(t)
-	isSame := func(o model.Name) bool { return o.Key == n.Key } // S3 does not order the deletes
+	isSame := func(o s3op.Name) bool { return o.Key == n.Key } // S3 does not order the deletes
 	if n.Version != "" && n.Bucket == op.Bucket && !slices.ContainsFunc(op.Objects, isSame) {
 		op.Objects = append(op.Objects, n)
 	}
@@ -332,7 +357,7 @@ func (m *Machine) drawDeleteMany(t *rapid.T) {
 }
 
 // canDelete reports whether the store makes of a delete what the model says.
-func (m *Machine) canDelete(n model.Name) bool {
+func (m *Machine) canDelete(n s3op.Name) bool {
 	return !m.NoMarks || n.Version != "" || m.World.Object(n) != nil || m.World.Buckets[n.Bucket].Versioning == ""
 }
 
@@ -343,8 +368,9 @@ func (m *Machine) drawCopySelf(t *rapid.T) {
 	m.copyTo(t, n, n)
 }
 
-func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
-	op := model.Copy{
+func (m *Machine) copyTo(t *rapid.T, from, to s3op.Name) {
+	m.unlessStrange(t, to.Bucket)
+	op := s3op.Copy{
 		From: from, To: to, Ask: m.drawAsk(t), Key: m.drawKey(t, from), If: m.drawWriteCondition(t, to), FromIf: m.drawCondition(t, from),
 	}
 	if chance(t, "another checksum", 6) {
@@ -356,10 +382,10 @@ func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 	if chance(t, "retag", 3) {
 		op.Retag, op.Tags = true, drawTags(t)
 	}
-	if m.NoSelfSums && from == to && !op.Replace {
+	if m.NoSelfSums && from == to {
 		op.Sum, op.Ask.BucketKey = "", ""
 	}
-	if o := m.World.Object(from); m.NoCopyTags && o != nil && o.Scheme == model.Plain && m.isPlain(to.Bucket, op.Ask) {
+	if o := m.World.Object(from); m.NoCopyTags && o != nil && o.Scheme == s3op.Plain && m.isPlain(to.Bucket, op.Ask) {
 		if op.Tags, op.Retag = nil, false; len(o.Tags) > 0 {
 			t.Skip("the store loses the tags")
 		}
@@ -369,18 +395,19 @@ func (m *Machine) copyTo(t *rapid.T, from, to model.Name) {
 }
 
 // isPlain reports whether nothing asks for the encryption of a write.
-func (m *Machine) isPlain(bucket string, ask model.Sealing) bool {
-	return ask.Scheme == model.Plain && m.World.Buckets[bucket].Rule == nil
+func (m *Machine) isPlain(bucket string, ask s3op.Sealing) bool {
+	return ask.Scheme == s3op.Plain && m.World.Buckets[bucket].Rule == nil
 }
 
 func (m *Machine) drawUpdate(t *rapid.T) {
 	n := m.drawObject(t)
-	m.by(t, model.Update{Name: n, Key: pick(t, "key", m.OtherKey, m.DefaultKey, m.NoKey), BucketKey: chance(t, "bucket key", 3)})
+	m.unlessStrange(t, n.Bucket)
+	m.by(t, s3op.Update{Name: n, Key: pick(t, "key", m.OtherKey, m.DefaultKey, m.NoKey), BucketKey: chance(t, "bucket key", 3)})
 	m.Relearn()
 }
 
 func (m *Machine) drawList(t *rapid.T) {
-	op := model.List{
+	op := s3op.List{
 		Bucket: m.drawBucket(t), Prefix: pick(t, "prefix", "", "a/", "ä"),
 		After: pick(t, "after", "", "a", "k"), Max: pick(t, "max", 1000, 1, 2), Versions: chance(t, "versions", 3),
 	}
@@ -394,20 +421,25 @@ func (m *Machine) drawList(t *rapid.T) {
 }
 
 func (m *Machine) drawVersioning(t *rapid.T) {
-	op := model.PutVersioning{Bucket: m.drawBucket(t), Status: pick(t, "status", model.Enabled, model.Suspended)}
-	if !chance(t, "versions", 3) {
+	op := s3op.PutVersioning{Bucket: m.drawBucket(t), Status: pick(t, "status", s3op.Enabled, s3op.Suspended)}
+	if m.NoVersions || !chance(t, "versions", 3) {
 		t.Skip("most histories have a bucket without versions")
+	}
+	for _, u := range m.World.Uploads {
+		if m.NoLateVersions && u.Bucket == op.Bucket && !u.Ended {
+			t.Skip("the store would not look at it when it completes the upload")
+		}
 	}
 	m.Step(op)
 }
 
 func (m *Machine) drawRule(t *rapid.T) {
-	op := model.PutRule{Bucket: m.drawBucket(t), Rule: model.Rule{
-		Sealing: pick(t, "rule", model.Sealing{Scheme: model.S3}, model.Sealing{Scheme: model.KMS},
-			model.Sealing{Scheme: model.KMS, KeyName: m.OtherKey}, model.Sealing{Scheme: model.KMS, KeyName: m.NoKey}),
+	op := s3op.PutRule{Bucket: m.drawBucket(t), Rule: s3op.Rule{
+		Sealing: pick(t, "rule", s3op.Sealing{Scheme: s3op.S3}, s3op.Sealing{Scheme: s3op.KMS},
+			s3op.Sealing{Scheme: s3op.KMS, KeyName: m.OtherKey}, s3op.Sealing{Scheme: s3op.KMS, KeyName: m.NoKey}),
 		BlockCustomer: chance(t, "block SSE-C", 3),
 	}}
-	if op.Rule.Scheme == model.KMS && chance(t, "bucket key", 3) {
+	if op.Rule.Scheme == s3op.KMS && chance(t, "bucket key", 3) {
 		op.Rule.BucketKey = "true"
 	}
 	m.by(t, op)
@@ -418,12 +450,13 @@ func (m *Machine) drawEncrypt(t *rapid.T) {
 	if m.World.Buckets[bucket].Rule == nil {
 		t.Skip("no rule")
 	}
-	m.Step(model.EncryptJob{Bucket: bucket})
+	m.unlessStrange(t, bucket)
+	m.Step(s3op.EncryptJob{Bucket: bucket})
 	m.Relearn()
 }
 
 func (m *Machine) drawCreate(t *rapid.T) {
-	op := model.Create{Name: m.drawName(t), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t)}
+	op := s3op.Create{Name: m.drawName(t), Meta: drawMeta(t), Tags: drawTags(t), Ask: m.drawAsk(t)}
 	if m.NoUploadTags && m.isPlain(op.Bucket, op.Ask) {
 		op.Tags = nil
 	}
@@ -438,7 +471,7 @@ func (m *Machine) drawCreate(t *rapid.T) {
 
 func (m *Machine) drawPart(t *rapid.T) {
 	u := m.drawUpload(t)
-	op := model.UploadPart{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), Sum: u.Sum}
+	op := s3op.UploadPart{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), Sum: u.Sum}
 	if before := u.Parts[op.Number]; before != nil && chance(t, "again", 4) {
 		op.Body = before.Body
 	} else {
@@ -447,7 +480,7 @@ func (m *Machine) drawPart(t *rapid.T) {
 	if chance(t, "another checksum", 5) {
 		op.Sum = drawSum(t)
 	}
-	if m.NoBareParts && u.Scheme == model.Plain && op.Sum == "" {
+	if m.NoBareParts && u.Scheme == s3op.Plain && op.Sum == "" {
 		op.Sum = u.Sum
 	}
 	m.Step(op)
@@ -455,7 +488,10 @@ func (m *Machine) drawPart(t *rapid.T) {
 
 func (m *Machine) drawPartCopy(t *rapid.T) {
 	u, from := m.drawUpload(t), m.drawVersion(t)
-	op := model.UploadPartCopy{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), From: from, Key: m.drawKey(t, from)}
+	if m.NoBareParts && u.Scheme == s3op.Plain && u.Sum != "" {
+		t.Skip("a copied part has no checksum")
+	}
+	op := s3op.UploadPartCopy{ID: u.ID, Number: rapid.IntRange(1, 3).Draw(t, "number"), From: from, Key: m.drawKey(t, from)}
 	if r := m.drawRange(t, from); r != nil && r.First >= 0 && r.Last >= 0 {
 		op.Range = r
 	}
@@ -467,6 +503,6 @@ func (m *Machine) drawPartCopy(t *rapid.T) {
 
 func (m *Machine) drawComplete(t *rapid.T) {
 	u := m.drawUpload(t)
-	m.Step(model.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawWriteCondition(t, u.Name)})
+	m.Step(s3op.Complete{ID: u.ID, Listed: m.drawListed(t, u), If: m.drawWriteCondition(t, u.Name)})
 	m.Relearn()
 }

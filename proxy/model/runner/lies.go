@@ -6,9 +6,9 @@ import (
 	"maps"
 	"slices"
 
-	"pgregory.net/rapid"
+	"ssegw/proxy/model/s3op"
 
-	"ssegw/proxy/model"
+	"pgregory.net/rapid"
 )
 
 // Before a store that lies, nobody knows what the right answer is: it may
@@ -18,22 +18,22 @@ import (
 
 // witness knows what clients tried to write.
 type witness struct {
-	contents map[model.Name][]content
-	attempts map[string][]model.Body // what a part can be, by upload, number and ETag
+	contents map[s3op.Name][]content
+	attempts map[string][]s3op.Body // what a part can be, by upload, number and ETag
 }
 
 type content struct {
-	body model.Body
+	body s3op.Body
 	meta map[string]string
 }
 
 // attempt names an attempt of a part.
-func attempt(id string, l model.Listed) string { return fmt.Sprint(id, " ", l.Number, " ", l.ETag) }
+func attempt(id string, l s3op.Listed) string { return fmt.Sprint(id, " ", l.Number, " ", l.ETag) }
 
 // RunLied draws and runs a history before a store that lies. Its buckets are
 // sealed-only.
 func (m *Machine) RunLied(t *rapid.T) {
-	m.lied = &witness{contents: map[model.Name][]content{}, attempts: map[string][]model.Body{}}
+	m.lied = &witness{contents: map[s3op.Name][]content{}, attempts: map[string][]s3op.Body{}}
 	t.Repeat(m.liedActions())
 }
 
@@ -47,27 +47,27 @@ func (m *Machine) liedActions() map[string]func(*rapid.T) {
 }
 
 // believe checks an answer of a store that lies.
-func (m *Machine) believe(op model.Op, a *model.Answer) error {
+func (m *Machine) believe(op s3op.Op, a *s3op.Answer) error {
 	w := m.lied
 	switch op := op.(type) {
-	case model.As:
+	case s3op.As:
 		return m.believe(op.Op, a)
-	case model.Put:
+	case s3op.Put:
 		if !op.Damaged {
-			w.add(op.Name, content{op.Body, model.MetaOf(op.Meta)})
+			w.add(op.Name, content{op.Body, s3op.MetaOf(op.Meta)})
 		}
-	case model.Copy:
+	case s3op.Copy:
 		for _, c := range w.contents[op.From] {
 			if op.Replace {
-				c.meta = model.MetaOf(op.Meta)
+				c.meta = s3op.MetaOf(op.Meta)
 			}
 			w.add(op.To, c)
 		}
-	case model.UploadPart:
-		name := attempt(op.ID, model.Listed{Number: op.Number, ETag: a.ETag})
+	case s3op.UploadPart:
+		name := attempt(op.ID, s3op.Listed{Number: op.Number, ETag: a.ETag})
 		w.attempts[name] = append(w.attempts[name], op.Body)
-	case model.UploadPartCopy:
-		name := attempt(op.ID, model.Listed{Number: op.Number, ETag: a.ETag})
+	case s3op.UploadPartCopy:
+		name := attempt(op.ID, s3op.Listed{Number: op.Number, ETag: a.ETag})
 		for _, c := range w.contents[op.From] {
 			if op.Range == nil {
 				w.attempts[name] = append(w.attempts[name], c.body)
@@ -75,10 +75,10 @@ func (m *Machine) believe(op model.Op, a *model.Answer) error {
 				w.attempts[name] = append(w.attempts[name], c.body[op.Range.First:op.Range.Last+1])
 			}
 		}
-	case model.Complete:
-		bodies := []model.Body{nil}
+	case s3op.Complete:
+		bodies := []s3op.Body{nil}
 		for _, l := range op.Listed {
-			var longer []model.Body
+			var longer []s3op.Body
 			for _, body := range bodies {
 				for _, part := range w.attempts[attempt(op.ID, l)] {
 					longer = append(longer, slices.Concat(body, part))
@@ -90,7 +90,7 @@ func (m *Machine) believe(op model.Op, a *model.Answer) error {
 		for _, body := range bodies {
 			w.add(u.Name, content{body, u.Meta})
 		}
-	case model.Get:
+	case s3op.Get:
 		if a.Status == 200 || a.Status == 206 {
 			return w.wrote(op, a)
 		}
@@ -98,10 +98,10 @@ func (m *Machine) believe(op model.Op, a *model.Answer) error {
 	return nil
 }
 
-func (w *witness) add(n model.Name, c content) { w.contents[n] = append(w.contents[n], c) }
+func (w *witness) add(n s3op.Name, c content) { w.contents[n] = append(w.contents[n], c) }
 
 // wrote checks that a client wrote what a GET or HEAD shows.
-func (w *witness) wrote(op model.Get, a *model.Answer) error {
+func (w *witness) wrote(op s3op.Get, a *s3op.Answer) error {
 	for _, c := range w.contents[op.Name] {
 		first, length, total := int64(0), int64(len(c.body)), int64(len(c.body))
 		if a.Range != "" {

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"slices"
 
+	"ssegw/proxy/model/s3op"
+
 	"pgregory.net/rapid"
 
 	"ssegw/proxy/model"
@@ -95,23 +97,27 @@ type Response struct {
 
 // Config is how histories are drawn.
 type Config struct {
-	model.Config
-	Buckets      []string
-	Objects      []string // keys of objects; few of them make operations meet
-	OtherKey     string   // of the KMS
-	NoKey        string   // that the KMS does not have
-	Sizes        []int    // of bodies
-	Parts        []int    // of bodies of parts
-	Looks        int      // the store is looked at after one operation of so many
-	Slow         int      // one job or restart of so many drawn ones is carried out
-	NoAbsent     bool     // the store refuses the If-None-Match of a write, unless it is "*"
-	NoUploadTags bool     // the store loses the tags of an upload in plaintext
-	NoMarks      bool     // the store makes no delete marker of an object that is not there
-	NoCopyTags   bool     // the store loses the tags of copies in plaintext
-	NoSelfSums   bool     // the store refuses to copy plaintext onto itself for another checksum
-	Unordered    bool     // the store lists versions and delete markers apart
-	NoBareParts  bool     // the store refuses a part without the checksum that its upload announced
-	NoNull       bool     // the store does not find the version null by its ID
+	s3op.Config
+	Buckets         []string
+	Objects         []string // keys of objects; few of them make operations meet
+	OtherKey        string   // of the KMS
+	NoKey           string   // that the KMS does not have
+	Sizes           []int    // of bodies
+	Parts           []int    // of bodies of parts
+	Looks           int      // the store is looked at after one operation of so many
+	Slow            int      // one job or restart of so many drawn ones is carried out
+	NoAbsent        bool     // the store refuses the If-None-Match of a write, unless it is "*"
+	NoUploadTags    bool     // the store loses the tags of an upload in plaintext
+	NoMarks         bool     // the store makes no delete marker of an object that is not there
+	NoMarksAgain    bool     // DeleteObjects makes no delete marker of an object that has one
+	NoVersionWrites bool     // the store has its own way with conditional writes, and copies of objects onto themselves, where it keeps versions
+	NoCopyTags      bool     // the store loses the tags of copies in plaintext
+	NoSelfSums      bool     // the store refuses to copy plaintext onto itself for another checksum
+	Unordered       bool     // the store lists versions and delete markers apart
+	NoVersions      bool     // the store keeps versions in another way than Amazon S3, so no bucket has them
+	NoLateVersions  bool     // an upload completes as versions were kept when it began
+	NoBareParts     bool     // the store refuses a part without the checksum that its upload announced
+	NoNull          bool     // the store does not find the version null by its ID
 }
 
 // Machine runs one history.
@@ -126,11 +132,11 @@ type Machine struct {
 	IDs     []string       // of uploads, in order
 	// Instead carries an operation out in another way, and reports whether it
 	// did. nil: it never does.
-	Instead func(op model.Op) bool
+	Instead func(op s3op.Op) bool
 
 	seq  int      // of bodies
 	tags []string // ETags seen, of objects
-	old  []model.Name
+	old  []s3op.Name
 	safe map[string]bool
 	lied *witness // nil: the store is honest
 }
@@ -152,9 +158,9 @@ func (m *Machine) RunWith(t *rapid.T, more map[string]func(*rapid.T)) {
 }
 
 // Step has an operation carried out, and compares its answer with the model.
-func (m *Machine) Step(op model.Op) *model.Answer {
+func (m *Machine) Step(op s3op.Op) *s3op.Answer {
 	if m.Instead != nil && m.Instead(op) {
-		return &model.Answer{}
+		return &s3op.Answer{}
 	}
 	m.Steps++
 	a := m.Send(op)
@@ -177,7 +183,7 @@ func (m *Machine) Step(op model.Op) *model.Answer {
 }
 
 // text is the document of an error.
-func text(a *model.Answer) []byte {
+func text(a *s3op.Answer) []byte {
 	if a.Status < 400 {
 		return nil
 	}
@@ -188,16 +194,16 @@ func text(a *model.Answer) []byte {
 func (m *Machine) Relearn() {
 	for _, n := range m.Names() {
 		if o := m.World.Object(n); o.ETag == "" || o.Version == "" {
-			m.Step(model.Get{Name: n, Head: true, Key: m.CustomerKey(n), Sums: true})
+			m.Step(s3op.Get{Name: n, Head: true, Key: m.CustomerKey(n), Sums: true})
 		}
 	}
 }
 
 // Names returns the names of all objects.
-func (m *Machine) Names() (all []model.Name) {
+func (m *Machine) Names() (all []s3op.Name) {
 	for _, bucket := range m.Buckets {
 		for _, key := range m.Objects {
-			if n := (model.Name{Bucket: bucket, Key: key}); m.World.Object(n) != nil {
+			if n := (s3op.Name{Bucket: bucket, Key: key}); m.World.Object(n) != nil {
 				all = append(all, n)
 			}
 		}
@@ -207,7 +213,7 @@ func (m *Machine) Names() (all []model.Name) {
 
 // Versions returns the names of all versions whose ID is known, and of delete
 // markers.
-func (m *Machine) Versions() (all []model.Name) {
+func (m *Machine) Versions() (all []s3op.Name) {
 	for _, bucket := range m.Buckets {
 		if m.World.Buckets[bucket].Versioning == "" {
 			continue
@@ -215,7 +221,7 @@ func (m *Machine) Versions() (all []model.Name) {
 		for _, key := range m.Objects {
 			for _, o := range m.World.Buckets[bucket].Objects[key] {
 				if o.Version != "" && (o.Version != "null" || !m.NoNull) {
-					all = append(all, model.Name{Bucket: bucket, Key: key, Version: o.Version})
+					all = append(all, s3op.Name{Bucket: bucket, Key: key, Version: o.Version})
 				}
 			}
 		}
@@ -224,8 +230,8 @@ func (m *Machine) Versions() (all []model.Name) {
 }
 
 // CustomerKey returns the customer's key that opens an object, or "".
-func (m *Machine) CustomerKey(n model.Name) string {
-	if o := m.World.Object(n); o != nil && o.Scheme == model.Customer {
+func (m *Machine) CustomerKey(n s3op.Name) string {
+	if o := m.World.Object(n); o != nil && o.Scheme == s3op.Customer {
 		return o.KeyName
 	}
 	return ""
@@ -239,22 +245,22 @@ func (m *Machine) Inspect() {
 }
 
 func (m *Machine) inspect(bucket string, found []Stored) {
-	byName := map[model.Name]Stored{}
+	byName := map[s3op.Name]Stored{}
 	for _, s := range found {
-		byName[model.Name{Bucket: bucket, Key: s.Key, Version: cmp.Or(s.Version, "null")}] = s
+		byName[s3op.Name{Bucket: bucket, Key: s.Key, Version: cmp.Or(s.Version, "null")}] = s
 	}
 	n := 0
 	for _, key := range m.Objects {
 		for _, o := range m.World.Buckets[bucket].Objects[key] {
 			n++
-			name := model.Name{Bucket: bucket, Key: key, Version: o.Version}
+			name := s3op.Name{Bucket: bucket, Key: key, Version: o.Version}
 			switch s, ok := byName[name]; {
 			case !ok:
 				m.Fatalf("the store does not have %v", name)
 			case s.Marker != o.Marker:
 				m.Fatalf("%v is a marker at the store: %t", name, s.Marker)
 			case s.Marker:
-			case s.Sealed != (o.Scheme != model.Plain):
+			case s.Sealed != (o.Scheme != s3op.Plain):
 				m.Fatalf("%v is sealed: %t; its scheme is %q", name, s.Sealed, o.Scheme)
 			case s.Sealed:
 				m.searchPlaintext(s, o.Body)
@@ -285,14 +291,14 @@ func (m *Machine) Conclude() (completed int) {
 			continue // a marker
 		}
 		key := m.CustomerKey(n)
-		m.Step(model.Get{Name: n, Key: key, Sums: true})
-		m.Step(model.Get{Name: n, Key: key, Head: true})
-		m.Step(model.GetTags{Name: n})
+		m.Step(s3op.Get{Name: n, Key: key, Sums: true})
+		m.Step(s3op.Get{Name: n, Key: key, Head: true})
+		m.Step(s3op.GetTags{Name: n})
 	}
 	for _, bucket := range m.Buckets {
-		m.Step(model.List{Bucket: bucket, Max: 1000})
-		m.Step(model.List{Bucket: bucket, Max: 1000, Versions: true})
-		m.Step(model.ListUploads{Bucket: bucket})
+		m.Step(s3op.List{Bucket: bucket, Max: 1000})
+		m.Step(s3op.List{Bucket: bucket, Max: 1000, Versions: true})
+		m.Step(s3op.ListUploads{Bucket: bucket})
 	}
 	for _, id := range m.IDs {
 		u := m.World.Uploads[id]
@@ -300,8 +306,8 @@ func (m *Machine) Conclude() (completed int) {
 			completed++
 		}
 		if !u.Ended {
-			m.Step(model.ListParts{ID: id})
-			m.Step(model.Abort{ID: id})
+			m.Step(s3op.ListParts{ID: id})
+			m.Step(s3op.Abort{ID: id})
 		}
 	}
 	m.Inspect()

@@ -14,99 +14,99 @@ import (
 	"strconv"
 	"strings"
 
-	"ssegw/proxy/model"
+	"ssegw/proxy/model/s3op"
 )
 
 // Framed is an operation and how its request is sent.
 type Framed struct {
-	model.Op
+	s3op.Op
 	Mode Mode
 }
 
 // bare is an operation without how it is sent, which the model does not care
 // about.
-func bare(op model.Op) model.Op {
+func bare(op s3op.Op) s3op.Op {
 	switch op := op.(type) {
 	case Framed:
 		return op.Op
-	case model.As:
-		return model.As{Op: bare(op.Op), Who: op.Who}
+	case s3op.As:
+		return s3op.As{Op: bare(op.Op), Who: op.Who}
 	}
 	return op
 }
 
 // show is how a history prints an operation.
-func show(op model.Op) string {
+func show(op s3op.Op) string {
 	switch op := op.(type) {
 	case Framed:
 		return show(op.Op) + " " + string(op.Mode)
-	case model.As:
+	case s3op.As:
 		return show(op.Op) + " as " + op.Who
 	}
-	return strings.TrimPrefix(fmt.Sprintf("%T%+v", op, op), "model.")
+	return strings.TrimPrefix(fmt.Sprintf("%T%+v", op, op), "s3op.")
 }
 
 // kindOf names the kind of an operation, as S3 does.
-func kindOf(op model.Op) string {
+func kindOf(op s3op.Op) string {
 	switch op := bare(op).(type) {
-	case model.As:
+	case s3op.As:
 		return kindOf(op.Op)
-	case model.Get:
+	case s3op.Get:
 		if op.Head {
 			return "Head"
 		}
-	case model.PutTags:
+	case s3op.PutTags:
 		if len(op.Tags) == 0 {
 			return "DeleteTags"
 		}
-	case model.List:
+	case s3op.List:
 		if op.Versions {
 			return "ListVersions"
 		}
 	}
-	return strings.TrimPrefix(fmt.Sprintf("%T", bare(op)), "model.")
+	return strings.TrimPrefix(fmt.Sprintf("%T", bare(op)), "s3op.")
 }
 
 // Send carries an operation out.
-func (m *Machine) Send(op model.Op) *model.Answer {
+func (m *Machine) Send(op s3op.Op) *s3op.Answer {
 	s := sender{Machine: m}
-	if as, ok := op.(model.As); ok {
+	if as, ok := op.(s3op.As); ok {
 		op, s.who = as.Op, as.Who
 	}
 	if f, ok := op.(Framed); ok {
 		op, s.mode = f.Op, f.Mode
 	}
 	switch op := op.(type) {
-	case model.Put:
+	case s3op.Put:
 		return s.put(op)
-	case model.Get:
+	case s3op.Get:
 		return s.get(op)
-	case model.Attributes:
+	case s3op.Attributes:
 		return s.attributes(op)
-	case model.Delete:
+	case s3op.Delete:
 		r := s.request(http.MethodDelete, op.Name, conditionPairs(op.If)...)
 		if op.Size >= 0 {
 			r.Header.Set("X-Amz-If-Match-Size", strconv.FormatInt(op.Size, 10))
 		}
 		return s.do(r)
-	case model.DeleteMany:
+	case s3op.DeleteMany:
 		return s.deleteMany(op)
-	case model.Copy:
+	case s3op.Copy:
 		return s.copy(op)
-	case model.Update:
+	case s3op.Update:
 		doc := "<KMSKeyArn>" + op.Key + "</KMSKeyArn>"
 		if op.BucketKey {
 			doc += "<BucketKeyEnabled>true</BucketKeyEnabled>"
 		}
 		return s.do(s.document(http.MethodPut, op.Name, "encryption", "<ObjectEncryption xmlns=\""+namespace+"\"><SSE-KMS>"+doc+"</SSE-KMS></ObjectEncryption>"))
-	case model.PutTags:
+	case s3op.PutTags:
 		if len(op.Tags) == 0 {
 			return s.do(s.document(http.MethodDelete, op.Name, "tagging", ""))
 		}
 		return s.do(s.document(http.MethodPut, op.Name, "tagging", taggingDoc(op.Tags)))
-	case model.GetTags:
+	case s3op.GetTags:
 		return s.getTags(op)
-	case model.List:
+	case s3op.List:
 		return s.list(op)
 	}
 	return s.sendMore(op)
@@ -116,54 +116,54 @@ func (m *Machine) Send(op model.Op) *model.Answer {
 const namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 // sendMore carries out operations on buckets and uploads.
-func (s sender) sendMore(op model.Op) *model.Answer {
+func (s sender) sendMore(op s3op.Op) *s3op.Answer {
 	switch op := op.(type) {
-	case model.PutVersioning:
+	case s3op.PutVersioning:
 		doc := `<VersioningConfiguration xmlns="` + namespace + `"><Status>` + op.Status + "</Status></VersioningConfiguration>"
-		return s.do(s.document(http.MethodPut, model.Name{Bucket: op.Bucket}, "versioning", doc))
-	case model.GetVersioning:
+		return s.do(s.document(http.MethodPut, s3op.Name{Bucket: op.Bucket}, "versioning", doc))
+	case s3op.GetVersioning:
 		var doc struct{ Status string }
-		a := s.read(s.document(http.MethodGet, model.Name{Bucket: op.Bucket}, "versioning", ""), &doc)
+		a := s.read(s.document(http.MethodGet, s3op.Name{Bucket: op.Bucket}, "versioning", ""), &doc)
 		a.Versioning = doc.Status
 		return a
-	case model.PutRule:
-		return s.do(s.document(http.MethodPut, model.Name{Bucket: op.Bucket}, "encryption", ruleDoc(op.Rule)))
-	case model.DeleteRule:
-		return s.do(s.document(http.MethodDelete, model.Name{Bucket: op.Bucket}, "encryption", ""))
-	case model.GetRule:
+	case s3op.PutRule:
+		return s.do(s.document(http.MethodPut, s3op.Name{Bucket: op.Bucket}, "encryption", ruleDoc(op.Rule)))
+	case s3op.DeleteRule:
+		return s.do(s.document(http.MethodDelete, s3op.Name{Bucket: op.Bucket}, "encryption", ""))
+	case s3op.GetRule:
 		return s.getRule(op)
-	case model.Create:
+	case s3op.Create:
 		return s.create(op)
-	case model.UploadPart:
+	case s3op.UploadPart:
 		return s.do(s.part(op.ID, http.MethodPut, op.Number, op.Body, sumPairs(op.Sum, op.Body)...))
-	case model.UploadPartCopy:
+	case s3op.UploadPartCopy:
 		return s.copyPart(op)
-	case model.Complete:
+	case s3op.Complete:
 		return s.complete(op)
-	case model.Abort:
+	case s3op.Abort:
 		u := s.World.Uploads[op.ID]
 		return s.do(s.request(http.MethodDelete, u.Name).with("uploadId", op.ID)) // an Abort has no keys
-	case model.ListParts:
+	case s3op.ListParts:
 		return s.listParts(op)
-	case model.ListUploads:
+	case s3op.ListUploads:
 		return s.listUploads(op)
 	}
 	return s.event(op)
 }
 
 // event carries out what is not a request of a client.
-func (s sender) event(op model.Op) *model.Answer {
-	a := &model.Answer{Status: 200}
+func (s sender) event(op s3op.Op) *s3op.Answer {
+	a := &s3op.Answer{Status: 200}
 	switch op := op.(type) {
-	case model.Plant:
+	case s3op.Plant:
 		a.Version = s.Store.Plant(op.Bucket, op.Key, op.Body)
-	case model.Restart:
+	case s3op.Restart:
 		s.Gateway.Restart()
-	case model.EncryptJob:
+	case s3op.EncryptJob:
 		a.Count = s.Gateway.Job(Encrypt, op.Bucket, "")
-	case model.RekeyJob:
+	case s3op.RekeyJob:
 		a.Count = s.Gateway.Job(Rekey, op.Bucket, op.Key)
-	case model.VerifyJob:
+	case s3op.VerifyJob:
 		a.Count = s.Gateway.Job(Verify, op.Bucket, "")
 	default:
 		s.Fatalf("there is no way to send %T", op)
@@ -179,7 +179,7 @@ type sender struct {
 }
 
 // request makes a request about an object, or a bucket.
-func (s sender) request(method string, n model.Name, pairs ...string) Request {
+func (s sender) request(method string, n s3op.Name, pairs ...string) Request {
 	r := Request{Method: method, Bucket: n.Bucket, Key: n.Key, Query: url.Values{}, Header: headers(pairs...), Mode: s.mode, Who: s.who}
 	if n.Version != "" {
 		r.Query.Set("versionId", n.Version)
@@ -194,7 +194,7 @@ func (r Request) with(name, value string) Request {
 }
 
 // document makes a request about a sub-resource, with or without a document.
-func (s sender) document(method string, n model.Name, name, doc string, pairs ...string) Request {
+func (s sender) document(method string, n s3op.Name, name, doc string, pairs ...string) Request {
 	r := s.request(method, n, pairs...).with(name, "")
 	r.Body = []byte(doc)
 	if doc != "" { // some stores insist on a digest
@@ -204,14 +204,14 @@ func (s sender) document(method string, n model.Name, name, doc string, pairs ..
 	return r
 }
 
-func (s sender) do(r Request) *model.Answer {
+func (s sender) do(r Request) *s3op.Answer {
 	a := answerOf(s.Gateway.Do(r))
 	a.Headless = r.Method == http.MethodHead
 	return a
 }
 
 // read does a request and parses the document of an answer that succeeded.
-func (s sender) read(r Request, doc any) *model.Answer {
+func (s sender) read(r Request, doc any) *s3op.Answer {
 	a := s.do(r)
 	if a.Status == 200 {
 		if err := xml.Unmarshal(a.Body, doc); err != nil {
@@ -222,12 +222,12 @@ func (s sender) read(r Request, doc any) *model.Answer {
 }
 
 // answerOf returns what the model compares of an answer.
-func answerOf(r Response) *model.Answer {
+func answerOf(r Response) *s3op.Answer {
 	if r.Err != nil {
-		return &model.Answer{Code: r.Err.Error()}
+		return &s3op.Answer{Code: r.Err.Error()}
 	}
 	h := r.Header
-	a := &model.Answer{
+	a := &s3op.Answer{
 		Status: r.Status, ETag: h.Get("ETag"), Version: h.Get("X-Amz-Version-Id"), Marker: h.Get("X-Amz-Delete-Marker") == "true",
 		Body: r.Body, Range: h.Get("Content-Range"), Meta: map[string]string{}, Sums: map[string]string{},
 	}
@@ -247,13 +247,13 @@ func answerOf(r Response) *model.Answer {
 			a.Sums[strings.ToUpper(sum)] = h.Get(name)
 		}
 	}
-	a.Sealing = model.Sealing{
-		Scheme: model.Scheme(h.Get(headerSSE)), KeyName: strings.TrimPrefix(h.Get(headerKey), "arn:aws:kms:"), BucketKey: h.Get(headerBucketKey),
+	a.Sealing = s3op.Sealing{
+		Scheme: s3op.Scheme(h.Get(headerSSE)), KeyName: strings.TrimPrefix(h.Get(headerKey), "arn:aws:kms:"), BucketKey: h.Get(headerBucketKey),
 	}
 	context, _ := base64.StdEncoding.DecodeString(h.Get(headerContext))
 	a.Sealing.Context = string(context)
 	if h.Get(headerCustomer+"algorithm") != "" {
-		a.Sealing.Scheme = model.Customer
+		a.Sealing.Scheme = s3op.Customer
 	}
 	return a
 }
@@ -294,10 +294,10 @@ func customerPairs(key string, source bool) []string {
 }
 
 // askPairs are the headers that ask for a sealing.
-func askPairs(s model.Sealing) (pairs []string) {
+func askPairs(s s3op.Sealing) (pairs []string) {
 	switch s.Scheme {
-	case model.Plain:
-	case model.Customer:
+	case s3op.Plain:
+	case s3op.Customer:
 		pairs = customerPairs(s.KeyName, false)
 	default:
 		pairs = []string{headerSSE, string(s.Scheme)}
@@ -332,7 +332,7 @@ func tagPairs(tags map[string]string) []string {
 	return []string{"X-Amz-Tagging", q.Encode()}
 }
 
-func conditionPairs(c model.Condition) (pairs []string) {
+func conditionPairs(c s3op.Condition) (pairs []string) {
 	if c.Match != "" {
 		pairs = append(pairs, "If-Match", c.Match)
 	}
@@ -347,11 +347,11 @@ func sumPairs(algorithm string, body []byte) []string {
 	if algorithm == "" {
 		return nil
 	}
-	return []string{"X-Amz-Checksum-" + algorithm, model.SumOf(algorithm, body)}
+	return []string{"X-Amz-Checksum-" + algorithm, s3op.SumOf(algorithm, body)}
 }
 
 // sourcePairs are the headers of a copy about its source.
-func sourcePairs(n model.Name, key string, c model.Condition) []string {
+func sourcePairs(n s3op.Name, key string, c s3op.Condition) []string {
 	source := (&url.URL{Path: n.Bucket + "/" + n.Key}).EscapedPath()
 	source = strings.NewReplacer("+", "%2B").Replace(source)
 	if n.Version != "" {
@@ -367,7 +367,7 @@ func sourcePairs(n model.Name, key string, c model.Condition) []string {
 	return pairs
 }
 
-func (s sender) put(op model.Put) *model.Answer {
+func (s sender) put(op s3op.Put) *s3op.Answer {
 	r := s.request(http.MethodPut, op.Name, slices.Concat(metaPairs(op.Meta), tagPairs(op.Tags), askPairs(op.Ask), conditionPairs(op.If))...)
 	r.Body, r.Damaged = op.Body, op.Damaged
 	if s.mode.hasTrailer() {
@@ -378,7 +378,7 @@ func (s sender) put(op model.Put) *model.Answer {
 	return s.do(r)
 }
 
-func (s sender) get(op model.Get) *model.Answer {
+func (s sender) get(op s3op.Get) *s3op.Answer {
 	r := s.request(http.MethodGet, op.Name, slices.Concat(customerPairs(op.Key, false), conditionPairs(op.If))...)
 	if op.Head {
 		r.Method = http.MethodHead
@@ -392,7 +392,7 @@ func (s sender) get(op model.Get) *model.Answer {
 	return s.do(r)
 }
 
-func (s sender) attributes(op model.Attributes) *model.Answer {
+func (s sender) attributes(op s3op.Attributes) *s3op.Answer {
 	r := s.document(http.MethodGet, op.Name, "attributes", "", customerPairs(op.Key, false)...)
 	r.Header.Set("X-Amz-Object-Attributes", "ETag,Checksum,ObjectSize")
 	var doc struct {
@@ -427,7 +427,7 @@ func (s shownSums) all() map[string]string {
 }
 
 // result does a request whose answer has ETag and checksums in a document.
-func (s sender) result(r Request) *model.Answer {
+func (s sender) result(r Request) *s3op.Answer {
 	var doc struct {
 		ETag string
 		shownSums
@@ -437,7 +437,7 @@ func (s sender) result(r Request) *model.Answer {
 	return a
 }
 
-func (s sender) copy(op model.Copy) *model.Answer {
+func (s sender) copy(op s3op.Copy) *s3op.Answer {
 	pairs := slices.Concat(sourcePairs(op.From, op.Key, op.FromIf), askPairs(op.Ask), conditionPairs(op.If))
 	if op.Sum != "" {
 		pairs = append(pairs, "X-Amz-Checksum-Algorithm", op.Sum)
@@ -459,7 +459,7 @@ func taggingDoc(tags map[string]string) string {
 	return "<Tagging><TagSet>" + b.String() + "</TagSet></Tagging>"
 }
 
-func (s sender) getTags(op model.GetTags) *model.Answer {
+func (s sender) getTags(op s3op.GetTags) *s3op.Answer {
 	var doc struct {
 		TagSet struct {
 			Tag []struct{ Key, Value string }
@@ -473,7 +473,7 @@ func (s sender) getTags(op model.GetTags) *model.Answer {
 	return a
 }
 
-func (s sender) deleteMany(op model.DeleteMany) *model.Answer {
+func (s sender) deleteMany(op s3op.DeleteMany) *s3op.Answer {
 	var b strings.Builder
 	for _, n := range op.Objects {
 		fmt.Fprintf(&b, "<Object><Key>%s</Key>", html.EscapeString(n.Key))
@@ -488,15 +488,15 @@ func (s sender) deleteMany(op model.DeleteMany) *model.Answer {
 			DeleteMarker                          bool
 		}
 	}
-	a := s.read(s.document(http.MethodPost, model.Name{Bucket: op.Bucket}, "delete", "<Delete>"+b.String()+"</Delete>"), &doc)
+	a := s.read(s.document(http.MethodPost, s3op.Name{Bucket: op.Bucket}, "delete", "<Delete>"+b.String()+"</Delete>"), &doc)
 	for _, d := range doc.Deleted {
-		a.Entries = append(a.Entries, model.Entry{Key: d.Key, ID: d.VersionId, Marker: d.DeleteMarker, Created: d.DeleteMarkerVersionId})
+		a.Entries = append(a.Entries, s3op.Entry{Key: d.Key, ID: d.VersionId, Marker: d.DeleteMarker, Created: d.DeleteMarkerVersionId})
 	}
 	return a
 }
 
-func (s sender) list(op model.List) *model.Answer {
-	r := s.request(http.MethodGet, model.Name{Bucket: op.Bucket}).with("prefix", op.Prefix).with("max-keys", strconv.Itoa(op.Max))
+func (s sender) list(op s3op.List) *s3op.Answer {
+	r := s.request(http.MethodGet, s3op.Name{Bucket: op.Bucket}).with("prefix", op.Prefix).with("max-keys", strconv.Itoa(op.Max))
 	after := "key-marker"
 	switch {
 	case op.Versions:
@@ -526,24 +526,24 @@ func (s sender) list(op model.List) *model.Answer {
 	a := s.read(r, &doc)
 	a.Truncated = doc.IsTruncated
 	for _, e := range doc.Contents {
-		a.Entries = append(a.Entries, model.Entry{Key: e.Key, ETag: e.ETag, Size: e.Size})
+		a.Entries = append(a.Entries, s3op.Entry{Key: e.Key, ETag: e.ETag, Size: e.Size})
 	}
 	for _, e := range doc.Any {
 		marker := e.XMLName.Local == "DeleteMarker"
 		if marker || e.XMLName.Local == "Version" {
-			a.Entries = append(a.Entries, model.Entry{Key: e.Key, ID: e.VersionId, ETag: e.ETag, Size: e.Size, Latest: e.IsLatest, Marker: marker})
+			a.Entries = append(a.Entries, s3op.Entry{Key: e.Key, ID: e.VersionId, ETag: e.ETag, Size: e.Size, Latest: e.IsLatest, Marker: marker})
 		}
 	}
 	if op.Versions && s.Unordered {
-		age := func(e model.Entry) int {
-			return slices.IndexFunc(s.World.Buckets[op.Bucket].Objects[e.Key], func(o *model.Object) bool { return o.Version == e.ID })
+		age := func(e s3op.Entry) int {
+			return slices.IndexFunc(s.World.Buckets[op.Bucket].Objects[e.Key], func(o *s3op.Object) bool { return o.Version == e.ID })
 		}
-		slices.SortStableFunc(a.Entries, func(a, b model.Entry) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(age(b), age(a))) })
+		slices.SortStableFunc(a.Entries, func(a, b s3op.Entry) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(age(b), age(a))) })
 	}
 	return a
 }
 
-func ruleDoc(r model.Rule) string {
+func ruleDoc(r s3op.Rule) string {
 	doc := "<ApplyServerSideEncryptionByDefault>"
 	if r.KeyName != "" {
 		doc += "<KMSMasterKeyID>" + r.KeyName + "</KMSMasterKeyID>"
@@ -558,7 +558,7 @@ func ruleDoc(r model.Rule) string {
 	return "<ServerSideEncryptionConfiguration><Rule>" + doc + "</Rule></ServerSideEncryptionConfiguration>"
 }
 
-func (s sender) getRule(op model.GetRule) *model.Answer {
+func (s sender) getRule(op s3op.GetRule) *s3op.Answer {
 	var doc struct {
 		Rule struct {
 			ApplyServerSideEncryptionByDefault struct{ SSEAlgorithm, KMSMasterKeyID string }
@@ -566,11 +566,11 @@ func (s sender) getRule(op model.GetRule) *model.Answer {
 			BlockedEncryptionTypes             struct{ EncryptionType []string }
 		}
 	}
-	a := s.read(s.document(http.MethodGet, model.Name{Bucket: op.Bucket}, "encryption", ""), &doc)
+	a := s.read(s.document(http.MethodGet, s3op.Name{Bucket: op.Bucket}, "encryption", ""), &doc)
 	r := doc.Rule
-	a.Rule = &model.Rule{
-		Sealing: model.Sealing{
-			Scheme: model.Scheme(r.ApplyServerSideEncryptionByDefault.SSEAlgorithm), KeyName: r.ApplyServerSideEncryptionByDefault.KMSMasterKeyID,
+	a.Rule = &s3op.Rule{
+		Sealing: s3op.Sealing{
+			Scheme: s3op.Scheme(r.ApplyServerSideEncryptionByDefault.SSEAlgorithm), KeyName: r.ApplyServerSideEncryptionByDefault.KMSMasterKeyID,
 		},
 		BlockCustomer: slices.Contains(r.BlockedEncryptionTypes.EncryptionType, "SSE-C"),
 	}

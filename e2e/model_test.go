@@ -151,16 +151,15 @@ func newModelRig(t *testing.T, r *rig, lane int, ways runner.Config) *modelRig {
 
 // modelWays is how histories are drawn for the store of the running test.
 func modelWays(t *testing.T) runner.Config {
-	lacks := func(part string) bool { return !may(t, part) }
 	return runner.Config{
 		Config: s3op.Config{MinPart: 5 << 20, Store: s3op.Store{
-			AbortsAgain: lacks("abort-once"), QuietMarkers: lacks("mark-null"), CompletesBlind: lacks("etags"), DeletesNothing: lacks("delete-missing"),
-			LosesListed: lacks("list-tagged"), HidesMarkers: lacks("marker-tags"), QuietCopies: lacks("copy-version"), Truncates: lacks("list-end"),
+			AbortsAgain: !may(t, "abort-once"), QuietMarkers: !may(t, "mark-null"), CompletesBlind: !may(t, "etags"), DeletesNothing: !may(t, "delete-missing"),
+			LosesListed: !may(t, "list-tagged"), HidesMarkers: !may(t, "marker-tags"), QuietCopies: !may(t, "copy-version"), Truncates: !may(t, "list-end"),
 		}},
 		Buckets: modelBuckets, Objects: []string{"k", "a/b", "ä ☃", "p+q"}, OtherKey: otherModelKey, NoKey: missingModelKey,
 		Looks: 20, Slow: 6, Unordered: true,
-		NoCopyTags: lacks("copy-tags"), NoBareParts: lacks("bare-parts"), NoSelfSums: lacks("self-sums"), NoMarks: lacks("mark-missing"),
-		NoMarksAgain: lacks("mark-again"), NoVersionWrites: lacks("version-writes"), NoLateVersions: lacks("late-versions"), NoVersions: lacks("versions"), NoNull: lacks("null"), NoAbsent: lacks("match-absent"), NoUploadTags: lacks("upload-tags"),
+		NoCopyTags: !may(t, "copy-tags"), NoBareParts: !may(t, "bare-parts"), NoSelfSums: !may(t, "self-sums"), NoMarks: !may(t, "mark-missing"),
+		NoMarksAgain: !may(t, "mark-again"), NoVersionWrites: !may(t, "version-writes"), NoLateVersions: !may(t, "late-versions"), NoVersions: !may(t, "versions"), NoNull: !may(t, "null"), NoAbsent: !may(t, "match-absent"), NoUploadTags: !may(t, "upload-tags"),
 		Sizes: []int{5, 0, 1, 1000, 65535, 65536, 65537, 70_000, 200_000, 1 << 20, 1<<20 + 1, 5<<20 + 1},
 		Parts: []int{5, 0, 1000, 65536, 5 << 20, 5<<20 - 1},
 	}

@@ -145,7 +145,7 @@ func completedBefore(c *call, u *state.Upload, table *sealer.PartTable, gone err
 // plainBefore is completedBefore for an upload in plaintext without a recorded
 // answer. It returns the document and the headers of the answer.
 func plainBefore(c *call, u *state.Upload, doc []byte, gone error) ([]byte, http.Header, error) {
-	if _, err := recordedAnswer(c, doc, false); !errors.Is(err, s3.ErrNoSuchUpload) || object.IsConditional(c.req.Header) {
+	if _, err := recordedAnswer(c, doc, true); !errors.Is(err, s3.ErrNoSuchUpload) || object.IsConditional(c.req.Header) {
 		return nil, nil, gone // another upload of the same bytes must not look like one that met the conditions
 	}
 	head := c.store().CompletedBefore(c.ctx(), u.AtStore(), doc)

@@ -144,6 +144,9 @@ func (r *race) hedge(timer *time.Timer) {
 		if !lost {
 			next.counters.hedges.Add(1)
 		}
+	case len(r.left) == 0 && len(r.running) > 0:
+		last := r.running[len(r.running)-1]
+		timer.Reset(max(minHedge, r.pool.attempt-time.Since(last.start)))
 	case len(r.running) > 0:
 		timer.Reset(minHedge)
 	}

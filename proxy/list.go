@@ -21,7 +21,7 @@ func listObjects(c *call) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	facts, err := listedFacts(c, listing.Entries, c.gw.pages.Learn(listing.Entries))
+	facts, err := listedFacts(c, listing.Entries, c.gw.pages.Learn(listing.Entries) || listing.Detailed)
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,8 @@ func listObjects(c *call) error {
 
 // listedFacts returns what each entry of a page shows. Entries that are not
 // cached cost one more request for the page if the store sends metadata in
-// listings, and otherwise one request each. They cost nothing if told is true:
-// the page has metadata.
+// listings, and otherwise one request each. If told is true, the page was
+// requested with metadata, and is not requested again.
 func listedFacts(c *call, entries []s3.Entry, told bool) ([]object.Entry, error) {
 	facts := make([]object.Entry, len(entries))
 	var unknown []int

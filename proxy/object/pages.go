@@ -53,7 +53,8 @@ func (m *MetadataPages) First(bucket string, query url.Values) bool {
 }
 
 // Listed records that the caches will know a page. known is whether they knew
-// it: a page that was listed before and has changed will change again.
+// it. A page that was listed before, and that they did not know any more, is
+// forgotten: it may have changed again by the next time.
 func (m *MetadataPages) Listed(bucket string, query url.Values, known bool) {
 	page := m.page(bucket, query)
 	if _, before := m.listed.GetIfPresent(page); before && !known {

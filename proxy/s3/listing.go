@@ -22,6 +22,7 @@ type Listing struct {
 	Bucket       string  // from Name or, for parts, Bucket
 	IsTruncated  bool    // there are more pages
 	NextUploadID string  // the upload-id-marker of the next page of uploads
+	Detailed     bool    // it was requested with metadata, which Splice removes; see HideMetadata
 
 	doc []byte
 }
@@ -77,7 +78,8 @@ func ParseDelete(doc []byte) (*Listing, error) {
 }
 
 func parseEntries(doc []byte, roots map[string][]string) (*Listing, error) {
-	p := listingParser{list: &Listing{doc: doc}, leafs: make([]element, 0, len(doc)/48)}
+	const leaf = 48 // bytes of a short element with its text
+	p := listingParser{list: &Listing{doc: doc}, leafs: make([]element, 0, len(doc)/leaf)}
 	if err := walk(doc, maxListingDepth, p.visit); err != nil {
 		return nil, err
 	}
@@ -87,6 +89,7 @@ func parseEntries(doc []byte, roots map[string][]string) (*Listing, error) {
 // HideMetadata makes Splice remove everything that the store sent because of
 // metadata=true.
 func (l *Listing) HideMetadata() {
+	l.Detailed = true
 	for i := range l.Entries {
 		l.Entries[i].own = l.Entries[i].details
 	}

@@ -15,7 +15,6 @@ import (
 	"runtime/metrics"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -128,13 +127,13 @@ func serveBare(o bareOptions, in io.Reader, out io.Writer) error {
 		return err
 	}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		var used syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		used, err := ownCPU()
+		if err != nil {
 			return fmt.Errorf("reading the own usage: %w", err)
 		}
 		allocs := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
 		metrics.Read(allocs)
-		if _, err := fmt.Fprintln(out, used.Utime.Nano()+used.Stime.Nano(), allocs[0].Value.Uint64()); err != nil {
+		if _, err := fmt.Fprintln(out, used.Nanoseconds(), allocs[0].Value.Uint64()); err != nil {
 			return err
 		}
 	}

@@ -101,34 +101,19 @@ type cost struct {
 // measure calls f, which returns how long the work took. A command's own CPU
 // time and memory are up to f.
 func (j *jobBench) measure(f func(c *cost) error) (c cost, err error) {
-	before, err := j.cpu()
+	before, err := cpuTimes(j.server.Service, j.kes.Service)
 	if err != nil {
 		return c, err
 	}
 	if err := f(&c); err != nil {
 		return c, err
 	}
-	after, err := j.cpu()
+	after, err := cpuTimes(j.server.Service, j.kes.Service)
 	c.store, c.kes = after[0]-before[0], after[1]-before[1]
 	if c.own == 0 {
 		c.own = after[2] - before[2]
 	}
 	return c, err
-}
-
-// cpu returns the CPU times of the store, of KES and of this program.
-func (j *jobBench) cpu() (times [3]time.Duration, err error) {
-	for i, s := range [...]*stack.Service{j.server.Service, j.kes.Service} {
-		u, err := s.Usage()
-		if err != nil {
-			return times, err
-		}
-		times[i] = u.CPU
-	}
-	var own syscall.Rusage
-	err = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	times[2] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	return times, err
 }
 
 // each calls f for each object.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"ssegw/e2e/stack"
@@ -152,7 +151,7 @@ func (s *side) watch(ctx context.Context, f func()) (w watched, err error) {
 	}
 	client.Timeout = 10 * time.Second
 	defer client.CloseIdleConnections()
-	before, err := s.cpuTimes()
+	before, err := cpuTimes(s.gateway.Service, s.kes.Service)
 	if err != nil {
 		return w, err
 	}
@@ -182,25 +181,10 @@ func (s *side) watch(ctx context.Context, f func()) (w watched, err error) {
 		case <-done:
 		}
 		w.took = time.Since(start)
-		after, err := s.cpuTimes()
+		after, err := cpuTimes(s.gateway.Service, s.kes.Service)
 		w.gateway, w.kes, w.own = after[0]-before[0], after[1]-before[1], after[2]-before[2]
 		return w, err
 	}
-}
-
-// cpuTimes returns the CPU times of the gateway, of KES and of this program.
-func (s *side) cpuTimes() (times [3]time.Duration, err error) {
-	for i, service := range [...]*stack.Service{s.gateway.Service, s.kes.Service} {
-		u, err := service.Usage()
-		if err != nil {
-			return times, err
-		}
-		times[i] = u.CPU
-	}
-	var own syscall.Rusage
-	err = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	times[2] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	return times, err
 }
 
 // ask makes a request whose answer is 200.

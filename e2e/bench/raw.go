@@ -122,7 +122,7 @@ func (c *rawClient) close() {
 	c.idle = nil
 }
 
-// errorCode returns the code of an S3 error document, "" if it is none.
+// errorCode returns the code of an S3 error document, "" for other documents.
 func errorCode(text []byte) string {
 	var document struct{ Code string }
 	_ = xml.Unmarshal(text, &document)

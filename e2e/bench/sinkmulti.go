@@ -21,8 +21,8 @@ type sinkUpload struct {
 
 const documentHead = `<?xml version="1.0" encoding="UTF-8"?>`
 
-// serveUpload serves the requests of multipart uploads. It reports false if the
-// request is none of them.
+// serveUpload serves the requests of multipart uploads. It reports false for
+// other requests.
 func (s *sink) serveUpload(w http.ResponseWriter, r *http.Request, bucket, key string) bool {
 	q := r.URL.Query()
 	id := q.Get("uploadId")

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"ssegw/e2e/stack"
 )
@@ -140,4 +142,24 @@ func scrape(ctx context.Context, url string) (map[string]float64, error) {
 		sums[name] += v
 	}
 	return sums, lines.Err()
+}
+
+// cpuTimes returns the CPU times of two services and of this program.
+func cpuTimes(first, second *stack.Service) (times [3]time.Duration, err error) {
+	for i, service := range [...]*stack.Service{first, second} {
+		u, err := service.Usage()
+		if err != nil {
+			return times, err
+		}
+		times[i] = u.CPU
+	}
+	times[2], err = ownCPU()
+	return times, err
+}
+
+// ownCPU returns the CPU time of this program.
+func ownCPU() (time.Duration, error) {
+	var own syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	return time.Duration(own.Utime.Nano() + own.Stime.Nano()), err
 }

@@ -82,8 +82,8 @@ func TestStrangersPlaces(t *testing.T) {
 	}
 }
 
-// TestFullIsCheap: with all places taken and nobody allowed to wait, a request is
-// refused before it is parsed and verified, with one line in the log.
+// TestFullIsCheap: with all places taken and no request allowed to wait, a
+// request is refused before it is parsed and verified, with one line in the log.
 func TestFullIsCheap(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)

@@ -575,7 +575,7 @@ func (m *crashing) repeat(op s3op.Op) {
 	switch op.(type) {
 	case s3op.EncryptJob, s3op.RekeyJob:
 		a = m.job(m.gw.g, op)
-		if rights := m.World.Rights(op); a.Status == rights[0].Status { // its count has a share of before the crash
+		if rights := m.World.Rights(op); a.Status == rights[0].Status { // its count includes what was done before the crash
 			rights[0].Then(a)
 			m.Relearn()
 			return

@@ -29,7 +29,7 @@ type World struct {
 	contents map[string]s3op.Body // what each ETag stood for when it was first shown
 	attempts map[string]bool      // ETags of parts of sealed uploads
 	versions map[string]bool      // IDs that were given
-	limit    *s3op.Limit          // of whoever asks; nil: none
+	limit    *s3op.Limit          // of the client's credential; nil: no limit
 }
 
 // New returns a world with empty buckets.
@@ -329,7 +329,7 @@ func (w *World) refuseSealing(no *refusals, bucket string, ask, s s3op.Sealing) 
 	w.refuseKey(no, s)
 }
 
-// refuseKey adds that the KMS does not have the key, or that whoever asks may
+// refuseKey adds that the KMS does not have the key, or that the client may
 // not use it.
 func (w *World) refuseKey(no *refusals, s s3op.Sealing) {
 	managed := s.Scheme == s3op.S3 || s.Scheme == s3op.KMS

@@ -62,7 +62,7 @@ func TestBodiesOverTLS(t *testing.T) {
 	}
 
 	if err := send(nil); err == nil {
-		t.Error("a certificate of nobody is trusted")
+		t.Error("a certificate of an unknown authority is trusted")
 	}
 	if err := send(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: "other.test"}); err == nil {
 		t.Error("the certificate of another host is trusted")

@@ -232,6 +232,34 @@ func TestPlacesAreWaitedFor(t *testing.T) {
 	})
 }
 
+// TestFull: Places are full when even a request with a credential would be
+// refused at once, and not before.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := task.NewPlaces(2, time.Second)
+		full := func(want bool, when string) {
+			t.Helper()
+			if p.Full() != want {
+				t.Errorf("full: %t, %s", !want, when)
+			}
+		}
+		full(false, "with free places")
+		first := enter(t, p, false)
+		enter(t, p, false)
+		full(false, "with nobody in the queue")
+		for _, strange := range []bool{true, false} {
+			waiting(t.Context(), p, strange, func(*task.Place, error) {})
+		}
+		full(false, "with room in the queue of requests with a credential")
+		waiting(t.Context(), p, false, func(*task.Place, error) {})
+		full(true, "with a full queue")
+		first.Leave()
+		synctest.Wait()
+		full(false, "after a request of the queue has entered")
+	})
+}
+
 // TestWaitingEnds checks that requests wait for a bounded time, no longer than
 // their context, and that only as many wait as there are places. Those who
 // leave take no place.

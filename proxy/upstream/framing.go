@@ -129,8 +129,8 @@ func (f *trailerFrame) Read(p []byte) (int, error) {
 }
 
 // next starts the next chunk, or ends the body after the last one. It waits for
-// the first byte of the chunk: whoever waits with a small buffer does not get
-// the head of a chunk alone.
+// the first byte of the chunk, so a Read into a small buffer never returns the
+// head of a chunk alone.
 func (f *trailerFrame) next() error {
 	head := ""
 	if f.opened {

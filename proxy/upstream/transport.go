@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// CopySize is the size in bytes of the buffers that bodies pass through. It has
-// room for two sealed packages and their framing, so packages are sealed and
-// opened in the buffer that is sent.
+// CopySize is the size in bytes of the buffers that fast bodies pass through;
+// see [CopyBody]. It has room for two sealed packages and their framing, so
+// packages are sealed and opened in the buffer that is sent.
 const CopySize = 2*SealedUnit + 256
 
 // CopyBuffers holds buffers of CopySize bytes, as *[CopySize]byte.
@@ -79,8 +79,8 @@ func (c tlsConn) ReadFrom(r io.Reader) (int64, error) { return CopyBody(c.Conn, 
 
 // bodyConn fails when the store passes no byte for idle: net/http has no
 // timeout for the middle of a body. Its ReadFrom makes net/http copy request
-// bodies in buffers of CopySize bytes. Those of net/http have 32 KiB and would
-// split every sealed package.
+// bodies with [CopyBody]. The buffers of net/http have 32 KiB and would split
+// every sealed package.
 type bodyConn struct {
 	net.Conn
 	idle  time.Duration

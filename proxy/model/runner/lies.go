@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Before a store that lies, nobody knows what the right answer is: it may
+// Before a store that lies, the right answer is not known: it may
 // withhold an object, refuse a write, or serve an older state of an object. But
 // what a client gets is something that a client wrote under this name, with its
 // metadata, and made of the attempts that a Complete named.

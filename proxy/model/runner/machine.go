@@ -1,6 +1,6 @@
 // Package runner runs random histories of operations against a gateway and the
 // reference model (docs/adr/0022-model.md). It knows neither how the gateway
-// and its store were started nor how requests are signed: whoever calls it
+// and its store were started nor how requests are signed: the caller
 // brings both. See docs/ARCHITECTURE.md for the map of the module.
 package runner
 
